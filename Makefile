@@ -1,0 +1,86 @@
+# Everything runs from here; `make help` lists it. Two commands matter to a newcomer:
+#   make demo   sets everything up and sends a real file and a real folder between two processes
+#   make test   sets everything up and runs the tests
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.setup-stamp
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help:  ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1|\2/' | column -t -s '|'
+
+$(STAMP): requirements/dev.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit("wraith needs Python 3.11 or later: make PYTHON=python3.12 setup") if sys.version_info < (3, 11) else None'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "wraith: installing the locked tools and libraries into $(VENV) (about a minute, once)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+.PHONY: setup
+setup: $(STAMP)  ## make the virtual environment and, where a compiler is present, the native part
+	@sh tools/build-native.sh $(BIN)/python
+
+.PHONY: demo
+demo: setup  ## send a real file and a real folder between two processes and show what happened
+	@$(BIN)/python -m wraith.testing.demo
+
+.PHONY: test
+test: setup  ## run the tests (with both implementations of the hot path where both are there)
+	@$(BIN)/python -m pytest -q -n 2 --dist worksteal -m "not slow"
+
+.PHONY: test-slow
+test-slow: setup  ## run the long tests too (many seeds, large files); never gates a change
+	@$(BIN)/python -m pytest -q -n 2 --dist worksteal -m slow
+
+.PHONY: lint
+lint: $(STAMP)  ## style and formatting
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+.PHONY: types
+types: $(STAMP)  ## strict type checks
+	@$(BIN)/mypy
+
+.PHONY: architecture
+architecture: $(STAMP)  ## imports point down only; only aio, cli and testing touch the world
+	@$(BIN)/lint-imports
+	@$(BIN)/python tools/check_tree.py
+
+.PHONY: native-check
+native-check: setup  ## clippy, Rust tests and the dependency audit, where cargo is present
+	@sh tools/check-native.sh
+
+.PHONY: interop
+interop: setup  ## build the foreign QUIC peers where their toolchains are present
+	@sh tools/build-interop.sh
+
+.PHONY: check
+check: lint types architecture native-check interop test  ## what continuous integration runs
+
+.PHONY: spec-coverage
+spec-coverage: setup  ## every id of docs/spec is cited by a test that its mutation turns red
+	@$(BIN)/python tools/spec_coverage.py
+
+.PHONY: bench
+bench: setup  ## measure, with the peer or the limit beside each figure; JSON goes to bench/results/
+	@$(BIN)/python bench/run.py
+
+.PHONY: format
+format: $(STAMP)  ## rewrite the sources in the house format
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+.PHONY: lock
+lock: $(STAMP)  ## resolve the dependencies anew and pin them with hashes
+	@$(BIN)/python -m pip install --quiet uv
+	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-header \
+		--all-extras pyproject.toml requirements/dev.in -o requirements/dev.txt
+
+.PHONY: clean
+clean:  ## remove what was built (not the virtual environment)
+	@rm -rf build dist interop-bin native/target .mypy_cache .ruff_cache .pytest_cache .hypothesis

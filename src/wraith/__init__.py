@@ -1,0 +1,74 @@
+"""WRAITH: a secure peer-to-peer transport with a hybrid post-quantum handshake.
+
+The public names below load on first use, so that ``import wraith`` costs nothing and brings in no
+asyncio: a program may use ``wraith.connection`` (the machine without I/O) with a loop of its own.
+Start reading at ``wraith.aio`` (sessions over sockets) or ``wraith.connection`` (the protocol).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+__version__ = "2.0.0"
+
+if TYPE_CHECKING:
+    from wraith.aio import sync as sync
+    from wraith.aio.dial import connect as connect
+    from wraith.aio.listener import Listener as Listener
+    from wraith.aio.listener import listen as listen
+    from wraith.aio.session import Session as Session
+    from wraith.aio.stream import Stream as Stream
+    from wraith.config import EndpointConfig as EndpointConfig
+    from wraith.crypto.ed25519 import Identity as Identity
+    from wraith.errors import WraithError as WraithError
+    from wraith.types import PeerKey as PeerKey
+    from wraith.types import SecurityInfo as SecurityInfo
+    from wraith.types import SuiteId as SuiteId
+
+#: Public name -> the module that defines it.
+_HOMES = {
+    "connect": "wraith.aio.dial",
+    "listen": "wraith.aio.listener",
+    "Listener": "wraith.aio.listener",
+    "Session": "wraith.aio.session",
+    "Stream": "wraith.aio.stream",
+    "Identity": "wraith.crypto.ed25519",
+    "EndpointConfig": "wraith.config",
+    "PeerKey": "wraith.types",
+    "SecurityInfo": "wraith.types",
+    "SuiteId": "wraith.types",
+    "WraithError": "wraith.errors",
+}
+
+__all__ = [
+    "__version__",
+    "connect",
+    "listen",
+    "sync",
+    "EndpointConfig",
+    "Identity",
+    "Listener",
+    "PeerKey",
+    "SecurityInfo",
+    "Session",
+    "Stream",
+    "SuiteId",
+    "WraithError",
+]
+
+
+def __getattr__(name: str) -> object:
+    from importlib import import_module
+
+    if name == "sync":
+        return import_module("wraith.aio.sync")
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'wraith' has no attribute {name!r}")
+    value: object = getattr(import_module(home), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(set(globals()) | set(__all__))

@@ -1,0 +1,160 @@
+"""UDP over asyncio's datagram endpoint, for loops without ``add_reader`` (Windows' proactor).
+
+Several times slower than ``udp.py``, one datagram per loop turn, no local address per datagram;
+chosen only where nothing else works. Implements ``udp.DatagramSocket``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable
+from typing import Final
+
+from wraith.aio.addresses import from_sockaddr, to_sockaddr
+from wraith.aio.udp import ReceiveBurst, SocketSet
+from wraith.errors import TransportError
+from wraith.types import Address, NetworkPath, Transmit
+
+_HIGH_WATER_BYTES: Final = 1024 * 1024
+_PATHS_MAX: Final = 4096
+
+
+class EndpointSocket(asyncio.DatagramProtocol):
+    """One asyncio datagram transport behind the shape that the driver knows."""
+
+    def __init__(self) -> None:
+        self.local = Address(b"", 0)
+        self.family = socket.AF_INET
+        self.datagrams_dropped = 0
+        self._transport: asyncio.DatagramTransport | None = None
+        self._receive: ReceiveBurst | None = None
+        self._turn: Callable[[], None] | None = None
+        self._resume: Callable[[], None] | None = None
+        self._paths: dict[tuple[object, ...], NetworkPath] = {}
+        self._full = False
+
+    @classmethod
+    async def bind(cls, address: Address) -> EndpointSocket:
+        """Binds to ``address``. Raises ``TransportError`` when that fails."""
+        loop = asyncio.get_running_loop()
+        try:
+            _, protocol = await loop.create_datagram_endpoint(
+                cls, local_addr=to_sockaddr(address)[:2]
+            )
+        except OSError as exc:
+            raise TransportError(f"cannot bind UDP port {address.port}: {exc}") from exc
+        return protocol
+
+    # --- asyncio's side ---------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.DatagramTransport)
+        self._transport = transport
+        transport.set_write_buffer_limits(high=_HIGH_WATER_BYTES)
+        bound = from_sockaddr(transport.get_extra_info("sockname"))
+        self.local = bound if any(bound.ip) else Address(b"", bound.port)
+        self.family = socket.AF_INET6 if len(bound.ip) == 16 else socket.AF_INET
+
+    def datagram_received(self, data: bytes, addr: tuple[object, ...]) -> None:
+        if self._receive is None or self._turn is None or not data:
+            return
+        path = self._paths.get(addr)
+        if path is None:
+            if len(self._paths) >= _PATHS_MAX:
+                self._paths.clear()
+            path = self._paths[addr] = NetworkPath(self.local, from_sockaddr(addr))
+        self._receive(memoryview(data), len(data), path)
+        self._turn()
+
+    def error_received(self, exc: Exception) -> None:
+        """ICMP errors and refused datagrams: what a lost datagram means, nothing."""
+        self.datagrams_dropped += 1
+
+    def pause_writing(self) -> None:
+        self._full = True
+
+    def resume_writing(self) -> None:
+        self._full = False
+        resume, self._resume = self._resume, None
+        if resume is not None:
+            resume()
+
+    # --- the driver's side ------------------------------------------------------------------
+
+    def start(
+        self, loop: asyncio.AbstractEventLoop, receive: ReceiveBurst, turn: Callable[[], None]
+    ) -> None:
+        """Begins to deliver. What arrived before is lost, as UDP may."""
+        self._receive, self._turn = receive, turn
+
+    def send(self, transmit: Transmit, start: int) -> int:
+        """As ``DatagramSocket.send``. asyncio copies each datagram that it cannot send at once."""
+        data, step = transmit.data, transmit.segment_bytes
+        if self._transport is None:
+            return len(data)
+        sockaddr = to_sockaddr(transmit.path.remote)
+        while start < len(data):
+            if self._full:
+                return start
+            piece = bytes(data[start : start + step])
+            self._transport.sendto(piece, sockaddr)
+            start += len(piece)
+        return len(data)
+
+    def when_writable(self, resume: Callable[[], None]) -> None:
+        """As ``DatagramSocket.when_writable``."""
+        assert self._resume is None
+        if self._full:
+            self._resume = resume
+        else:
+            asyncio.get_running_loop().call_soon(resume)
+
+    def close(self) -> None:
+        """Closes the transport. Idempotent."""
+        transport, self._transport = self._transport, None
+        self._receive = self._turn = self._resume = None
+        if transport is not None:
+            transport.close()
+
+
+async def bind_endpoints(address: Address) -> SocketSet:
+    """The counterpart of ``SocketSet.bind`` for such a loop.
+
+    Raises:
+        TransportError: nothing could be bound.
+    """
+    if address.ip:
+        return SocketSet([await EndpointSocket.bind(address)])
+    first = await EndpointSocket.bind(Address(bytes(4), address.port))
+    try:
+        second = await EndpointSocket.bind(Address(bytes(16), first.local.port))
+    except TransportError:
+        return SocketSet([first])
+    return SocketSet([first, second])
+
+
+def supports_add_reader(loop: asyncio.AbstractEventLoop) -> bool:
+    """False for the proactor loop; asked by trying, since other loops exist too."""
+    probe, other = socket.socketpair()
+    try:
+        loop.add_reader(probe.fileno(), lambda: None)
+    except NotImplementedError:
+        return False
+    else:
+        loop.remove_reader(probe.fileno())
+        return True
+    finally:
+        probe.close()
+        other.close()
+
+
+async def bind_sockets(address: Address) -> SocketSet:
+    """The best sockets that the running loop allows, bound to ``address``.
+
+    Raises:
+        TransportError: nothing could be bound.
+    """
+    if supports_add_reader(asyncio.get_running_loop()):
+        return SocketSet.bind(address)
+    return await bind_endpoints(address)

@@ -1,0 +1,454 @@
+"""UDP as fast as the kernel allows it from Python: whole bursts in and out, no decisions.
+
+A raw non-blocking socket per address family. Incoming datagrams are read until the socket is
+empty, at most 64 reads or ``TURN_S`` a turn, into one 64 KiB buffer; the kernel joins datagrams
+of one size where it can (``UDP_GRO``). Outgoing bursts go down in one call (``UDP_SEGMENT``), or
+one datagram a call where the kernel or the path refuses that. asyncio's own datagram endpoint
+takes one datagram per loop turn, which is an order of magnitude slower
+(``datagram_endpoint.py`` keeps it for loops without ``add_reader``).
+
+Must not parse a datagram, keep one, or wait. Every network error means what a lost datagram
+means: nothing is raised, the sender's recovery deals with it. Linux ``udp(7)``, ``ip(7)``.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+import struct
+import sys
+import time
+from asyncio import AbstractEventLoop
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from wraith.abc import NullTracer, Tracer
+from wraith.aio.addresses import from_sockaddr, to_sockaddr
+from wraith.errors import TransportError
+from wraith.types import ANY_ADDRESS, Address, NetworkPath, Transmit
+
+#: ``data`` is borrowed: it is valid until the call returns.
+ReceiveBurst = Callable[[memoryview, int, NetworkPath], None]
+
+READS_PER_TURN: Final = 64
+#: A turn of reading also ends after this long, so that acknowledgements, timers and other tasks
+#: are not held up by 64 bursts of slow cryptography (4 MiB take 60 ms in pure Python).
+TURN_S: Final = 0.002
+RECEIVE_BYTES: Final = 65_536
+BURST_BYTES_MAX: Final = 65_507
+BURST_SEGMENTS_MAX: Final = 64
+BUFFER_BYTES: Final = 8 * 1024 * 1024
+#: After a refused burst the path gets single datagrams for this long, then bursts are tried again.
+NO_BURST_S: Final = 60.0
+#: Strangers choose source addresses, so what is remembered per path is bounded.
+_PATHS_MAX: Final = 4096
+
+_LINUX: Final = sys.platform.startswith("linux")
+_IPPROTO_UDP: Final = 17
+_UDP_SEGMENT: Final = 103
+_UDP_GRO: Final = 104
+_IP_PKTINFO: Final = getattr(socket, "IP_PKTINFO", 8 if _LINUX else 26)
+_IP_MTU_DISCOVER: Final = 10
+_IPV6_MTU_DISCOVER: Final = 23
+_PMTUDISC_PROBE: Final = 3
+_IP_DONTFRAG_DARWIN: Final = 28
+_IPV6_DONTFRAG: Final = getattr(socket, "IPV6_DONTFRAG", 62)
+_IPV6_RECVPKTINFO: Final = getattr(socket, "IPV6_RECVPKTINFO", 49)
+_IPV6_PKTINFO: Final = getattr(socket, "IPV6_PKTINFO", 50)
+_SO_RCVBUFFORCE: Final = 33
+_SO_SNDBUFFORCE: Final = 32
+_BURST_REFUSED: Final = frozenset({errno.EMSGSIZE, errno.EINVAL, errno.EIO, errno.EOPNOTSUPP})
+#: One GRO size (int) and one packet info of IPv6 (20 bytes).
+_ANCILLARY_BYTES: Final = socket.CMSG_SPACE(4) + socket.CMSG_SPACE(20) if _LINUX else 128
+
+_Ancillary = list[tuple[int, int, bytes]]
+
+
+class DatagramSocket(Protocol):
+    """What the driver needs of a socket. ``send`` and ``start`` are the whole of it."""
+
+    local: Address
+    datagrams_dropped: int
+
+    def start(self, loop: AbstractEventLoop, receive: ReceiveBurst, turn: Callable[[], None]) -> None:
+        """Begins to deliver bursts; ``turn`` follows each group of them."""
+        ...
+
+    def send(self, transmit: Transmit, start: int) -> int:
+        """Hands ``transmit.data[start:]`` to the kernel; returns the offset of what it left."""
+        ...
+
+    def when_writable(self, resume: Callable[[], None]) -> None:
+        """Calls ``resume`` once, when a ``send`` that fell short may go on."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class _Route:
+    """What sending on one path needs, worked out once."""
+
+    __slots__ = ("ancillary", "burst_after", "by_segment", "sockaddr")
+
+    def __init__(self, path: NetworkPath) -> None:
+        self.sockaddr = to_sockaddr(path.remote)
+        self.ancillary = _packet_info(path.local)
+        self.by_segment: dict[int, _Ancillary] = {}
+        self.burst_after = 0.0
+
+    def for_segments(self, segment_bytes: int) -> _Ancillary:
+        """Ancillary data of a burst. A session uses few sizes; probes of others are bounded."""
+        found = self.by_segment.get(segment_bytes)
+        if found is None:
+            if len(self.by_segment) >= 64:
+                self.by_segment.clear()
+            size = struct.pack("=H", segment_bytes)
+            found = [*self.ancillary, (_IPPROTO_UDP, _UDP_SEGMENT, size)]
+            self.by_segment[segment_bytes] = found
+        return found
+
+
+class UdpSocket:
+    """One bound UDP socket of one address family. Not thread-safe: belongs to its loop.
+
+    Attributes:
+        local: the bound address; its ``ip`` is empty when bound to every interface.
+        receive_buffer_bytes, send_buffer_bytes: what the kernel really gave.
+        bursts_out, bursts_in: True while the kernel segments (GSO) and joins (GRO).
+        datagrams_dropped: datagrams that the kernel refused to send; recovery resends them.
+    """
+
+    def __init__(self, sock: socket.socket, *, offload: bool = True, tracer: Tracer | None = None) -> None:
+        """Takes over ``sock``, which must be a bound datagram socket."""
+        self._sock = sock
+        self._tracer = tracer or NullTracer()
+        self.family = sock.family
+        sock.setblocking(False)
+        self.receive_buffer_bytes = _grow(sock, socket.SO_RCVBUF, _SO_RCVBUFFORCE)
+        self.send_buffer_bytes = _grow(sock, socket.SO_SNDBUF, _SO_SNDBUFFORCE)
+        self._ask_for_packet_info()
+        self._forbid_fragments()
+        self.bursts_in = offload and _try_option(sock, _IPPROTO_UDP, _UDP_GRO, 1)
+        self.bursts_out = offload and _try_option(sock, _IPPROTO_UDP, _UDP_SEGMENT, 0)
+        bound = from_sockaddr(sock.getsockname())
+        self._any = not any(bound.ip)
+        self.local = Address(b"", bound.port) if self._any else bound
+        self.datagrams_dropped = 0
+        self._routes: dict[NetworkPath, _Route] = {}
+        self._paths: dict[tuple[object, bytes], NetworkPath] = {}
+        self._buffer = bytearray(RECEIVE_BYTES)
+        self._view = memoryview(self._buffer)
+        self._loop: AbstractEventLoop | None = None
+        self._resume: Callable[[], None] | None = None
+
+    @classmethod
+    def bind(
+        cls, address: Address, *, offload: bool = True, tracer: Tracer | None = None
+    ) -> UdpSocket:
+        """Binds to ``address``; an IPv6 socket never takes IPv4 traffic (V6ONLY).
+
+        Raises:
+            TransportError: the family is missing or the address cannot be bound.
+        """
+        sockaddr = to_sockaddr(address)
+        family = socket.AF_INET if len(address.ip) == 4 else socket.AF_INET6
+        try:
+            sock = socket.socket(family, socket.SOCK_DGRAM | getattr(socket, "SOCK_CLOEXEC", 0))
+        except OSError as exc:
+            raise TransportError(f"cannot open a UDP socket: {exc}") from exc
+        try:
+            if family == socket.AF_INET6:
+                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            sock.bind(sockaddr)
+            return cls(sock, offload=offload, tracer=tracer)
+        except OSError as exc:
+            sock.close()
+            raise TransportError(
+                f"cannot bind UDP port {address.port} on {sockaddr[0]}: {exc.strerror}"
+            ) from exc
+
+    def _ask_for_packet_info(self) -> None:
+        if self.family == socket.AF_INET:
+            _try_option(self._sock, socket.IPPROTO_IP, _IP_PKTINFO, 1)
+        else:
+            _try_option(self._sock, socket.IPPROTO_IPV6, _IPV6_RECVPKTINFO, 1)
+
+    def _forbid_fragments(self) -> None:
+        """DF on, and the kernel's own idea of the path MTU off: the machine searches (RFC 8899)."""
+        if self.family == socket.AF_INET:
+            if _LINUX:
+                _try_option(self._sock, socket.IPPROTO_IP, _IP_MTU_DISCOVER, _PMTUDISC_PROBE)
+            elif sys.platform == "darwin":
+                _try_option(self._sock, socket.IPPROTO_IP, _IP_DONTFRAG_DARWIN, 1)
+        else:
+            if _LINUX:
+                _try_option(self._sock, socket.IPPROTO_IPV6, _IPV6_MTU_DISCOVER, _PMTUDISC_PROBE)
+            _try_option(self._sock, socket.IPPROTO_IPV6, _IPV6_DONTFRAG, 1)
+
+    # --- in ---------------------------------------------------------------------------------
+
+    def start(self, loop: AbstractEventLoop, receive: ReceiveBurst, turn: Callable[[], None]) -> None:
+        """Begins to deliver. Raises ``NotImplementedError`` on a loop without ``add_reader``."""
+        self._loop = loop
+        loop.add_reader(self._sock.fileno(), self._read_turn, receive, turn)
+
+    def _read_turn(self, receive: ReceiveBurst, turn: Callable[[], None]) -> None:
+        receive_into = self._sock.recvmsg_into
+        buffers = [self._buffer]
+        paths = self._paths
+        stop_at = time.monotonic() + TURN_S
+        for _ in range(READS_PER_TURN):
+            try:
+                n, ancillary, flags, source = receive_into(buffers, _ANCILLARY_BYTES)
+            except (BlockingIOError, InterruptedError):
+                break
+            except OSError as exc:
+                if exc.errno == errno.EBADF:
+                    return
+                continue  # an ICMP error of some earlier datagram: anyone can forge those
+            segment_bytes = n
+            local = b""
+            for _level, kind, value in ancillary:
+                if kind == _UDP_GRO:
+                    segment_bytes = int.from_bytes(value[:4], sys.byteorder)
+                else:
+                    local = value
+            if n == 0 or flags & socket.MSG_TRUNC or not 0 < segment_bytes <= n:
+                continue
+            path = paths.get((source, local))
+            if path is None:
+                path = self._learn_path(source, local)
+            receive(self._view[:n], segment_bytes, path)
+            if time.monotonic() >= stop_at or self._loop is None:
+                break
+        turn()
+
+    def _learn_path(self, source: tuple[object, ...], info: bytes) -> NetworkPath:
+        """Builds the 4-tuple and remembers it; ``info`` is ``in_pktinfo`` or ``in6_pktinfo``."""
+        local = self.local
+        if self.family == socket.AF_INET and len(info) == 12:
+            local = Address(info[4:8], self.local.port)
+        elif len(info) == 20:
+            (scope,) = struct.unpack("=I", info[16:])
+            linked = info[:2] == b"\xfe\x80"
+            local = Address(info[:16], self.local.port, scope if linked else 0)
+        path = NetworkPath(local, from_sockaddr(source))
+        if len(self._paths) >= _PATHS_MAX:
+            self._paths.clear()
+        self._paths[(source, info)] = path
+        return path
+
+    # --- out --------------------------------------------------------------------------------
+
+    def send(self, transmit: Transmit, start: int) -> int:
+        """Sends ``transmit.data[start:]``, ``start`` being a multiple of the segment size.
+
+        Returns:
+            The offset of the first byte that the kernel did not take: ``len(transmit.data)`` when
+            all is done, less when the socket's buffer is full; call ``when_writable`` then and
+            send the *same* bytes again: their packet numbers are spent.
+        """
+        data, segment_bytes = transmit.data, transmit.segment_bytes
+        end = len(data)
+        route = self._routes.get(transmit.path)
+        if route is None:
+            route = self._learn_route(transmit.path)
+        while start < end:
+            left = end - start
+            if left > segment_bytes and self.bursts_out and self._may_burst(route):
+                n = min(BURST_BYTES_MAX // segment_bytes, BURST_SEGMENTS_MAX) * segment_bytes
+                if n > segment_bytes:
+                    n = min(n, left)
+                    piece = data if n == end else data[start : start + n]
+                    try:
+                        self._sock.sendmsg(
+                            (piece,), route.for_segments(segment_bytes), 0, route.sockaddr
+                        )
+                    except (BlockingIOError, InterruptedError):
+                        return start
+                    except OSError as exc:
+                        if exc.errno in _BURST_REFUSED:
+                            self._refuse_bursts(route, exc)
+                            continue
+                        self._drop(transmit, start, n, exc)
+                    start += n
+                    continue
+            n = min(segment_bytes, left)
+            try:
+                self._sock.sendmsg((data[start : start + n],), route.ancillary, 0, route.sockaddr)
+            except (BlockingIOError, InterruptedError):
+                return start
+            except OSError as exc:
+                self._drop(transmit, start, n, exc)
+            start += n
+        return end
+
+    def _learn_route(self, path: NetworkPath) -> _Route:
+        if len(self._routes) >= _PATHS_MAX:
+            self._routes.clear()
+        route = self._routes[path] = _Route(path)
+        return route
+
+    def _may_burst(self, route: _Route) -> bool:
+        if route.burst_after == 0.0:
+            return True
+        if time.monotonic() < route.burst_after:
+            return False
+        route.burst_after = 0.0
+        return True
+
+    def _refuse_bursts(self, route: _Route, exc: OSError) -> None:
+        route.burst_after = time.monotonic() + NO_BURST_S
+        self._tracer.record("udp.no_burst", errno=exc.errno, address=route.sockaddr)
+
+    def _drop(self, transmit: Transmit, start: int, n: int, exc: OSError) -> None:
+        """The kernel refused; it is a lost datagram. A probe above the link's MTU ends here too."""
+        self.datagrams_dropped += -(-n // transmit.segment_bytes)
+        self._tracer.record(
+            "udp.dropped", errno=exc.errno, bytes=n, offset=start, address=transmit.path.remote
+        )
+
+    def when_writable(self, resume: Callable[[], None]) -> None:
+        """Calls ``resume`` once when the kernel has room again. One waiter at a time."""
+        assert self._loop is not None and self._resume is None
+        self._resume = resume
+        self._loop.add_writer(self._sock.fileno(), self._on_writable)
+
+    def _on_writable(self) -> None:
+        assert self._loop is not None
+        self._loop.remove_writer(self._sock.fileno())
+        resume, self._resume = self._resume, None
+        if resume is not None:
+            resume()
+
+    # --- end --------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Stops reading and closes the socket. Idempotent."""
+        loop, self._loop = self._loop, None
+        self._resume = None
+        descriptor = self._sock.fileno()
+        if loop is not None and descriptor >= 0 and not loop.is_closed():
+            loop.remove_reader(descriptor)
+            loop.remove_writer(descriptor)
+        self._sock.close()
+
+    def __del__(self) -> None:
+        self._sock.close()
+
+
+def _packet_info(local: Address) -> _Ancillary:
+    """Asks the kernel to send from ``local``, so that a host with several addresses answers from
+    the one that was called."""
+    if len(local.ip) == 4:
+        return [(socket.IPPROTO_IP, _IP_PKTINFO, struct.pack("=I4s4s", 0, local.ip, bytes(4)))]
+    if len(local.ip) == 16:
+        info = struct.pack("=16sI", local.ip, local.scope)
+        return [(socket.IPPROTO_IPV6, _IPV6_PKTINFO, info)]
+    return []
+
+
+def _try_option(sock: socket.socket, level: int, option: int, value: int) -> bool:
+    """Sets an option that not every kernel knows. Linux numbers mean other things elsewhere."""
+    if level == _IPPROTO_UDP and not _LINUX:
+        return False
+    try:
+        sock.setsockopt(level, option, value)
+    except OSError:
+        return False
+    return True
+
+
+def _grow(sock: socket.socket, option: int, forced_option: int) -> int:
+    """Asks for a large socket buffer and returns what there is now, in bytes of payload.
+
+    The kernel caps the request (``net.core.rmem_max``) silently; a privileged process may go
+    beyond. Linux reports twice the usable size, for its own book-keeping.
+    """
+    for kind in (option, forced_option) if _LINUX else (option,):
+        try:
+            sock.setsockopt(socket.SOL_SOCKET, kind, BUFFER_BYTES)
+        except OSError:
+            continue
+        if sock.getsockopt(socket.SOL_SOCKET, option) >= 2 * BUFFER_BYTES:
+            break
+    given = sock.getsockopt(socket.SOL_SOCKET, option)
+    return given // 2 if _LINUX else given
+
+
+class SocketSet:
+    """The sockets of one endpoint: at most one per address family, on one port where possible.
+
+    A family that the host does not have is no error; having none is.
+    """
+
+    def __init__(self, sockets: list[DatagramSocket]) -> None:
+        self.sockets = sockets
+        self._by_size: dict[int, DatagramSocket] = {}
+        for sock in sockets:
+            family_bytes = 4 if getattr(sock, "family", None) == socket.AF_INET else 16
+            self._by_size[family_bytes] = sock
+
+    @classmethod
+    def bind(
+        cls,
+        address: Address = ANY_ADDRESS,
+        *,
+        offload: bool = True,
+        tracer: Tracer | None = None,
+    ) -> SocketSet:
+        """Binds to ``address``, or with an empty ``ip`` to every interface of both families.
+
+        Raises:
+            TransportError: nothing could be bound.
+        """
+        if address.ip:
+            return cls([UdpSocket.bind(address, offload=offload, tracer=tracer)])
+        last: TransportError | None = None
+        for _ in range(8):  # a port that is free for IPv4 may be taken for IPv6
+            sockets: list[DatagramSocket] = []
+            port = address.port
+            for ip in (bytes(4), bytes(16)):
+                try:
+                    sock = UdpSocket.bind(Address(ip, port), offload=offload, tracer=tracer)
+                except TransportError as exc:
+                    last = exc
+                    continue
+                sockets.append(sock)
+                port = sock.local.port
+            clashed = len(sockets) == 1 and last is not None and _is_port_clash(last)
+            if sockets and not (clashed and address.port == 0):
+                return cls(sockets)
+            for sock in sockets:
+                sock.close()
+        assert last is not None
+        raise last
+
+    @property
+    def port(self) -> int:
+        """The UDP port of the first socket."""
+        return self.sockets[0].local.port
+
+    def send(self, transmit: Transmit, start: int) -> int:
+        """As ``DatagramSocket.send``; a burst for a missing family is dropped."""
+        sock = self._by_size.get(len(transmit.path.remote.ip))
+        return len(transmit.data) if sock is None else sock.send(transmit, start)
+
+    def when_writable(self, transmit: Transmit, resume: Callable[[], None]) -> None:
+        """As ``DatagramSocket.when_writable``, on the socket that ``transmit`` goes to."""
+        self._by_size[len(transmit.path.remote.ip)].when_writable(resume)
+
+    def start(self, loop: AbstractEventLoop, receive: ReceiveBurst, turn: Callable[[], None]) -> None:
+        """Begins to deliver from every socket."""
+        for sock in self.sockets:
+            sock.start(loop, receive, turn)
+
+    def close(self) -> None:
+        """Closes every socket. Idempotent."""
+        for sock in self.sockets:
+            sock.close()
+
+
+def _is_port_clash(error: TransportError) -> bool:
+    cause = error.__cause__
+    return isinstance(cause, OSError) and cause.errno in (errno.EADDRINUSE, errno.EACCES)

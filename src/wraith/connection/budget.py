@@ -1,0 +1,196 @@
+"""What strangers may cost: token buckets in front of every expensive step of the hello path.
+
+Three gates, cheapest first. ``PreAuth`` stands before the Elligator map: one token of the source's
+prefix, then one of the process (a quarter of that rate belongs to prefixes that completed a
+handshake lately, so a flood from elsewhere cannot lock them out). ``HelloFull`` stands after the
+proof and before ML-KEM, and its level decides on cookie mode; only proven hellos can move it.
+
+Nothing here knows a key or a datagram. All tables are bounded.
+Spec: handshake.md [HS-20] [HS-21] [HS-22] [HS-26].
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+from wraith.config import Budgets
+from wraith.types import Address
+
+PREFIX_ENTRIES_MAX = 16_384
+"""Prefix buckets that are remembered; a prefix that was forgotten starts with a full burst, which
+the global bucket bounds."""
+
+REFUSED_S = 0.25
+REFUSED_ENTRIES_MAX = 1_024
+
+KNOWN_PREFIX_S = 24 * 3600.0
+
+COOKIE_ON_LEVEL = 0.5
+COOKIE_ON_S = 1.0
+COOKIE_OFF_LEVEL = 0.9
+COOKIE_OFF_S = 10.0
+
+
+def prefix_of(address: Address) -> bytes:
+    """The /24 of an IPv4 address, the /56 of an IPv6 one; a mapped IPv4 address counts as IPv4."""
+    ip = address.ip
+    if len(ip) == 16:
+        if ip[:12] == b"\0" * 10 + b"\xff\xff":
+            return ip[12:15]
+        return ip[:7]
+    return ip[:3]
+
+
+class TokenBucket:
+    """``rate`` tokens per second up to ``burst``. Full at first."""
+
+    __slots__ = ("rate", "burst", "_tokens", "_at")
+
+    def __init__(self, rate: float, burst: float, now: float) -> None:
+        self.rate = rate
+        self.burst = burst
+        self._tokens = burst
+        self._at = now
+
+    def level(self, now: float) -> float:
+        """Tokens at ``now``."""
+        if now > self._at:
+            self._tokens = min(self.burst, self._tokens + (now - self._at) * self.rate)
+            self._at = now
+        return self._tokens
+
+    def take(self, now: float) -> bool:
+        """Takes one token; false, and nothing taken, when there is none."""
+        if self.level(now) < 1.0:
+            return False
+        self._tokens -= 1.0
+        return True
+
+
+class PreAuth:
+    """The gate before the first public-key operation on a stranger's datagram."""
+
+    __slots__ = ("_budgets", "_general", "_reserved", "_prefixes", "_known", "_refused")
+
+    def __init__(self, budgets: Budgets, now: float) -> None:
+        share = budgets.known_prefix_share
+        self._budgets = budgets
+        self._general = TokenBucket(
+            budgets.preauth_rate * (1 - share), budgets.preauth_burst * (1 - share), now
+        )
+        self._reserved = TokenBucket(
+            budgets.preauth_rate * share, max(1.0, budgets.preauth_burst * share), now
+        )
+        self._prefixes: OrderedDict[bytes, TokenBucket] = OrderedDict()
+        self._known: OrderedDict[bytes, float] = OrderedDict()
+        self._refused: OrderedDict[Address, float] = OrderedDict()
+
+    def take(self, source: Address, now: float) -> bool:
+        """One token for one access key tried on one datagram.
+
+        The prefix pays first: a datagram that its prefix cannot pay for costs the others nothing.
+        A refusal is remembered, so that the second half of a refused hello is free to drop.
+        """
+        prefix = prefix_of(source)
+        if self._prefix_bucket(prefix, now).take(now) and self._take_global(prefix, now):
+            return True
+        self._refused[source] = now + REFUSED_S
+        self._refused.move_to_end(source)
+        while len(self._refused) > REFUSED_ENTRIES_MAX:
+            self._refused.popitem(last=False)
+        return False
+
+    def was_refused(self, source: Address, now: float) -> bool:
+        """Whether a datagram of ``source`` was refused within the last 250 ms."""
+        until = self._refused.get(source)
+        if until is None:
+            return False
+        if until <= now:
+            del self._refused[source]
+            return False
+        return True
+
+    def on_completed(self, source: Address, now: float) -> None:
+        """A handshake with ``source`` completed: its prefix is a known one for 24 hours."""
+        prefix = prefix_of(source)
+        self._known[prefix] = now
+        self._known.move_to_end(prefix)
+        while len(self._known) > self._budgets.known_prefixes:
+            self._known.popitem(last=False)
+
+    def _is_known(self, prefix: bytes, now: float) -> bool:
+        at = self._known.get(prefix)
+        return at is not None and now - at <= KNOWN_PREFIX_S
+
+    def _take_global(self, prefix: bytes, now: float) -> bool:
+        if self._general.take(now):
+            return True
+        return self._is_known(prefix, now) and self._reserved.take(now)
+
+    def _prefix_bucket(self, prefix: bytes, now: float) -> TokenBucket:
+        bucket = self._prefixes.get(prefix)
+        if bucket is None:
+            bucket = TokenBucket(self._budgets.prefix_rate, self._budgets.prefix_burst, now)
+            self._prefixes[prefix] = bucket
+            while len(self._prefixes) > PREFIX_ENTRIES_MAX:
+                self._prefixes.popitem(last=False)
+        else:
+            self._prefixes.move_to_end(prefix)
+        return bucket
+
+    @property
+    def n_entries(self) -> int:
+        """Everything remembered about sources: bounded whatever arrives."""
+        return len(self._prefixes) + len(self._known) + len(self._refused)
+
+
+class HelloFull:
+    """The gate before ML-KEM, and the cookie-mode switch that hangs on its level."""
+
+    __slots__ = ("_bucket", "_half_open_max", "_below_since", "_above_since", "cookie_mode")
+
+    def __init__(self, budgets: Budgets, now: float) -> None:
+        self._bucket = TokenBucket(budgets.hello_full_rate, budgets.hello_full_burst, now)
+        self._half_open_max = budgets.cookie_half_open
+        self._below_since: float | None = None
+        self._above_since: float | None = now
+        self.cookie_mode = False
+
+    def take(self, now: float, n_half_open: int) -> bool:
+        """One token for one response. Call ``update`` before, to know the mode."""
+        taken = self._bucket.take(now)
+        self.update(now, n_half_open)
+        return taken
+
+    def update(self, now: float, n_half_open: int) -> bool:
+        """Re-evaluates cookie mode at ``now``; returns it.
+
+        Between two calls the level only rises, so the moments at which it crossed a bound are
+        computed, not sampled: the answer does not depend on how often this is called.
+        """
+        bucket = self._bucket
+        level = bucket.level(now)
+        on, off = COOKIE_ON_LEVEL * bucket.burst, COOKIE_OFF_LEVEL * bucket.burst
+        if self._below_since is not None:
+            below_until = now if level < on else now - (level - on) / bucket.rate
+            if below_until - self._below_since >= COOKIE_ON_S:
+                self.cookie_mode = True
+        if level < on:
+            self._below_since = now if self._below_since is None else self._below_since
+        else:
+            self._below_since = None
+        if level > off:
+            if self._above_since is None:
+                # A full bucket hides when it became so; then the last call bounds it from above.
+                self._above_since = now
+        else:
+            self._above_since = None
+        if n_half_open > self._half_open_max:
+            self.cookie_mode = True
+        elif (
+            self.cookie_mode
+            and self._above_since is not None
+            and now - self._above_since >= COOKIE_OFF_S
+        ):
+            self.cookie_mode = False
+        return self.cookie_mode

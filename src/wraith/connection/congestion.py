@@ -1,0 +1,307 @@
+"""Congestion controllers behind one seam: CUBIC (RFC 9438) with HyStart++ (RFC 9406), NewReno.
+
+Windows are bytes. A controller is told once per acknowledgement frame and once per loss event,
+never per packet. It knows nothing of packets, streams or sockets.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+INITIAL_WINDOW_DATAGRAMS = 10
+INITIAL_WINDOW_BYTES_MAX = 14_720
+MINIMUM_WINDOW_DATAGRAMS = 2
+
+# HyStart++ (RFC 9406 §4.3); growth is not capped per round because sending is paced.
+MIN_RTT_THRESH_S = 0.004
+MAX_RTT_THRESH_S = 0.016
+MIN_RTT_DIVISOR = 8
+N_RTT_SAMPLE = 8
+CSS_GROWTH_DIVISOR = 4
+CSS_ROUNDS = 5
+
+# CUBIC (RFC 9438 §4)
+CUBIC_C = 0.4
+CUBIC_BETA = 0.7
+CUBIC_ALPHA = 3 * (1 - CUBIC_BETA) / (1 + CUBIC_BETA)
+
+NEWRENO_BETA = 0.5
+
+
+class AckSample(NamedTuple):
+    """What one acknowledgement frame says. ``counter`` is the send counter of the newest datagram
+    it covers, ``next_counter`` the one that the next datagram will get; ``rtt`` 0 = no sample."""
+
+    n_bytes: int
+    sent_time: float
+    counter: int
+    next_counter: int
+    rtt: float
+    srtt: float
+    app_limited: bool
+    now: float
+
+
+class CongestionController(Protocol):
+    window: int
+
+    @property
+    def in_slow_start(self) -> bool: ...
+
+    def on_sent(self, next_counter: int, /) -> None: ...
+
+    def on_ack(self, ack: AckSample, /) -> None: ...
+
+    def on_loss(self, n_bytes: int, sent_time: float, now: float, in_flight: int, /) -> None:
+        """``sent_time`` is that of the newest lost datagram: one reduction per round trip."""
+        ...
+
+    def on_persistent(self) -> None: ...
+
+    def set_datagram_bytes(self, datagram_bytes: int, /) -> None: ...
+
+
+def initial_window(datagram_bytes: int) -> int:
+    """RFC 9002 §7.2."""
+    return min(
+        INITIAL_WINDOW_DATAGRAMS * datagram_bytes, max(INITIAL_WINDOW_BYTES_MAX, 2 * datagram_bytes)
+    )
+
+
+class HyStart:
+    """Leaves slow start when the round-trip time rises, before the queue overflows (RFC 9406)."""
+
+    __slots__ = (
+        "_current_min",
+        "_last_min",
+        "_n_samples",
+        "_round_end",
+        "baseline",
+        "css_rounds",
+        "done",
+    )
+
+    def __init__(self) -> None:
+        self._round_end = 0
+        self._n_samples = 0
+        self._current_min = float("inf")
+        self._last_min = float("inf")
+        self.baseline = float("inf")
+        self.css_rounds = 0
+        self.done = False
+
+    @property
+    def in_css(self) -> bool:
+        return self.baseline != float("inf")
+
+    def growth(self, ack: AckSample) -> int:
+        """Bytes to add to the window for ``ack``; sets ``done`` when slow start is over."""
+        if ack.counter >= self._round_end:
+            self._next_round(ack.next_counter)
+            if self.done:
+                return 0
+        if ack.rtt > 0:
+            self._n_samples += 1
+            self._current_min = min(self._current_min, ack.rtt)
+            self._judge()
+        return ack.n_bytes // CSS_GROWTH_DIVISOR if self.in_css else ack.n_bytes
+
+    def _next_round(self, next_counter: int) -> None:
+        if self.in_css:
+            self.css_rounds += 1
+            if self.css_rounds >= CSS_ROUNDS:
+                self.done = True
+        self._round_end = next_counter
+        self._last_min = self._current_min
+        self._current_min = float("inf")
+        self._n_samples = 0
+
+    def _judge(self) -> None:
+        if self._n_samples < N_RTT_SAMPLE:
+            return
+        if self.in_css:
+            if self._current_min < self.baseline:  # the rise was noise: back to slow start
+                self.baseline = float("inf")
+                self.css_rounds = 0
+            return
+        if self._last_min == float("inf"):
+            return
+        threshold = min(max(self._last_min / MIN_RTT_DIVISOR, MIN_RTT_THRESH_S), MAX_RTT_THRESH_S)
+        if self._current_min >= self._last_min + threshold:
+            self.baseline = self._current_min
+            self.css_rounds = 0
+
+
+class NewReno:
+    """RFC 9002 §7, with HyStart++ in slow start."""
+
+    __slots__ = ("_acked", "_datagram_bytes", "_hystart", "_recovery_start", "_ssthresh", "window")
+
+    def __init__(self, datagram_bytes: int) -> None:
+        self._datagram_bytes = datagram_bytes
+        self.window = initial_window(datagram_bytes)
+        self._ssthresh = float("inf")
+        self._recovery_start = -1.0
+        self._acked = 0
+        self._hystart = HyStart()
+
+    @property
+    def in_slow_start(self) -> bool:
+        return self.window < self._ssthresh
+
+    def set_datagram_bytes(self, datagram_bytes: int) -> None:
+        self._datagram_bytes = datagram_bytes
+
+    def on_sent(self, next_counter: int) -> None:
+        del next_counter
+
+    def on_ack(self, ack: AckSample) -> None:
+        if ack.app_limited or ack.sent_time <= self._recovery_start:
+            return
+        if self.in_slow_start:
+            self.window += self._hystart.growth(ack)
+            if self._hystart.done:
+                self._ssthresh = self.window
+            return
+        self._acked += ack.n_bytes
+        if self._acked >= self.window:
+            self._acked -= self.window
+            self.window += self._datagram_bytes
+
+    def on_loss(self, n_bytes: int, sent_time: float, now: float, in_flight: int) -> None:
+        del n_bytes, in_flight
+        if sent_time <= self._recovery_start:
+            return
+        self._recovery_start = now
+        self._acked = 0
+        self.window = max(
+            int(self.window * NEWRENO_BETA), MINIMUM_WINDOW_DATAGRAMS * self._datagram_bytes
+        )
+        self._ssthresh = self.window
+
+    def on_persistent(self) -> None:
+        self.window = MINIMUM_WINDOW_DATAGRAMS * self._datagram_bytes
+        self._recovery_start = -1.0
+
+
+class Cubic:
+    """RFC 9438, with HyStart++ in slow start."""
+
+    __slots__ = (
+        "_datagram_bytes",
+        "_epoch_start",
+        "_hystart",
+        "_idle_since",
+        "_k",
+        "_prior",
+        "_recovery_start",
+        "_ssthresh",
+        "_w_est",
+        "_w_max",
+        "_window",
+        "window",
+    )
+
+    def __init__(self, datagram_bytes: int) -> None:
+        self._datagram_bytes = datagram_bytes
+        self._window = float(initial_window(datagram_bytes))
+        self.window = int(self._window)
+        self._ssthresh = float("inf")
+        self._recovery_start = -1.0
+        self._epoch_start: float | None = None
+        self._idle_since: float | None = None
+        self._k = 0.0
+        self._w_max = 0.0
+        self._w_est = 0.0
+        self._prior = 0.0
+        self._hystart = HyStart()
+
+    @property
+    def in_slow_start(self) -> bool:
+        return self._window < self._ssthresh
+
+    def set_datagram_bytes(self, datagram_bytes: int) -> None:
+        self._datagram_bytes = datagram_bytes
+
+    def on_sent(self, next_counter: int) -> None:
+        del next_counter
+
+    def on_ack(self, ack: AckSample) -> None:
+        if ack.app_limited:
+            # Time in which the window was not the limit must not count as growth (RFC 9438 §5.8).
+            if self._idle_since is None:
+                self._idle_since = ack.now
+            return
+        if self._idle_since is not None:
+            if self._epoch_start is not None:
+                self._epoch_start += ack.now - self._idle_since
+            self._idle_since = None
+        if ack.sent_time <= self._recovery_start:
+            return
+        if self.in_slow_start:
+            self._window += self._hystart.growth(ack)
+            if self._hystart.done:
+                self._ssthresh = self._window
+        else:
+            self._avoid_congestion(ack)
+        self.window = int(self._window)
+
+    def _avoid_congestion(self, ack: AckSample) -> None:
+        mss = self._datagram_bytes
+        if self._epoch_start is None:
+            self._begin_epoch(ack.now)
+        assert self._epoch_start is not None
+        elapsed = ack.now - self._epoch_start
+        acked = ack.n_bytes / mss
+        current = self._window / mss
+        # Reno-friendly estimate (RFC 9438 §4.3): its own slope until it is back at the old window.
+        alpha = CUBIC_ALPHA if self._w_est < self._prior else 1.0
+        self._w_est += alpha * acked / current
+        cubic = CUBIC_C * (elapsed - self._k) ** 3 + self._w_max
+        if cubic < self._w_est:
+            self._window = max(self._w_est, current) * mss
+            return
+        target = CUBIC_C * (elapsed + ack.srtt - self._k) ** 3 + self._w_max
+        target = min(max(target, current), 1.5 * current)
+        self._window += (target - current) / current * acked * mss
+
+    def _begin_epoch(self, now: float) -> None:
+        current = self._window / self._datagram_bytes
+        self._epoch_start = now
+        if self._w_max <= current:
+            self._w_max = current
+            self._k = 0.0
+        else:
+            self._k = ((self._w_max - current) / CUBIC_C) ** (1 / 3)
+        self._w_est = current
+        self._prior = max(self._prior, current)
+
+    def on_loss(self, n_bytes: int, sent_time: float, now: float, in_flight: int) -> None:
+        del n_bytes, in_flight
+        if sent_time <= self._recovery_start:
+            return
+        self._recovery_start = now
+        current = self._window / self._datagram_bytes
+        self._prior = current
+        if current < self._w_max:  # fast convergence (RFC 9438 §4.7)
+            self._w_max = current * (1 + CUBIC_BETA) / 2
+        else:
+            self._w_max = current
+        self._window = max(
+            self._window * CUBIC_BETA, float(MINIMUM_WINDOW_DATAGRAMS * self._datagram_bytes)
+        )
+        self._ssthresh = self._window
+        self._epoch_start = None
+        self._idle_since = None
+        self.window = int(self._window)
+
+    def on_persistent(self) -> None:
+        self._window = float(MINIMUM_WINDOW_DATAGRAMS * self._datagram_bytes)
+        self.window = int(self._window)
+        self._recovery_start = -1.0
+        self._epoch_start = None
+
+
+def make_controller(name: str, datagram_bytes: int) -> CongestionController:
+    """``cubic`` or ``newreno`` (checked by ``EndpointConfig``)."""
+    return NewReno(datagram_bytes) if name == "newreno" else Cubic(datagram_bytes)

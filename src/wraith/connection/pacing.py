@@ -1,0 +1,56 @@
+"""When the next burst may leave: a token bucket over 1.25 × window / srtt.
+
+A burst never exceeds max(10 datagrams, what one millisecond at the present rate holds), so that a
+fast path is served by few large kernel bursts and a slow one is not flooded.
+"""
+
+from __future__ import annotations
+
+PACING_GAIN = 1.25
+BURST_DATAGRAMS = 10
+BURST_S = 0.001
+
+
+class Pacer:
+    """Tokens are bytes. Call ``update`` when the window or the RTT has changed."""
+
+    __slots__ = ("_at", "_burst", "_rate", "_tokens")
+
+    def __init__(self, datagram_bytes: int, now: float) -> None:
+        self._burst = float(BURST_DATAGRAMS * datagram_bytes)
+        self._tokens = self._burst
+        self._rate = float("inf")
+        self._at = now
+
+    def update(self, window_bytes: int, srtt_s: float, datagram_bytes: int) -> None:
+        self._rate = PACING_GAIN * window_bytes / max(srtt_s, 1e-6)
+        self._burst = max(float(BURST_DATAGRAMS * datagram_bytes), self._rate * BURST_S)
+
+    @property
+    def rate(self) -> float:
+        """Bytes per second."""
+        return self._rate
+
+    @property
+    def burst(self) -> int:
+        """Bytes that may leave at once, at most."""
+        return int(self._burst)
+
+    def budget(self, now: float) -> int:
+        """Bytes that may be sent at ``now``."""
+        if now > self._at:
+            self._tokens = min(self._burst, self._tokens + (now - self._at) * self._rate)
+            self._at = now
+        return int(self._tokens)
+
+    def on_sent(self, n_bytes: int, now: float) -> None:
+        """Takes ``n_bytes``; the bucket may go below zero by one burst's rounding."""
+        self.budget(now)
+        self._tokens -= n_bytes
+
+    def next_time(self, now: float, want_bytes: int) -> float:
+        """When ``want_bytes`` (or a full burst, if that is less) will be there."""
+        missing = min(float(want_bytes), self._burst) - self.budget(now)
+        if missing <= 0:
+            return now
+        return now + missing / self._rate

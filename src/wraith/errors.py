@@ -1,0 +1,335 @@
+"""Every exception that may leave this package, in one tree.
+
+::
+
+    WraithError
+    ├─ LocalProtocolError        a command that is not allowed now      (raised by commands)
+    │  └─ PolicyRefused          what was asked for breaks the local policy
+    ├─ RemoteProtocolError       the peer broke the rules; .close_code  (after authentication)
+    │  ├─ DecodeError            .what (field), .offset
+    │  ├─ StateViolation         ├─ LimitExceeded
+    ├─ CryptoError               one message for every failure; never which check
+    │  ├─ DecryptError  ├─ InvalidKey  ├─ InvalidSignature  └─ NonceExhausted
+    ├─ ContentError              ├─ HashMismatch (.file, .chunk)  └─ MissingChunk
+    ├─ TransferError             ├─ OfferRefused ├─ Busy ├─ SourceChanged ├─ UnsafePath
+    │                            ├─ NoSpace      └─ CodeInvalid
+    ├─ TransportError            ├─ ConnectFailed ├─ HandshakeTimeout ├─ PeerKeyMismatch
+    │                            ├─ NotAuthorised ├─ PeerClosed (.code, .reason)
+    │                            ├─ ConnectionLost (.reason)  └─ TransportTimeout
+    ├─ StreamReset (.code)
+    ├─ ConfigError               .key, .value, what is accepted
+    └─ MissingExtra              which optional part to install
+
+The docstring of a class is the sentence that a person reads. ``exit_code`` is the command's exit
+status and ``code`` the word in ``--json`` events; both are part of the interface and listed in
+docs/reference/exit-codes.md. Anything else that leaves a ``receive_*`` call is a defect of ours.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import ClassVar
+
+
+class CloseCode(IntEnum):
+    """Codes of a CLOSE frame (docs/spec/frames.md). Application codes start at ``APPLICATION``."""
+
+    NO_ERROR = 0x0000
+    INTERNAL_ERROR = 0x0001
+    PROTOCOL_ERROR = 0x0002
+    CRYPTO_ERROR = 0x0100
+    DECRYPTION_FAILED = 0x0101
+    AUTHENTICATION_FAILED = 0x0102
+    REKEY_FAILED = 0x0103
+    FLOW_CONTROL_ERROR = 0x0200
+    WINDOW_EXCEEDED = 0x0201
+    STREAM_ERROR = 0x0300
+    STREAM_LIMIT_EXCEEDED = 0x0301
+    INVALID_STREAM_ID = 0x0302
+    STREAM_CLOSED = 0x0303
+    CONNECTION_ERROR = 0x0400
+    IDLE_TIMEOUT = 0x0401
+    HANDSHAKE_TIMEOUT = 0x0402
+    VERSION_MISMATCH = 0x0403
+    TRANSPORT_ERROR = 0x0500
+    MTU_EXCEEDED = 0x0501
+    APPLICATION = 0x1000
+
+
+class WraithError(Exception):
+    """Something went wrong inside wraith."""
+
+    exit_code: ClassVar[int] = 1
+    code: ClassVar[str] = "failed"
+    #: What the user can do next; empty when nothing useful can be said.
+    hint: str = ""
+
+    def __init__(self, message: str | None = None, *, hint: str | None = None) -> None:
+        super().__init__(message if message is not None else (type(self).__doc__ or "").strip())
+        if hint is not None:
+            self.hint = hint
+
+
+class LocalProtocolError(WraithError):
+    """This command is not allowed in the present state."""
+
+    code = "not-allowed"
+
+
+class PolicyRefused(LocalProtocolError):
+    """The local security policy refuses this."""
+
+    exit_code = 2
+    code = "policy-refused"
+
+
+class RemoteProtocolError(WraithError):
+    """The peer broke the protocol."""
+
+    exit_code = 20
+    code = "protocol-violation"
+
+    def __init__(
+        self,
+        message: str | None = None,
+        *,
+        close_code: int = CloseCode.PROTOCOL_ERROR,
+        hint: str | None = None,
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.close_code = close_code
+
+
+class DecodeError(RemoteProtocolError):
+    """A message from the peer could not be read."""
+
+    code = "decode-error"
+
+    def __init__(self, what: str, offset: int = 0) -> None:
+        super().__init__(f"malformed {what} at byte {offset}")
+        self.what = what
+        self.offset = offset
+
+
+class StateViolation(RemoteProtocolError):
+    """The peer sent something that its state does not allow."""
+
+    code = "state-violation"
+
+
+class LimitExceeded(RemoteProtocolError):
+    """The peer went beyond a limit that it was told."""
+
+    code = "limit-exceeded"
+
+
+class CryptoError(WraithError):
+    """A cryptographic check failed."""
+
+    exit_code = 21
+    code = "crypto-error"
+
+
+class DecryptError(CryptoError):
+    """Decryption failed."""
+
+    code = "decrypt-error"
+
+
+class InvalidKey(CryptoError):
+    """A key is malformed or of the wrong kind."""
+
+    code = "invalid-key"
+
+
+class InvalidSignature(CryptoError):
+    """A signature does not verify."""
+
+    code = "invalid-signature"
+
+
+class NonceExhausted(CryptoError):
+    """A key has reached the end of its life."""
+
+    code = "nonce-exhausted"
+
+
+class ContentError(WraithError):
+    """Content does not match its description."""
+
+    exit_code = 15
+    code = "content-error"
+
+
+class HashMismatch(ContentError):
+    """A chunk does not have the hash that was announced for it."""
+
+    code = "hash-mismatch"
+
+    def __init__(self, file: str, chunk: int) -> None:
+        super().__init__(
+            f"{file}: chunk {chunk} does not match its hash",
+            hint="run the same command again; only this chunk is fetched anew",
+        )
+        self.file = file
+        self.chunk = chunk
+
+
+class MissingChunk(ContentError):
+    """A chunk that was promised never came."""
+
+    code = "missing-chunk"
+
+
+class TransferError(WraithError):
+    """The transfer failed."""
+
+    code = "transfer-error"
+
+
+class OfferRefused(TransferError):
+    """The receiver refused the offer."""
+
+    exit_code = 16
+    code = "offer-refused"
+
+
+class Busy(TransferError):
+    """This code is already being used by another receiver."""
+
+    exit_code = 17
+    code = "busy"
+    hint = "ask the sender for a code of your own"
+
+
+class SourceChanged(TransferError):
+    """A file changed while it was being sent."""
+
+    exit_code = 3
+    code = "source-changed"
+
+
+class UnsafePath(TransferError):
+    """The offer names a path that must not be written here."""
+
+    exit_code = 18
+    code = "unsafe-path"
+
+
+class NoSpace(TransferError):
+    """There is not enough free space for this transfer."""
+
+    exit_code = 19
+    code = "no-space"
+
+
+class CodeInvalid(TransferError):
+    """This is not a valid code."""
+
+    exit_code = 2
+    code = "code-invalid"
+    hint = "copy the whole code again; case, spaces and line breaks do not matter"
+
+
+class TransportError(WraithError):
+    """The network failed."""
+
+    exit_code = 10
+    code = "transport-error"
+
+
+class ConnectFailed(TransportError):
+    """The peer could not be reached."""
+
+    exit_code = 11
+    code = "connect-failed"
+
+
+class HandshakeTimeout(TransportError):
+    """Nobody answered the handshake."""
+
+    exit_code = 12
+    code = "handshake-timeout"
+    hint = "check the clock, the code, and whether a firewall filters UDP"
+
+
+class PeerKeyMismatch(TransportError):
+    """The peer has another key than the one expected."""
+
+    exit_code = 13
+    code = "peer-key-mismatch"
+
+
+class NotAuthorised(TransportError):
+    """The peer did not accept this identity."""
+
+    exit_code = 14
+    code = "not-authorised"
+
+
+class PeerClosed(TransportError):
+    """The peer closed the connection."""
+
+    exit_code = 22
+    code = "peer-closed"
+
+    def __init__(self, close_code: int, reason: str = "") -> None:
+        text = f"the peer closed the connection (code 0x{close_code:04x})"
+        super().__init__(f"{text}: {reason}" if reason else text)
+        self.close_code = close_code
+        self.reason = reason
+
+
+class ConnectionLost(TransportError):
+    """The connection was lost."""
+
+    exit_code = 23
+    code = "connection-lost"
+
+    def __init__(self, reason: str = "") -> None:
+        super().__init__(f"the connection was lost: {reason}" if reason else None)
+        self.reason = reason
+
+
+class TransportTimeout(TransportError):
+    """The peer did not answer in time."""
+
+    exit_code = 24
+    code = "timeout"
+
+
+class StreamReset(WraithError):
+    """The peer reset this stream."""
+
+    code = "stream-reset"
+
+    def __init__(self, stream_code: int) -> None:
+        super().__init__(f"the peer reset this stream (code 0x{stream_code:04x})")
+        self.stream_code = stream_code
+
+
+class ConfigError(WraithError):
+    """A setting has a value that is not accepted."""
+
+    exit_code = 2
+    code = "config-error"
+
+    def __init__(self, key: str, value: object, accepted: str) -> None:
+        super().__init__(f"{key} = {value!r} is not accepted: {accepted}")
+        self.key = key
+        self.value = value
+        self.accepted = accepted
+
+
+class MissingExtra(WraithError):
+    """An optional part is not installed."""
+
+    exit_code = 2
+    code = "missing-extra"
+
+    def __init__(self, extra: str, needed_for: str) -> None:
+        super().__init__(
+            f"{needed_for} needs an optional part that is not installed",
+            hint=f"pip install 'wraith-protocol[{extra}]'",
+        )
+        self.extra = extra

@@ -1,0 +1,112 @@
+"""Ids and small frozen values that every floor may use. No logic beyond formatting."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass
+from enum import Enum, IntEnum
+from typing import NamedTuple, NewType
+
+StreamId = NewType("StreamId", int)
+"""u32: class (top 2 bits) ‖ number (30 bits, from 1); 0 is the control stream."""
+
+Buffer = bytes | bytearray | memoryview
+"""Anything that is read without being kept."""
+
+
+class Role(Enum):
+    """Who began the handshake. Decides directions of keys and the parity of stream classes."""
+
+    INITIATOR = "i"
+    RESPONDER = "r"
+
+    @property
+    def other(self) -> Role:
+        return Role.RESPONDER if self is Role.INITIATOR else Role.INITIATOR
+
+
+class SuiteId(IntEnum):
+    """Cipher suites by their code on the wire (docs/spec/crypto.md). C is reserved."""
+
+    A = 0x01
+    B = 0x02
+    C = 0x03
+    D = 0x04
+
+    @property
+    def strength(self) -> int:
+        """Order for ``min_suite``: D < A = B < C."""
+        return {SuiteId.D: 0, SuiteId.A: 1, SuiteId.B: 1, SuiteId.C: 2}[self]
+
+
+class Address(NamedTuple):
+    """One UDP address: ``ip`` is 4 or 16 raw bytes (empty = not known), ``scope`` an IPv6 zone."""
+
+    ip: bytes
+    port: int
+    scope: int = 0
+
+
+ANY_ADDRESS = Address(b"", 0)
+
+
+class NetworkPath(NamedTuple):
+    """A 4-tuple as this host sees it. Hashable: it is the key of the routing table."""
+
+    local: Address
+    remote: Address
+
+
+@dataclass(frozen=True, slots=True)
+class Transmit:
+    """One kernel burst that is due now: ``data`` holds one or more datagrams of ``segment_bytes``
+    each, the last one possibly shorter.
+
+    ``data`` belongs to the machine that handed it out and is valid until its next
+    ``datagrams_to_send``; the driver calls that only when the kernel has taken everything.
+    """
+
+    data: memoryview
+    segment_bytes: int
+    path: NetworkPath
+
+    @property
+    def n_datagrams(self) -> int:
+        return -(-len(self.data) // self.segment_bytes)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class PeerKey:
+    """A node's identity: its Ed25519 public key, 32 bytes. Public, may be shown."""
+
+    raw: bytes
+
+    def __str__(self) -> str:
+        return base64.b32encode(self.raw).decode().rstrip("=").lower()
+
+    @classmethod
+    def parse(cls, text: str) -> PeerKey:
+        """Inverse of ``str``. Raises ``ValueError`` when ``text`` is not such a key."""
+        cleaned = text.strip().upper()
+        raw = base64.b32decode(cleaned + "=" * (-len(cleaned) % 8))
+        if len(raw) != 32:
+            raise ValueError("a peer key has 32 bytes")
+        return cls(raw)
+
+    @property
+    def short(self) -> str:
+        """The first 12 characters: enough for people to compare by eye, never for a decision."""
+        return str(self)[:12]
+
+
+@dataclass(frozen=True, slots=True)
+class SecurityInfo:
+    """What the finished handshake really negotiated. Every field comes from its state."""
+
+    key_exchange: str
+    post_quantum: bool
+    suite: SuiteId
+    aead: str
+    peer: PeerKey | None
+    epoch: int
+    authenticated_by: str
