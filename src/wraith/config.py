@@ -36,6 +36,7 @@ class Budgets:
     known_prefixes: int = 4_096
     hello_full_rate: float = 100.0
     hello_full_burst: int = 50
+    connections_max: int = 16_384
     half_open_max: int = 4_096
     half_open_per_prefix: int = 64
     cookie_half_open: int = 1_024

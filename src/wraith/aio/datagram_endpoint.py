@@ -9,10 +9,10 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable
-from typing import Final
+from typing import Final, cast
 
 from wraith.aio.addresses import from_sockaddr, to_sockaddr
-from wraith.aio.udp import ReceiveBurst, SocketSet
+from wraith.aio.udp import ReceiveBurst, SocketSet, bound_socket
 from wraith.errors import TransportError
 from wraith.types import Address, NetworkPath, Transmit
 
@@ -38,20 +38,23 @@ class EndpointSocket(asyncio.DatagramProtocol):
     async def bind(cls, address: Address) -> EndpointSocket:
         """Binds to ``address``. Raises ``TransportError`` when that fails."""
         loop = asyncio.get_running_loop()
+        sock = bound_socket(address)
+        sock.setblocking(False)
         try:
-            _, protocol = await loop.create_datagram_endpoint(
-                cls, local_addr=to_sockaddr(address)[:2]
-            )
-        except OSError as exc:
-            raise TransportError(f"cannot bind UDP port {address.port}: {exc}") from exc
+            _, protocol = await loop.create_datagram_endpoint(cls, sock=sock)
+        except BaseException:
+            sock.close()
+            raise
         return protocol
 
     # --- asyncio's side ---------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.DatagramTransport)
-        self._transport = transport
-        transport.set_write_buffer_limits(high=_HIGH_WATER_BYTES)
+        # asyncio's selector transport is one in all but name on Python 3.11
+        self._transport = transport = cast(asyncio.DatagramTransport, transport)
+        set_limits = getattr(transport, "set_write_buffer_limits", None)
+        if set_limits is not None:  # there at run time, missing from the documented interface
+            set_limits(high=_HIGH_WATER_BYTES)
         bound = from_sockaddr(transport.get_extra_info("sockname"))
         self.local = bound if any(bound.ip) else Address(b"", bound.port)
         self.family = socket.AF_INET6 if len(bound.ip) == 16 else socket.AF_INET

@@ -14,8 +14,8 @@ a connection is. Rules that it keeps:
   an event issued a command, then the timer is set;
 - ``datagrams_to_send`` is not called while the kernel has left something of the last result: those
   bytes are sealed and their numbers spent, so the same bytes go again;
-- replay records are stored before the datagrams of the same drain leave; if they cannot be stored
-  the datagrams are dropped, which the protocol survives, whereas a forgotten record it does not;
+- replay records are stored before the datagrams of the same drain are asked for; if they cannot be
+  stored the datagrams are dropped, which the protocol survives: a forgotten record it does not;
 - a drain ends after ``TURN_S`` and goes on in the next turn, so other tasks, reads and timers live;
 - an exception out of the machine is a defect: the driver stops, closes and reports it once.
 """
@@ -38,6 +38,7 @@ EventT = TypeVar("EventT")
 TURN_S: Final = 0.002
 #: A timer that is due while the kernel's buffer is full waits this long instead of spinning.
 _BLOCKED_TIMER_S: Final = 0.001
+_DROPPED_CALLS_MAX: Final = 64
 
 
 class Machine(Protocol[EventT_co]):
@@ -66,8 +67,8 @@ class Driver(Generic[EventT]):
         on_event: called for every event, oldest first; may issue commands. What it raises is
             reported to the loop and loses no event.
         on_failed: called once if the machine raised; the driver is closed by then.
-        store: called after each non-empty ``datagrams_to_send`` before anything is sent; raises
-            ``OSError`` when what must be on disk is not.
+        store: called before each ``datagrams_to_send``; raises ``OSError`` when what must be on
+            disk is not.
     """
 
     def __init__(
@@ -110,6 +111,17 @@ class Driver(Generic[EventT]):
     def closed(self) -> bool:
         """True after ``close`` or a failure."""
         return self._closed
+
+    @property
+    def port(self) -> int:
+        """The UDP port of the sockets."""
+        return self._sockets.port
+
+    def poison(self) -> None:
+        """In a forked child: never sends, reads or delivers again, and leaves the loop, whose
+        readiness table the parent shares, untouched."""
+        self._closed = True
+        self._pending.clear()
 
     def wake(self) -> None:
         """Says that a command was issued. Cheap; many commands of one turn cost one drain."""
@@ -202,11 +214,13 @@ class Driver(Generic[EventT]):
         if self._blocked:
             return False
         if not self._pending:
+            stored = self._store is None or self._stored()
             transmits = self._machine.datagrams_to_send(now)
             if not transmits:
                 return False
-            if self._store is not None and not self._stored(len(transmits)):
-                return True
+            if not stored:
+                self._drop_due(now)
+                return False
             self._pending.extend(transmits)
         return self._send_pending()
 
@@ -224,16 +238,20 @@ class Driver(Generic[EventT]):
             pending.popleft()
         return True
 
-    def _stored(self, n_transmits: int) -> bool:
+    def _stored(self) -> bool:
         assert self._store is not None
         try:
             self._store()
         except OSError as exc:
-            self._tracer.record(
-                "driver.store_failed", warning=True, errno=exc.errno, dropped=n_transmits
-            )
+            self._tracer.record("driver.store_failed", warning=True, errno=exc.errno)
             return False
         return True
+
+    def _drop_due(self, now: float) -> None:
+        """Loses everything that is due: among it are the answers that must not leave."""
+        for _ in range(_DROPPED_CALLS_MAX):
+            if not self._machine.datagrams_to_send(now):
+                break
 
     def _deliver(self, event: EventT) -> None:
         try:

@@ -23,7 +23,7 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from wraith.abc import NullTracer, Tracer
-from wraith.aio.addresses import from_sockaddr, to_sockaddr
+from wraith.aio.addresses import family_of, from_sockaddr, to_sockaddr
 from wraith.errors import TransportError
 from wraith.types import ANY_ADDRESS, Address, NetworkPath, Transmit
 
@@ -70,7 +70,9 @@ class DatagramSocket(Protocol):
     local: Address
     datagrams_dropped: int
 
-    def start(self, loop: AbstractEventLoop, receive: ReceiveBurst, turn: Callable[[], None]) -> None:
+    def start(
+        self, loop: AbstractEventLoop, receive: ReceiveBurst, turn: Callable[[], None]
+    ) -> None:
         """Begins to deliver bursts; ``turn`` follows each group of them."""
         ...
 
@@ -118,7 +120,9 @@ class UdpSocket:
         datagrams_dropped: datagrams that the kernel refused to send; recovery resends them.
     """
 
-    def __init__(self, sock: socket.socket, *, offload: bool = True, tracer: Tracer | None = None) -> None:
+    def __init__(
+        self, sock: socket.socket, *, offload: bool = True, tracer: Tracer | None = None
+    ) -> None:
         """Takes over ``sock``, which must be a bound datagram socket."""
         self._sock = sock
         self._tracer = tracer or NullTracer()
@@ -150,22 +154,7 @@ class UdpSocket:
         Raises:
             TransportError: the family is missing or the address cannot be bound.
         """
-        sockaddr = to_sockaddr(address)
-        family = socket.AF_INET if len(address.ip) == 4 else socket.AF_INET6
-        try:
-            sock = socket.socket(family, socket.SOCK_DGRAM | getattr(socket, "SOCK_CLOEXEC", 0))
-        except OSError as exc:
-            raise TransportError(f"cannot open a UDP socket: {exc}") from exc
-        try:
-            if family == socket.AF_INET6:
-                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            sock.bind(sockaddr)
-            return cls(sock, offload=offload, tracer=tracer)
-        except OSError as exc:
-            sock.close()
-            raise TransportError(
-                f"cannot bind UDP port {address.port} on {sockaddr[0]}: {exc.strerror}"
-            ) from exc
+        return cls(bound_socket(address), offload=offload, tracer=tracer)
 
     def _ask_for_packet_info(self) -> None:
         if self.family == socket.AF_INET:
@@ -187,7 +176,9 @@ class UdpSocket:
 
     # --- in ---------------------------------------------------------------------------------
 
-    def start(self, loop: AbstractEventLoop, receive: ReceiveBurst, turn: Callable[[], None]) -> None:
+    def start(
+        self, loop: AbstractEventLoop, receive: ReceiveBurst, turn: Callable[[], None]
+    ) -> None:
         """Begins to deliver. Raises ``NotImplementedError`` on a loop without ``add_reader``."""
         self._loop = loop
         loop.add_reader(self._sock.fileno(), self._read_turn, receive, turn)
@@ -337,6 +328,30 @@ class UdpSocket:
         self._sock.close()
 
 
+def bound_socket(address: Address) -> socket.socket:
+    """A UDP socket on ``address``; an IPv6 one takes no IPv4 traffic, so both fit on one port.
+
+    Raises:
+        TransportError: the family is missing or the address cannot be bound.
+    """
+    sockaddr = to_sockaddr(address)
+    family = family_of(address)
+    try:
+        sock = socket.socket(family, socket.SOCK_DGRAM | getattr(socket, "SOCK_CLOEXEC", 0))
+    except OSError as exc:
+        raise TransportError(f"cannot open a UDP socket: {exc}") from exc
+    try:
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind(sockaddr)
+    except OSError as exc:
+        sock.close()
+        raise TransportError(
+            f"cannot bind UDP port {address.port} on {sockaddr[0]}: {exc.strerror}"
+        ) from exc
+    return sock
+
+
 def _packet_info(local: Address) -> _Ancillary:
     """Asks the kernel to send from ``local``, so that a host with several addresses answers from
     the one that was called."""
@@ -419,8 +434,8 @@ class SocketSet:
             clashed = len(sockets) == 1 and last is not None and _is_port_clash(last)
             if sockets and not (clashed and address.port == 0):
                 return cls(sockets)
-            for sock in sockets:
-                sock.close()
+            for bound in sockets:
+                bound.close()
         assert last is not None
         raise last
 
@@ -438,7 +453,9 @@ class SocketSet:
         """As ``DatagramSocket.when_writable``, on the socket that ``transmit`` goes to."""
         self._by_size[len(transmit.path.remote.ip)].when_writable(resume)
 
-    def start(self, loop: AbstractEventLoop, receive: ReceiveBurst, turn: Callable[[], None]) -> None:
+    def start(
+        self, loop: AbstractEventLoop, receive: ReceiveBurst, turn: Callable[[], None]
+    ) -> None:
         """Begins to deliver from every socket."""
         for sock in self.sockets:
             sock.start(loop, receive, turn)

@@ -59,6 +59,10 @@ class TokenBucket:
             self._at = now
         return self._tokens
 
+    def time_of(self, level: float) -> float:
+        """When the bucket reaches ``level`` if nothing is taken; the last refill if it has."""
+        return self._at + max(0.0, level - self._tokens) / self.rate
+
     def take(self, now: float) -> bool:
         """Takes one token; false, and nothing taken, when there is none."""
         if self.level(now) < 1.0:
@@ -145,7 +149,11 @@ class PreAuth:
 
 
 class HelloFull:
-    """The gate before ML-KEM, and the cookie-mode switch that hangs on its level."""
+    """The gate before ML-KEM, and the cookie-mode switch that hangs on its level.
+
+    Between two calls the level only rises, so the moments at which it crossed a bound are computed,
+    not sampled: the mode does not depend on how often it is asked for.
+    """
 
     __slots__ = ("_bucket", "_half_open_max", "_below_since", "_above_since", "cookie_mode")
 
@@ -157,40 +165,32 @@ class HelloFull:
         self.cookie_mode = False
 
     def take(self, now: float, n_half_open: int) -> bool:
-        """One token for one response. Call ``update`` before, to know the mode."""
-        taken = self._bucket.take(now)
+        """One token for one response to a complete, proven hello."""
         self.update(now, n_half_open)
+        bucket = self._bucket
+        taken = bucket.take(now)
+        level = bucket.level(now)
+        if level < COOKIE_ON_LEVEL * bucket.burst and self._below_since is None:
+            self._below_since = now
+        if level <= COOKIE_OFF_LEVEL * bucket.burst:
+            self._above_since = None
         return taken
 
     def update(self, now: float, n_half_open: int) -> bool:
-        """Re-evaluates cookie mode at ``now``; returns it.
-
-        Between two calls the level only rises, so the moments at which it crossed a bound are
-        computed, not sampled: the answer does not depend on how often this is called.
-        """
+        """Re-evaluates cookie mode at ``now``; returns it. Called for proven hellos only."""
         bucket = self._bucket
-        level = bucket.level(now)
         on, off = COOKIE_ON_LEVEL * bucket.burst, COOKIE_OFF_LEVEL * bucket.burst
         if self._below_since is not None:
-            below_until = now if level < on else now - (level - on) / bucket.rate
-            if below_until - self._below_since >= COOKIE_ON_S:
+            rose_at = bucket.time_of(on)
+            if min(now, rose_at) - self._below_since >= COOKIE_ON_S:
                 self.cookie_mode = True
-        if level < on:
-            self._below_since = now if self._below_since is None else self._below_since
-        else:
-            self._below_since = None
-        if level > off:
-            if self._above_since is None:
-                # A full bucket hides when it became so; then the last call bounds it from above.
-                self._above_since = now
-        else:
-            self._above_since = None
+            if rose_at <= now:
+                self._below_since = None
+        if self._above_since is None and (rose_at := bucket.time_of(off)) <= now:
+            self._above_since = rose_at
+        bucket.level(now)
         if n_half_open > self._half_open_max:
             self.cookie_mode = True
-        elif (
-            self.cookie_mode
-            and self._above_since is not None
-            and now - self._above_since >= COOKIE_OFF_S
-        ):
+        elif self._above_since is not None and now - self._above_since >= COOKIE_OFF_S:
             self.cookie_mode = False
         return self.cookie_mode

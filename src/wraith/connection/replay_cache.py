@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from wraith.crypto.kdf import Label, derive_key, keyed_hash
-from wraith.crypto.secret import Secret
+from wraith.crypto.x25519 import X25519Key
 
 KEY_BYTES = 16
 RECORD_BYTES = 24
@@ -47,7 +47,7 @@ class ReplayCache:
 
     def __init__(
         self,
-        ak_secret: Secret,
+        ak: X25519Key,
         *,
         max_clock_skew_s: float,
         entries_max: int,
@@ -55,13 +55,13 @@ class ReplayCache:
         unix_now: float,
         complete: bool,
     ) -> None:
-        self._key = derive_key(Label.REPLAY, ak_secret.reveal())
+        self._key = derive_key(Label.REPLAY, ak.secret_bytes())
         self._generation_s = 2 * max_clock_skew_s
         self._entries_max = entries_max
         self._current: dict[bytes, int] = {}
         self._previous: dict[bytes, int] = {}
-        self._current_max = 0
-        self._previous_max = 0
+        self._current_max = -1
+        self._previous_max = -1
         self._turned_at = now
         # Nothing at or below the floor is accepted. It holds the newest timestamp of any entry
         # that was forgotten: with a steady clock those are stale anyway, and a clock that is set
@@ -121,13 +121,12 @@ class ReplayCache:
         return [encode_record(key, timestamp) for key, timestamp in entries]
 
     def _turn(self, now: float) -> None:
-        while now - self._turned_at >= self._generation_s:
+        n_turns = int((now - self._turned_at) // self._generation_s)
+        if n_turns <= 0:
+            return
+        self._turned_at += n_turns * self._generation_s
+        # The previous generation is forgotten at the first turn, the current one at the second.
+        for _ in range(min(n_turns, 2)):
             self._floor = max(self._floor, self._previous_max)
             self._previous, self._previous_max = self._current, self._current_max
-            self._current, self._current_max = {}, 0
-            self._turned_at += self._generation_s
-            if not self._previous and not self._current:
-                self._turned_at = max(
-                    self._turned_at,
-                    now - (now - self._turned_at) % self._generation_s,
-                )
+            self._current, self._current_max = {}, -1

@@ -1,6 +1,6 @@
-"""A deterministic stream of words from a seed: the ChaCha20 keystream, as ``ChaCha20Rng`` gives it.
+"""Words from a seed: the ChaCha20 keystream, as ``ChaCha20Rng`` gives it.
 
-For values that both ends must derive alike (the wire format, shaping models). Never a source of keys.
+For values that both ends must derive alike (wire format, shaping models). Never a source of keys.
 
 Spec: crypto §3 [CR-4]; RFC 8439 §2.4.
 """
@@ -13,7 +13,7 @@ _BLOCK = bytes(64)
 
 
 class ChaCha20Words:
-    """Words of the ChaCha20 keystream with key = ``seed`` (32 bytes), zero nonce, counter from 0."""
+    """Keystream words with key = ``seed`` (32 bytes), zero nonce, counter from 0."""
 
     __slots__ = ("_stream", "_words")
 
@@ -31,8 +31,10 @@ class ChaCha20Words:
         return self._words.pop()
 
     def below(self, n: int) -> int:
-        """A uniform integer in ``0 .. n-1``: words at or above ``floor(2^32 / n) * n`` are drawn again,
-        so the remainder has no bias. ``1 <= n <= 2^32``."""
+        """A uniform integer in ``0 .. n-1``, ``1 <= n <= 2^32``.
+
+        Words at or above ``floor(2^32 / n) * n`` are drawn again: the remainder has no bias.
+        """
         if not 1 <= n <= 1 << 32:
             raise ValueError("n is from 1 to 2^32")
         bound = (1 << 32) // n * n

@@ -1,9 +1,9 @@
 """Elligator 2: X25519 keys that look like random bytes on the wire.
 
 A representative is 32 bytes that nobody can tell from random; it decodes to a u-coordinate. Two
-rules keep that true. Keys are *dirty*: the public point keeps a random low-order component, else all
-of them would lie in the subgroup that random strings hit one time in eight. And the two unused top
-bits of a representative are random. So an ordinary X25519 key must never be encoded; the type
+rules keep that true. Keys are *dirty*: the public point keeps a random low-order component, else
+all of them would lie in the subgroup that random strings hit one time in eight. And the two unused
+top bits of a representative are random. So an ordinary X25519 key must never be encoded; the type
 ``DirtyPublicKey`` stands in the way.
 
 The public key that enters a transcript is always ``decode(representative)``, never one recomputed
@@ -89,7 +89,8 @@ def decode(representative: bytes) -> bytes:
     """
     if len(representative) != REPRESENTATIVE_BYTES:
         raise InvalidKey("a representative has 32 bytes")
-    return monocypher.elligator_map(representative)
+    point: bytes = monocypher.elligator_map(representative)
+    return point
 
 
 def encode(key: DirtyPublicKey, tweak: int) -> bytes | None:
@@ -102,6 +103,7 @@ def encode(key: DirtyPublicKey, tweak: int) -> bytes | None:
     if not isinstance(key, DirtyPublicKey):
         raise TypeError("only a dirty key may be encoded: an ordinary one would be recognisable")
     try:
-        return monocypher.elligator_rev(key.u, tweak)
+        representative: bytes = monocypher.elligator_rev(key.u, tweak)
     except ValueError:
         return None
+    return representative

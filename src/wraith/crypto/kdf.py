@@ -16,8 +16,11 @@ from wraith.types import Buffer, Role
 
 
 class Label(StrEnum):
-    """Contexts of ``derive_key``. ``<dir>`` is ``i2r`` or ``r2i`` (who sends), ``i``/``r`` alone in a
-    CID label is the side that *receives* the packet. [CR-1]"""
+    """Contexts of ``derive_key``. [CR-1]
+
+    ``i2r`` and ``r2i`` say who sends; ``i`` or ``r`` alone, in a CID label, is the side that
+    *receives* the packet.
+    """
 
     HYBRID_KEM = "wraith-hybrid-kem-v2"
     WIRE_FORMAT = "wire-format-v2"
@@ -50,6 +53,7 @@ class Label(StrEnum):
     ENTROPY = "wraith-v2 entropy"
     KEYFILE = "wraith-v2 keyfile"
     FILE = "wraith-v2 file"
+    LIBP2P_HYBRID_KEX = "cretoai-hybrid-kex-v1"
 
 
 class SignaturePrefix(StrEnum):
@@ -57,6 +61,7 @@ class SignaturePrefix(StrEnum):
 
     STATIC_KEY = "wraith-v2 static-key:"
     PQ_AUTH = "wraith-v2 pq-auth:"
+    LIBP2P_TLS = "libp2p-tls-handshake:"
 
 
 _BY_SENDER = {

@@ -81,8 +81,11 @@ class _HashKemSecret:
 
 
 class HashKem:
-    """Sizes of ML-KEM-768, deterministic, and no secrecy whatsoever: anyone who sees the messages can
-    compute the shared secret. For simulations, where it saves time and makes runs repeatable."""
+    """Sizes of ML-KEM-768, deterministic, and no secrecy whatsoever.
+
+    Anyone who sees the messages can compute the shared secret. For simulations, where it saves time
+    and makes runs repeatable.
+    """
 
     #: ``wraith.aio`` refuses a KEM that says this.
     insecure: ClassVar[bool] = True

@@ -1,0 +1,82 @@
+//! Nanoseconds per packet, one core: `cargo run --release --example bench [rounds]`.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use std::time::Instant;
+
+use wraith_core::aead::{Aead, AwsLc, Cipher};
+use wraith_core::{Direction, OpenReport, Opener, SealRequest, Sealer, WireFormat};
+
+const RUN: usize = 46;
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+fn measure<A: Aead>(name: &str, cipher: Cipher, datagram_bytes: usize, rounds: usize) {
+    let format = WireFormat::unpack(&[0, 1, 2, 3, 3, 4, 5, 4]).unwrap();
+    let direction = Direction::InitiatorToResponder;
+    let bytes = vec![0x5a; RUN * datagram_bytes];
+    let random = [0xa5; RUN * 7];
+    let mut wire = vec![0; RUN * datagram_bytes];
+    let mut out = vec![0; RUN * datagram_bytes];
+    let mut report = OpenReport::default();
+    let (mut seals, mut opens) = (Vec::new(), Vec::new());
+    for _ in 0..5 {
+        let mut sealer = Sealer::<A>::new(cipher, direction, format, &[1; 32], &[2; 32]);
+        let mut opener =
+            Opener::<A>::new(cipher, direction, format, &[1; 32], &[2; 32], 8192).unwrap();
+        sealer.add_epoch(0, &[3; 32]).unwrap();
+        opener.add_epoch(0, &[3; 32]).unwrap();
+        opener.set_cids(0, 8).unwrap();
+        let (mut seal, mut open) = (0.0, 0.0);
+        for i in 0..rounds {
+            let wanted = SealRequest {
+                epoch: 0,
+                cid_index: 0,
+                form_b: false,
+                lead: &[],
+                sid: 1,
+                offset: 0,
+                data: &[&bytes],
+                fin: false,
+                datagram_bytes,
+                n_max: RUN,
+                random: &random,
+            };
+            let start = Instant::now();
+            let sealed = sealer.seal_run(&wanted, &mut wire).unwrap();
+            seal += start.elapsed().as_secs_f64();
+            assert_eq!(sealed.n_datagrams, RUN);
+            let start = Instant::now();
+            opener.open_run(&wire, datagram_bytes, &mut out, i as f64, &mut report).unwrap();
+            open += start.elapsed().as_secs_f64();
+            assert_eq!(report.received.len(), 1);
+            assert_eq!(report.stream_bytes, sealed.stream_bytes);
+        }
+        let packets = (rounds * RUN) as f64;
+        seals.push(seal * 1e9 / packets);
+        opens.push(open * 1e9 / packets);
+    }
+    let (seal, open) = (median(seals), median(opens));
+    println!("{name:28} {datagram_bytes:5} B  seal {seal:7.0} ns  open {open:7.0} ns");
+}
+
+fn main() {
+    let rounds = std::env::args().nth(1).and_then(|n| n.parse().ok()).unwrap_or(1000);
+    for (name, cipher) in [
+        ("suite A XChaCha20-Poly1305", Cipher::XChaCha20Poly1305),
+        ("suite B AES-256-GCM", Cipher::Aes256Gcm),
+    ] {
+        for datagram_bytes in [1400, 8900, 100] {
+            measure::<AwsLc>(&format!("{name}, aws-lc"), cipher, datagram_bytes, rounds);
+        }
+        #[cfg(feature = "rustcrypto")]
+        measure::<wraith_core::aead::RustCrypto>(
+            &format!("{name}, rustcrypto"),
+            cipher,
+            1400,
+            rounds,
+        );
+    }
+}

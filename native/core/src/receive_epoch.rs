@@ -1,0 +1,499 @@
+//! The receiving half of the two-level ratchet: one epoch, out of order, within a work bound.
+//!
+//! A key is derived on copies; the chain moves only when [`ReceiveEpoch::commit`] is called, after the
+//! packet has proved authentic. The look-ahead entries are the one exception: they are a cache that
+//! reveals no more than the chain itself, filled at most once, and they keep a forged number from
+//! costing more than 320 hashes.
+
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+
+use zeroize::Zeroize;
+
+use crate::kdf::{self, Direction, Key};
+use crate::replay::ReplayWindow;
+use crate::{BLOCK, PN_BOUND};
+
+/// Blocks between two look-ahead entries.
+const AHEAD_STEP: u32 = 64;
+const AHEAD_ENTRIES: usize = (PN_BOUND / BLOCK / AHEAD_STEP) as usize;
+/// With more marks than this, advances closer together than the spacing are remembered as one.
+const MARKS_EXACT: usize = 256;
+const MARK_SPACING_S: f64 = 0.02;
+const MARKS_MAX: usize = 512;
+
+/// A block that the chain has reached and the window still covers.
+struct Block {
+    /// `P[b, next_j]`; void once `next_j` is 256.
+    step: Key,
+    next_j: u32,
+    skipped: SkippedKeys,
+}
+
+/// Keys of packets of one block that have not come, ascending by number within the block.
+struct SkippedKeys {
+    keys: Vec<(u8, [u8; 32])>,
+}
+
+impl SkippedKeys {
+    fn push(&mut self, j: u32, key: &Key) {
+        if self.keys.len() == self.keys.capacity() {
+            // grown by hand: a Vec that grows leaves its old keys in freed memory
+            let mut grown = Vec::with_capacity((self.keys.capacity() * 4).max(8));
+            grown.extend_from_slice(&self.keys);
+            self.keys.iter_mut().for_each(|(_, key)| key.zeroize());
+            self.keys = grown;
+        }
+        self.keys.push(((j & 0xff) as u8, key.0));
+    }
+
+    fn position(&self, j: u32) -> Option<usize> {
+        self.keys.binary_search_by_key(&j, |(at, _)| u32::from(*at)).ok()
+    }
+
+    fn get(&self, j: u32) -> Option<Key> {
+        Some(Key(self.keys[self.position(j)?].1))
+    }
+
+    /// Wipe and forget the first `n` keys.
+    fn forget_front(&mut self, n: usize) {
+        let kept = self.keys.len() - n;
+        self.keys.rotate_left(n);
+        self.keys[kept..].iter_mut().for_each(|(_, key)| key.zeroize());
+        self.keys.truncate(kept);
+    }
+
+    fn forget(&mut self, j: u32) {
+        if let Some(at) = self.position(j) {
+            self.keys[at..].rotate_left(1);
+            if let Some((_, key)) = self.keys.last_mut() {
+                key.zeroize();
+            }
+            self.keys.pop();
+        }
+    }
+
+    fn forget_through(&mut self, j: u32) {
+        self.forget_front(self.keys.partition_point(|(at, _)| u32::from(*at) <= j));
+    }
+}
+
+impl Drop for SkippedKeys {
+    fn drop(&mut self) {
+        self.keys.iter_mut().for_each(|(_, key)| key.zeroize());
+    }
+}
+
+/// Cache of `C[b]` for `b` divisible by 64, ahead of the chain.
+struct LookAhead {
+    keys: Box<[Key]>,
+    /// Entries `first .. end` are filled.
+    first: usize,
+    end: usize,
+}
+
+/// Receive chain and replay window of one epoch.
+pub(crate) struct ReceiveEpoch {
+    epoch: u32,
+    iv: [u8; 24],
+    window: ReplayWindow,
+    /// `C[next_block]`.
+    chain: Key,
+    next_block: u32,
+    /// The consecutive blocks that end at `next_block - 1`.
+    blocks: VecDeque<Block>,
+    ahead: Option<LookAhead>,
+    /// `(time, highest)`: numbers below `highest` were passed over at `time` or before.
+    marks: VecDeque<(f64, u32)>,
+    #[cfg(test)]
+    pub(crate) n_hashes: u32,
+}
+
+impl ReceiveEpoch {
+    pub(crate) fn new(direction: Direction, epoch: u32, root: &[u8; 32], window: u32) -> Self {
+        let (chain, iv) = kdf::first_chain(direction, epoch, root);
+        Self {
+            epoch,
+            iv,
+            window: ReplayWindow::new(window),
+            chain,
+            next_block: 0,
+            blocks: VecDeque::with_capacity((window / BLOCK) as usize + 2),
+            ahead: None,
+            marks: VecDeque::new(),
+            #[cfg(test)]
+            n_hashes: 0,
+        }
+    }
+
+    pub(crate) fn epoch(&self) -> u32 {
+        self.epoch
+    }
+
+    pub(crate) fn iv(&self) -> &[u8; 24] {
+        &self.iv
+    }
+
+    /// Whether a packet with this number may still be opened.
+    #[inline]
+    pub(crate) fn is_new(&self, pn: u32) -> bool {
+        pn < PN_BOUND && self.window.is_new(pn)
+    }
+
+    fn count(&mut self, _n: u32) {
+        #[cfg(test)]
+        {
+            self.n_hashes += _n;
+        }
+    }
+
+    fn first_block(&self) -> u32 {
+        self.next_block - self.blocks.len() as u32
+    }
+
+    /// `C[block]` on a copy, `block >= next_block`: at most 63 hashes once the look-ahead is filled.
+    fn chain_at(&mut self, block: u32) -> Key {
+        let (mut key, mut at) = (self.chain.clone(), self.next_block);
+        if block - self.next_block >= AHEAD_STEP {
+            let entry = (block / AHEAD_STEP) as usize;
+            self.fill_ahead(entry);
+            if let Some(ahead) = &self.ahead {
+                key = ahead.keys[entry].clone();
+                at = entry as u32 * AHEAD_STEP;
+            }
+        }
+        self.count(block - at);
+        while at < block {
+            kdf::next_chain(&mut key);
+            at += 1;
+        }
+        key
+    }
+
+    /// Fill the look-ahead up to and including `entry`, which lies ahead of the chain.
+    fn fill_ahead(&mut self, entry: usize) {
+        let ahead = self.ahead.get_or_insert_with(|| LookAhead {
+            keys: (0..AHEAD_ENTRIES).map(|_| Key::ZERO).collect(),
+            first: 0,
+            end: 0,
+        });
+        let (mut key, mut at) = if ahead.first < ahead.end {
+            (ahead.keys[ahead.end - 1].clone(), (ahead.end - 1) as u32 * AHEAD_STEP)
+        } else {
+            ahead.first = self.next_block.div_ceil(AHEAD_STEP) as usize;
+            ahead.end = ahead.first;
+            (self.chain.clone(), self.next_block)
+        };
+        while ahead.end <= entry {
+            let want = ahead.end as u32 * AHEAD_STEP;
+            while at < want {
+                kdf::next_chain(&mut key);
+                at += 1;
+            }
+            ahead.keys[ahead.end] = key.clone();
+            ahead.end += 1;
+        }
+    }
+
+    /// The key of packet `pn`, on copies; `None` if it has been used or has expired.
+    #[inline]
+    pub(crate) fn message_key(&mut self, pn: u32) -> Option<Key> {
+        let (block, j) = (pn / BLOCK, pn % BLOCK);
+        let (mut step, mut at) = if block >= self.next_block {
+            let chain = self.chain_at(block);
+            self.count(1);
+            (kdf::block_key(&chain, block), 0)
+        } else {
+            let known = self.blocks.get(block.checked_sub(self.first_block())? as usize)?;
+            if j < known.next_j {
+                return known.skipped.get(j);
+            }
+            if j == known.next_j {
+                return Some(kdf::message_key(&known.step, pn)); // in order: nothing to copy
+            }
+            (known.step.clone(), known.next_j)
+        };
+        self.count(j - at + 1);
+        while at < j {
+            kdf::next_step(&mut step);
+            at += 1;
+        }
+        Some(kdf::message_key(&step, pn))
+    }
+
+    /// Packet `pn` was authentic: move the chains past it, keep the keys it skipped, forget its own.
+    #[inline]
+    pub(crate) fn commit(&mut self, pn: u32) {
+        let (block, j) = (pn / BLOCK, pn % BLOCK);
+        let moves = i64::from(pn) > self.window.highest();
+        if moves && block >= self.next_block {
+            self.reach(block, self.window.floor_after(pn));
+        }
+        let first = self.first_block();
+        if let Some(known) = self.blocks.get_mut(block.wrapping_sub(first) as usize) {
+            if j < known.next_j {
+                known.skipped.forget(j);
+            } else {
+                let base = block * BLOCK;
+                while known.next_j < j {
+                    let key = kdf::message_key(&known.step, base + known.next_j);
+                    known.skipped.push(known.next_j, &key);
+                    kdf::next_step(&mut known.step);
+                    known.next_j += 1;
+                }
+                known.next_j = j + 1;
+                if j + 1 == BLOCK {
+                    known.step.zeroize();
+                } else {
+                    kdf::next_step(&mut known.step);
+                }
+            }
+        }
+        self.window.mark(pn);
+        if moves {
+            self.drop_through(self.window.floor());
+        }
+    }
+
+    /// Move the block chain past `block`; keep the keys of blocks that reach above `floor`.
+    fn reach(&mut self, block: u32, floor: i64) {
+        self.drop_through(floor);
+        let first_kept = u32::try_from((floor + 1).max(0)).unwrap_or(0) / BLOCK;
+        let from = self.next_block.max(first_kept);
+        let mut chain = self.chain_at(from);
+        for b in from..=block {
+            self.blocks.push_back(Block {
+                step: kdf::block_key(&chain, b),
+                next_j: 0,
+                skipped: SkippedKeys { keys: Vec::new() },
+            });
+            kdf::next_chain(&mut chain);
+        }
+        self.chain = chain;
+        self.next_block = block + 1;
+        if let Some(ahead) = &mut self.ahead {
+            while ahead.first < ahead.end && (ahead.first as u32) * AHEAD_STEP < self.next_block {
+                ahead.keys[ahead.first].zeroize();
+                ahead.first += 1;
+            }
+        }
+    }
+
+    /// Forget every key of the numbers up to and including `floor`.
+    fn drop_through(&mut self, floor: i64) {
+        let Ok(floor) = u32::try_from(floor) else {
+            return; // still below the first number
+        };
+        let mut first = self.first_block();
+        while !self.blocks.is_empty() && first * BLOCK + (BLOCK - 1) <= floor {
+            self.blocks.pop_front();
+            first += 1;
+        }
+        let Some(front) = self.blocks.front_mut() else {
+            return;
+        };
+        if let Some(last) = floor.checked_sub(first * BLOCK) {
+            front.skipped.forget_through(last);
+            while front.next_j <= last {
+                kdf::next_step(&mut front.step);
+                front.next_j += 1;
+            }
+        }
+    }
+
+    /// Remember that everything below the highest number has been passed over by `now`.
+    pub(crate) fn note_time(&mut self, now: f64) {
+        let Ok(highest) = u32::try_from(self.window.highest()) else {
+            return;
+        };
+        let n = self.marks.len();
+        if let Some(back) = self.marks.back() {
+            if back.1 == highest {
+                return;
+            }
+            if n >= MARKS_EXACT && self.is_complete() {
+                self.marks.clear();
+            } else if back.0 == now
+                || (n >= MARKS_EXACT && now - self.marks[n - 2].0 < MARK_SPACING_S)
+            {
+                self.marks.pop_back();
+            } else if n >= MARKS_MAX {
+                self.marks.pop_front();
+            }
+        }
+        self.marks.push_back((now, highest));
+    }
+
+    /// Whether no number below the highest is missing, so that nothing can expire.
+    fn is_complete(&self) -> bool {
+        let older = self.blocks.len().saturating_sub(1);
+        self.blocks.iter().all(|b| b.skipped.keys.is_empty())
+            && self.blocks.iter().take(older).all(|b| b.next_j == BLOCK)
+    }
+
+    /// Count the numbers that have been missing for longer than `ttl_s` as seen and drop their keys.
+    pub(crate) fn expire(&mut self, now: f64, ttl_s: f64) {
+        let mut floor = None;
+        while let Some(&(time, highest)) = self.marks.front() {
+            if time + ttl_s <= now {
+                floor = Some(highest);
+                self.marks.pop_front();
+            } else {
+                break;
+            }
+        }
+        if let Some(highest) = floor {
+            self.window.raise_floor(i64::from(highest));
+            self.drop_through(self.window.floor());
+        }
+    }
+
+    /// Keys held for packets that have not come: skipped ones and those of untouched blocks.
+    #[cfg(test)]
+    pub(crate) fn n_kept(&self) -> usize {
+        self.blocks.iter().map(|b| b.skipped.keys.len() + usize::from(b.next_j < BLOCK)).sum()
+    }
+}
+
+impl Drop for ReceiveEpoch {
+    fn drop(&mut self) {
+        self.iv.zeroize();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::send_epoch::SendEpoch;
+
+    const DIRECTION: Direction = Direction::InitiatorToResponder;
+
+    fn keys(n: u32) -> Vec<[u8; 32]> {
+        let mut sender = SendEpoch::new(DIRECTION, 0, &[0x33; 32]);
+        (0..n).map(|_| sender.advance().unwrap().1.0).collect()
+    }
+
+    fn receive(epoch: &mut ReceiveEpoch, pn: u32) -> Option<[u8; 32]> {
+        if !epoch.is_new(pn) {
+            return None;
+        }
+        let key = epoch.message_key(pn)?.0;
+        epoch.commit(pn);
+        Some(key)
+    }
+
+    fn fresh(window: u32) -> ReceiveEpoch {
+        ReceiveEpoch::new(DIRECTION, 0, &[0x33; 32], window)
+    }
+
+    #[test]
+    fn every_order_within_the_window_opens_once() {
+        let want = keys(4000);
+        let mut epoch = fresh(1024);
+        let mut state = 7u64;
+        let mut order: Vec<u32> = (0..4000).collect();
+        for i in 0..order.len() {
+            state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            let reach = if i % 500 == 0 { 900 } else { 30 };
+            let j = (i + (state >> 33) as usize % reach).min(order.len() - 1);
+            if j - i < 500 {
+                order.swap(i, j);
+            }
+        }
+        let mut highest = 0;
+        for pn in order {
+            let inside = i64::from(pn) > i64::from(highest) - 1024;
+            let got = receive(&mut epoch, pn);
+            assert_eq!(got, inside.then(|| want[pn as usize]), "pn {pn} highest {highest}");
+            assert!(receive(&mut epoch, pn).is_none());
+            highest = highest.max(pn);
+        }
+    }
+
+    #[test]
+    fn far_jumps_recover_and_stay_within_the_bound() {
+        let mut sender = SendEpoch::new(DIRECTION, 0, &[0x33; 32]);
+        let mut epoch = fresh(8192);
+        for pn in [5, 100_000, 100_001, 99_999, 1_000_000, 999_000, PN_BOUND - 1, PN_BOUND - 8000] {
+            if pn < sender.next_pn() {
+                sender = SendEpoch::new(DIRECTION, 0, &[0x33; 32]);
+            }
+            sender.skip_to(pn);
+            let want = sender.advance().unwrap().1.0;
+            assert_eq!(receive(&mut epoch, pn), Some(want), "pn {pn}");
+        }
+        assert!(!epoch.is_new(PN_BOUND));
+    }
+
+    #[test]
+    fn forged_numbers_cost_at_most_320_hashes_and_change_nothing() {
+        let want = keys(600);
+        let mut epoch = fresh(8192);
+        for pn in 0..300 {
+            receive(&mut epoch, pn);
+        }
+        epoch.message_key(PN_BOUND - 1); // fills the look-ahead once
+        let kept = epoch.n_kept();
+        for i in 0..3000u32 {
+            let pn = 300 + (i.wrapping_mul(2_654_435_761) % (PN_BOUND - 300));
+            epoch.n_hashes = 0;
+            epoch.message_key(pn);
+            assert!(epoch.n_hashes <= 320, "{} hashes for {pn}", epoch.n_hashes);
+        }
+        assert_eq!((epoch.n_kept(), epoch.next_block), (kept, 2));
+        assert_eq!(receive(&mut epoch, 599), Some(want[599]));
+        assert_eq!(receive(&mut epoch, 300), Some(want[300]));
+    }
+
+    #[test]
+    fn keys_below_the_window_are_gone() {
+        let mut epoch = fresh(256);
+        receive(&mut epoch, 100);
+        assert_eq!(epoch.n_kept(), 100 + 1);
+        receive(&mut epoch, 300); // floor 44: 45..99 and 101..255 stay
+        assert_eq!(epoch.blocks[0].skipped.keys.len(), 55);
+        receive(&mut epoch, 2000);
+        assert_eq!(epoch.first_block(), 1745 / BLOCK);
+        assert!(epoch.blocks.iter().all(|b| b.skipped.keys.iter().all(|(_, k)| *k != [0; 32])));
+    }
+
+    #[test]
+    fn expiry_counts_missing_numbers_as_seen() {
+        let want = keys(1000);
+        let mut epoch = fresh(8192);
+        receive(&mut epoch, 10);
+        epoch.note_time(1.0);
+        receive(&mut epoch, 700);
+        epoch.note_time(2.0);
+        epoch.expire(2.9, 2.0);
+        assert!(epoch.is_new(3), "not that old yet");
+        epoch.expire(3.0, 2.0);
+        assert!(!epoch.is_new(3));
+        assert_eq!(receive(&mut epoch, 11), Some(want[11]));
+        epoch.expire(10.0, 2.0);
+        assert!(!epoch.is_new(699));
+        assert_eq!(epoch.n_kept(), 1, "the step key of the block being read");
+        assert_eq!(receive(&mut epoch, 701), Some(want[701]));
+    }
+
+    #[test]
+    fn marks_stay_few() {
+        for missing in [false, true] {
+            let mut epoch = fresh(8192);
+            let mut most = 0;
+            for pn in u32::from(missing)..20_000 {
+                if !missing || pn % 100 != 0 {
+                    receive(&mut epoch, pn);
+                }
+                epoch.note_time(f64::from(pn) * 0.001);
+                most = most.max(epoch.marks.len());
+            }
+            assert!(most <= if missing { MARKS_MAX } else { MARKS_EXACT }, "{most}");
+            epoch.expire(10.0, 0.02);
+            assert_eq!(epoch.is_new(9900), false);
+            epoch.expire(30.0, 1.0);
+            assert!(epoch.marks.is_empty());
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! `wraith_native`: the packet layer's heavy loops as a Python module.
+//!
+//! Converts arguments, maps errors, lets go of the interpreter lock around every heavy call. No logic:
+//! that is `wraith-core`. The reference for names, results and errors is `wraith/hotpath/_python.py`;
+//! `wraith.hotpath` is the only importer, and takes this module only if `VERSION` equals its own.
+
+mod arguments;
+mod buffers;
+mod opener;
+mod sealer;
+
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+
+use arguments::{invalid, size};
+use buffers::Input;
+
+/// BLAKE3 digests (32 bytes each, back to back) of the consecutive chunks of `buf`.
+///
+/// The last chunk may be shorter than `chunk_bytes`; an empty buffer has no digest. One thread, and the
+/// interpreter lock is released: call it from a worker thread for large pieces. Raises `ValueError` if
+/// `chunk_bytes` is less than 1.
+#[pyfunction]
+fn blake3_chunks<'py>(
+    py: Python<'py>,
+    buf: &Bound<'py, PyAny>,
+    chunk_bytes: i64,
+) -> PyResult<Bound<'py, PyBytes>> {
+    let chunk_bytes = size(chunk_bytes);
+    let input = Input::get(buf)?;
+    let data = input.as_slice();
+    let digests = py.detach(|| wraith_core::chunk_digests(data, chunk_bytes));
+    Ok(PyBytes::new(py, &digests.map_err(invalid)?))
+}
+
+/// The native part of wraith: runs of packets, sealed and opened.
+#[pymodule]
+fn wraith_native(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add("VERSION", env!("CARGO_PKG_VERSION"))?;
+    module.add_class::<sealer::Sealer>()?;
+    module.add_class::<opener::Opener>()?;
+    module.add_function(wrap_pyfunction!(blake3_chunks, module)?)?;
+    module.add("OpenResult", opener::result_type(module.py())?)?;
+    Ok(())
+}

@@ -1,0 +1,78 @@
+"""Types of the native part; the meaning of every call stands in ``wraith.hotpath._python``."""
+
+from collections.abc import Sequence
+from typing import Final, NamedTuple, final
+
+from typing_extensions import Buffer
+
+VERSION: Final[str]
+
+class OpenResult(NamedTuple):
+    stream_bytes: int
+    runs: list[tuple[int, int, int, int, bool]]
+    others: list[tuple[int, int, bytes]]
+    received: list[tuple[int, int, int, bool]]
+    n_eliciting: int
+    unclaimed: list[int]
+    highest: tuple[int, int] | None
+    cid_index: int
+    authenticated_bytes: int
+    dropped: int
+    form_b: bool
+
+class Sealer:
+    def __new__(
+        cls, aead: int, direction: int, fmt: Buffer, hp_key: Buffer, cid_key: Buffer
+    ) -> Sealer: ...
+    @property
+    def dummy_bytes(self) -> int: ...
+    def add_epoch(self, epoch: int, root: Buffer) -> None: ...
+    def drop_epoch(self, epoch: int) -> None: ...
+    def set_hmk(self, hmk: Buffer | None) -> None: ...
+    def next_pn(self, epoch: int) -> int: ...
+    def capacity(self, datagram_bytes: int) -> int: ...
+    def seal_run(
+        self,
+        epoch: int,
+        cid_index: int,
+        form: int,
+        lead: Buffer,
+        sid: int,
+        offset: int,
+        data: Sequence[Buffer],
+        fin: bool,
+        datagram_bytes: int,
+        n_max: int,
+        random: Buffer,
+        out: bytearray | memoryview,
+        at: int = 0,
+    ) -> tuple[int, int, int, int]: ...
+    def close(self) -> None: ...
+
+class Opener:
+    def __new__(
+        cls,
+        aead: int,
+        direction: int,
+        fmt: Buffer,
+        hp_key: Buffer,
+        cid_key: Buffer,
+        window: int,
+    ) -> Opener: ...
+    @property
+    def cid_offset(self) -> int: ...
+    @property
+    def fixed_overhead(self) -> int: ...
+    def add_epoch(self, epoch: int, root: Buffer) -> None: ...
+    def drop_epoch(self, epoch: int) -> None: ...
+    def set_hmk(self, hmks: Sequence[Buffer]) -> None: ...
+    def set_cids(self, low: int, high: int) -> None: ...
+    def claims(self, datagram: Buffer) -> bool: ...
+    def fits(self, datagram: Buffer) -> bool: ...
+    def open_run(
+        self, buf: Buffer, segment_bytes: int, out: bytearray | memoryview, now: float
+    ) -> OpenResult: ...
+    def expire(self, now: float, ttl_s: float) -> None: ...
+    def close(self) -> None: ...
+
+def blake3_chunks(buf: Buffer, chunk_bytes: int) -> bytes: ...

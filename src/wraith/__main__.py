@@ -1,0 +1,5 @@
+"""``python -m wraith`` is the command ``wraith``."""
+
+from wraith.cli.main import main
+
+main()

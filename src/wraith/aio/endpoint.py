@@ -1,0 +1,228 @@
+"""One pure ``Endpoint`` with its sockets, driver and sessions: what connect and listen share.
+
+Turns ``(connection, event)`` pairs into calls on the right session and nothing else.
+Spec: docs/reference/api.md.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Final
+
+from wraith.abc import Kem, ReplayStore
+from wraith.aio.clock import SystemClock
+from wraith.aio.datagram_endpoint import bind_sockets
+from wraith.aio.driver import Driver
+from wraith.aio.entropy import OsRng
+from wraith.aio.fork import poison_after_fork
+from wraith.aio.session import Session
+from wraith.aio.tracing import make_tracer
+from wraith.config import EndpointConfig
+from wraith.connection import events
+from wraith.connection.connection import Connection
+from wraith.connection.endpoint import Endpoint
+from wraith.connection.endpoint_keys import AccessKey, EndpointKeys
+from wraith.connection.record import NodeRecord
+from wraith.crypto.ed25519 import Identity
+from wraith.crypto.mlkem import MlKem768
+from wraith.crypto.x25519 import X25519Key
+from wraith.errors import ConfigError, ConnectionLost, PolicyRefused, WraithError
+from wraith.types import ANY_ADDRESS, Address, SuiteId
+
+EndpointEvent = tuple[Connection | None, object]
+#: A closed endpoint answers late packets of its peers this long at most before its sockets go.
+LINGER_S: Final = 3.0
+
+
+def effective_config(
+    config: EndpointConfig | None, *, require_pq: bool, suites: tuple[SuiteId, ...] | None = None
+) -> EndpointConfig:
+    """The configuration with the caller's policy applied. Strict unless loosened explicitly.
+
+    Raises:
+        PolicyRefused: a suite without post-quantum key exchange together with ``require_pq``.
+    """
+    if config is None:
+        default = (SuiteId.A, SuiteId.B) if require_pq else (SuiteId.A, SuiteId.B, SuiteId.D)
+        config = EndpointConfig(
+            suites=suites or default,
+            min_suite=SuiteId.A if _all_pq(suites or default) else SuiteId.D,
+        )
+    elif suites is not None:
+        low = SuiteId.A if _all_pq(suites) else SuiteId.D
+        config = replace(config, suites=suites, min_suite=low)
+    if require_pq:
+        if not _all_pq(config.suites):
+            raise PolicyRefused(
+                "suite D has no post-quantum key exchange",
+                hint="pass require_pq=False as well if that is really wanted",
+            )
+        if config.min_suite is SuiteId.D:
+            config = replace(config, min_suite=SuiteId.A)
+    return config
+
+
+def _all_pq(suites: tuple[SuiteId, ...]) -> bool:
+    return SuiteId.D not in suites
+
+
+class AsyncEndpoint:
+    """Sockets, driver, machine and sessions. Made by ``open_endpoint``; internal to ``wraith.aio``.
+
+    Attributes:
+        machine: the pure endpoint; call ``driver.wake()`` after a command to it.
+        on_accept: decides about an incoming connection that has proved its key, and is given the
+            session once it is established; ``None`` at an endpoint that only dials.
+        private: the endpoint serves one outgoing session and ends with it.
+    """
+
+    def __init__(
+        self,
+        machine: Endpoint,
+        rng: OsRng,
+        store: Callable[[], None] | None,
+    ) -> None:
+        self.machine = machine
+        self.sessions: dict[Connection, Session] = {}
+        self.on_accept: Callable[[Connection, events.Event], None] | None = None
+        self.on_endpoint_event: Callable[[object], None] | None = None
+        self.private = False
+        self.driver: Driver[EndpointEvent]
+        self._rng = rng
+        self._store = store
+        self._linger: asyncio.TimerHandle | None = None
+        self._is_closed = asyncio.Event()
+        poison_after_fork(self)
+
+    def poison(self) -> None:
+        """In a forked child: wipes the machine's copies of keys and never sends again."""
+        self.machine.poison()
+        self.driver.poison()
+        self._rng.forget()
+
+    def adopt(self, connection: Connection) -> Session:
+        """A session for ``connection``, which delivers its events from now on."""
+        session = self.sessions[connection] = Session(self, connection)
+        return session
+
+    def on_event(self, pair: EndpointEvent) -> None:
+        """Delivers one event of the machine."""
+        connection, event = pair
+        if connection is None:
+            if self.on_endpoint_event is not None:
+                self.on_endpoint_event(event)
+            return
+        session = self.sessions.get(connection)
+        if session is None:
+            if self.on_accept is not None:
+                self.on_accept(connection, event)  # type: ignore[arg-type]
+            return
+        session.handle(event)  # type: ignore[arg-type]
+        if isinstance(event, events.Closed):
+            del self.sessions[connection]
+            self.retire_if_unused()
+
+    def on_failed(self, error: Exception) -> None:
+        """The machine raised: nothing can be said to peers any more."""
+        for session in list(self.sessions.values()):
+            session.fail(ConnectionLost(f"internal error: {error!r}"))
+        self.sessions.clear()
+        self._is_closed.set()
+
+    def retire_if_unused(self) -> None:
+        """A dialled session's own endpoint goes once its machine has nothing left to say."""
+        if not self.private or self.driver.closed or self._linger is not None:
+            return
+        if all(session.is_closed for session in self.sessions.values()):
+            self.linger()
+
+    def linger(self) -> None:
+        """Stays a little to answer packets that cross the CLOSE, then closes the sockets."""
+        loop = asyncio.get_running_loop()
+        if self._linger is None and not self.driver.closed:
+            self._linger = loop.call_later(LINGER_S, self.close)
+
+    def close(self) -> None:
+        """Closes the sockets at once. Idempotent."""
+        if self._linger is not None:
+            self._linger.cancel()
+            self._linger = None
+        self.driver.close()
+        for session in list(self.sessions.values()):
+            session.fail(ConnectionLost("the endpoint was closed"))
+        self.sessions.clear()
+        self._is_closed.set()
+
+
+async def open_endpoint(
+    *,
+    config: EndpointConfig,
+    identity: Identity | None,
+    local: Address = ANY_ADDRESS,
+    access: tuple[AccessKey, ...] | None = None,
+    listening: bool,
+    kem: Kem | None = None,
+    store: ReplayStore | None = None,
+) -> AsyncEndpoint:
+    """Binds sockets to ``local`` and starts driving a new endpoint.
+
+    Args:
+        identity: who this node is; a fresh one when ``None``.
+        access: the access keys to listen with; one fresh key when ``None`` and ``listening``.
+        store: where replay records go when an access key outlives the process.
+
+    Raises:
+        TransportError: nothing could be bound.
+        ConfigError: ``kem`` is one that only simulations may use.
+    """
+    if getattr(kem, "insecure", False):
+        raise ConfigError("kem", getattr(kem, "name", kem), "a KEM that keeps secrets")
+    rng = OsRng()
+    if access is None:
+        access = (AccessKey.generate(rng, with_psk=True),) if listening else ()
+    keys = EndpointKeys(identity or Identity.generate(rng), X25519Key.generate(rng), access)
+    tracer = make_tracer()
+    sockets = await bind_sockets(local)
+    try:
+        machine = Endpoint(
+            config=config,
+            keys=keys,
+            rng=rng,
+            clock=SystemClock(),
+            kem=kem or MlKem768(),
+            tracer=tracer,
+            listening=listening,
+            now=asyncio.get_running_loop().time(),
+        )
+    except WraithError:
+        sockets.close()
+        raise
+
+    def save() -> None:
+        for _access_key, records in machine.records_to_store():
+            if store is not None:
+                store.append(records)
+
+    endpoint = AsyncEndpoint(machine, rng, save)
+    endpoint.driver = Driver(
+        machine,
+        sockets,
+        on_event=endpoint.on_event,
+        on_failed=endpoint.on_failed,
+        store=save if listening else None,
+        tracer=tracer,
+    )
+    endpoint.driver.start()
+    return endpoint
+
+
+def local_for(record: NodeRecord) -> Address:
+    """The narrowest wildcard that reaches the record's addresses: one socket when one will do."""
+    lengths = {len(address.ip) for address in record.addresses}
+    if lengths == {4}:
+        return Address(bytes(4), 0)
+    if lengths == {16}:
+        return Address(bytes(16), 0)
+    return ANY_ADDRESS

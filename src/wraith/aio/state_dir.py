@@ -1,0 +1,276 @@
+"""The one folder in which a node keeps what must outlive its process.
+
+::
+
+    HOME/                   WRAITH_HOME, else the platform's folder for user data; 0700
+      identity.key          the node's identity, 0600, one line of text
+      peers.json            keys seen, names given to them (pins)
+      sends/<32 hex>/       one unfinished send: its access key, psk and replay files (replay_files)
+
+Every folder that a process works in is held by a lock, so that two processes with one home
+never write one file. Nothing secret is ever readable by another user.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from types import TracebackType
+from typing import Final
+
+import platformdirs
+
+from wraith.abc import Rng
+from wraith.crypto.ed25519 import Identity
+from wraith.errors import ConfigError, LocalProtocolError, PeerKeyMismatch
+from wraith.types import PeerKey
+
+_IDENTITY_HEADER: Final = "wraith-identity-1"
+_SEED_BYTES: Final = 32
+_PEERS_MAX: Final = 100_000
+
+
+class FolderLocked(LocalProtocolError):
+    """Another wraith process is working in this folder."""
+
+    code = "locked"
+    hint = "wait for it to end, or stop it"
+
+
+class FolderLock:
+    """An advisory lock on one folder, given back by the kernel however the process ends.
+
+    Use as a context manager, or ``acquire`` and ``release``. Not inherited by a forked child's
+    later work: the child must make its own.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / ".lock"
+        self._descriptor: int | None = None
+
+    def acquire(self, *, wait: bool = False) -> None:
+        """Takes the lock; ``wait`` blocks until it is free.
+
+        Raises:
+            FolderLocked: another holder has it, and ``wait`` is false.
+        """
+        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            _lock(descriptor, wait=wait)
+        except OSError:
+            os.close(descriptor)
+            raise FolderLocked(f"{self._path.parent} is in use by another wraith process") from None
+        self._descriptor = descriptor
+
+    def release(self) -> None:
+        """Gives it back. Idempotent. The file stays: removing it would race with a waiter."""
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            os.close(descriptor)
+
+    def __enter__(self) -> FolderLock:
+        self.acquire(wait=True)
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.release()
+
+
+if os.name == "nt":  # pragma: no cover - covered on that platform only
+    import msvcrt
+
+    def _lock(descriptor: int, *, wait: bool) -> None:
+        msvcrt.locking(  # type: ignore[attr-defined,unused-ignore]
+            descriptor,
+            msvcrt.LK_LOCK if wait else msvcrt.LK_NBLCK,  # type: ignore[attr-defined,unused-ignore]
+            1,
+        )
+
+else:
+    import fcntl
+
+    def _lock(descriptor: int, *, wait: bool) -> None:
+        fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+@dataclass(frozen=True, slots=True)
+class PeerEntry:
+    """What is known about one peer key. ``pinned`` means that a person chose this key by name."""
+
+    key: PeerKey
+    name: str = ""
+    pinned: bool = False
+    first_seen: float = 0.0
+    last_seen: float = 0.0
+
+
+class StateDir:
+    """The state folder of one user or one test. Every method is short and blocking.
+
+    Args:
+        home: the folder; created with mode 0700 when it is missing.
+    """
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    @classmethod
+    def default(cls, environ: Mapping[str, str] | None = None) -> StateDir:
+        """``WRAITH_HOME``, or the platform's place for it."""
+        chosen = (os.environ if environ is None else environ).get("WRAITH_HOME")
+        return cls(Path(chosen) if chosen else platformdirs.user_data_path("wraith"))
+
+    # --- identity ---------------------------------------------------------------------------
+
+    def identity(self, rng: Rng) -> Identity:
+        """The node's identity; made on first use.
+
+        Raises:
+            ConfigError: the file is there but is not an identity; it is never overwritten.
+        """
+        path = self.home / "identity.key"
+        with FolderLock(self.home):
+            try:
+                text = path.read_text("ascii")
+            except FileNotFoundError:
+                seed = rng.secret_bytes(_SEED_BYTES)
+                line = f"{_IDENTITY_HEADER} {base64.b32encode(seed).decode().rstrip('=').lower()}\n"
+                write_private(path, line.encode())
+                return Identity.from_seed(seed)
+            except (UnicodeDecodeError, OSError) as exc:
+                raise ConfigError(
+                    "identity.key", str(path), f"a readable key file ({exc})"
+                ) from exc
+        return Identity.from_seed(_parse_identity(text, path))
+
+    # --- peers ------------------------------------------------------------------------------
+
+    def peers(self) -> list[PeerEntry]:
+        """All known peers, last seen first."""
+        return sorted(self._read_peers().values(), key=lambda entry: -entry.last_seen)
+
+    def peer_seen(self, key: PeerKey, unix_time: float) -> PeerEntry:
+        """Records that ``key`` proved itself at ``unix_time``; returns its entry."""
+        with FolderLock(self.home):
+            peers = self._read_peers()
+            known = peers.get(key) or PeerEntry(key, first_seen=unix_time)
+            peers[key] = known = replace(known, last_seen=unix_time)
+            self._write_peers(peers.values())
+        return known
+
+    def name_peer(self, name: str, key: PeerKey, *, change: bool = False) -> PeerEntry:
+        """Pins ``key`` under ``name``.
+
+        Raises:
+            PeerKeyMismatch: the name belongs to another key, and ``change`` is false.
+            ConfigError: the name is empty, too long, or holds control characters.
+        """
+        if not 0 < len(name) <= 64 or not name.isprintable() or name != name.strip():
+            raise ConfigError("name", name, "1 to 64 printable characters")
+        with FolderLock(self.home):
+            peers = self._read_peers()
+            for other in list(peers.values()):
+                if other.name == name and other.key != key:
+                    if not change:
+                        raise PeerKeyMismatch(
+                            f"{name} is known with another key ({other.key.short})",
+                            hint="if you are sure that the new key is right, remove the name first",
+                        )
+                    peers[other.key] = replace(other, name="", pinned=False)
+            entry = replace(peers.get(key) or PeerEntry(key), name=name, pinned=True)
+            peers[key] = entry
+            self._write_peers(peers.values())
+        return entry
+
+    def forget_peer(self, key: PeerKey) -> bool:
+        """Removes ``key`` and its name. False when it was not there."""
+        with FolderLock(self.home):
+            peers = self._read_peers()
+            found = peers.pop(key, None) is not None
+            if found:
+                self._write_peers(peers.values())
+        return found
+
+    def find_peer(self, name: str) -> PeerEntry | None:
+        """The peer that is pinned under ``name``."""
+        return next((entry for entry in self._read_peers().values() if entry.name == name), None)
+
+    def _read_peers(self) -> dict[PeerKey, PeerEntry]:
+        path = self.home / "peers.json"
+        try:
+            rows = json.loads(path.read_bytes())["peers"]
+            entries = [
+                PeerEntry(
+                    key=PeerKey.parse(row["key"]),
+                    name=str(row.get("name", "")),
+                    pinned=bool(row.get("pinned", False)),
+                    first_seen=float(row.get("first_seen", 0.0)),
+                    last_seen=float(row.get("last_seen", 0.0)),
+                )
+                for row in rows
+            ]
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as exc:
+            # Pins are a security decision: a damaged file must stop the user, not forget them.
+            raise ConfigError("peers.json", str(path), f"a readable list of peers ({exc})") from exc
+        return {entry.key: entry for entry in entries}
+
+    def _write_peers(self, entries: Iterable[PeerEntry]) -> None:
+        kept = sorted(entries, key=lambda entry: (not entry.pinned, -entry.last_seen))[:_PEERS_MAX]
+        rows = [{**asdict(entry), "key": str(entry.key)} for entry in kept]
+        text = json.dumps({"version": 1, "peers": rows}, indent=1)
+        write_private(self.home / "peers.json", text.encode())
+
+    # --- folders for unfinished work --------------------------------------------------------
+
+    def send_folder(self, paths: Iterable[Path]) -> Path:
+        """The folder of a send of exactly these paths; created 0700. Lock it before use."""
+        joined = b"\0".join(os.fsencode(os.path.abspath(path)) for path in paths)
+        name = hashlib.sha256(joined).hexdigest()[:32]
+        folder = self.home / "sends" / name
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return folder
+
+
+def write_private(path: Path, data: bytes) -> None:
+    """Replaces ``path`` in one step with mode 0600; after a crash the old or the new file is there.
+
+    Raises:
+        OSError: the disk is full or not writable; the old file is then untouched.
+    """
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "wb") as file:  # mkstemp already made it 0600
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+
+
+def _parse_identity(text: str, path: Path) -> bytes:
+    header, _, encoded = text.strip().partition(" ")
+    try:
+        seed = base64.b32decode(encoded.upper() + "=" * (-len(encoded) % 8))
+    except ValueError:
+        seed = b""
+    if header != _IDENTITY_HEADER or len(seed) != _SEED_BYTES:
+        raise ConfigError("identity.key", str(path), "a key file that wraith wrote")
+    return seed

@@ -1,0 +1,130 @@
+"""The voice of the command line.
+
+Rules: results alone go to stdout, so that it can be piped. Everything for people goes to stderr as
+``wraith: …``, lower case, no full stop, then ``wraith: hint: …``. With ``--json`` stdout holds one
+JSON object per line, each with an ``event``, and stderr stays silent.
+Progress is drawn only on a terminal. Control characters from a peer never reach the terminal.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+import unicodedata
+from typing import TextIO
+
+from wraith.errors import WraithError
+
+REDRAW_S = 0.1
+_UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
+
+
+def printable(text: str) -> str:
+    """``text`` with control and format characters replaced, safe to show on a terminal."""
+    return "".join(
+        "\N{REPLACEMENT CHARACTER}" if unicodedata.category(c) in ("Cc", "Cf", "Cs") else c
+        for c in text
+    )
+
+
+def size(n_bytes: float) -> str:
+    """``n_bytes`` for people, as in 3.2 MiB."""
+    value = float(n_bytes)
+    for unit in _UNITS:
+        if value < 1024 or unit == _UNITS[-1]:
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1024
+    raise AssertionError("unreachable")
+
+
+def duration(seconds: float) -> str:
+    """``seconds`` for people, as in 1:05 or 2:03:09."""
+    whole = int(seconds)
+    if whole < 3600:
+        return f"{whole // 60}:{whole % 60:02}"
+    return f"{whole // 3600}:{whole // 60 % 60:02}:{whole % 60:02}"
+
+
+class Output:
+    """Where a command's words go. One per command."""
+
+    def __init__(
+        self,
+        *,
+        json_events: bool,
+        quiet: bool,
+        stdout: TextIO | None = None,
+        stderr: TextIO | None = None,
+    ) -> None:
+        self.json_events = json_events
+        self.quiet = quiet
+        self._stdout = stdout if stdout is not None else sys.stdout
+        self._stderr = stderr if stderr is not None else sys.stderr
+        self._line = ""
+        self._drawn_at = 0.0
+
+    @property
+    def is_terminal(self) -> bool:
+        return self._stderr.isatty()
+
+    def result(self, line: str) -> None:
+        """The answer itself, on stdout; nothing with ``--json``, where events carry it."""
+        if not self.json_events:
+            self._stdout.write(line + "\n")
+            self._stdout.flush()
+
+    def event(self, name: str, /, **fields: object) -> None:
+        """One line of JSON on stdout with ``--json``; nothing without."""
+        if self.json_events:
+            self._stdout.write(json.dumps({"event": name, **fields}, ensure_ascii=True) + "\n")
+            self._stdout.flush()
+
+    def say(self, text: str) -> None:
+        """A sentence for people."""
+        if self.quiet or self.json_events:
+            return
+        self.clear_progress()
+        self._stderr.write(f"wraith: {text}\n")
+        self._stderr.flush()
+
+    def hint(self, text: str) -> None:
+        """What to do next."""
+        self.say(f"hint: {text}")
+
+    def failure(self, code: str, message: str, hint: str) -> None:
+        """An error, said even when ``quiet``."""
+        self.event("error", code=code, message=message, hint=hint)
+        if self.json_events:
+            return
+        self.clear_progress()
+        text = printable(message.replace("\n", "; "))
+        self._stderr.write(f"wraith: {text}\n")
+        if hint:
+            self._stderr.write(f"wraith: hint: {printable(hint)}\n")
+        self._stderr.flush()
+
+    def error(self, error: WraithError) -> None:
+        message = " ".join(str(error).split()).rstrip(".")
+        self.failure(error.code, message, error.hint)
+
+    def progress(self, line: str, *, last: bool = False) -> None:
+        """Redraws the one progress line, at most ten times a second."""
+        if self.quiet or self.json_events or not self.is_terminal:
+            return
+        now = time.monotonic()
+        if not last and now - self._drawn_at < REDRAW_S:
+            return
+        self._drawn_at = now
+        text = f"wraith: {line}"
+        self._stderr.write("\r" + text + " " * max(0, len(self._line) - len(text)))
+        self._stderr.flush()
+        self._line = text
+        if last:
+            self._stderr.write("\n")
+            self._line = ""
+
+    def clear_progress(self) -> None:
+        if self._line:
+            self._stderr.write("\r" + " " * len(self._line) + "\r")
+            self._line = ""

@@ -1,0 +1,113 @@
+"""Which packets have arrived, and when to say so.
+
+One range set per live epoch. An acknowledgement is due at the end of a receive batch with two
+ack-eliciting packets outstanding or a new gap, else after ``max_ack_delay``. Never per packet:
+halving the batch halves the throughput of a fast path.
+
+Spec: docs/spec/recovery.md [RC-1 to RC-6].
+"""
+
+from __future__ import annotations
+
+from wraith.connection.ranges import RangeSet
+from wraith.wire.frames import Ack
+
+ACK_RANGES_MAX = 64
+ACK_BATCH = 2
+DELAY_UNIT_S = 8e-6
+
+
+class EpochAcks:
+    """Received packet numbers of one epoch."""
+
+    __slots__ = ("largest", "largest_time", "ranges")
+
+    def __init__(self) -> None:
+        self.ranges = RangeSet()
+        self.largest = -1
+        self.largest_time = 0.0
+
+
+class AckState:
+    """All epochs whose receive keys live."""
+
+    __slots__ = ("_epochs", "_max_delay_s", "_n_pending", "_pending", "deadline", "is_due")
+
+    def __init__(self, max_delay_s: float) -> None:
+        self._max_delay_s = max_delay_s
+        self._epochs: dict[int, EpochAcks] = {}
+        self._pending: dict[int, None] = {}  # epochs with something unacknowledged, in order
+        self._n_pending = 0
+        self.deadline: float | None = None
+        self.is_due = False
+
+    @property
+    def has_pending(self) -> bool:
+        """There is something that an outgoing packet may acknowledge on the way."""
+        return bool(self._pending)
+
+    def on_received(
+        self, received: list[tuple[int, int, int, bool]], n_eliciting: int, now: float
+    ) -> None:
+        """Takes one receive batch: ``(epoch, first_pn, last_pn, any eliciting)`` each. [RC-1]"""
+        gap = False
+        for epoch, first, last, eliciting in received:
+            state = self._epochs.get(epoch)
+            if state is None:
+                state = self._epochs[epoch] = EpochAcks()
+            ranges = state.ranges
+            if eliciting:
+                self._pending[epoch] = None
+                # A new gap, or an old one filled: the peer decides on losses by it, so at once.
+                if first != state.largest + 1:
+                    gap = True
+            ranges.add(first, last + 1)
+            if len(ranges) > ACK_RANGES_MAX + 1:
+                ranges.keep_highest(ACK_RANGES_MAX + 1)
+            if last > state.largest:
+                state.largest = last
+                state.largest_time = now
+        if n_eliciting:
+            self._n_pending += n_eliciting
+            if gap or self._n_pending >= ACK_BATCH:
+                self.is_due = True
+            elif self.deadline is None:
+                self.deadline = now + self._max_delay_s
+
+    def on_timer(self, now: float) -> None:
+        if self.deadline is not None and now >= self.deadline:
+            self.is_due = True
+
+    def frames(self, now: float) -> list[Ack]:
+        """The frames that acknowledge everything pending, newest epoch first. Unchanged state:
+        ``on_sent`` commits."""
+        frames: list[Ack] = []
+        for epoch in sorted(self._pending, reverse=True):
+            state = self._epochs[epoch]
+            delay = min(int((now - state.largest_time) / DELAY_UNIT_S), 0xFFFF)
+            ranges = [(start, end - 1) for start, end in state.ranges]
+            ranges = ranges[-1 - ACK_RANGES_MAX :]
+            ranges.reverse()
+            frames.append(
+                Ack(
+                    epoch=epoch & 0xFF,
+                    largest=state.largest,
+                    delay_us8=max(delay, 0),
+                    ranges=tuple(ranges),
+                )
+            )
+        return frames
+
+    def on_sent(self) -> None:
+        """Everything pending has been acknowledged."""
+        self._pending.clear()
+        self._n_pending = 0
+        self.deadline = None
+        self.is_due = False
+
+    def drop_epoch(self, epoch: int) -> None:
+        """The receive keys of ``epoch`` are gone: nothing of it is acknowledged any more."""
+        self._epochs.pop(epoch, None)
+        self._pending.pop(epoch, None)
+        if not self._pending:
+            self.on_sent()

@@ -1,0 +1,890 @@
+"""One peer, sans-I/O: the established connection.
+
+Bytes, time and commands go in; datagrams, a deadline and events come out. The handshake is the
+endpoint's business: it creates the connection, and ``establish`` hands over what it has agreed.
+
+This file is the life cycle and the dispatch. What each part does stands in its own file: frames in
+``inbound``, streams in ``mux``, keys in ``keys`` and ``rekey``, loss in ``recovery``, sending in
+``packet_builder``. Malformed input that is not authenticated is silence; a breach of the protocol
+by the authenticated peer is one CLOSE and the event ``Closed``, never an exception.
+
+Spec: docs/spec/connection.md.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+from wraith.abc import Kem, Rng, Tracer
+from wraith.config import EndpointConfig
+from wraith.connection import events as ev
+from wraith.connection.buffer_pool import BufferPool
+from wraith.connection.datagrams import FRAME_OVERHEAD
+from wraith.connection.flow import WindowBudget
+from wraith.connection.inbound import Inbound
+from wraith.connection.packet_builder import Blocked, PacketBuilder
+from wraith.connection.path import (
+    CHALLENGE_PADDED_BYTES,
+    VALIDATIONS_MAX,
+    PathValidation,
+    only_port_changed,
+)
+from wraith.connection.recovery import SUSPECT_PTOS
+from wraith.connection.rekey import RekeyFailed, old_epoch_ttl_s
+from wraith.connection.result import HandshakeResult
+from wraith.connection.session import Session
+from wraith.connection.state import Input, LifeCycle, SessionState
+from wraith.connection.timers import Timer, Timers
+from wraith.crypto.suite import SUITES
+from wraith.errors import (
+    CloseCode,
+    HandshakeTimeout,
+    LocalProtocolError,
+    NotAuthorised,
+    PeerClosed,
+    RemoteProtocolError,
+    TransportTimeout,
+    WraithError,
+)
+from wraith.hotpath import OpenResult
+from wraith.types import Buffer, NetworkPath, PeerKey, Role, SecurityInfo, StreamId, Transmit
+from wraith.wire.frames import PathChallenge, Ping, encode_frame
+from wraith.wire.records import HandshakeConfirm
+
+RUNS_PER_CALL = 4
+DRAIN_PTOS = 3
+SESSION_AGE_MAX_S = 86_400.0
+KEEPALIVE_LOW, KEEPALIVE_SPAN = 1 / 2, 1 / 3
+IDLE_PTOS_MIN = 3
+SKIPPED_TTL_MIN_S, SKIPPED_TTL_MAX_S = 1.0, 10.0
+_WITHHELD = (ev.StreamOpened, ev.StreamReadable, ev.StreamWasReset, ev.DatagramReceived)
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionStats:
+    """Facts of this moment. Bytes are UDP payload since the connection began."""
+
+    rtt_s: float
+    min_rtt_s: float
+    cwnd_bytes: int
+    bytes_in_flight: int
+    datagram_bytes: int
+    lost_packets: int
+    sent_packets: int
+    received_packets: int
+    sent_bytes: int
+    received_bytes: int
+    dropped_packets: int
+    datagrams_dropped: int
+    epoch: int
+
+
+class Connection:
+    """One peer. Created by an endpoint, in state Connecting.
+
+    Args:
+        role: who began.
+        path: where the peer is reached; the endpoint may set it until ``establish``.
+        config: borrowed.
+        rng, kem, tracer: the seams to the world.
+        now: monotonic seconds; the handshake timeout counts from here.
+        budget: windows promised by all connections of the endpoint together.
+        pool: shared buffers; also lends the one that received bytes are opened into.
+
+    Commands raise ``LocalProtocolError`` when they are not allowed now, and change nothing then.
+    """
+
+    __slots__ = (
+        "_authenticated_by",
+        "_budget",
+        "_builder",
+        "_close",
+        "_close_epochs",
+        "_events",
+        "_inbound",
+        "_is_authorised",
+        "_keepalive_factor",
+        "_kem",
+        "_life",
+        "_n_draining",
+        "_n_dropped",
+        "_own_hmk",
+        "_own_pool",
+        "_pool",
+        "_rng",
+        "_session",
+        "_suite",
+        "_timers",
+        "_tracer",
+        "_validations",
+        "_withheld",
+        "config",
+        "path",
+        "peer",
+        "role",
+    )
+
+    def __init__(
+        self,
+        *,
+        role: Role,
+        path: NetworkPath,
+        config: EndpointConfig,
+        rng: Rng,
+        kem: Kem,
+        tracer: Tracer,
+        now: float,
+        budget: WindowBudget | None = None,
+        pool: BufferPool | None = None,
+    ) -> None:
+        self.role = role
+        self.path = path
+        self.config = config
+        #: The identity that the peer has proved.
+        self.peer: PeerKey | None = None
+        self._rng = rng
+        self._kem = kem
+        self._tracer = tracer
+        self._budget = budget
+        self._pool = pool
+        self._own_pool: BufferPool | None = None
+        self._life = LifeCycle()
+        self._life.apply(Input.CONNECT)
+        self._events: deque[ev.Event] = deque()
+        self._withheld: list[ev.Event] = []
+        self._timers = Timers()
+        if role is Role.INITIATOR:
+            self._timers.set(Timer.CONFIRM, now + config.handshake_timeout_s)
+        self._session: Session | None = None
+        self._builder: PacketBuilder | None = None
+        self._inbound: Inbound | None = None
+        self._suite = SUITES[config.suites[0]]
+        self._authenticated_by = ""
+        self._is_authorised = False
+        self._own_hmk = b""
+        self._keepalive_factor = KEEPALIVE_LOW
+        self._validations: list[PathValidation] = []
+        self._close: tuple[int, str] | None = None
+        self._close_epochs: list[int] = []
+        self._n_draining = 0
+        self._n_dropped = 0
+
+    # -- from the handshake
+
+    def establish(self, result: HandshakeResult, now: float) -> None:
+        """Installs what the handshake has agreed; ``result.session_secret`` is wiped.
+
+        The initiator may send at once (a few datagrams until it is confirmed). The responder
+        waits for ``accept`` or ``refuse``; meanwhile nothing is delivered.
+        """
+        self._life.apply(Input.ESTABLISH)
+        self._suite = SUITES[result.suite]
+        self._authenticated_by = result.authenticated_by
+        self.peer = result.peer
+        self._own_hmk = result.own_hmks[0] if result.own_hmks else b""
+        session = self._session = Session(
+            result,
+            path=self.path,
+            config=self.config,
+            rng=self._rng,
+            kem=self._kem,
+            emit=self._emit,
+            budget=self._budget,
+            now=now,
+        )
+        if self._budget is not None:
+            self._budget.charge(session.mux.table.conn_window.window)
+        is_initiator = self.role is Role.INITIATOR
+        self._builder = PacketBuilder(session, is_initiator=is_initiator)
+        self._inbound = Inbound(session, self._builder, self.role, self._emit)
+        self._timers.set(Timer.SESSION_AGE, now + SESSION_AGE_MAX_S)
+        self._events.append(ev.PeerAuthenticated(result.peer))
+        if is_initiator:
+            self._is_authorised = True
+            self._builder.oneshots.append(encode_frame(Ping(token=0)))  # its answer confirms
+            self._events.append(ev.Established(self.security))
+        else:
+            session.is_confirmed = True
+            self._timers.set(Timer.AUTHORISE, now + self.config.authorise_timeout_s)
+        self._draw_keepalive()
+        self._touch(now)
+
+    def fail(self, error: WraithError, now: float) -> None:
+        """The handshake failed: Closed in silence, with ``error`` in the event."""
+        if self._life.state is SessionState.CLOSED:
+            return
+        self._life.apply(Input.FAIL)
+        self._events.append(ev.Closed(CloseCode.HANDSHAKE_TIMEOUT, str(error), False, error))
+        self._erase(now)
+
+    # -- facts
+
+    @property
+    def state(self) -> SessionState:
+        return self._life.state
+
+    @property
+    def is_drained(self) -> bool:
+        """Closed for good: the endpoint may forget this connection."""
+        return self._life.state is SessionState.CLOSED
+
+    @property
+    def confirmed(self) -> bool:
+        """The peer has shown that it holds the session's keys."""
+        return self._session is not None and self._session.is_confirmed
+
+    @property
+    def authorised(self) -> bool:
+        """Application data is delivered."""
+        return self._is_authorised
+
+    @property
+    def security(self) -> SecurityInfo:
+        """What was really negotiated."""
+        session = self._session
+        return SecurityInfo(
+            key_exchange=self._suite.key_exchange,
+            post_quantum=self._suite.post_quantum,
+            suite=self._suite.id,
+            aead=self._suite.aead_name,
+            peer=self.peer,
+            epoch=session.keys.current if session is not None else 0,
+            authenticated_by=self._authenticated_by,
+        )
+
+    @property
+    def cid_offset(self) -> int:
+        """Where the connection id lies in this session's datagrams (0 … 13); -1 without keys."""
+        return self._session.keys.cid_offset if self._session is not None else -1
+
+    def claims(self, datagram: Buffer) -> bool:
+        """Whether ``datagram`` looks like one of this session's (header test only)."""
+        return self._session is not None and self._session.keys.opener.claims(datagram)
+
+    def live_cids(self) -> tuple[bytes, ...]:
+        """The connection ids that this side accepts now, 8 bytes each; at most 16."""
+        if self._session is None:
+            return ()
+        low, high = self._session.cids.accepted()
+        return tuple(self._session.keys.cids(low, high))
+
+    @property
+    def cid_range(self) -> tuple[int, int]:
+        """Indices of ``live_cids``, inclusive: they change only when this does."""
+        return self._session.cids.accepted() if self._session is not None else (0, -1)
+
+    def stats(self) -> ConnectionStats:
+        session = self._require_session()
+        recovery = session.recovery
+        return ConnectionStats(
+            rtt_s=recovery.srtt,
+            min_rtt_s=recovery.min_rtt,
+            cwnd_bytes=recovery.controller.window,
+            bytes_in_flight=recovery.bytes_in_flight,
+            datagram_bytes=session.mtu.current,
+            lost_packets=recovery.lost_packets,
+            sent_packets=session.n_datagrams_sent,
+            received_packets=session.n_datagrams_received,
+            sent_bytes=session.n_bytes_sent,
+            received_bytes=session.n_bytes_received,
+            dropped_packets=self._n_dropped,
+            datagrams_dropped=session.datagrams.n_dropped_in + session.datagrams.n_dropped_out,
+            epoch=session.keys.current,
+        )
+
+    def _require_session(self) -> Session:
+        if self._session is None:
+            raise LocalProtocolError("there is no session yet, or no longer")
+        return self._session
+
+    def _open(self) -> Session:
+        """The session, if the application may use it now."""
+        if self._session is None or not self._life.is_open or not self._is_authorised:
+            raise LocalProtocolError("the connection is not established")
+        return self._session
+
+    # -- commands
+
+    def accept(self, now: float) -> None:
+        """Responder: the peer may use this connection. Delivers what has waited."""
+        session = self._session
+        if session is None or not self._life.is_open or self._is_authorised:
+            raise LocalProtocolError("there is nobody to accept")
+        self._is_authorised = True
+        self._timers.set(Timer.AUTHORISE, None)
+        session.control.push(HandshakeConfirm(hmk=self._own_hmk))
+        self._events.append(ev.Established(self.security))
+        self._events.extend(self._withheld)
+        self._withheld.clear()
+
+    def refuse(self, now: float, code: int = CloseCode.AUTHENTICATION_FAILED) -> None:
+        """Responder: the peer may not use this connection."""
+        if self._session is None or not self._life.is_open or self._is_authorised:
+            raise LocalProtocolError("there is nobody to refuse")
+        self._shut(code, "not authorised", now, error=None)
+
+    def open_stream(
+        self, *, priority: int | None = None, expedited: bool = False, now: float
+    ) -> StreamId:
+        """Opens a bidirectional stream. ``priority`` 0 (most urgent) … 255, default 128, or 0 for
+        an expedited stream. Raises ``LocalProtocolError`` when the peer allows no more now."""
+        del now
+        if priority is None:
+            priority = 0 if expedited else 128
+        if not 0 <= priority <= 255:
+            raise LocalProtocolError("a priority lies between 0 and 255")
+        return self._open().mux.open(priority=priority, expedited=expedited)
+
+    def can_open_stream(self, *, expedited: bool = False) -> bool:
+        """Whether the peer allows one more stream now (event ``StreamsAvailable`` else)."""
+        return self._open().mux.table.can_open(expedited=expedited)
+
+    def stream_write(self, sid: StreamId, data: Buffer, *, fin: bool = False, now: float) -> int:
+        """Takes as much of ``data`` as the send buffer has room for and returns how much.
+
+        ``bytes`` are kept by reference, anything else is copied. ``fin`` ends the stream once all
+        of ``data`` was taken. After a short count, ``StreamWritable`` tells of new room.
+        """
+        del now
+        return self._open().mux.write(sid, data, fin)
+
+    def stream_room(self, sid: StreamId) -> int:
+        """Bytes that ``stream_write`` would take now."""
+        return self._open().mux.room(sid)
+
+    def stream_finish(self, sid: StreamId, now: float) -> None:
+        """Ends the stream after what was written."""
+        del now
+        self._open().mux.write(sid, b"", True)
+
+    def stream_read(self, sid: StreamId, n_max: int, now: float) -> bytes:
+        """Up to ``n_max`` bytes in order; empty when nothing is there."""
+        return b"".join(self.stream_read_chunks(sid, n_max, now))
+
+    def stream_read_chunks(self, sid: StreamId, n_max: int, now: float) -> list[Buffer]:
+        """As ``stream_read``, in the pieces that arrived: nothing is copied. Owned by the caller."""
+        session = self._open()
+        return session.mux.read(sid, n_max, now, session.recovery.srtt)
+
+    def stream_readable(self, sid: StreamId) -> int:
+        """Bytes that can be read now."""
+        return self._open().mux.readable(sid)
+
+    def stream_is_finished(self, sid: StreamId) -> bool:
+        """Everything was read and nothing more will come; true for a stream that is gone."""
+        return self._open().mux.is_finished(sid)
+
+    def stream_reset(self, sid: StreamId, code: int, now: float) -> None:
+        """Gives up sending on the stream; what was not acknowledged may never arrive."""
+        del now
+        self._open().mux.reset(sid, code)
+
+    def stream_stop(self, sid: StreamId, code: int, now: float) -> None:
+        """Asks the peer to stop sending on the stream; what comes is thrown away."""
+        session = self._open()
+        session.mux.stop(sid, code, now, session.recovery.srtt)
+
+    def set_priority(self, sid: StreamId, priority: int, now: float) -> None:
+        """Changes the urgency of a stream on both sides: 0 … 255."""
+        del now
+        if not 0 <= priority <= 255:
+            raise LocalProtocolError("a priority lies between 0 and 255")
+        self._open().mux.set_priority(sid, priority)
+
+    @property
+    def max_datagram_bytes(self) -> int:
+        """Largest message for ``send_datagram`` on the present path."""
+        session = self._open()
+        return session.keys.sealer.capacity(session.mtu.current) - FRAME_OVERHEAD
+
+    def send_datagram(self, data: bytes, now: float) -> bool:
+        """Queues one unreliable message; false when the queue is full and it was dropped.
+
+        Raises:
+            LocalProtocolError: larger than ``max_datagram_bytes``.
+        """
+        del now
+        if len(data) > self.max_datagram_bytes:
+            raise LocalProtocolError("this message is too large for one datagram")
+        return self._open().datagrams.push(data)
+
+    def ping(self, now: float) -> None:
+        """Sends something that the peer acknowledges."""
+        del now
+        if self._builder is None or not self._life.is_open:
+            raise LocalProtocolError("the connection is not established")
+        self._builder.oneshots.append(encode_frame(Ping(token=0)))
+
+    def rekey(self, now: float) -> None:
+        """Asks for fresh keys; event ``Rekeyed`` follows. At most once per second."""
+        del now
+        self._open().rekey.request()
+
+    def close(self, code: int, reason: str, now: float) -> None:
+        """Closes at once; unsent and unacknowledged bytes are lost. No effect when closing."""
+        if self._life.is_open:
+            self._shut(code, reason, now, error=None)
+        elif self._life.state in (SessionState.CONNECTING, SessionState.RESUMING):
+            self._life.apply(Input.FAIL)
+            self._events.append(ev.Closed(code, reason, False, None))
+            self._erase(now)
+
+    def poison(self) -> None:
+        """After a fork: both processes would repeat keys and nonces. Erases everything, sends and
+        tells nothing, refuses all commands. [CN-50]"""
+        if self._session is not None:
+            self._session.keys.wipe()
+            self._session.rekey.wipe()
+        self._session = self._builder = self._inbound = None
+        self._events.clear()
+        self._withheld.clear()
+        self._timers.clear()
+        self._life = LifeCycle()
+
+    def export_key(self, label: str, n: int) -> bytes:
+        """``n`` bytes (1 … 65,535) that both ends derive for ``label``, unlike for any other."""
+        return self._require_session().keys.export(label, n)
+
+    def handle_mtu_exceeded(self, now: float) -> None:
+        """The local network refused a datagram for its size: back to 1200 bytes, search later."""
+        if self._session is not None:
+            self._shrink_mtu(self._session, now)
+
+    # -- bytes in
+
+    def receive_datagrams(
+        self, data: Buffer, segment_bytes: int, path: NetworkPath, now: float
+    ) -> list[int]:
+        """Takes a burst: datagrams of ``segment_bytes``, the last possibly shorter. Borrowed.
+
+        Returns:
+            Positions of the datagrams that are not this session's.
+        """
+        session = self._session
+        if session is None:
+            return list(range(-(-len(data) // segment_bytes)))
+        pool = self._pool or self._ensure_pool()
+        scratch = pool.take() if len(data) <= pool.buffer_bytes else None
+        out = scratch if scratch is not None else memoryview(bytearray(len(data)))
+        try:
+            result = session.keys.opener.open_run(data, segment_bytes, out, now)
+            self._n_dropped += result.dropped
+            if result.highest is not None:
+                try:
+                    self._on_received(session, result, out, path, now)
+                except RemoteProtocolError as error:
+                    self._on_breach(error, now)
+        finally:
+            if scratch is not None:
+                pool.give_back(scratch)
+        return result.unclaimed
+
+    def _on_received(
+        self,
+        session: Session,
+        result: OpenResult,
+        out: memoryview,
+        path: NetworkPath,
+        now: float,
+    ) -> None:
+        assert result.highest is not None
+        n_packets = sum(last - first + 1 for _, first, last, _ in result.received)
+        session.n_datagrams_received += n_packets
+        session.n_bytes_received += result.authenticated_bytes
+        if not self._life.is_open:
+            self._on_packets_while_draining(n_packets)
+            return
+        inbound = self._inbound
+        assert inbound is not None
+        session.last_received = now
+        self._touch(now)
+        if not session.is_confirmed:
+            session.is_confirmed = True
+            self._timers.set(Timer.CONFIRM, None)
+            self._events.append(ev.Confirmed())
+        if session.is_suspect:
+            self._on_recovered(session, now)
+        epoch, pn = result.highest
+        keys = session.keys
+        if path != session.path:
+            self._on_other_path(session, path, result, keys.is_highest(epoch, pn), now)
+        if keys.newest > keys.current and result.received[0][0] == keys.current:
+            session.rekey.on_old_packet()
+        if keys.on_authenticated(epoch, pn):
+            self._on_new_epoch(session, epoch, now)
+        session.acks.on_received(result.received, result.n_eliciting, now)
+        if result.n_eliciting:
+            session.rekey.on_traffic()
+        if session.cids.on_received(result.cid_index):
+            keys.opener.set_cids(*session.cids.accepted())
+        srtt = session.recovery.srtt
+        on_data = session.mux.on_data
+        for sid, offset, at, length, fin in result.runs:
+            piece = out[at : at + length]
+            if sid:
+                on_data(sid, offset, piece, fin, now, srtt)
+            else:
+                inbound.on_control_data(offset, piece, fin, now)
+        for _, _, frames in result.others:
+            inbound.on_frames(frames, path, now)
+        if inbound.path_responses:
+            self._on_path_responses(session, inbound.path_responses, now)
+        if inbound.peer_close is not None:
+            self._on_peer_close(session, *inbound.peer_close, now)
+
+    def _on_new_epoch(self, session: Session, epoch: int, now: float) -> None:
+        session.rekey.on_epoch(now)
+        self._life.apply(Input.REKEYED)
+        ttl = old_epoch_ttl_s(session.recovery.pto_s())
+        self._timers.set(Timer.OLD_EPOCH, now + ttl)
+        self._events.append(ev.Rekeyed(epoch))
+
+    def _on_breach(self, error: RemoteProtocolError, now: float) -> None:
+        """The authenticated peer broke a rule: exactly one CLOSE. [CN-3]"""
+        self._tracer.record("breach", what=str(error), code=error.close_code)
+        if self._life.is_open:
+            self._shut(error.close_code, "", now, error=error)
+
+    # -- paths
+
+    def _on_other_path(
+        self,
+        session: Session,
+        path: NetworkPath,
+        result: OpenResult,
+        is_newest: bool,
+        now: float,
+    ) -> None:
+        """Packets from another 4-tuple: a reordered one means nothing, the newest a move. [CN-32]"""
+        for validation in self._validations:
+            if validation.path == path:
+                validation.bytes_received += result.authenticated_bytes
+                return
+        if not is_newest:
+            return
+        validation = PathValidation(
+            path,
+            self._rng.public_bytes(8),
+            keeps_estimates=only_port_changed(session.path, path)
+            and session.recovery.pto_count < SUSPECT_PTOS,
+        )
+        validation.bytes_received = result.authenticated_bytes
+        if len(self._validations) >= VALIDATIONS_MAX:
+            self._validations.pop(0)
+        self._validations.append(validation)
+        self._life.apply(Input.PATH)
+
+    def _on_path_responses(self, session: Session, answers: list[bytes], now: float) -> None:
+        for answer in answers:
+            for validation in self._validations:
+                if validation.tries and validation.challenge == answer:
+                    self._use_path(session, validation, now)
+                    break
+        answers.clear()
+
+    def _use_path(self, session: Session, validation: PathValidation, now: float) -> None:
+        self._validations.clear()
+        self._life.apply(Input.PATH_DONE)
+        self.path = session.path = validation.path
+        session.is_path_proven = True  # the answer came back over it
+        if not validation.keeps_estimates:
+            session.recovery.reset_path(now)
+            session.mtu.restart(now)
+        self._events.append(ev.PathChanged())
+
+    # -- time in
+
+    def handle_timer(self, now: float) -> None:
+        """Acts on every deadline up to ``now``."""
+        for timer in self._timers.pop_due(now):
+            self._on_timer(timer, now)
+        session = self._session
+        if session is None or not self._life.is_open:
+            return
+        session.acks.on_timer(now)
+        due = session.recovery.timer()
+        if due is not None and now >= due:
+            self._on_recovery_timer(session, now)
+        for validation in list(self._validations):
+            if validation.on_timer(now):
+                self._validations.remove(validation)
+                if not self._validations:
+                    self._life.apply(Input.PATH_DONE)
+        try:
+            session.rekey.check(now)
+        except RekeyFailed as error:
+            self._on_rekey_failed(session, error, now)
+
+    def _on_timer(self, timer: Timer, now: float) -> None:
+        session = self._session
+        if timer is Timer.CONFIRM:
+            self.fail(HandshakeTimeout(), now)
+        elif timer is Timer.DRAIN:
+            self._life.apply(Input.DRAINED)
+            self._erase(now)
+        elif session is None or not self._life.is_open:
+            return
+        elif timer is Timer.IDLE:
+            self._shut(CloseCode.IDLE_TIMEOUT, "idle", now, error=TransportTimeout())
+        elif timer is Timer.AUTHORISE:
+            self.refuse(now)
+        elif timer is Timer.SESSION_AGE:
+            self._shut(CloseCode.NO_ERROR, "session too old", now, error=None)
+        elif timer is Timer.OLD_EPOCH:
+            assert self._inbound is not None
+            self._inbound.drop_old_epoch(now)
+        elif timer is Timer.KEEPALIVE:
+            self.ping(now)
+            self._draw_keepalive()
+            self._timers.set(Timer.KEEPALIVE, now + self._keepalive_factor * session.idle_s)
+        elif timer is Timer.SKIPPED_KEYS:
+            session.keys.opener.expire(now, self._skipped_ttl_s(session))
+
+    def _on_recovery_timer(self, session: Session, now: float) -> None:
+        assert self._inbound is not None and self._builder is not None
+        outcome = session.recovery.on_timer(now)
+        if outcome.lost:
+            self._inbound.on_lost(outcome.lost, now)
+        if not outcome.pto:
+            return
+        self._builder.n_probes = 2 if session.is_confirmed else 1
+        oldest = session.recovery.oldest(self._builder.n_probes)
+        if oldest is not None:
+            self._inbound.send_again(oldest)
+        if session.recovery.pto_count >= SUSPECT_PTOS and not session.is_suspect:
+            session.is_suspect = True
+            session.rekey.suspend(now)
+            self._events.append(ev.PathSuspect())
+            self._shrink_mtu(session, now)
+
+    def _on_recovered(self, session: Session, now: float) -> None:
+        session.is_suspect = False
+        session.rekey.resume(now)
+        session.mtu.restart(now)
+        self._events.append(ev.PathRecovered())
+
+    def _shrink_mtu(self, session: Session, now: float) -> None:
+        if session.mtu.on_black_hole(now):
+            self._set_datagram_bytes(session)
+
+    def _set_datagram_bytes(self, session: Session) -> None:
+        size = session.mtu.current
+        session.recovery.controller.set_datagram_bytes(size)
+        session.datagrams.drop_oversized(session.keys.sealer.capacity(size))
+        self._events.append(ev.MtuChanged(size))
+
+    def _skipped_ttl_s(self, session: Session) -> float:
+        return min(max(3 * session.recovery.pto_s(), SKIPPED_TTL_MIN_S), SKIPPED_TTL_MAX_S)
+
+    def next_timer(self) -> float | None:
+        """The earliest deadline, absolute monotonic seconds."""
+        due = self._timers.next()
+        session = self._session
+        if session is None or not self._life.is_open:
+            return due
+        times = [due, session.recovery.timer(), session.rekey.next_time()]
+        if not session.acks.is_due:
+            times.append(session.acks.deadline)
+        times.extend(validation.deadline for validation in self._validations)
+        return min((at for at in times if at is not None), default=None)
+
+    def _touch(self, now: float) -> None:
+        """Restarts idle and keep-alive. [CN-4]"""
+        session = self._session
+        assert session is not None
+        idle = max(session.idle_s, IDLE_PTOS_MIN * session.recovery.pto_s())
+        self._timers.set(Timer.IDLE, now + idle)
+        if self.role is Role.INITIATOR and self.config.keepalive:
+            self._timers.set(Timer.KEEPALIVE, now + self._keepalive_factor * session.idle_s)
+
+    def _draw_keepalive(self) -> None:
+        """A new jittered interval: ½ … ⅚ of the idle timeout."""
+        draw = int.from_bytes(self._rng.public_bytes(2), "big") / 65_536
+        self._keepalive_factor = KEEPALIVE_LOW + KEEPALIVE_SPAN * draw
+
+    # -- bytes out
+
+    def datagrams_to_send(self, now: float, pool: BufferPool | None = None) -> list[Transmit]:
+        """What is due now, at most a few runs; call again until it is empty.
+
+        The buffers belong to ``pool``, which its owner reclaims; without one, to this connection,
+        and stay valid until the next call.
+        """
+        session, builder = self._session, self._builder
+        if session is None or builder is None:
+            return []
+        if pool is None:
+            pool = self._pool or self._ensure_pool()
+            pool.reclaim()
+        out: list[Transmit] = []
+        if not self._life.is_open:
+            self._send_close(session, builder, out, pool, now)
+            return out
+        self._begin_rekey(session, now)
+        quiet = session.last_eliciting_sent <= session.last_received
+        self._send_on_other_paths(builder, out, pool, now)
+        if session.is_confirmed and session.mtu.next_time is not None:
+            size = session.mtu.due(now)
+            if size and not pool.is_exhausted and session.recovery.room() >= size:
+                probe = builder.mtu_probe(now, pool, size)
+                if probe is not None:
+                    out.append(probe)
+        while len(out) < RUNS_PER_CALL and not pool.is_exhausted:
+            transmit = builder.next_run(now, pool)
+            if transmit is None:
+                break
+            out.append(transmit)
+        room_for_more = session.recovery.room() >= session.mtu.current
+        session.recovery.app_limited = builder.blocked is Blocked.NOTHING and room_for_more
+        self._timers.set(Timer.PACE, builder.pace_at)
+        if quiet and session.last_eliciting_sent == now > session.last_received:
+            self._touch(now)
+        return out
+
+    def _ensure_pool(self) -> BufferPool:
+        if self._own_pool is None:
+            self._own_pool = BufferPool(n_buffers=RUNS_PER_CALL + 2)
+        return self._own_pool
+
+    def _begin_rekey(self, session: Session, now: float) -> None:
+        rekey = session.rekey
+        if not session.is_confirmed:
+            return
+        if session.keys.old_receive is not None and rekey.is_pn_due():
+            self._hurry_old_epoch(session, now)
+        if rekey.should_begin(now):
+            session.control.push(rekey.begin(now))
+            self._life.apply(Input.REKEY)
+        elif (request := rekey.should_ask()) is not None:
+            session.control.push(request)
+
+    def _hurry_old_epoch(self, session: Session, now: float) -> None:
+        """With packet numbers running out, old receive keys go after three PTOs already."""
+        assert self._inbound is not None
+        if now - session.rekey.epoch_at >= 3 * session.recovery.pto_s():
+            self._timers.set(Timer.OLD_EPOCH, None)
+            self._inbound.drop_old_epoch(now)
+
+    def _send_on_other_paths(
+        self, builder: PacketBuilder, out: list[Transmit], pool: BufferPool, now: float
+    ) -> None:
+        session, inbound = self._session, self._inbound
+        assert session is not None and inbound is not None
+        for path, frame in inbound.path_answers:
+            transmit = builder.single(now, pool, frame, path)
+            if transmit is not None:
+                out.append(transmit)
+        inbound.path_answers.clear()
+        for validation in self._validations:
+            if not validation.is_due:
+                continue
+            frame = encode_frame(PathChallenge(validation.challenge))
+            fill = CHALLENGE_PADDED_BYTES if validation.room >= CHALLENGE_PADDED_BYTES else 0
+            transmit = builder.single(now, pool, frame, validation.path, fill_to=fill)
+            if transmit is not None:
+                patience = session.recovery.pto_s()
+                validation.on_sent(len(transmit.data), now, patience)
+                out.append(transmit)
+
+    # -- the end
+
+    def _shut(
+        self,
+        code: int,
+        reason: str,
+        now: float,
+        *,
+        error: WraithError | None,
+        by_peer: bool = False,
+    ) -> None:
+        """Enters Draining; CLOSE goes out with the next ``datagrams_to_send``. [CN-5]"""
+        session = self._session
+        assert session is not None
+        self._life.apply(Input.CLOSE)
+        self._timers.clear()
+        self._timers.set(Timer.DRAIN, now + DRAIN_PTOS * session.recovery.pto_s())
+        self._close = (code, reason)
+        self._close_epochs = [session.keys.send]
+        self._withheld.clear()
+        self._events.append(ev.Closed(code, reason, by_peer, error))
+        self._release_windows(session)
+        session.rekey.wipe()
+
+    def _on_peer_close(self, session: Session, code: int, reason: str, now: float) -> None:
+        error: WraithError | None = None
+        if code == CloseCode.AUTHENTICATION_FAILED:
+            error = NotAuthorised()
+        elif code != CloseCode.NO_ERROR:
+            error = PeerClosed(code, reason)
+        self._shut(code, reason, now, error=error, by_peer=True)
+        self._close = (CloseCode.NO_ERROR, "")
+        self._n_draining = -1  # one CLOSE in return, no answers
+
+    def _on_rekey_failed(self, session: Session, error: RekeyFailed, now: float) -> None:
+        epochs = [session.keys.send]
+        if session.keys.send != session.keys.current:
+            epochs.append(session.keys.current)  # the peer may hear only the old epoch [RK-11]
+        self._shut(error.close_code, "", now, error=error)
+        self._close_epochs = epochs
+
+    def _on_packets_while_draining(self, n_packets: int) -> None:
+        """The closer answers packets 1, 2, 4, 8 … of the peer. [CN-6]"""
+        if self._n_draining < 0 or self._session is None:
+            return
+        before = self._n_draining
+        self._n_draining += n_packets
+        if self._n_draining.bit_length() > before.bit_length():
+            self._close_epochs = [self._session.keys.send]
+
+    def _send_close(
+        self,
+        session: Session,
+        builder: PacketBuilder,
+        out: list[Transmit],
+        pool: BufferPool,
+        now: float,
+    ) -> None:
+        if self._close is None:
+            return
+        code, reason = self._close
+        for epoch in self._close_epochs:
+            transmit = builder.close(now, pool, code, reason, epoch)
+            if transmit is not None:
+                out.append(transmit)
+        self._close_epochs = []
+
+    def _release_windows(self, session: Session) -> None:
+        if self._budget is not None:
+            self._budget.release(session.mux.table.conn_window.window)
+
+    def _erase(self, now: float) -> None:
+        """Closed: no key, no buffer, no deadline is left."""
+        del now
+        session = self._session
+        if session is not None:
+            if self._close is None:
+                self._release_windows(session)
+            session.keys.wipe()
+            session.rekey.wipe()
+        self._session = self._builder = self._inbound = None
+        self._own_pool = None
+        self._withheld.clear()
+        self._timers.clear()
+
+    # -- events out
+
+    def next_event(self) -> ev.Event | None:
+        """The oldest fact not yet told."""
+        if not self._events:
+            return None
+        event = self._events.popleft()
+        if isinstance(event, ev.DatagramReceived) and self._session is not None:
+            self._session.datagrams.n_unread -= 1
+        return event
+
+    def _emit(self, event: ev.Event) -> None:
+        if self._is_authorised or not isinstance(event, _WITHHELD):
+            self._events.append(event)
+        else:
+            self._withheld.append(event)  # bounded by the initial windows and stream limits

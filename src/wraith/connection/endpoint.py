@@ -1,0 +1,500 @@
+"""Many connections behind one socket: routing, first contact, timers and a fair share of output.
+
+::
+
+    receive_datagrams ─ 4-tuple → connection(s) ──────────────┐ claimed
+                        │ unclaimed, per datagram             │
+                        ├ connection id, form B ──────────────┤
+                        ├ own connect() attempts (Dial)       │
+                        ├ half-open, just completed (Admission)
+                        └ hello path, only if listening (Admission)
+
+The endpoint decides to whom a datagram goes and nothing about what is in it. Work per call is
+proportional to what was touched: connections with news are marked, timers live in one heap.
+
+The driver's drain, after every call: ``records_to_store``, then ``datagrams_to_send`` until it
+returns nothing, then ``next_event`` until ``None``, then ``next_timer``.
+
+Spec: handshake.md [HS-40] [HS-41] [HS-42], connection.md.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from functools import partial
+
+from wraith.abc import Kem, Rng, Tracer, WallClock
+from wraith.config import EndpointConfig
+from wraith.connection.admission import Admission, Completed, CompletedHandshake
+from wraith.connection.buffer_pool import BufferPool
+from wraith.connection.connection import Connection
+from wraith.connection.deadlines import DeadlineHeap
+from wraith.connection.dialing import Dial, Outbox, Outcome
+from wraith.connection.endpoint_events import EndpointEvent
+from wraith.connection.endpoint_keys import AccessKey, EndpointKeys
+from wraith.connection.events import Event
+from wraith.connection.flow import WindowBudget
+from wraith.connection.half_open import EarlyQueue, HalfOpen
+from wraith.connection.handshake import HandshakeContext, Proposal
+from wraith.connection.header_masks import HeaderMaskKeys
+from wraith.connection.negotiate import SuitePolicy, responder_suites
+from wraith.connection.record import NodeRecord
+from wraith.connection.routing import Route, RoutingTable
+from wraith.errors import CloseCode, ConnectFailed, LocalProtocolError, WraithError
+from wraith.types import (
+    ANY_ADDRESS,
+    Address,
+    Buffer,
+    NetworkPath,
+    Role,
+    SuiteId,
+    Transmit,
+)
+
+TRANSMITS_MAX = 32
+"""Bursts per ``datagrams_to_send``; what is left over comes with the next call."""
+
+
+class Endpoint:
+    """One socket's worth of connections, sans-I/O. See the module for the order of calls.
+
+    Args:
+        keys: identity, static key and the access keys to listen with.
+        rng, clock, kem, tracer: the seams to the world.
+        listening: whether hellos are answered at all.
+        now: monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        *,
+        config: EndpointConfig,
+        keys: EndpointKeys,
+        rng: Rng,
+        clock: WallClock,
+        kem: Kem,
+        tracer: Tracer,
+        listening: bool,
+        now: float,
+    ) -> None:
+        self.config = config
+        self.keys = keys
+        self._rng = rng
+        self._kem = kem
+        self._tracer = tracer
+        self._now = now
+        self._is_poisoned = False
+        self._routing = RoutingTable()
+        self._routes: dict[Connection, Route] = {}
+        self._dials: dict[Route, Dial] = {}
+        self._dials_by_remote: dict[Address, list[Route]] = {}
+        self._deadlines = DeadlineHeap()
+        self._dirty: list[Route] = []
+        self._ready: deque[Route] = deque()
+        self._eventful: deque[Route] = deque()
+        self._events: deque[EndpointEvent] = deque()
+        self._outbox: Outbox = deque()
+        self._pool = BufferPool()
+        self._windows = WindowBudget(config.window_sum)
+        self._hmks = HeaderMaskKeys(rng, now)
+        self._deadlines.set(self._hmks, self._hmks.next_time())
+        self._context = HandshakeContext(
+            config=config,
+            keys=keys,
+            rng=rng,
+            kem=kem,
+            clock=clock,
+            hmks=self._hmks,
+            windows=self._windows,
+        )
+        self._admission = Admission(
+            context=self._context,
+            deadlines=self._deadlines,
+            events=self._events,
+            tracer=tracer,
+            listening=listening,
+            now=now,
+        )
+
+    # -- bytes and time in -----------------------------------------------------------------------
+
+    def receive_datagrams(
+        self, data: Buffer, segment_bytes: int, path: NetworkPath, now: float
+    ) -> None:
+        """Takes a burst of datagrams of ``segment_bytes`` each, the last one possibly shorter.
+
+        ``data`` is borrowed for the call. Whatever it holds, nothing is raised and nothing that is
+        not authenticated changes more than a counter.
+        """
+        self._enter(now)
+        routes = self._routing.on_path(path)
+        if len(routes) == 1:
+            route = routes[0]
+            unclaimed: Sequence[int] = self._deliver(route, data, segment_bytes, path, now)
+            if not unclaimed:
+                return
+        else:
+            unclaimed = range(-(-len(data) // segment_bytes))
+        view = memoryview(data)
+        for index in unclaimed:
+            datagram = bytes(view[index * segment_bytes : (index + 1) * segment_bytes])
+            if len(routes) > 1 and self._deliver_to_one_of(routes, datagram, path, now):
+                continue
+            self._receive_unclaimed(datagram, path, now)
+
+    def handle_timer(self, now: float) -> None:
+        """Does what is due at ``now``."""
+        self._enter(now)
+        self._flush()
+        while (owner := self._deadlines.pop_due(now)) is not None:
+            match owner:
+                case Route():
+                    owner.connection.handle_timer(now)
+                    self._touch(owner)
+                case Dial():
+                    self._on_dial(owner, owner.on_timer(now))
+                case HalfOpen() | Completed():
+                    self._admission.on_expired(owner)
+                case EarlyQueue():
+                    for datagram in self._admission.take_late(owner, now):
+                        self._receive_hello(datagram, owner.path, now)
+                case HeaderMaskKeys():
+                    owner.on_timer(now)
+                    self._deadlines.set(owner, owner.next_time())
+                case _:
+                    raise AssertionError(f"a deadline without an owner: {owner!r}")
+
+    # -- bytes, events and time out --------------------------------------------------------------
+
+    def datagrams_to_send(self, now: float) -> list[Transmit]:
+        """Bursts that are due now, at most ``TRANSMITS_MAX``; call again until it returns none.
+
+        Handshakes first, then connections in turn, one call each per round, so that a bulk
+        transfer delays the others by one burst at most.
+        """
+        self._enter(now)
+        self._pool.reclaim()
+        transmits: list[Transmit] = []
+        outboxes = [self._outbox]
+        if not self._admission.has_records:
+            outboxes.append(self._admission.outbox)
+        for outbox in outboxes:
+            while outbox and len(transmits) < TRANSMITS_MAX:
+                datagram, path = outbox.popleft()
+                transmits.append(Transmit(memoryview(datagram), len(datagram), path))
+        self._flush()
+        ready = self._ready
+        while ready and len(transmits) < TRANSMITS_MAX and not self._pool.is_exhausted:
+            route = ready.popleft()
+            bursts = route.connection.datagrams_to_send(now, self._pool)
+            if bursts:
+                transmits += bursts
+                ready.append(route)
+            else:
+                route.is_ready = False
+            self._mark(route)
+        return transmits
+
+    def records_to_store(self) -> list[tuple[bytes, list[bytes]]]:
+        """Replay records that must be on disk before this drain's datagrams leave: per access key
+        (its public half) records of 24 bytes. Answers to hellos of persistent access keys are
+        withheld until this has been called. [HS-33]"""
+        return self._admission.take_records()
+
+    def next_event(self) -> tuple[Connection | None, Event | EndpointEvent] | None:
+        """The next fact, with the connection that it is about (``None``: the endpoint).
+
+        A connection that is new to the caller was accepted by this endpoint: it is the responder,
+        and its first event is ``PeerAuthenticated``.
+        """
+        self._flush()
+        if self._events:
+            return None, self._events.popleft()
+        while self._eventful:
+            route = self._eventful[0]
+            event = route.connection.next_event()
+            if event is not None:
+                return route.connection, event
+            self._eventful.popleft()
+            route.is_eventful = False
+            if route.connection.is_drained:
+                self._forget(route)
+        return None
+
+    def next_timer(self) -> float | None:
+        """When to call ``handle_timer``: absolute monotonic seconds. The present moment while
+        something waits to be sent."""
+        self._flush()
+        if self._ready or self._outbox:
+            return self._now
+        if self._admission.outbox and not self._admission.has_records:
+            return self._now
+        return self._deadlines.next_time()
+
+    # -- commands --------------------------------------------------------------------------------
+
+    def connect(
+        self,
+        record: NodeRecord,
+        now: float,
+        *,
+        local: Address = ANY_ADDRESS,
+        require_pq: bool = True,
+        suite: SuiteId | None = None,
+        anonymous: bool = False,
+    ) -> Connection:
+        """Begins a connection to the node that ``record`` describes; events tell how it went.
+
+        Args:
+            local: the local address to send from, if that matters.
+            require_pq: refuse any suite without post-quantum key exchange.
+            suite: use this one only.
+            anonymous: do not show this endpoint's identity; most responders refuse that.
+        Raises:
+            PolicyRefused: no suite of the record is allowed here.
+            ConnectFailed: the record has no address.
+        """
+        self._enter(now)
+        if not record.addresses:
+            raise ConnectFailed("this node record has no address")
+        policy = SuitePolicy.of(self.config, require_pq=require_pq, suite=suite)
+        proposal = Proposal.first(record, policy, anonymous=anonymous)
+        route = Route()
+        first = NetworkPath(local, record.addresses[0])
+        route.connection = connection = self._new_connection(route, Role.INITIATOR, first, now)
+        dial = Dial(self._context, record, proposal, connection, self._outbox, local=local, now=now)
+        self._routes[connection] = route
+        self._dials[route] = dial
+        for remote in dial.remotes:
+            self._dials_by_remote.setdefault(remote, []).append(route)
+        self._deadlines.set(dial, dial.next_time())
+        self._touch(route)
+        return connection
+
+    def add_access_key(self, key: AccessKey, now: float) -> None:
+        """Listens with one more access key.
+
+        Raises:
+            LocalProtocolError: four are in use already, or this one is.
+        """
+        self._enter(now)
+        self._admission.add_key(key, now)
+
+    def remove_access_key(self, ak_public: bytes) -> None:
+        """Stops answering hellos of this key; unknown keys are ignored. Connections stay."""
+        self._admission.remove_key(ak_public)
+
+    def load_replay_records(self, ak_public: bytes, records: Sequence[bytes], now: float) -> None:
+        """Completes the replay cache of a persistent access key from its file. [HS-32]
+
+        Args:
+            records: all that the file holds; none for a file that has just been made. Not called
+                at all when the file is missing, unreadable, or was not closed before the host
+                itself went down: then only hellos younger than this process are answered.
+        """
+        self._enter(now)
+        self._admission.load_records(ak_public, records, now)
+
+    def live_replay_records(self, ak_public: bytes, now: float) -> list[bytes]:
+        """What a compacted replay file of this key holds."""
+        return self._admission.live_records(ak_public, now)
+
+    def node_record(
+        self, addresses: Sequence[Address], *, key: AccessKey | None = None
+    ) -> NodeRecord:
+        """What others need to dial this endpoint, with its newest access key unless ``key`` says.
+
+        Raises:
+            LocalProtocolError: there is no access key.
+        """
+        if key is None:
+            if not self._admission.keys:
+                raise LocalProtocolError("an endpoint without an access key cannot be dialled")
+            key = self._admission.keys[-1]
+        return NodeRecord(
+            access_key=key.ak.public,
+            peer=self.keys.identity.public,
+            suites=responder_suites(self.config),
+            access_psk=key.psk,
+            addresses=tuple(addresses),
+        )
+
+    @property
+    def connections(self) -> tuple[Connection, ...]:
+        """All connections that have not ended, in the order in which they began."""
+        return tuple(self._routes)
+
+    def close_all(self, now: float, code: int = CloseCode.NO_ERROR, reason: str = "") -> None:
+        """Closes every connection and stops listening."""
+        self._enter(now)
+        self._admission.stop()
+        for connection in self.connections:
+            connection.close(code, reason, now)
+
+    def stop_listening(self) -> None:
+        """Answers no more hellos; connections and connects go on."""
+        self._admission.stop()
+
+    def poison(self) -> None:
+        """Refuses everything from now on: after a fork both processes would use the same keys and
+        nonces, so the copy must not go on."""
+        self._is_poisoned = True
+        for connection in self._routes:
+            connection.poison()
+
+    @property
+    def counters(self) -> dict[str, int]:
+        """What was dropped before authentication, by reason. For diagnosis; never on the wire."""
+        return dict(self._admission.counters)
+
+    # -- inside ----------------------------------------------------------------------------------
+
+    def _enter(self, now: float) -> None:
+        if self._is_poisoned:
+            raise LocalProtocolError("this process was forked; the endpoint cannot be used here")
+        self._now = now
+
+    def _new_connection(
+        self, route: Route, role: Role, path: NetworkPath, now: float
+    ) -> Connection:
+        return Connection(
+            role=role,
+            path=path,
+            config=self.config,
+            rng=self._rng,
+            kem=self._kem,
+            tracer=self._tracer,
+            now=now,
+            budget=self._windows,
+            pool=self._pool,
+            wake=partial(self._touch, route),
+        )
+
+    def _deliver(
+        self, route: Route, data: Buffer, segment_bytes: int, path: NetworkPath, now: float
+    ) -> list[int]:
+        connection = route.connection
+        unclaimed = connection.receive_datagrams(data, segment_bytes, path, now)
+        self._touch(route)
+        return unclaimed
+
+    def _deliver_to_one_of(
+        self, routes: Sequence[Route], datagram: bytes, path: NetworkPath, now: float
+    ) -> bool:
+        """Several connections on one 4-tuple: one whose connection id fits comes before one whose
+        header merely looks right."""
+        fitting = [route for route in routes if route.connection.fits(datagram)]
+        claiming = fitting or [route for route in routes if route.connection.claims(datagram)]
+        if not claiming:
+            return False
+        self._deliver(claiming[0], datagram, len(datagram), path, now)
+        if fitting:
+            self._routing.use_path(claiming[0], path)
+        return True
+
+    def _receive_unclaimed(self, datagram: bytes, path: NetworkPath, now: float) -> None:
+        route = self._routing.find_by_cid(datagram, self._hmks.live)
+        if route is not None:
+            self._deliver(route, datagram, len(datagram), path, now)
+            return
+        for dialling in tuple(self._dials_by_remote.get(path.remote, ())):
+            dial = self._dials[dialling]
+            outcome = dial.receive(datagram, path, now)
+            if outcome is not Outcome.IGNORED:
+                if outcome is Outcome.ESTABLISHED:
+                    self._routing.use_path(dialling, path)
+                self._on_dial(dial, outcome)
+                return
+        found = self._admission.receive_known(datagram, path, now)
+        if found is None:
+            self._receive_hello(datagram, path, now)
+        elif isinstance(found, CompletedHandshake):
+            self._accept(found, path, now)
+
+    def _receive_hello(self, datagram: bytes, path: NetworkPath, now: float) -> None:
+        self._admission.receive_hello(datagram, path, now)
+
+    def _accept(self, done: CompletedHandshake, path: NetworkPath, now: float) -> None:
+        """FINISH was valid: the connection comes into being."""
+        if len(self._routes) >= self.config.budgets.connections_max:
+            self._admission.count("connections_max")
+            return
+        route = Route()
+        connection = self._new_connection(route, Role.RESPONDER, path, now)
+        route.connection = connection
+        self._routes[connection] = route
+        connection.establish(done.result, now)
+        if done.refusal is not None:
+            connection.refuse(now, done.refusal)
+        self._routing.use_path(route, path)
+        self._admission.on_accepted(done, connection, now)
+        self._touch(route)
+        self._flush()
+        for early in self._admission.take_early(path):
+            self.receive_datagrams(early, len(early), path, now)
+
+    def _on_dial(self, dial: Dial, outcome: Outcome) -> None:
+        route = self._routes.get(dial.connection)
+        if route is None or route not in self._dials:
+            return
+        if outcome is Outcome.FAILED:
+            error = dial.error
+            assert isinstance(error, WraithError)
+            self._end_dial(route)
+            route.connection.fail(error, self._now)
+        else:
+            self._deadlines.set(dial, dial.next_time())
+        self._touch(route)
+
+    def _end_dial(self, route: Route) -> None:
+        """Drops what only the handshake needed; the connection goes on without it."""
+        dial = self._dials.pop(route)
+        for remote in dial.remotes:
+            waiting = self._dials_by_remote.get(remote, [])
+            if route in waiting:
+                waiting.remove(route)
+            if not waiting:
+                self._dials_by_remote.pop(remote, None)
+        dial.wipe()
+        self._deadlines.set(dial, None)
+
+    def _touch(self, route: Route) -> None:
+        """Something happened to this connection: it may have output, events, another deadline."""
+        self._mark(route)
+        if not route.is_ready:
+            route.is_ready = True
+            self._ready.append(route)
+
+    def _mark(self, route: Route) -> None:
+        if not route.is_dirty:
+            route.is_dirty = True
+            self._dirty.append(route)
+
+    def _flush(self) -> None:
+        """Brings the tables in line with the connections that were touched."""
+        dirty, self._dirty = self._dirty, []
+        for route in dirty:
+            route.is_dirty = False
+            connection = route.connection
+            if connection not in self._routes:
+                continue
+            self._deadlines.set(route, connection.next_timer())
+            cids = connection.live_cids()
+            if cids is not route.cids:
+                self._routing.set_cids(route, cids)
+            if route.paths and route.paths[-1] != connection.path:
+                self._routing.use_path(route, connection.path)
+            if route in self._dials and (connection.confirmed or connection.is_drained):
+                self._end_dial(route)
+            if not route.is_eventful:
+                route.is_eventful = True
+                self._eventful.append(route)
+
+    def _forget(self, route: Route) -> None:
+        if self._routes.pop(route.connection, None) is None:
+            return
+        if route in self._dials:
+            self._end_dial(route)
+        self._routing.remove(route)
+        self._deadlines.set(route, None)

@@ -1,0 +1,82 @@
+"""Cutting a handshake body into sealed datagrams whose sizes say nothing.
+
+Sizes are uniform in [600, 1200], the set drawn again until it holds the body; the body then fills
+the datagrams in order. Every part keeps at least eight random padding bytes: the veil is
+deterministic, so a resent part must differ in its plaintext to differ on the wire.
+
+Spec: handshake.md [HS-10] [HS-11].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from wraith.abc import Rng
+from wraith.wire.handshake import (
+    DATAGRAM_BYTES_MAX,
+    DATAGRAM_BYTES_MIN,
+    PART_HEADER_BYTES,
+    PARTS_MAX,
+    Part,
+    PartKind,
+)
+
+VEIL_TAG_BYTES = 32
+REPRESENTATIVE_BYTES = 32
+PAD_BYTES_MIN = 8
+PART_OVERHEAD = VEIL_TAG_BYTES + PART_HEADER_BYTES
+
+
+def uniform(rng: Rng, low: int, high: int) -> int:
+    """A visible number, uniform in ``low..high`` (bias below 2⁻⁵⁰)."""
+    return low + int.from_bytes(rng.public_bytes(8), "big") % (high - low + 1)
+
+
+def draw_sizes(rng: Rng, body_bytes: int, first_extra: int = 0) -> tuple[int, ...]:
+    """Datagram sizes for a body.
+
+    Args:
+        body_bytes: what the parts have to carry together.
+        first_extra: bytes of the first datagram beyond the part overhead (representative, prefix).
+    Returns:
+        As few sizes as can hold the body, each in [600, 1200].
+    """
+    overhead = PART_OVERHEAD + PAD_BYTES_MIN
+    n = 1
+    while n * (DATAGRAM_BYTES_MAX - overhead) - first_extra < body_bytes:
+        n += 1
+    if n > PARTS_MAX:
+        raise ValueError("a handshake body of this size has no flight")
+    while True:
+        sizes = tuple(uniform(rng, DATAGRAM_BYTES_MIN, DATAGRAM_BYTES_MAX) for _ in range(n))
+        if sum(sizes) - n * overhead - first_extra >= body_bytes:
+            return sizes
+
+
+def cut(
+    kind: PartKind, body: bytes, sizes: Sequence[int], first_extra: int = 0, prefix: bytes = b""
+) -> list[Part]:
+    """The parts of a body for datagrams of ``sizes``: as much as fits, in order.
+
+    Args:
+        prefix: encoded hello prefix, carried by the first part (and counted in ``first_extra``).
+    """
+    parts: list[Part] = []
+    at = 0
+    for index, size in enumerate(sizes):
+        room = size - PART_OVERHEAD - PAD_BYTES_MIN - (0 if index else first_extra)
+        fragment = body[at : at + room]
+        head = b"" if index else prefix
+        parts.append(Part(kind, index, len(sizes), len(body), at, fragment, head))
+        at += len(fragment)
+    return parts
+
+
+def redraw_size(rng: Rng, part_bytes: int) -> int:
+    """Another size for a part that is sealed again, as it is: its cut must stay what it was.
+
+    Args:
+        part_bytes: the part without padding (``Part.need``).
+    """
+    need = part_bytes + VEIL_TAG_BYTES + PAD_BYTES_MIN
+    return uniform(rng, max(DATAGRAM_BYTES_MIN, need), DATAGRAM_BYTES_MAX)

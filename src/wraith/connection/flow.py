@@ -1,0 +1,106 @@
+"""Flow control: absolute limits on stream bytes, one per stream and one per connection.
+
+Receive windows open by consumption only and double while the application keeps up (two updates
+within two round trips). Spec: docs/spec/connection.md [CN-20 to CN-23].
+"""
+
+from __future__ import annotations
+
+from wraith.config import KIB, EndpointConfig
+
+FULL_BUDGET_STREAM_WINDOW = 64 * KIB
+FULL_BUDGET_CONN_WINDOW = 96 * KIB
+GROWTH_RTTS = 2.0
+
+
+class WindowBudget:
+    """What all connections of one endpoint may have promised together (``window_sum``).
+
+    Once it is used up nothing grows and new connections announce small windows; those are granted
+    all the same, so that a peer can always be served.
+    """
+
+    __slots__ = ("total", "used")
+
+    def __init__(self, total: int) -> None:
+        self.total = total
+        self.used = 0
+
+    def initial_windows(self, config: EndpointConfig) -> tuple[int, int]:
+        """``(stream_window, conn_window)`` to announce to a new peer."""
+        if self.used + config.conn_window <= self.total:
+            return config.stream_window, config.conn_window
+        return (
+            min(FULL_BUDGET_STREAM_WINDOW, config.stream_window),
+            min(FULL_BUDGET_CONN_WINDOW, config.conn_window),
+        )
+
+    def charge(self, n_bytes: int) -> None:
+        """Takes what a new connection has announced."""
+        self.used += n_bytes
+
+    def try_grow(self, n_bytes: int) -> bool:
+        """Takes ``n_bytes`` more if they are there."""
+        if self.used + n_bytes > self.total:
+            return False
+        self.used += n_bytes
+        return True
+
+    def release(self, n_bytes: int) -> None:
+        self.used -= n_bytes
+
+
+class ReceiveWindow:
+    """What the peer may send: ``limit`` is absolute and never sinks."""
+
+    __slots__ = ("_budget", "_last_update", "consumed", "limit", "window", "window_max")
+
+    def __init__(self, window: int, window_max: int, budget: WindowBudget | None = None) -> None:
+        self.window = window
+        self.window_max = max(window_max, window)
+        self.limit = window
+        self.consumed = 0
+        self._budget = budget
+        self._last_update: float | None = None
+
+    def consume(self, n_bytes: int) -> None:
+        """The application has read ``n_bytes``."""
+        self.consumed += n_bytes
+
+    @property
+    def is_due(self) -> bool:
+        """Less than half of the window is left above what was read."""
+        return self.limit - self.consumed < self.window - self.window // 2
+
+    def extend(self, now: float, srtt_s: float) -> bool:
+        """Raises ``limit`` if that is due; true when the peer must be told."""
+        if not self.is_due:
+            return False
+        if self._last_update is not None and now - self._last_update < GROWTH_RTTS * srtt_s:
+            grown = min(2 * self.window, self.window_max)
+            if self._budget is None or self._budget.try_grow(grown - self.window):
+                self.window = grown
+        self._last_update = now
+        self.limit = self.consumed + self.window
+        return True
+
+
+class SendWindow:
+    """What the peer lets this connection send in all streams together."""
+
+    __slots__ = ("limit", "used")
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.used = 0
+
+    @property
+    def room(self) -> int:
+        return self.limit - self.used
+
+    def raise_to(self, limit: int) -> bool:
+        """Takes an announcement; a lower one is ignored. True when it raised the limit."""
+        if limit <= self.limit:
+            return False
+        self.limit = limit
+        return True

@@ -1,0 +1,378 @@
+"""Streams as the connection uses them: commands in, frames in and out, events.
+
+Joins the stream table, the scheduler and the announcements that are resent until acknowledged. An
+announcement is a token ``(frame type, key)``; its frame is made when it is sent, so the latest
+value goes out. This file knows frames but no packets, keys or time other than ``now``.
+Spec: docs/spec/connection.md [CN-10 to CN-27].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from wraith.config import EndpointConfig
+from wraith.connection.events import (
+    Event,
+    StreamOpened,
+    StreamReadable,
+    StreamSent,
+    StreamWasReset,
+    StreamWasStopped,
+    StreamWritable,
+)
+from wraith.connection.scheduler import Scheduler
+from wraith.connection.stream_table import DEFAULT_PRIORITY, Stream, StreamTable, stream_class
+from wraith.errors import CloseCode, LocalProtocolError, RemoteProtocolError
+from wraith.types import Buffer, StreamId
+from wraith.wire.frames import (
+    Frame,
+    FrameType,
+    MaxStreams,
+    Priority,
+    QosUpdate,
+    Reset,
+    Stop,
+    StreamClose,
+    StreamOpen,
+    WindowUpdate,
+)
+
+Token = tuple[int, int]
+"""``(frame type, stream id or class)``: something to tell the peer until it is acknowledged."""
+
+WRITABLE_ROOM = 65_536
+
+
+class StreamMux:
+    """All streams of one connection but stream 0."""
+
+    __slots__ = ("_config", "_emit", "pending", "scheduler", "send_buffer", "table")
+
+    def __init__(
+        self, table: StreamTable, config: EndpointConfig, emit: Callable[[Event], None]
+    ) -> None:
+        self.table = table
+        self.scheduler = Scheduler()
+        #: What each stream may hold unacknowledged; the connection raises it with its window.
+        self.send_buffer = config.send_buffer_bytes
+        #: Announcements that are due, oldest first.
+        self.pending: dict[Token, None] = {}
+        self._config = config
+        self._emit = emit
+
+    # -- commands
+
+    def open(self, *, priority: int, expedited: bool) -> StreamId:
+        stream = self.table.open_local(priority=priority, expedited=expedited)
+        self.pending[FrameType.STREAM_OPEN, stream.sid] = None
+        return StreamId(stream.sid)
+
+    def _get(self, sid: int) -> Stream:
+        stream = self.table.streams.get(sid)
+        if stream is None:
+            raise LocalProtocolError("this stream is closed or was never opened")
+        return stream
+
+    def write(self, sid: int, data: Buffer, fin: bool) -> int:
+        stream = self._get(sid)
+        half = stream.send
+        if half.finished or half.reset_code is not None:
+            raise LocalProtocolError("this stream was finished or reset")
+        n_bytes = min(len(data), max(self.send_buffer - half.buffered, 0))
+        if n_bytes:
+            half.write(data, n_bytes)
+        if n_bytes < len(data):
+            stream.wants_writable = True
+        elif fin:
+            half.finish()
+        if half.is_ready():
+            self.scheduler.add(sid, stream.priority)
+        return n_bytes
+
+    def room(self, sid: int) -> int:
+        stream = self.table.streams.get(sid)
+        if stream is None or stream.send.finished or stream.send.reset_code is not None:
+            return 0
+        return max(self.send_buffer - stream.send.buffered, 0)
+
+    def read(self, sid: int, n_max: int, now: float, srtt_s: float) -> list[Buffer]:
+        """Raises:
+        LocalProtocolError: this id was never open, or its end was read already.
+        """
+        stream = self._get(sid)
+        chunks = stream.receive.read_chunks(n_max)
+        n_bytes = sum(map(len, chunks))
+        if n_bytes:
+            self.table.consume(stream, n_bytes)
+            self._extend(stream, now, srtt_s)
+        if not stream.receive.readable:
+            stream.wants_readable = True
+        self._forget_if_closed(stream)
+        return chunks
+
+    def readable(self, sid: int) -> int:
+        stream = self.table.streams.get(sid)
+        return 0 if stream is None else stream.receive.readable
+
+    def is_finished(self, sid: int) -> bool:
+        """Every byte up to the end has been read; true for a closed stream."""
+        stream = self.table.streams.get(sid)
+        return stream is None or stream.receive.is_done
+
+    def reset(self, sid: int, code: int) -> None:
+        stream = self._get(sid)
+        half = stream.send
+        if half.is_done or half.reset_code is not None:
+            return
+        half.reset(code)
+        self.scheduler.remove(sid)
+        self.pending[FrameType.RESET, sid] = None
+        self._forget_if_closed(stream)
+
+    def stop(self, sid: int, code: int, now: float, srtt_s: float) -> None:
+        stream = self._get(sid)
+        half = stream.receive
+        if half.is_done or half.is_stopped:
+            return
+        stream.stop_code = code
+        freed = half.stop()
+        if freed:
+            self.table.consume(stream, freed)
+            self._extend(stream, now, srtt_s)
+        if not half.is_done:
+            self.pending[FrameType.STOP, sid] = None
+        self._forget_if_closed(stream)
+
+    def set_priority(self, sid: int, priority: int) -> None:
+        stream = self._get(sid)
+        stream.priority = priority
+        self.scheduler.move(sid, priority)
+        self.pending[FrameType.PRIORITY, sid] = None
+
+    def _extend(self, stream: Stream, now: float, srtt_s: float) -> None:
+        half = stream.receive
+        if half.final_size is None and stream.window.extend(now, srtt_s):
+            self.pending[FrameType.WINDOW_UPDATE, stream.sid] = None
+        if self.table.conn_window.extend(now, srtt_s):
+            self.pending[FrameType.WINDOW_UPDATE, 0] = None
+
+    def _forget_if_closed(self, stream: Stream) -> None:
+        if not self.table.remove_if_closed(stream):
+            return
+        self.scheduler.remove(stream.sid)
+        number_class = stream_class(stream.sid)
+        if self.table.raise_max_remote(number_class):
+            self.pending[FrameType.MAX_STREAMS, number_class] = None
+
+    # -- frames in
+
+    def on_data(
+        self, sid: int, offset: int, data: memoryview, fin: bool, now: float, srtt_s: float
+    ) -> None:
+        """One run of contiguous stream bytes; copied."""
+        stream = self.table.streams.get(sid)
+        if stream is None:
+            stream = self._lookup(sid)
+            if stream is None:
+                return
+        half = stream.receive
+        before = half.next_offset
+        self.table.receive_data(stream, offset, data, fin)
+        if half.is_stopped:
+            self._extend(stream, now, srtt_s)
+            self._forget_if_closed(stream)
+        elif half.next_offset > before or fin:
+            self._tell_readable(stream)
+
+    def _lookup(self, sid: int) -> Stream | None:
+        opened: list[Stream] = []
+        stream = self.table.lookup(sid, opened)
+        for each in opened:
+            self._emit(StreamOpened(StreamId(each.sid)))
+        return stream
+
+    def _tell_readable(self, stream: Stream) -> None:
+        half = stream.receive
+        if half.is_complete and not stream.is_told_finished:
+            stream.is_told_finished = True
+            stream.wants_readable = True
+        if stream.wants_readable and (half.readable or half.is_complete):
+            stream.wants_readable = False
+            self._emit(StreamReadable(StreamId(stream.sid)))
+
+    def on_stream_open(self, frame: StreamOpen) -> None:
+        stream = self._lookup(frame.sid)
+        if stream is None or self._is_own(frame.sid):
+            return
+        stream.priority = frame.priority
+        stream.qos = frame.qos
+        stream.qos_parameter = frame.parameter
+        self.scheduler.move(stream.sid, frame.priority)
+        if frame.window > stream.send.limit:
+            self._raise_limit(stream, frame.window)
+
+    def _is_own(self, sid: int) -> bool:
+        return self.table.is_own(sid)
+
+    def on_stream_close(self, frame: StreamClose) -> None:
+        stream = self._lookup(frame.sid)
+        if stream is None:
+            return
+        self.table.receive_end(stream, frame.final)
+        self._tell_readable(stream)
+        self._forget_if_closed(stream)
+
+    def on_reset(self, frame: Reset, now: float, srtt_s: float) -> None:
+        stream = self._lookup(frame.sid)
+        if stream is None:
+            return
+        was_over = stream.receive.reset_code is not None or stream.receive.is_done
+        self.table.receive_reset(stream, frame.code, frame.final)
+        if self.table.conn_window.extend(now, srtt_s):
+            self.pending[FrameType.WINDOW_UPDATE, 0] = None
+        if not was_over:
+            self._emit(StreamWasReset(StreamId(stream.sid), frame.code))
+        self._forget_if_closed(stream)
+
+    def on_stop(self, frame: Stop) -> None:
+        stream = self._lookup(frame.sid)
+        if stream is None or stream.send.is_done or stream.send.reset_code is not None:
+            return
+        self.reset(stream.sid, frame.code)
+        self._emit(StreamWasStopped(StreamId(stream.sid), frame.code))
+
+    def on_window_update(self, frame: WindowUpdate) -> None:
+        if frame.sid == 0:
+            self.table.conn_send.raise_to(frame.limit)
+            return
+        stream = self._lookup(frame.sid)
+        if stream is not None and frame.limit > stream.send.limit:
+            self._raise_limit(stream, frame.limit)
+
+    def _raise_limit(self, stream: Stream, limit: int) -> None:
+        stream.send.limit = limit
+        if stream.send.is_ready():
+            self.scheduler.add(stream.sid, stream.priority)
+
+    def on_max_streams(self, frame: MaxStreams) -> bool:
+        """True when more streams may be opened now."""
+        return self.table.on_max_streams(frame.stream_class, frame.limit)
+
+    def on_priority(self, frame: Priority) -> None:
+        stream = self._lookup(frame.sid)
+        if stream is not None:
+            stream.priority = frame.priority
+            self.scheduler.move(stream.sid, frame.priority)
+
+    def on_qos(self, frame: QosUpdate) -> None:
+        stream = self._lookup(frame.sid)
+        if stream is not None:
+            stream.qos = frame.qos
+            stream.qos_parameter = frame.parameter
+
+    # -- frames out
+
+    def frame_for(self, token: Token) -> Frame | None:
+        """The frame with the present value, ``None`` when nothing need be said any more."""
+        kind, key = token
+        if kind == FrameType.WINDOW_UPDATE and key == 0:
+            return WindowUpdate(sid=StreamId(0), limit=self.table.conn_window.limit)
+        if kind == FrameType.MAX_STREAMS:
+            return MaxStreams(stream_class=key, limit=self.table.max_remote(key))
+        stream = self.table.streams.get(key)
+        if stream is None:
+            return None
+        if kind == FrameType.WINDOW_UPDATE:
+            if stream.receive.final_size is not None:
+                return None
+            return WindowUpdate(sid=StreamId(key), limit=stream.window.limit)
+        if kind == FrameType.STREAM_OPEN:
+            return StreamOpen(
+                sid=StreamId(key),
+                window=stream.window.limit,
+                priority=stream.priority,
+                qos=stream.qos,
+                parameter=stream.qos_parameter,
+            )
+        if kind == FrameType.RESET:
+            half = stream.send
+            if half.reset_code is None or half.reset_acked:
+                return None
+            return Reset(sid=StreamId(key), code=half.reset_code, final=half.next_offset)
+        if kind == FrameType.STOP:
+            if stream.receive.is_done or stream.receive.final_size is not None:
+                return None
+            return Stop(sid=StreamId(key), code=stream.stop_code)
+        if kind != FrameType.PRIORITY:
+            raise AssertionError(f"no announcement has type {kind}")
+        return Priority(sid=StreamId(key), priority=stream.priority)
+
+    def pick(self) -> Stream | None:
+        """The stream that sends next."""
+        scheduler = self.scheduler
+        while True:
+            sid = scheduler.pick(self._is_sendable)
+            if sid is None:
+                return None
+            stream = self.table.streams[sid]
+            if stream.send.is_ready():
+                return stream
+            scheduler.remove(sid)
+
+    def _is_sendable(self, sid: int) -> bool:
+        half = self.table.streams[sid].send
+        if half.has_lost or self.table.conn_send.room > 0:
+            return True
+        return half.next_offset == half.written  # an end without bytes needs no window
+
+    def on_sent(self, stream: Stream, offset: int, length: int, fin: bool, n_wire: int) -> None:
+        """A run of ``stream`` has left."""
+        self.table.conn_send.used += stream.send.on_sent(offset, length, fin)
+        self.scheduler.on_sent(stream.sid, n_wire)
+        if not stream.send.is_ready():
+            self.scheduler.remove(stream.sid)
+
+    def on_range_acked(self, sid: int, offset: int, length: int, fin: bool) -> None:
+        stream = self.table.streams.get(sid)
+        if stream is None:
+            return
+        half = stream.send
+        was_done = half.is_done
+        half.on_acked(offset, length, fin)
+        if half.is_done and not was_done and half.reset_code is None:
+            self._emit(StreamSent(StreamId(sid)))
+            self.scheduler.remove(sid)
+            self._forget_if_closed(stream)
+        elif stream.wants_writable:
+            room = self.send_buffer - half.buffered
+            if room >= min(WRITABLE_ROOM, self.send_buffer // 2):
+                stream.wants_writable = False
+                self._emit(StreamWritable(StreamId(sid)))
+
+    def on_range_lost(self, sid: int, offset: int, length: int, fin: bool) -> None:
+        stream = self.table.streams.get(sid)
+        if stream is None:
+            return
+        stream.send.on_lost(offset, length, fin)
+        if stream.send.is_ready():
+            self.scheduler.add(sid, stream.priority)
+
+    def on_token_acked(self, token: Token) -> None:
+        kind, key = token
+        if kind == FrameType.RESET and (stream := self.table.streams.get(key)) is not None:
+            stream.send.reset_acked = True
+            self._forget_if_closed(stream)
+
+    def on_token_lost(self, token: Token) -> None:
+        if self.frame_for(token) is not None:
+            self.pending[token] = None
+
+    def check_not_control(self, sid: int) -> None:
+        """Stream 0 has no life cycle. [CN-14]"""
+        if sid == 0:
+            raise RemoteProtocolError(
+                "a stream frame for stream 0", close_code=CloseCode.INVALID_STREAM_ID
+            )
+
+
+DEFAULT_STREAM_PRIORITY = DEFAULT_PRIORITY

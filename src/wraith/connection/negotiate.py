@@ -1,0 +1,163 @@
+"""Which suite and which extensions: every choice is a function of two lists and a floor.
+
+Nothing falls back by itself. The initiator takes the first suite of the record that its own policy
+allows; the responder checks, inside the authenticated transcript, that it would have taken the same
+one; a refusal allows one retry that names the refusal in its prologue. The floor (``min_suite``, or
+suite A where post-quantum security is required) is local and no message can lower it.
+
+Spec: handshake.md [HS-60] [HS-61] [HS-62] [HS-63] [HS-64].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from wraith.abc import Rng
+from wraith.config import EndpointConfig
+from wraith.connection.record import usable_suites
+from wraith.crypto.suite import SUITES
+from wraith.errors import PolicyRefused, RemoteProtocolError
+from wraith.types import SuiteId
+from wraith.wire.extensions import (
+    ExtensionEntry,
+    ExtensionId,
+    datagram_extension,
+    grease_id,
+)
+from wraith.wire.handshake import VERSION, Unsupported
+
+if TYPE_CHECKING:
+    from wraith.connection.handshake import Proposal
+
+
+@dataclass(frozen=True, slots=True)
+class SuitePolicy:
+    """What one side allows: the suites it would use, best first, none below its floor."""
+
+    allowed: tuple[SuiteId, ...]
+
+    @classmethod
+    def of(
+        cls, config: EndpointConfig, *, require_pq: bool, suite: SuiteId | None = None
+    ) -> SuitePolicy:
+        """The policy of one ``connect()``. ``suite`` narrows it to a single one.
+
+        Raises:
+            PolicyRefused: nothing is left; says which setting excludes what.
+        """
+        wanted = config.suites if suite is None else (suite,)
+        if suite is not None and suite not in config.suites:
+            raise PolicyRefused(
+                f"suite {suite.name} is not enabled here",
+                hint=f"add {suite.name} to suites, and lower min_suite if it is below the floor",
+            )
+        floor = config.min_suite.strength
+        allowed = tuple(
+            s
+            for s in usable_suites(wanted)
+            if s.strength >= floor and (SUITES[s].post_quantum or not require_pq)
+        )
+        if not allowed:
+            raise PolicyRefused(
+                "post-quantum key exchange is required, and no suite that has it is enabled",
+                hint="allow suite A or B, or turn the requirement off explicitly",
+            )
+        return cls(allowed)
+
+    def first_of(self, theirs: Sequence[SuiteId]) -> SuiteId:
+        """The first of ``theirs`` that is allowed here.
+
+        Raises:
+            PolicyRefused: none is.
+        """
+        for suite in theirs:
+            if suite in self.allowed:
+                return suite
+        raise PolicyRefused(
+            "the peer offers no cipher suite that is allowed here",
+            hint="the peer's suites: " + ", ".join(suite.name for suite in theirs),
+        )
+
+
+def responder_suites(config: EndpointConfig) -> tuple[SuiteId, ...]:
+    """What a responder with this configuration accepts, in its order."""
+    floor = config.min_suite.strength
+    return tuple(s for s in usable_suites(config.suites) if s.strength >= floor)
+
+
+def responder_choice(own: Sequence[SuiteId], offered: Iterable[int]) -> SuiteId | None:
+    """The responder's preferred suite among those the initiator offered. [HS-61]"""
+    theirs = set(offered)
+    return next((suite for suite in own if suite in theirs), None)
+
+
+def unsupported_body(own: Sequence[SuiteId]) -> bytes:
+    """The body of UNSUPPORTED: the same bytes for the same configuration. [HS-62]"""
+    return Unsupported((VERSION,), tuple(own)).encode()
+
+
+def suite_after_refusal(proposal: Proposal, body: bytes) -> SuiteId:
+    """The suite of the one retry that UNSUPPORTED allows. [HS-63]
+
+    Raises:
+        PolicyRefused: no suite or version in ``body`` is allowed here.
+        DecodeError: ``body`` is malformed.
+    """
+    refusal = Unsupported.decode(body)
+    if VERSION not in refusal.versions:
+        raise PolicyRefused("the peer speaks another version of the protocol only")
+    known = {suite.value for suite in SuiteId}
+    theirs = [SuiteId(code) for code in refusal.suites if code in known]
+    return proposal.policy.first_of(theirs)
+
+
+DATAGRAM_BYTES_MAX = 65_535
+
+
+def make_offer(suite: SuiteId, rng: Rng) -> tuple[ExtensionEntry, ...]:
+    """EXT_OFFER: what is implemented, and one GREASE id that nobody may stumble over. [HS-64]"""
+    grease = ExtensionEntry(grease_id(rng.public_bytes(1)[0]))
+    return (*_implemented(suite), grease)
+
+
+def accept_offer(suite: SuiteId, offer: Sequence[ExtensionEntry]) -> tuple[ExtensionEntry, ...]:
+    """EXT_ACCEPT: the part of ``offer`` that is implemented here. [HS-64]
+
+    Raises:
+        RemoteProtocolError: an id twice, or POST_QUANTUM does not agree with the suite.
+    """
+    _check_ids(suite, [extension.id for extension in offer])
+    own = {extension.id: extension for extension in _implemented(suite)}
+    return tuple(own[extension.id] for extension in offer if extension.id in own)
+
+
+def check_accept(
+    suite: SuiteId, offer: Sequence[ExtensionEntry], accept: Sequence[ExtensionEntry]
+) -> frozenset[int]:
+    """The ids that both sides agreed on. [HS-64]
+
+    Raises:
+        RemoteProtocolError: something was accepted that was not offered, or twice, or POST_QUANTUM
+            does not agree with the suite.
+    """
+    ids = [extension.id for extension in accept]
+    _check_ids(suite, ids)
+    if not set(ids) <= {extension.id for extension in offer}:
+        raise RemoteProtocolError("an extension was accepted that was not offered")
+    return frozenset(ids)
+
+
+def _implemented(suite: SuiteId) -> tuple[ExtensionEntry, ...]:
+    datagram = datagram_extension(DATAGRAM_BYTES_MAX)
+    if SUITES[suite].post_quantum:
+        return ExtensionEntry(ExtensionId.POST_QUANTUM), datagram
+    return (datagram,)
+
+
+def _check_ids(suite: SuiteId, ids: Sequence[int]) -> None:
+    if len(set(ids)) != len(ids):
+        raise RemoteProtocolError("an extension stands there twice")
+    if (ExtensionId.POST_QUANTUM in ids) is not SUITES[suite].post_quantum:
+        raise RemoteProtocolError("the suite and its extension do not agree")

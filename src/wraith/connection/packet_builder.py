@@ -1,0 +1,350 @@
+"""What goes into the next run, and sealing it.
+
+One call makes one kernel burst: acknowledgements and announcements lead, then the bytes of one
+stream, cut by ``seal_run`` into equal datagrams straight into a pooled buffer. Nothing is done per
+packet here. What was sent is remembered as one ``SentRun``.
+
+This file decides how much may leave (window, pacer, limits before confirmation and before a rekey)
+and in which form; what is worth sending is asked of the parts of the session.
+Spec: docs/spec/connection.md [CN-40 to CN-48].
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from wraith.connection.buffer_pool import BufferPool
+from wraith.connection.mux import Token
+from wraith.connection.recovery import SentRun
+from wraith.connection.session import Session
+from wraith.connection.stream_table import Stream
+from wraith.types import NetworkPath, Transmit
+from wraith.wire.frames import Close, MtuProbe, Ping, encode_frame
+
+BATCH_MAX = 64
+BURST_BYTES_MAX = 65_507
+DATA_FRAME_HEADER = 16
+UNCONFIRMED_MAX = 10
+FORM_B_SILENCE_S = 5.0
+PROBES_PER_PTO = 2
+CID_TOKEN = -1
+"""A token ``(CID_TOKEN, index)``: this packet was the first with that connection-id index."""
+
+
+class Blocked(Enum):
+    """Why ``next_run`` had nothing, though something waits."""
+
+    NOTHING = "nothing waits"
+    WINDOW = "congestion window"
+    PACER = "pacer"
+
+
+class PacketBuilder:
+    """Makes the runs of one session."""
+
+    __slots__ = (
+        "_is_initiator",
+        "_n_unconfirmed",
+        "_s",
+        "blocked",
+        "n_probes",
+        "oneshots",
+        "pace_at",
+    )
+
+    def __init__(self, session: Session, *, is_initiator: bool) -> None:
+        self._s = session
+        self._is_initiator = is_initiator
+        self._n_unconfirmed = 0
+        #: Encoded ack-eliciting frames that are sent once and never again (PING, PONG, PATH_*).
+        self.oneshots: list[bytes] = []
+        #: Datagrams that a probe timeout still allows beyond window and pacer.
+        self.n_probes = 0
+        self.blocked = Blocked.NOTHING
+        #: When the pacer lets the next burst go.
+        self.pace_at: float | None = None
+
+    # -- what may leave
+
+    def _packets_left(self) -> int:
+        """Before the responder has shown life only a few datagrams may leave. [CN-40]"""
+        if self._is_initiator and not self._s.is_confirmed:
+            return UNCONFIRMED_MAX - self._n_unconfirmed
+        return BATCH_MAX
+
+    def has_work(self) -> bool:
+        """Something ack-eliciting waits, whether or not it may leave now."""
+        s = self._s
+        return bool(
+            self.n_probes
+            or self.oneshots
+            or s.mux.pending
+            or s.datagrams
+            or s.control.has_data()
+            or len(s.mux.scheduler)
+        )
+
+    def _allowed(self, datagram_bytes: int, now: float) -> int:
+        """How many datagrams window and pacer let go now; sets ``blocked`` and ``pace_at``."""
+        s = self._s
+        room = s.recovery.room()
+        if room < datagram_bytes:
+            self.blocked = Blocked.WINDOW
+            return 0
+        budget = s.pacer.budget(now)
+        quantum = min(s.pacer.burst // 2, BURST_BYTES_MAX // 2, room)
+        if budget < max(quantum, datagram_bytes):
+            self.blocked = Blocked.PACER
+            self.pace_at = s.pacer.next_time(now, max(quantum, datagram_bytes))
+            return 0
+        return min(room, budget) // datagram_bytes
+
+    def _form(self, now: float, path: NetworkPath, *, is_probe: bool) -> int:
+        """1 for form B, which names the session to a receiver that has lost the path. [CN-41]"""
+        s = self._s
+        if not s.knows_hmk:
+            return 0
+        if is_probe or s.is_suspect or path != s.path or not s.is_path_proven:
+            return 1
+        quiet_since = s.last_received + FORM_B_SILENCE_S
+        return 1 if now >= quiet_since and s.last_eliciting_sent < quiet_since else 0
+
+    # -- the next run
+
+    def next_run(self, now: float, pool: BufferPool) -> Transmit | None:
+        """The next burst on the main path, ``None`` when nothing may leave now."""
+        s = self._s
+        self.blocked = Blocked.NOTHING
+        self.pace_at = None
+        left = self._packets_left()
+        if left <= 0:
+            return None
+        datagram_bytes = s.mtu.current
+        n_max = 0
+        if self.has_work():
+            if self.n_probes:
+                n_max = self.n_probes
+            else:
+                n_max = self._allowed(datagram_bytes, now)
+        if n_max:
+            transmit = self._data_run(now, pool, datagram_bytes, min(n_max, left))
+            if transmit is not None:
+                return transmit
+        if s.acks.is_due:
+            return self._ack_run(now, pool, datagram_bytes)
+        return None
+
+    def _ack_run(self, now: float, pool: BufferPool, datagram_bytes: int) -> Transmit | None:
+        """Acknowledgements alone: neither counted in flight nor paced."""
+        lead = b"".join([encode_frame(frame) for frame in self._s.acks.frames(now)])
+        if not lead:
+            self._s.acks.on_sent()
+            return None
+        form = self._form(now, self._s.path, is_probe=False) if self._s.is_suspect else 0
+        return self._seal(now, pool, lead, (), datagram_bytes, 1, form, eliciting=False)
+
+    def _data_run(
+        self, now: float, pool: BufferPool, datagram_bytes: int, n_max: int
+    ) -> Transmit | None:
+        s = self._s
+        is_probe = self.n_probes > 0
+        form = self._form(now, s.path, is_probe=is_probe)
+        if form and not s.is_suspect:
+            n_max = min(n_max, PROBES_PER_PTO)
+        n_max = min(n_max, BATCH_MAX, BURST_BYTES_MAX // datagram_bytes)
+        is_stopped = s.rekey.is_stopped(now)
+        if not is_stopped:
+            n_max = max(min(n_max, s.rekey.data_packets_left()), 1)
+        capacity = s.keys.sealer.capacity(datagram_bytes)
+        lead, tokens, eliciting = self._lead(now, capacity, is_stopped)
+        room = n_max * (capacity - DATA_FRAME_HEADER)
+        if s.control.has_data():
+            offset, length = s.control.next_range(room)
+            data = s.control.send.gather(offset, length)
+            return self._seal(
+                now, pool, lead, tokens, datagram_bytes, n_max, form,
+                eliciting=eliciting, offset=offset, length=length, data=data,
+            )  # fmt: skip
+        stream = None if is_stopped else s.mux.pick()
+        if stream is None:
+            if not eliciting:
+                if not is_probe:
+                    return None  # only blocked streams: acknowledgements wait for their own time
+                lead += encode_frame(Ping(token=0))
+            return self._seal(now, pool, lead, tokens, datagram_bytes, 1, form, eliciting=True)
+        offset, length, fin = stream.send.next_range(room, max(s.mux.table.conn_send.room, 0))
+        return self._seal(
+            now, pool, lead, tokens, datagram_bytes, n_max, form,
+            eliciting=eliciting, stream=stream, offset=offset, length=length, fin=fin,
+            data=stream.send.gather(offset, length) if length else [],
+        )  # fmt: skip
+
+    def _lead(self, now: float, capacity: int, is_stopped: bool) -> tuple[bytes, list[Token], bool]:
+        """Frames that go first, the tokens they stand for, and whether they are ack-eliciting.
+        Nothing is taken from a queue that does not fit."""
+        s = self._s
+        lead = b""
+        if s.acks.has_pending:
+            lead = b"".join([encode_frame(frame) for frame in s.acks.frames(now)])
+        tokens: list[Token] = []
+        eliciting = False
+        while self.oneshots and len(lead) + len(self.oneshots[0]) <= capacity:
+            lead += self.oneshots.pop(0)
+            eliciting = True
+        if is_stopped:
+            return lead, tokens, eliciting
+        pending = s.mux.pending
+        for token in list(pending) if pending else ():
+            frame = s.mux.frame_for(token)
+            if frame is None:
+                del pending[token]
+                continue
+            encoded = encode_frame(frame)
+            if len(lead) + len(encoded) > capacity:
+                break
+            del pending[token]
+            tokens.append(token)
+            lead += encoded
+            eliciting = True
+        if s.datagrams:
+            frames = s.datagrams.take(capacity - len(lead))
+            if frames:
+                lead += frames
+                eliciting = True
+        return lead, tokens, eliciting
+
+    # -- sealing
+
+    def _seal(
+        self,
+        now: float,
+        pool: BufferPool,
+        lead: bytes,
+        tokens: list[Token] | tuple[()],
+        datagram_bytes: int,
+        n_max: int,
+        form: int,
+        *,
+        eliciting: bool,
+        stream: Stream | None = None,
+        offset: int = 0,
+        length: int = 0,
+        fin: bool = False,
+        data: list[bytes | memoryview] | None = None,
+    ) -> Transmit | None:
+        s = self._s
+        buffer = pool.take()
+        assert buffer is not None  # the connection asks before it builds
+        sealer = s.keys.sealer
+        epoch = s.keys.send
+        first_pn = sealer.next_pn(epoch)
+        sid = stream.sid if stream is not None else 0
+        n_random = n_max * sealer.dummy_bytes
+        n_bytes, n, taken, first_len = sealer.seal_run(
+            epoch, s.cids.sent, form, lead, sid, offset, data or (), fin, datagram_bytes, n_max,
+            s.rng.public_bytes(n_random) if n_random else b"", buffer,
+        )  # fmt: skip
+        fin = fin and taken == length and (n > 1 or first_len == taken)
+        eliciting = eliciting or taken > 0 or fin
+        if s.cids.sent > s.cids.confirmed:
+            tokens = [*tokens, (CID_TOKEN, s.cids.sent)]
+        run = SentRun(
+            epoch, first_pn, n, now, datagram_bytes, n_bytes - (n - 1) * datagram_bytes,
+            sid, offset, taken, first_len, sealer.capacity(datagram_bytes) - DATA_FRAME_HEADER,
+            fin, tuple(tokens), eliciting, eliciting,
+        )  # fmt: skip
+        s.recovery.on_sent(run)
+        if s.acks.has_pending:
+            s.acks.on_sent()
+        if stream is not None:
+            s.mux.on_sent(stream, offset, taken, fin, n_bytes)
+        elif taken:
+            s.control.send.on_sent(offset, taken, False)
+        if eliciting:
+            self._on_eliciting(n, n_bytes, now)
+        self._count(n, n_bytes)
+        return Transmit(buffer[:n_bytes], datagram_bytes if n > 1 else n_bytes, s.path)
+
+    def _on_eliciting(self, n: int, n_bytes: int, now: float) -> None:
+        s = self._s
+        s.pacer.on_sent(n_bytes, now)
+        s.last_eliciting_sent = now
+        s.rekey.on_traffic()
+        if self.n_probes:
+            self.n_probes = max(self.n_probes - n, 0)
+            s.rekey.on_probe(now)
+
+    def _count(self, n: int, n_bytes: int) -> None:
+        self._s.n_datagrams_sent += n
+        self._s.n_bytes_sent += n_bytes
+        if not self._s.is_confirmed:
+            self._n_unconfirmed += n
+
+    def single(
+        self,
+        now: float,
+        pool: BufferPool,
+        frame: bytes,
+        path: NetworkPath,
+        *,
+        fill_to: int = 0,
+        mtu_probe: bool = False,
+        epoch: int | None = None,
+    ) -> Transmit | None:
+        """One datagram with ``frame`` alone, on any path, filled with zeros to ``fill_to`` bytes.
+
+        Only an MTU probe is followed up: path messages have their own timer and budget, and a
+        CLOSE is never repeated but on demand.
+        """
+        s = self._s
+        buffer = pool.take()
+        if buffer is None:
+            return None
+        sealer = s.keys.sealer
+        epoch = s.keys.send if epoch is None else epoch
+        first_pn = sealer.next_pn(epoch)
+        datagram_bytes = max(fill_to, s.mtu.current)
+        lead = frame
+        if fill_to:
+            lead += bytes(max(sealer.capacity(fill_to) - len(frame), 0))
+        n_bytes, n, _, _ = sealer.seal_run(
+            epoch, s.cids.sent, self._form(now, path, is_probe=False), lead, 0, 0, (), False,
+            datagram_bytes, 1, s.rng.public_bytes(sealer.dummy_bytes), buffer,
+        )  # fmt: skip
+        s.recovery.on_sent(
+            SentRun(
+                epoch,
+                first_pn,
+                n,
+                now,
+                n_bytes,
+                n_bytes,
+                0,
+                0,
+                0,
+                0,
+                0,
+                False,
+                (),
+                mtu_probe,
+                mtu_probe,
+                mtu_probe,
+            )  # fmt: skip
+        )
+        self._count(n, n_bytes)
+        return Transmit(buffer[:n_bytes], n_bytes, path)
+
+    def mtu_probe(self, now: float, pool: BufferPool, size: int) -> Transmit | None:
+        """A datagram of exactly ``size`` bytes; its loss is no congestion signal. [CN-36]"""
+        frame = encode_frame(MtuProbe())
+        transmit = self.single(now, pool, frame, self._s.path, fill_to=size, mtu_probe=True)
+        if transmit is not None:
+            self._s.mtu.on_sent(size)
+            self._s.pacer.on_sent(size, now)
+        return transmit
+
+    def close(
+        self, now: float, pool: BufferPool, code: int, reason: str, epoch: int
+    ) -> Transmit | None:
+        frame = encode_frame(Close(code=code, reason=reason))
+        return self.single(now, pool, frame, self._s.path, epoch=epoch)

@@ -1,0 +1,188 @@
+"""Where the peer is: validation of a new address, and how large datagrams may be on the way.
+
+``PathValidation`` is one challenge on one 4-tuple with its anti-amplification account;
+``MtuSearch`` is the probing of RFC 8899. Neither sends: they say what is due.
+Spec: docs/spec/connection.md [CN-32 to CN-36].
+"""
+
+from __future__ import annotations
+
+from wraith.types import NetworkPath
+
+CHALLENGE_TRIES = 3
+AMPLIFICATION = 3
+CHALLENGE_PADDED_BYTES = 1_200
+VALIDATIONS_MAX = 2
+CHALLENGE_ANSWERS_PER_S = 10
+
+BASE_DATAGRAM_BYTES = 1_200
+MTU_PROBES_MAX = 3
+MTU_STEP_MIN = 16
+MTU_RAISE_S = 600.0
+ETHERNET_IPV4 = 1_472
+ETHERNET_IPV6 = 1_452
+
+
+class PathValidation:
+    """A new 4-tuple of the peer that is being checked. [CN-32]"""
+
+    __slots__ = (
+        "bytes_received",
+        "bytes_sent",
+        "challenge",
+        "deadline",
+        "is_due",
+        "keeps_estimates",
+        "path",
+        "tries",
+    )
+
+    def __init__(self, path: NetworkPath, challenge: bytes, *, keeps_estimates: bool) -> None:
+        self.path = path
+        self.challenge = challenge
+        self.keeps_estimates = keeps_estimates
+        self.bytes_received = 0
+        self.bytes_sent = 0
+        self.tries = 0
+        self.is_due = True
+        self.deadline: float | None = None
+
+    @property
+    def room(self) -> int:
+        """Bytes that may still be sent to an address that has proved nothing."""
+        return AMPLIFICATION * self.bytes_received - self.bytes_sent
+
+    def on_sent(self, n_bytes: int, now: float, patience_s: float) -> None:
+        self.bytes_sent += n_bytes
+        self.tries += 1
+        self.is_due = False
+        self.deadline = now + patience_s
+
+    def on_timer(self, now: float) -> bool:
+        """True when the last try has gone unanswered: the path is given up."""
+        if self.deadline is None or now < self.deadline:
+            return False
+        if self.tries >= CHALLENGE_TRIES:
+            return True
+        self.is_due = True
+        self.deadline = None
+        return False
+
+
+def only_port_changed(old: NetworkPath, new: NetworkPath) -> bool:
+    """The usual NAT rebinding: what was learnt of the path still holds."""
+    return old.remote.ip == new.remote.ip
+
+
+class AnswerBudget:
+    """PATH_CHALLENGE is answered ten times a second at most. [CN-34]"""
+
+    __slots__ = ("_at", "_tokens")
+
+    def __init__(self) -> None:
+        self._tokens = float(CHALLENGE_ANSWERS_PER_S)
+        self._at: float | None = None
+
+    def take(self, now: float) -> bool:
+        if self._at is not None:
+            self._tokens = min(
+                self._tokens + (now - self._at) * CHALLENGE_ANSWERS_PER_S,
+                float(CHALLENGE_ANSWERS_PER_S),
+            )
+        self._at = now
+        if self._tokens < 1:
+            return False
+        self._tokens -= 1
+        return True
+
+
+class MtuSearch:
+    """Finds the largest datagram that crosses the path, between ``current`` and ``ceiling``.
+
+    The first probe goes for the usual ceiling of the address family, the next for the local one;
+    then the interval is halved. A size is given up after three lost probes.
+    """
+
+    __slots__ = (
+        "_failed",
+        "_is_pinned",
+        "_usual",
+        "ceiling",
+        "current",
+        "n_lost",
+        "next_time",
+        "probing",
+    )
+
+    def __init__(self, base: int, ceiling: int, *, is_ipv6: bool, pinned: bool) -> None:
+        self._usual = ETHERNET_IPV6 if is_ipv6 else ETHERNET_IPV4
+        self._is_pinned = pinned
+        self.current = base
+        self.ceiling = base if pinned else max(ceiling, base)
+        self._failed = self.ceiling + 1  # smallest size known not to pass
+        self.probing = 0
+        self.n_lost = 0
+        self.next_time: float | None = None if pinned or ceiling <= base else 0.0
+
+    def due(self, now: float) -> int:
+        """The size to probe now; 0 if no probe is due."""
+        if self.next_time is None or self.probing or now < self.next_time:
+            return 0
+        return self._candidate()
+
+    def _candidate(self) -> int:
+        top = self._failed - 1
+        if top <= self.current:
+            return 0
+        if self.current < self._usual <= top:
+            return self._usual
+        if top == self.ceiling:
+            return top
+        if self._failed - self.current <= MTU_STEP_MIN:
+            return 0
+        return (self.current + self._failed) // 2
+
+    def on_sent(self, size: int) -> None:
+        self.probing = size
+
+    def on_acked(self, now: float) -> bool:
+        """The probe has arrived; true: ``current`` has grown."""
+        grown = self.probing > self.current
+        self.current = max(self.current, self.probing)
+        self.probing = 0
+        self.n_lost = 0
+        self._schedule(now)
+        return grown
+
+    def on_lost(self, now: float) -> None:
+        size, self.probing = self.probing, 0
+        self.n_lost += 1
+        if self.n_lost >= MTU_PROBES_MAX:
+            self._failed = min(self._failed, size)
+            self.n_lost = 0
+        self._schedule(now)
+
+    def _schedule(self, now: float) -> None:
+        if self._candidate():
+            self.next_time = now
+        else:
+            self._failed = self.ceiling + 1
+            raises = self.current < self.ceiling and not self._is_pinned
+            self.next_time = now + MTU_RAISE_S if raises else None
+
+    def on_black_hole(self, now: float) -> bool:
+        """Nothing of the present size gets through: back to the base. True if that is smaller."""
+        if self._is_pinned or self.current <= BASE_DATAGRAM_BYTES:
+            return False
+        self._failed = self.current
+        self.current = BASE_DATAGRAM_BYTES
+        self.probing = 0
+        self.n_lost = 0
+        self.next_time = now + MTU_RAISE_S
+        return True
+
+    def restart(self, now: float) -> None:
+        """A new path, or one that works again after an outage: search anew."""
+        self._failed = self.ceiling + 1
+        self.n_lost = 0
+        self._schedule(now)

@@ -1,0 +1,38 @@
+"""What a finished handshake hands to the established connection."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from wraith.crypto.secret import Secret
+from wraith.types import PeerKey, Role, SuiteId
+from wraith.wire.handshake import TransportParams
+
+
+@dataclass(frozen=True, slots=True)
+class HandshakeResult:
+    """Values of one completed handshake, the same session seen from ``role``.
+
+    Attributes:
+        session_secret: 32 bytes; ``Connection.establish`` derives everything from it and wipes it.
+        peer: the identity that the peer has proved, ``None`` if it showed none.
+        peer_params, own_params: what each side promised; limits of the data phase.
+        peer_hmk: header-mask key of the peer's endpoint (32 bytes) if it is known already: the
+            responder has the initiator's from FINISH, the initiator waits for HANDSHAKE_CONFIRM.
+        own_hmks: this endpoint's own header-mask keys, newest first, at most two.
+        extensions: ids accepted by both sides.
+        rtt_sample_s: the handshake's round trip if it was measured without ambiguity.
+        authenticated_by: ``static-key`` or ``ticket``.
+    """
+
+    session_secret: Secret
+    suite: SuiteId
+    role: Role
+    peer: PeerKey | None
+    peer_params: TransportParams
+    own_params: TransportParams
+    peer_hmk: bytes | None = field(repr=False)
+    own_hmks: tuple[bytes, ...] = field(repr=False)
+    extensions: frozenset[int] = frozenset()
+    rtt_sample_s: float | None = None
+    authenticated_by: str = "static-key"

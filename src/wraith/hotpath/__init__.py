@@ -1,0 +1,48 @@
+"""The heavy loops: seal and open runs of packets. Chooses native or Python once, at import.
+
+Floor: above ``wire``. The only importer of ``wraith_native`` and, with ``aio`` and ``cli``, the only
+reader of the environment: ``WRAITH_PURE_PYTHON=1`` forces the Python twin. Both implementations have
+the same surface, results and errors; ``_python`` is the reference. Start there.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import wraith
+from wraith.hotpath._python import OpenResult
+
+if TYPE_CHECKING:
+    from wraith.hotpath._python import Opener, Sealer
+
+__all__ = ["NAME", "OpenResult", "Opener", "Sealer", "reason"]
+
+
+def _choose() -> tuple[str, str, type[Sealer], type[Opener]]:
+    from wraith.hotpath import _python
+
+    def python(why: str) -> tuple[str, str, type[Sealer], type[Opener]]:
+        return "python", why, _python.Sealer, _python.Opener
+
+    if os.environ.get("WRAITH_PURE_PYTHON", "") not in ("", "0"):
+        return python("WRAITH_PURE_PYTHON is set")
+    try:
+        import wraith_native
+    except ImportError:
+        return python("the native part is not installed")
+    version = getattr(wraith_native, "VERSION", None)
+    if version != wraith.__version__:
+        return python(f"the native part is {version}, this is {wraith.__version__}")
+    return "native", "the native part is installed", wraith_native.Sealer, wraith_native.Opener
+
+
+#: ``"native"`` or ``"python"``.
+NAME, _REASON, _sealer, _opener = _choose()
+if not TYPE_CHECKING:
+    Sealer, Opener = _sealer, _opener
+
+
+def reason() -> str:
+    """Why this one runs, in one line for people."""
+    return _REASON

@@ -1,0 +1,493 @@
+"""One connection of the endpoint: its life cycle and its streams' read and write bookkeeping.
+
+Must not touch sockets, other connections or the library: bytes come and go through the
+:class:`wraith.libp2p.quic.PacketConnection` that it owns. Received bytes stay here until they are
+read, and only reading opens the peer's window, so memory is bounded by the windows [LQ-43].
+
+::
+
+    HANDSHAKING --Connected--> CONNECTED --close, peer's close, error--> CLOSING --drained--> DRAINED
+         └------------------------- ConnectionClosed ---------------------^
+
+Spec: libp2p-quic section 5.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from enum import Enum
+
+from wraith.errors import (
+    ConnectFailed,
+    ConnectionLost,
+    HandshakeTimeout,
+    LocalProtocolError,
+    PeerClosed,
+    PeerKeyMismatch,
+    StreamReset,
+    WraithError,
+)
+from wraith.libp2p import events, quic
+from wraith.libp2p.codes import Libp2pCode
+from wraith.libp2p.config import QuicTransportConfig
+from wraith.libp2p.peer_id import PeerId
+from wraith.libp2p.tls.alerts import AlertDescription, alert_of_close_code
+from wraith.libp2p.tls.engine import TlsEngine
+from wraith.libp2p.tls.server import HINT_PREFER
+from wraith.types import Address, Role
+
+_KEEPALIVE_UID = 0
+_IDLE_REASONS = ("Idle timeout", "idle timeout")
+
+
+class ConnectionState(Enum):
+    HANDSHAKING = "handshaking"
+    CONNECTED = "connected"
+    CLOSING = "closing"
+    DRAINED = "drained"
+
+
+class _Stream:
+    """One stream's two halves, as far as the application is concerned."""
+
+    __slots__ = (
+        "chunks",
+        "fin_received",
+        "fin_sent",
+        "readable_told",
+        "reset_code",
+        "stop_code",
+        "stopped",
+        "unread",
+        "wants_room",
+    )
+
+    def __init__(self) -> None:
+        self.chunks: deque[bytes] = deque()
+        self.unread = 0
+        self.fin_received = False
+        self.fin_sent = False
+        self.readable_told = False
+        self.reset_code: int | None = None
+        self.stop_code: int | None = None
+        self.stopped = False
+        self.wants_room = False
+
+
+class PeerConnection:
+    """Made by :class:`wraith.libp2p.endpoint.QuicEndpoint` only; commands are for its owner.
+
+    After a command the owner drains the endpoint. Commands raise :class:`LocalProtocolError` in the
+    wrong state and :class:`StreamReset` on a stream that the peer gave up.
+    """
+
+    def __init__(
+        self,
+        role: Role,
+        config: QuicTransportConfig,
+        remote: Address,
+        *,
+        expected_peer: PeerId | None,
+        emit: Callable[[PeerConnection, events.Libp2pEvent], None],
+        touch: Callable[[PeerConnection], None],
+        now: float,
+    ) -> None:
+        self.role = role
+        self.remote = remote
+        self.expected_peer = expected_peer
+        self.state = ConnectionState.HANDSHAKING
+        self.security: events.QuicSecurity | None = None
+        self.cids: set[bytes] = set()
+        self.routed_cids: set[bytes] = set()
+        #: Whether admission has stopped counting this connection as half open.
+        self.admitted = False
+        self.started_at = now
+        self.deadline = now + config.handshake_timeout_s
+        self.last_received = now
+        self.next_keepalive: float | None = None
+        self.packet: quic.PacketConnection
+        self._config = config
+        self._emit = emit
+        self._touch = touch
+        self._streams: dict[int, _Stream] = {}
+        self._blocked: set[int] = set()
+        self._next_uid = _KEEPALIVE_UID + 1
+        self._closed_by_us: tuple[int, str, WraithError | None] | None = None
+
+    # ---- facts -----------------------------------------------------------------------------------
+
+    @property
+    def engine(self) -> TlsEngine:
+        return self.packet.engine
+
+    @property
+    def peer_id(self) -> PeerId | None:
+        return None if self.security is None else self.security.peer_id
+
+    @property
+    def is_open(self) -> bool:
+        return self.state in (ConnectionState.HANDSHAKING, ConnectionState.CONNECTED)
+
+    @property
+    def n_streams(self) -> int:
+        return len(self._streams)
+
+    def export_key(self, label: str, context: bytes, n: int) -> bytes:
+        """``n`` bytes that only the two ends of this connection can derive (RFC 8446 §7.5)."""
+        return self.packet.engine.export(label, context, n)
+
+    # ---- commands --------------------------------------------------------------------------------
+
+    def open_stream(self) -> int:
+        """A new bidirectional stream; the peer learns of it with the first byte or the end."""
+        self._require_connected()
+        stream_id = self.packet.next_stream_id()
+        self._streams[stream_id] = _Stream()
+        self.packet.stream_write(stream_id, b"", False)  # reserves the id
+        return stream_id
+
+    def stream_write(self, stream_id: int, data: bytes, *, fin: bool = False) -> int:
+        """Takes as much as the send buffer has room for and returns how much.
+
+        ``fin`` counts only when everything was taken. After a short count, ``StreamWritable`` tells
+        when to go on. Raises :class:`StreamReset` when the peer asked to stop.
+        """
+        self._require_connected()
+        stream = self._stream(stream_id)
+        if stream.stop_code is not None:
+            raise StreamReset(stream.stop_code)
+        if stream.fin_sent:
+            raise LocalProtocolError("this side of the stream is finished")
+        room = max(0, self._config.send_buffer_bytes - self.packet.stream_buffered(stream_id))
+        taken = data[:room]
+        fin = fin and len(taken) == len(data)
+        if taken or fin:
+            self.packet.stream_write(stream_id, bytes(taken), fin)
+            stream.fin_sent = fin
+            self._touch(self)
+            self._forget_if_over(stream_id, stream)
+        if len(taken) < len(data):
+            stream.wants_room = True
+            self._blocked.add(stream_id)
+        return len(taken)
+
+    def stream_read(self, stream_id: int, n_max: int) -> bytes:
+        """At most ``n_max`` bytes that have arrived, possibly none; opens the peer's window.
+
+        Raises :class:`StreamReset` when the peer reset the stream; what had arrived is dropped.
+        """
+        stream = self._stream(stream_id)
+        if stream.reset_code is not None:
+            raise StreamReset(stream.reset_code)
+        taken: list[bytes] = []
+        n = 0
+        while stream.chunks and n < n_max:
+            chunk = stream.chunks[0]
+            if len(chunk) > n_max - n:
+                stream.chunks[0] = chunk[n_max - n :]
+                chunk = chunk[: n_max - n]
+            else:
+                stream.chunks.popleft()
+            taken.append(chunk)
+            n += len(chunk)
+        if n:
+            stream.unread -= n
+            self.packet.stream_consumed(stream_id, n)
+            self._touch(self)
+        stream.readable_told = bool(stream.chunks)
+        return taken[0] if len(taken) == 1 else b"".join(taken)
+
+    def stream_at_end(self, stream_id: int) -> bool:
+        """Whether everything up to the peer's end was read. True for a forgotten stream."""
+        stream = self._streams.get(stream_id)
+        return stream is None or (stream.fin_received and not stream.chunks)
+
+    def stream_unread(self, stream_id: int) -> int:
+        stream = self._streams.get(stream_id)
+        return 0 if stream is None else stream.unread
+
+    def stream_reset(self, stream_id: int, code: int) -> None:
+        """Gives up sending; the peer sees ``code``. Reading goes on."""
+        stream = self._streams.get(stream_id)
+        if stream is None or self.state is not ConnectionState.CONNECTED:
+            return
+        stream.fin_sent = True
+        self._blocked.discard(stream_id)
+        self.packet.stream_reset(stream_id, code)
+        self._touch(self)
+        self._forget_if_over(stream_id, stream)
+
+    def stream_stop(self, stream_id: int, code: int) -> None:
+        """Gives up reading: what is unread is dropped and the peer is asked to stop."""
+        stream = self._streams.get(stream_id)
+        if stream is None or self.state is not ConnectionState.CONNECTED:
+            return
+        stream.stopped = True
+        self._drop_unread(stream_id, stream)
+        if not stream.fin_received:
+            self.packet.stream_stop(stream_id, code)
+        self._touch(self)
+        self._forget_if_over(stream_id, stream)
+
+    def forget_stream(self, stream_id: int) -> None:
+        """The owner is done with this stream: its end was read and sent, or it was given up."""
+        stream = self._streams.get(stream_id)
+        if stream is not None and stream.fin_sent and (stream.fin_received or stream.stopped):
+            self._drop_unread(stream_id, stream)
+            self._streams.pop(stream_id, None)
+            self._blocked.discard(stream_id)
+
+    def send_datagram(self, data: bytes) -> None:
+        """One unreliable datagram frame (RFC 9221); needs ``datagram_frame_bytes`` on both sides."""
+        self._require_connected()
+        if self._config.datagram_frame_bytes is None:
+            raise LocalProtocolError("datagram frames are switched off (datagram_frame_bytes)")
+        self.packet.send_datagram(data)
+        self._touch(self)
+
+    def ping(self) -> int:
+        """Sends a PING frame; ``PingAnswered`` with the returned number tells its acknowledgement."""
+        self._require_connected()
+        uid, self._next_uid = self._next_uid, self._next_uid + 1
+        self.packet.ping(uid)
+        self._touch(self)
+        return uid
+
+    def path_changed(self) -> None:
+        """Our own address changed: use a fresh connection id and make the peer see the new path."""
+        if self.state is ConnectionState.CONNECTED:
+            self.packet.change_cid()
+            self.packet.ping(_KEEPALIVE_UID)
+            self._touch(self)
+
+    def close(self, code: int = Libp2pCode.NO_ERROR, reason: str = "") -> None:
+        """Graceful: tells the peer, then drains. Idempotent."""
+        self.abandon(code, reason, None, by_application=True)
+
+    def abandon(
+        self, code: int, reason: str, error: WraithError | None, *, by_application: bool = False
+    ) -> None:
+        """Closes for a reason of our own; ``error`` is what the owner sees in the last event."""
+        if not self.is_open:
+            return
+        self._closed_by_us = (code, reason, error)
+        self.packet.close(code, reason, by_application=by_application)
+        self.take_packet_events(self.last_received)
+        self._touch(self)
+
+    # ---- called by the endpoint ------------------------------------------------------------------
+
+    def take_packet_events(self, now: float) -> None:
+        """Moves the packet layer's events into this connection's state and out to the owner."""
+        while (event := self.packet.next_event()) is not None:
+            match event:
+                case quic.HandshakeCompleted():
+                    self._on_handshake_completed(now)
+                case quic.StreamData():
+                    self._on_stream_data(event)
+                case quic.StreamResetReceived():
+                    self._on_reset(event)
+                case quic.StopReceived():
+                    self._on_stop(event)
+                case quic.DatagramFrameReceived():
+                    self._emit(self, events.DatagramReceived(event.data))
+                case quic.PingAcknowledged():
+                    if event.uid != _KEEPALIVE_UID:
+                        self._emit(self, events.PingAnswered(event.uid))
+                case quic.CidIssued():
+                    self.cids.add(event.cid)
+                case quic.CidRetired():
+                    self.cids.discard(event.cid)
+                case quic.Closing():
+                    self._on_closing(event)
+                case quic.Terminated():
+                    self.state = ConnectionState.DRAINED
+
+    def after_receive(self, now: float) -> None:
+        """What arriving packets may have changed beyond the events."""
+        self.last_received = now
+        if self.state is not ConnectionState.CONNECTED:
+            return
+        remote = self.packet.remote
+        if remote is not None and remote != self.remote:
+            self.remote = remote
+            self._emit(self, events.PeerMoved(remote))
+        for stream_id in list(self._blocked):
+            stream = self._streams.get(stream_id)
+            if stream is None:
+                self._blocked.discard(stream_id)
+            elif self.packet.stream_buffered(stream_id) <= self._config.send_buffer_bytes // 2:
+                self._blocked.discard(stream_id)
+                stream.wants_room = False
+                self._emit(self, events.StreamWritable(stream_id))
+
+    def check_timers(self, now: float) -> None:
+        """The handshake deadline and the keepalive."""
+        if self.state is ConnectionState.HANDSHAKING and now >= self.deadline:
+            self.abandon(
+                quic.INTERNAL_ERROR,
+                "handshake timeout",
+                HandshakeTimeout(
+                    f"no handshake within {self._config.handshake_timeout_s:g} s",
+                    hint="check the address, and whether a firewall filters UDP",
+                ),
+            )
+        if self.next_keepalive is not None and now >= self.next_keepalive:
+            keepalive_s = self._config.keepalive_s or 0.0
+            if self.state is not ConnectionState.CONNECTED:
+                self.next_keepalive = None
+            elif now - self.last_received < keepalive_s:
+                self.next_keepalive = self.last_received + keepalive_s
+            else:
+                self.packet.ping(_KEEPALIVE_UID)
+                self.next_keepalive = now + keepalive_s
+
+    def own_timer(self) -> float | None:
+        """The earliest of the deadlines that are not the packet layer's."""
+        if self.state is ConnectionState.HANDSHAKING:
+            return self.deadline
+        return self.next_keepalive if self.state is ConnectionState.CONNECTED else None
+
+    # ---- inside ----------------------------------------------------------------------------------
+
+    def _require_connected(self) -> None:
+        if self.state is not ConnectionState.CONNECTED:
+            raise LocalProtocolError(f"the connection is {self.state.value}")
+
+    def _stream(self, stream_id: int) -> _Stream:
+        stream = self._streams.get(stream_id)
+        if stream is None:
+            raise LocalProtocolError("the stream is over")
+        return stream
+
+    def _forget_if_over(self, stream_id: int, stream: _Stream) -> None:
+        """Both halves done and nothing left to read: only then may the entry go."""
+        if stream.fin_sent and stream.stopped and stream.fin_received:
+            self._streams.pop(stream_id, None)
+            self._blocked.discard(stream_id)
+
+    def _drop_unread(self, stream_id: int, stream: _Stream) -> None:
+        if stream.unread:
+            self.packet.stream_consumed(stream_id, stream.unread)
+        stream.chunks.clear()
+        stream.unread = 0
+
+    def _on_handshake_completed(self, now: float) -> None:
+        if self.state is not ConnectionState.HANDSHAKING:
+            return
+        negotiated = self.packet.engine.negotiated
+        self.state = ConnectionState.CONNECTED
+        self.security = events.QuicSecurity(
+            peer_id=None if negotiated.peer is None else negotiated.peer.peer_id,
+            group=negotiated.group,
+            post_quantum=negotiated.post_quantum,
+            cipher=negotiated.suite.name,
+            alpn=negotiated.alpn,
+            retried=negotiated.retried,
+            handshake_ms=(now - self.started_at) * 1000,
+        )
+        if self._config.keepalive_s is not None:
+            self.next_keepalive = now + self._config.keepalive_s
+        self._emit(self, events.Connected(self.security))
+
+    def _on_stream_data(self, event: quic.StreamData) -> None:
+        stream = self._streams.get(event.stream_id)
+        if stream is None:
+            if not self._is_new_stream_of_peer(event.stream_id):
+                self.packet.stream_consumed(event.stream_id, len(event.data))
+                return
+            stream = self._streams[event.stream_id] = _Stream()
+            self._emit(self, events.StreamOpened(event.stream_id))
+        if event.fin:
+            stream.fin_received = True
+        if stream.stopped:
+            self.packet.stream_consumed(event.stream_id, len(event.data))
+            self._forget_if_over(event.stream_id, stream)
+            return
+        if event.data:
+            stream.chunks.append(event.data)
+            stream.unread += len(event.data)
+        if not stream.readable_told:
+            stream.readable_told = True
+            self._emit(self, events.StreamReadable(event.stream_id))
+        elif event.fin:
+            self._emit(self, events.StreamReadable(event.stream_id))
+
+    def _is_new_stream_of_peer(self, stream_id: int) -> bool:
+        """Bidirectional and opened by the other side; late data of a forgotten stream is not."""
+        ours = 0 if self.role is Role.INITIATOR else 1
+        return stream_id & 2 == 0 and stream_id & 1 != ours
+
+    def _on_reset(self, event: quic.StreamResetReceived) -> None:
+        stream = self._streams.get(event.stream_id)
+        if stream is None:
+            return
+        stream.fin_received = True
+        stream.reset_code = event.code
+        self._drop_unread(event.stream_id, stream)
+        self._emit(self, events.StreamWasReset(event.stream_id, event.code))
+        self._forget_if_over(event.stream_id, stream)
+
+    def _on_stop(self, event: quic.StopReceived) -> None:
+        stream = self._streams.get(event.stream_id)
+        if stream is None:
+            return
+        stream.stop_code = event.code
+        self._blocked.discard(event.stream_id)
+        if not stream.fin_sent:
+            stream.fin_sent = True
+            self.packet.stream_reset(event.stream_id, event.code)
+        self._emit(self, events.StreamWasStopped(event.stream_id, event.code))
+
+    def _on_closing(self, event: quic.Closing) -> None:
+        if not self.is_open:
+            return
+        handshaking = self.state is ConnectionState.HANDSHAKING
+        self.state = ConnectionState.CLOSING
+        self.next_keepalive = None
+        self._streams.clear()
+        self._blocked.clear()
+        code, reason, by_peer, error = event.code, event.reason, True, None
+        if self._closed_by_us is not None:
+            code, reason, error = self._closed_by_us
+            by_peer = False
+        elif event.alert is not None:
+            by_peer, error = False, self._own_refusal(event)
+        else:
+            error = self._peer_error(event, handshaking)
+            by_peer = not isinstance(error, ConnectionLost)
+        self._emit(self, events.ConnectionClosed(code, reason, by_peer, error))
+
+    def _own_refusal(self, event: quic.Closing) -> WraithError:
+        """Our engine refused. A wrong identity gets the error that says so [LQ-6]."""
+        alert = event.alert
+        assert alert is not None
+        if alert.alert is AlertDescription.BAD_CERTIFICATE and "belongs to" in str(alert):
+            return PeerKeyMismatch(str(alert))
+        return alert
+
+    def _peer_error(self, event: quic.Closing, handshaking: bool) -> WraithError | None:
+        if event.by_application:
+            if event.code == Libp2pCode.NO_ERROR and not handshaking:
+                return None
+            return PeerClosed(event.code, event.reason)
+        if event.code == Libp2pCode.NO_ERROR and not handshaking:
+            return None
+        if event.reason in _IDLE_REASONS:
+            return ConnectionLost("nothing was heard for too long")
+        alert = alert_of_close_code(event.code)
+        if alert is not None:
+            return ConnectFailed(
+                f"the peer refused the handshake: {alert.word}", hint=self._hint_for(alert)
+            )
+        if event.code == quic.INTERNAL_ERROR and event.reason.startswith("packet layer"):
+            return ConnectionLost(event.reason)
+        return PeerClosed(event.code, event.reason)
+
+    def _hint_for(self, alert: AlertDescription) -> str:
+        if alert is AlertDescription.HANDSHAKE_FAILURE and self._config.policy.post_quantum:
+            return f"the peer probably has no post-quantum key exchange; {HINT_PREFER}"
+        if alert in (AlertDescription.CERTIFICATE_REQUIRED, AlertDescription.BAD_CERTIFICATE):
+            return "the peer did not accept our certificate"
+        return ""

@@ -1,0 +1,458 @@
+"""Many QUIC connections on one UDP socket, in both roles at once: a pure machine.
+
+Must not open sockets, read clocks or parse packets beyond their first header. It routes datagrams
+by connection id, admits strangers within limits, keeps every connection's timer in one heap, and
+sends only when it is asked to: the driver drains the socket first, so that an acknowledgement never
+costs a padded Initial of its own [LQ-42].
+
+Datagrams that are not QUIC are returned to the caller untouched: the same socket can carry another
+protocol beside this one.
+
+Spec: libp2p-quic section 5; RFC 9000 §5.2, §8.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter, deque
+from dataclasses import dataclass, field
+
+from wraith.abc import NullTracer, Rng, Tracer, WallClock
+from wraith.crypto.ed25519 import Identity
+from wraith.errors import LimitExceeded, LocalProtocolError
+from wraith.libp2p import events, quic
+from wraith.libp2p.admission import Admission, Verdict
+from wraith.libp2p.certificate import CertificateKey, host_key_of, make_certificate
+from wraith.libp2p.codes import Libp2pCode
+from wraith.libp2p.config import PqPolicy, QuicTransportConfig
+from wraith.libp2p.connection import ConnectionState, PeerConnection
+from wraith.libp2p.peer_id import PeerId
+from wraith.libp2p.quic_aioquic import (
+    Header,
+    RetryTokens,
+    read_header,
+    version_negotiation,
+)
+from wraith.libp2p.tls.client import TlsClient
+from wraith.libp2p.tls.codec import SignatureScheme
+from wraith.libp2p.tls.engine import TlsEngine, TlsSettings
+from wraith.libp2p.tls.server import TlsServer
+from wraith.types import ANY_ADDRESS, Address, Buffer, NetworkPath, Role, Transmit
+
+ROTATE_BEFORE_S = 7 * 86_400
+"""A certificate that ends within this time is replaced; the PeerId stays [LQ-8]."""
+RUN_BYTES_MAX = 60_000
+EndpointEvent = tuple[PeerConnection, events.Libp2pEvent]
+
+
+@dataclass(slots=True)
+class EndpointCounters:
+    """Countable facts; ``handshakes`` is per negotiated group, ``refusals`` per alert or limit."""
+
+    datagrams_received: int = 0
+    datagrams_sent: int = 0
+    bytes_received: int = 0
+    bytes_sent: int = 0
+    unclaimed: int = 0
+    retries_sent: int = 0
+    classical: int = 0
+    handshakes: Counter[str] = field(default_factory=Counter)
+    refusals: Counter[str] = field(default_factory=Counter)
+
+
+class QuicEndpoint:
+    """The sans-I/O contract over many connections. See the module for what it does.
+
+    Args:
+        identity: the Ed25519 host key; its PeerId names this endpoint.
+        config: policy, backend, limits.
+        rng: key material, certificate serials, Retry ids.
+        clock: calendar time, for certificates only.
+        listening: whether strangers may connect.
+    """
+
+    def __init__(
+        self,
+        identity: Identity,
+        config: QuicTransportConfig,
+        *,
+        rng: Rng,
+        clock: WallClock,
+        tracer: Tracer | None = None,
+        listening: bool = True,
+    ) -> None:
+        self.config = config
+        self.peer_id = PeerId.from_public_key(host_key_of(identity))
+        self.host_key = host_key_of(identity)
+        self.counters = EndpointCounters()
+        self.listening = listening
+        self._identity = identity
+        self._rng = rng
+        self._clock = clock
+        self._tracer = tracer or NullTracer()
+        self._credentials: tuple[CertificateKey, ...] = ()
+        self._admission = Admission(config.limits)
+        self._retry = RetryTokens()
+        self._connections: dict[int, PeerConnection] = {}
+        self._numbers: dict[PeerConnection, int] = {}
+        self._by_cid: dict[bytes, PeerConnection] = {}
+        self._events: deque[EndpointEvent] = deque()
+        self._touched: dict[PeerConnection, None] = {}
+        self._timers: list[tuple[float, int]] = []
+        self._armed: dict[int, float] = {}
+        self._replies: list[tuple[bytes, Address]] = []
+        self._locals: dict[Address, Address] = {}
+        self._next_number = 0
+
+    # ---- facts -----------------------------------------------------------------------------------
+
+    @property
+    def connections(self) -> list[PeerConnection]:
+        """Every connection that is not drained, oldest first."""
+        return list(self._connections.values())
+
+    def connections_to(self, peer: PeerId) -> list[PeerConnection]:
+        return [
+            each for each in self._connections.values() if each.is_open and each.peer_id == peer
+        ]
+
+    # ---- the contract ----------------------------------------------------------------------------
+
+    def receive_datagrams(
+        self, data: Buffer, segment_bytes: int, path: NetworkPath, now: float
+    ) -> list[int]:
+        """Takes a burst; ``data`` is borrowed. Returns the indices that are not QUIC's."""
+        remote = path.remote
+        unclaimed: list[int] = []
+        run: list[bytes] = []
+        owner: PeerConnection | None = None
+        view = memoryview(data)
+        self.counters.bytes_received += len(view)
+        for index, start in enumerate(range(0, len(view), segment_bytes)):
+            datagram = bytes(view[start : start + segment_bytes])
+            self.counters.datagrams_received += 1
+            header = read_header(datagram)
+            connection = None if header is None else self._by_cid.get(header.destination_cid)
+            if connection is None:
+                connection = None if header is None else self._admit(header, datagram, remote, now)
+                if connection is None:
+                    if header is None or not header.is_long:
+                        unclaimed.append(index)
+                        self.counters.unclaimed += 1
+                    continue
+            if connection is not owner:
+                if owner is not None:
+                    self._feed(owner, run, remote, now)
+                owner, run = connection, []
+            run.append(datagram)
+        if owner is not None:
+            self._locals[remote] = path.local
+            self._feed(owner, run, remote, now)
+        return unclaimed
+
+    def handle_timer(self, now: float) -> None:
+        while self._timers and self._timers[0][0] <= now:
+            when, number = heapq.heappop(self._timers)
+            if self._armed.get(number) != when:
+                continue
+            del self._armed[number]
+            connection = self._connections.get(number)
+            if connection is None:
+                continue
+            connection.packet.handle_timer(now)
+            connection.take_packet_events(now)
+            connection.check_timers(now)
+            self._touch(connection)
+
+    def next_timer(self) -> float | None:
+        while self._timers and self._armed.get(self._timers[0][1]) != self._timers[0][0]:
+            heapq.heappop(self._timers)
+        return self._timers[0][0] if self._timers else None
+
+    def datagrams_to_send(self, now: float) -> list[Transmit]:
+        """Everything that is due, one burst per run of equal datagrams to one peer."""
+        due: list[Transmit] = []
+        for reply, remote in self._replies:
+            due.append(self._transmit(reply, len(reply), remote))
+        self._replies.clear()
+        while self._touched:
+            connection = next(iter(self._touched))
+            del self._touched[connection]
+            datagrams = connection.packet.datagrams_to_send(now)
+            connection.take_packet_events(now)
+            self._pack(datagrams, due)
+            self._follow_cids(connection)
+            if connection.state is ConnectionState.DRAINED:
+                self._drop(connection)
+            else:
+                self._arm(connection)
+        return due
+
+    def next_event(self) -> EndpointEvent | None:
+        return self._events.popleft() if self._events else None
+
+    # ---- commands --------------------------------------------------------------------------------
+
+    def dial(self, remote: Address, now: float, *, expected_peer: PeerId | None) -> PeerConnection:
+        """Begins a connection; ``Connected`` or ``ConnectionClosed`` tells how it went.
+
+        Args:
+            expected_peer: who must answer; ``None`` accepts anybody and must be wanted.
+
+        Raises:
+            LimitExceeded: too many connections, or too many dials under way.
+        """
+        limits = self.config.limits
+        dialling = sum(
+            each.role is Role.INITIATOR and each.state is ConnectionState.HANDSHAKING
+            for each in self._connections.values()
+        )
+        if len(self._connections) >= limits.connections or dialling >= limits.pending_out:
+            raise LimitExceeded("too many connections of this endpoint are open or being dialled")
+        connection = self._new_connection(Role.INITIATOR, remote, expected_peer, now)
+        connection.packet = quic.make_connection(
+            lambda: self._client_engine(expected_peer), self.config, is_client=True
+        )
+        connection.packet.connect(remote, now)
+        connection.take_packet_events(now)
+        self._register(connection)
+        return connection
+
+    def path_changed(self, now: float) -> None:
+        """This host's address changed (or its socket was replaced): tell every peer."""
+        del now
+        self._locals.clear()
+        for connection in self._connections.values():
+            connection.path_changed()
+
+    def close_all(self, code: int = Libp2pCode.SHUTDOWN, reason: str = "") -> None:
+        """Closes every connection gracefully and admits nobody any more."""
+        self.listening = False
+        for connection in list(self._connections.values()):
+            connection.close(code, reason)
+
+    # ---- admission -------------------------------------------------------------------------------
+
+    def _admit(
+        self, header: Header, datagram: bytes, remote: Address, now: float
+    ) -> PeerConnection | None:
+        """A datagram for nobody: a new connection, an answer without state, or a drop [LQ-41]."""
+        if not self.listening or not header.is_long or header.version == 0:
+            return None
+        if len(datagram) < quic.INITIAL_DATAGRAM_BYTES:
+            return None
+        if header.version != quic.QUIC_V1:
+            self._replies.append((version_negotiation(header), remote))
+            return None
+        if not header.is_initial:
+            return None
+        original_cid, retry_cid = header.destination_cid, None
+        if header.token:
+            found = self._retry.original_cid(header, remote, now)
+            if found is None:
+                self.counters.refusals["bad token"] += 1
+                return None
+            original_cid, retry_cid = found, header.destination_cid
+        verdict = self._admission.judge(
+            n_connections=len(self._connections), has_token=retry_cid is not None, now=now
+        )
+        if verdict is Verdict.RETRY:
+            self.counters.retries_sent += 1
+            new_cid = self._rng.public_bytes(quic.CID_BYTES)
+            self._replies.append((self._retry.retry_packet(header, new_cid, remote, now), remote))
+            return None
+        if verdict is Verdict.DROP:
+            self.counters.refusals["limit"] += 1
+            return None
+        connection = self._new_connection(Role.RESPONDER, remote, None, now)
+        connection.packet = quic.make_connection(
+            self._server_engine,
+            self.config,
+            is_client=False,
+            original_cid=original_cid,
+            retry_cid=retry_cid,
+        )
+        connection.cids.add(header.destination_cid)
+        self._admission.begun()
+        self._register(connection)
+        return connection
+
+    def _new_connection(
+        self, role: Role, remote: Address, expected_peer: PeerId | None, now: float
+    ) -> PeerConnection:
+        return PeerConnection(
+            role,
+            self.config,
+            remote,
+            expected_peer=expected_peer,
+            emit=self._on_connection_event,
+            touch=self._touch,
+            now=now,
+        )
+
+    def _register(self, connection: PeerConnection) -> None:
+        number, self._next_number = self._next_number, self._next_number + 1
+        self._connections[number] = connection
+        self._numbers[connection] = number
+        connection.cids.add(connection.packet.host_cid)
+        self._follow_cids(connection)
+        self._touch(connection)
+
+    # ---- engines ---------------------------------------------------------------------------------
+
+    def _settings(self, expected_peer: PeerId | None) -> TlsSettings:
+        policy = self.config.policy
+        return TlsSettings(
+            groups=policy.groups,
+            shares=policy.groups,
+            alpn=self.config.offered_alpn,
+            credentials=self._current_credentials(),
+            private_extension=(
+                self.config.private_extension if policy is PqPolicy.PRIVATE_EXT else None
+            ),
+            expected_peer=expected_peer,
+            require_client_certificate=self.config.require_client_certificate,
+        )
+
+    def _client_engine(self, expected_peer: PeerId | None) -> TlsEngine:
+        return TlsClient(self._settings(expected_peer), self._rng, self._clock.unix_time())
+
+    def _server_engine(self) -> TlsEngine:
+        return TlsServer(self._settings(None), self._rng, self._clock.unix_time())
+
+    def _current_credentials(self) -> tuple[CertificateKey, ...]:
+        now = self._clock.unix_time()
+        if not self._credentials or self._credentials[0].not_after - now < ROTATE_BEFORE_S:
+            self._credentials = tuple(
+                make_certificate(self._identity, self._rng, now, scheme=scheme)
+                for scheme in (SignatureScheme.ED25519, SignatureScheme.ECDSA_SECP256R1_SHA256)
+            )
+        return self._credentials
+
+    # ---- inside ----------------------------------------------------------------------------------
+
+    def _feed(
+        self, connection: PeerConnection, run: list[bytes], remote: Address, now: float
+    ) -> None:
+        connection.packet.receive_datagrams(run, remote, now)
+        connection.take_packet_events(now)
+        connection.after_receive(now)
+        # New ids must route before the next datagram of the same burst.
+        self._follow_cids(connection)
+        self._touch(connection)
+
+    def _touch(self, connection: PeerConnection) -> None:
+        if connection in self._numbers:
+            self._touched[connection] = None
+
+    def _follow_cids(self, connection: PeerConnection) -> None:
+        """Keeps the routing table equal to the connection's own set of ids."""
+        if connection.cids == connection.routed_cids:
+            return
+        for cid in connection.routed_cids - connection.cids:
+            if self._by_cid.get(cid) is connection:
+                del self._by_cid[cid]
+        for cid in connection.cids - connection.routed_cids:
+            self._by_cid.setdefault(cid, connection)
+        connection.routed_cids = set(connection.cids)
+
+    def _arm(self, connection: PeerConnection) -> None:
+        number = self._numbers[connection]
+        times = [
+            when
+            for when in (connection.packet.next_timer(), connection.own_timer())
+            if when is not None
+        ]
+        if not times:
+            self._armed.pop(number, None)
+            return
+        when = min(times)
+        if self._armed.get(number) != when:
+            self._armed[number] = when
+            heapq.heappush(self._timers, (when, number))
+
+    def _drop(self, connection: PeerConnection) -> None:
+        number = self._numbers.pop(connection)
+        self._connections.pop(number, None)
+        self._armed.pop(number, None)
+        connection.cids.clear()
+        self._follow_cids(connection)
+
+    def _on_connection_event(self, connection: PeerConnection, event: events.Libp2pEvent) -> None:
+        match event:
+            case events.Connected():
+                self._on_connected(connection, event.security)
+                if connection.state is not ConnectionState.CONNECTED:
+                    return
+            case events.ConnectionClosed():
+                self._on_closed(connection, event)
+            case _:
+                pass
+        self._events.append((connection, event))
+
+    def _on_connected(self, connection: PeerConnection, security: events.QuicSecurity) -> None:
+        if connection.role is Role.RESPONDER:
+            self._admission.ended()
+            connection.admitted = True
+        self.counters.handshakes[security.group] += 1
+        if not security.post_quantum:
+            self.counters.classical += 1
+            # Never silent: whoever chose PREFER sees what it let through [LQ-14].
+            self._tracer.record(
+                "libp2p.classical",
+                warning=self.config.policy is PqPolicy.PREFER,
+                peer=security.peer_id,
+                group=security.group,
+            )
+        peer = security.peer_id
+        if peer is None:
+            return
+        same = self.connections_to(peer)
+        if len(same) > self.config.limits.connections_per_peer:
+            self.counters.refusals["connections per peer"] += 1
+            connection.abandon(
+                Libp2pCode.RESOURCE_LIMIT_EXCEEDED,
+                "too many connections from one peer",
+                LimitExceeded("too many connections with one peer"),
+                by_application=True,
+            )
+
+    def _on_closed(self, connection: PeerConnection, event: events.ConnectionClosed) -> None:
+        if connection.role is Role.RESPONDER and not connection.admitted:
+            self._admission.ended()
+            connection.admitted = True
+        if event.error is not None:
+            self.counters.refusals[event.error.code] += 1
+            self._tracer.record("libp2p.closed", error=event.error, address=connection.remote)
+
+    def _pack(self, datagrams: list[tuple[bytes, Address]], due: list[Transmit]) -> None:
+        """Joins neighbours of one size to one peer; the last of a burst may be shorter."""
+        start = 0
+        while start < len(datagrams):
+            first, remote = datagrams[start]
+            size = len(first)
+            parts = [first]
+            total = size
+            end = start + 1
+            while end < len(datagrams):
+                data, other = datagrams[end]
+                if other != remote or len(data) > size or total + len(data) > RUN_BYTES_MAX:
+                    break
+                parts.append(data)
+                total += len(data)
+                end += 1
+                if len(data) < size:
+                    break
+            due.append(self._transmit(b"".join(parts), size, remote))
+            start = end
+
+    def _transmit(self, data: bytes, segment_bytes: int, remote: Address) -> Transmit:
+        self.counters.datagrams_sent += -(-len(data) // segment_bytes)
+        self.counters.bytes_sent += len(data)
+        local = self._locals.get(remote, ANY_ADDRESS)
+        return Transmit(memoryview(data), segment_bytes, NetworkPath(local, remote))
+
+    def require_listening(self) -> None:
+        """Raises :class:`LocalProtocolError` when strangers are not admitted."""
+        if not self.listening:
+            raise LocalProtocolError("this endpoint does not listen")

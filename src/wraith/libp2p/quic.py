@@ -1,0 +1,336 @@
+"""The seam to the QUIC packet layer: one interface, two libraries, our own TLS engine in both.
+
+Packets, loss recovery, congestion control and stream reassembly come from a library (aioquic by
+default, qh3 as the optional native one); each has one module of its own, and its types do not leave
+it. This module is what both have in common: the interface, the events and the TLS adapter.
+
+::
+
+    endpoint -> PacketConnection -> library -> TlsAdapter -> TlsEngine (wraith.libp2p.tls)
+
+The library draws connection ids, its own timers' jitter and retry keys from the operating system,
+so a run is reproducible only up to this door. Versions are pinned and the contract test runs on
+every backend.
+
+Spec: libp2p-quic section 4 [LQ-40] to [LQ-45]; RFC 9000, RFC 9001.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from wraith.libp2p.config import QuicTransportConfig
+from wraith.libp2p.tls.alerts import TlsAlert
+from wraith.libp2p.tls.client import TlsClient
+from wraith.libp2p.tls.codec import CipherSuite
+from wraith.libp2p.tls.engine import HandshakeState, Level, TlsEngine
+from wraith.libp2p.tls.server import TlsServer
+from wraith.types import Address
+
+CID_BYTES = 8
+QUIC_V1 = 1
+QUIC_TRANSPORT_PARAMETERS = 57
+INTERNAL_ERROR = 0x01
+INITIAL_DATAGRAM_BYTES = 1200
+"""Smallest datagram that may begin a connection (RFC 9000 §14.1)."""
+
+EngineFactory = Callable[[], TlsEngine]
+
+
+# ---- events ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class HandshakeCompleted:
+    """Keys are installed and the peer is authenticated; facts are in ``engine.negotiated``."""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamData:
+    stream_id: int
+    data: bytes
+    fin: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StreamResetReceived:
+    stream_id: int
+    code: int
+
+
+@dataclass(frozen=True, slots=True)
+class StopReceived:
+    stream_id: int
+    code: int
+
+
+@dataclass(frozen=True, slots=True)
+class DatagramFrameReceived:
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class PingAcknowledged:
+    uid: int
+
+
+@dataclass(frozen=True, slots=True)
+class CidIssued:
+    cid: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class CidRetired:
+    cid: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Closing:
+    """Either side ended the connection; comes at once, before the draining period.
+
+    ``by_application`` tells a code of the application from one of the transport; ``alert`` is the
+    precise local reason when our own engine refused.
+    """
+
+    code: int
+    by_application: bool
+    reason: str
+    alert: TlsAlert | None
+
+
+@dataclass(frozen=True, slots=True)
+class Terminated:
+    """The draining period is over; the object can be dropped."""
+
+
+PacketEvent = (
+    HandshakeCompleted
+    | StreamData
+    | StreamResetReceived
+    | StopReceived
+    | DatagramFrameReceived
+    | PingAcknowledged
+    | CidIssued
+    | CidRetired
+    | Closing
+    | Terminated
+)
+
+
+class PacketConnection(Protocol):
+    """One QUIC connection. Errors of the library never leave; they become ``Closing``."""
+
+    @property
+    def engine(self) -> TlsEngine: ...
+
+    @property
+    def host_cid(self) -> bytes: ...
+
+    @property
+    def remote(self) -> Address | None:
+        """Where datagrams go now; changes when the peer migrates."""
+        ...
+
+    def connect(self, remote: Address, now: float) -> None: ...
+
+    def receive_datagrams(
+        self, datagrams: Sequence[bytes], remote: Address, now: float
+    ) -> None: ...
+
+    def handle_timer(self, now: float) -> None: ...
+
+    def next_timer(self) -> float | None: ...
+
+    def datagrams_to_send(self, now: float) -> list[tuple[bytes, Address]]: ...
+
+    def next_event(self) -> PacketEvent | None: ...
+
+    def next_stream_id(self) -> int:
+        """The id that the next bidirectional stream of ours gets."""
+        ...
+
+    def stream_write(self, stream_id: int, data: bytes, fin: bool) -> None: ...
+
+    def stream_buffered(self, stream_id: int) -> int:
+        """Bytes taken by ``stream_write`` that the library still holds."""
+        ...
+
+    def stream_consumed(self, stream_id: int, n: int) -> None:
+        """The application has read ``n`` bytes: flow control may move."""
+        ...
+
+    def stream_reset(self, stream_id: int, code: int) -> None: ...
+
+    def stream_stop(self, stream_id: int, code: int) -> None: ...
+
+    def send_datagram(self, data: bytes) -> None: ...
+
+    def ping(self, uid: int) -> None: ...
+
+    def change_cid(self) -> None:
+        """Switches to a fresh connection id of the peer, for a new path."""
+        ...
+
+    def close(self, code: int, reason: str, *, by_application: bool) -> None: ...
+
+
+# ---- the TLS adapter -------------------------------------------------------------------------
+
+
+class TlsAdapterBase:
+    """Gives a library our engine under the attribute names that both libraries use.
+
+    ``tls`` is the library's module: its states, epochs, directions and alerts are what it compares
+    with. Must not decide anything.
+    """
+
+    def __init__(self, tls: Any, engine: TlsEngine, context: Any) -> None:
+        self._tls = tls
+        self.engine = engine
+        #: ``[(57, transport parameters)]``; the library may replace it before a server answers.
+        self.handshake_extensions = context.handshake_extensions
+        self.alpn_cb = context.alpn_cb
+        self.update_traffic_key_cb = context.update_traffic_key_cb
+        self.received_extensions: list[tuple[int, bytes]] | None = None
+        self.alpn_negotiated: str | None = None
+        self.early_data_accepted = False
+        self.session_resumed = False
+        self.legacy_session_id = b""
+        self.client_random = engine.client_random
+        self.failure: TlsAlert | None = None
+        self.level = Level.INITIAL
+        states = tls.State
+        self.state = states.CLIENT_HANDSHAKE_START
+        if not engine.is_client:
+            self.state = states.SERVER_EXPECT_CLIENT_HELLO
+
+    def run(self, data: bytes, output: dict[Any, Any]) -> None:
+        """Feeds the engine and moves its secrets and messages on. Raises the library's alert."""
+        try:
+            self._drive(data, output)
+        except TlsAlert as alert:
+            self.failure = alert
+            refused = self._tls.Alert(str(alert))
+            refused.description = self._tls.AlertDescription(int(alert.alert))
+            raise refused from alert
+
+    def _drive(self, data: bytes, output: dict[Any, Any]) -> None:
+        engine = self.engine
+        states = self._tls.State
+        if isinstance(engine, TlsClient) and engine.state is HandshakeState.START:
+            engine.start(self._own_parameters())
+            self.state = states.CLIENT_EXPECT_SERVER_HELLO
+            self._flush(output)
+            return
+        engine.receive(self.level, data)
+        while engine.advance():
+            self._install_secrets()
+            if engine.peer_quic_parameters is not None and self.received_extensions is None:
+                self.client_random = engine.client_random
+                self.received_extensions = [
+                    (QUIC_TRANSPORT_PARAMETERS, engine.peer_quic_parameters)
+                ]
+                self.alpn_negotiated = engine.alpn
+                self.alpn_cb(engine.alpn)
+            if isinstance(engine, TlsServer) and engine.state is HandshakeState.ANSWER:
+                engine.answer(self._own_parameters())
+                self._install_secrets()
+                self.state = states.SERVER_EXPECT_CERTIFICATE
+            elif engine.is_client and engine.state is HandshakeState.ENCRYPTED_EXTENSIONS:
+                self.state = states.CLIENT_EXPECT_ENCRYPTED_EXTENSIONS
+        if engine.is_connected:
+            self.state = (
+                states.CLIENT_POST_HANDSHAKE if engine.is_client else states.SERVER_POST_HANDSHAKE
+            )
+        self._flush(output)
+
+    def _own_parameters(self) -> bytes:
+        return next(
+            bytes(body)
+            for kind, body in self.handshake_extensions
+            if kind == QUIC_TRANSPORT_PARAMETERS
+        )
+
+    def _install_secrets(self) -> None:
+        for level, sending, suite, secret in self.engine.take_secrets():
+            self.update_traffic_key_cb(
+                self._tls.Direction.ENCRYPT if sending else self._tls.Direction.DECRYPT,
+                self._tls.Epoch(int(level)),
+                self._suite(suite),
+                secret.reveal(),
+            )
+            secret.wipe()
+
+    def _suite(self, suite: CipherSuite) -> Any:
+        return self._tls.CipherSuite(int(suite))
+
+    def _flush(self, output: dict[Any, Any]) -> None:
+        for level, message in self.engine.take_output():
+            output[self._tls.Epoch(int(level))].push_bytes(message)
+
+
+# ---- addresses and the choice of backend -----------------------------------------------------
+
+_LIBRARY_ADDRESSES: dict[Address, tuple[str, int]] = {}
+_ADDRESSES: dict[tuple[str, int], Address] = {}
+_CACHE_MAX = 4096
+
+
+def library_address(address: Address) -> tuple[str, int]:
+    """``("192.0.2.1", 4001)``: what both libraries compare and hand back."""
+    known = _LIBRARY_ADDRESSES.get(address)
+    if known is None:
+        if len(_LIBRARY_ADDRESSES) >= _CACHE_MAX:
+            _LIBRARY_ADDRESSES.clear()
+            _ADDRESSES.clear()
+        known = (str(_ip(address.ip)), address.port)
+        _LIBRARY_ADDRESSES[address] = known
+        _ADDRESSES[known] = address
+    return known
+
+
+def address_of(known: tuple[Any, ...]) -> Address:
+    """Inverse of :func:`library_address`."""
+    found = _ADDRESSES.get((known[0], known[1]))
+    return found if found is not None else Address(_ip(known[0]).packed, known[1])
+
+
+def _ip(value: bytes | str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    return ipaddress.ip_address(value)
+
+
+def make_connection(
+    make_engine: EngineFactory,
+    config: QuicTransportConfig,
+    *,
+    is_client: bool,
+    original_cid: bytes | None = None,
+    retry_cid: bytes | None = None,
+) -> PacketConnection:
+    """A connection on the backend that ``config`` names.
+
+    Raises:
+        MissingExtra: the backend's library is not installed.
+    """
+    if config.backend == "qh3":
+        from wraith.libp2p.quic_qh3 import Qh3Connection
+
+        return Qh3Connection(
+            make_engine,
+            config,
+            is_client=is_client,
+            original_cid=original_cid,
+            retry_cid=retry_cid,
+        )
+    from wraith.libp2p.quic_aioquic import AioquicConnection
+
+    return AioquicConnection(
+        make_engine,
+        config,
+        is_client=is_client,
+        original_cid=original_cid,
+        retry_cid=retry_cid,
+    )

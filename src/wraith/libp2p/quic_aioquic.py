@@ -1,0 +1,445 @@
+"""aioquic behind the seam of :mod:`wraith.libp2p.quic`; the only module that names it.
+
+What we change in the library is stated at each override: the TLS engine, the handshake buffers, the
+stream limits, and flow control, which follows what the application has *read*. Everything here that
+starts with an underscore on the library's side is pinned by its version and by the contract test.
+
+Spec: libp2p-quic section 4 [LQ-40] to [LQ-45]; RFC 9000.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from wraith.errors import MissingExtra
+from wraith.libp2p.config import QuicTransportConfig
+from wraith.libp2p.quic import (
+    CID_BYTES,
+    INTERNAL_ERROR,
+    QUIC_V1,
+    CidIssued,
+    CidRetired,
+    Closing,
+    DatagramFrameReceived,
+    EngineFactory,
+    HandshakeCompleted,
+    PacketEvent,
+    PingAcknowledged,
+    StopReceived,
+    StreamData,
+    StreamResetReceived,
+    Terminated,
+    TlsAdapterBase,
+    address_of,
+    library_address,
+)
+from wraith.libp2p.tls.engine import Level, TlsEngine
+from wraith.types import Address
+
+try:
+    from aioquic import tls as _tls
+    from aioquic.buffer import Buffer as _Buffer
+    from aioquic.quic import events as _events
+    from aioquic.quic.configuration import QuicConfiguration as _Configuration
+    from aioquic.quic.connection import QuicConnection as _QuicConnection
+    from aioquic.quic.packet import QuicPacketType as _PacketType
+    from aioquic.quic.packet import QuicProtocolVersion as _Version
+    from aioquic.quic.packet import encode_quic_retry as _encode_retry
+    from aioquic.quic.packet import (
+        encode_quic_version_negotiation as _encode_version_negotiation,
+    )
+    from aioquic.quic.packet import pull_quic_header as _pull_header
+    from aioquic.quic.retry import QuicRetryTokenHandler as _TokenHandler
+except ImportError as _missing:  # pragma: no cover - the extra is part of the test environment
+    raise MissingExtra("quic", "the QUIC transport") from _missing
+
+
+class _Adapter(TlsAdapterBase):
+    """aioquic's form: no epoch argument; the connection notes it in ``level`` beforehand."""
+
+    def handle_message(self, data: bytes, output: dict[Any, Any]) -> None:
+        self.run(data, output)
+
+
+class _Outbox:
+    """Stands in for the library's three 16 KiB buffers per connection; only what it calls."""
+
+    __slots__ = ("_parts",)
+
+    def __init__(self) -> None:
+        self._parts: list[bytes] = []
+
+    def push_bytes(self, data: bytes) -> None:
+        self._parts.append(data)
+
+    @property
+    def data(self) -> bytes:
+        return b"".join(self._parts)
+
+    def seek(self, position: int) -> None:
+        assert position == 0
+        self._parts.clear()
+
+
+# ---- aioquic ---------------------------------------------------------------------------------
+
+
+class _Connection(_QuicConnection):  # type: ignore[misc]  # aioquic has no types we can follow
+    """aioquic's connection with our engine, our limits and flow control by consumption."""
+
+    def __init__(
+        self, *, make_engine: EngineFactory, config: QuicTransportConfig, **arguments: Any
+    ) -> None:
+        self._make_engine = make_engine
+        self._wraith_config = config
+        self.adapter: _Adapter | None = None
+        self._delivered: dict[int, int] = {}
+        self._consumed: dict[int, int] = {}
+        self._consumed_total = 0
+        super().__init__(**arguments)
+
+    # -- the override that puts our engine in; runs again after a Retry
+
+    def _initialize(self, peer_cid: bytes) -> None:
+        for limit in (self._local_max_streams_bidi, self._local_max_streams_uni):
+            limit.value = limit.sent = self._wraith_config.limits.streams
+        self._local_max_data.value = self._local_max_data.sent = (
+            self._wraith_config.connection_window
+        )
+        super()._initialize(peer_cid)
+        self.adapter = _Adapter(_tls, self._make_engine(), self.tls)
+        self.tls: Any = self.adapter
+        self._crypto_buffers = {
+            epoch: _Outbox()
+            for epoch in (_tls.Epoch.INITIAL, _tls.Epoch.HANDSHAKE, _tls.Epoch.ONE_RTT)
+        }
+
+    def _handle_crypto_frame(self, context: Any, frame_type: int, buf: Any) -> None:
+        assert self.adapter is not None
+        self.adapter.level = Level(context.epoch.value)
+        super()._handle_crypto_frame(context, frame_type, buf)
+
+    # -- flow control: the library doubles windows as bytes arrive, read or not; we hide what makes
+    #    it do so and raise the limits ourselves, by what was consumed [LQ-43]
+
+    def _write_stream_limits(self, builder: Any, space: Any, stream: Any) -> None:
+        if stream.max_stream_data_local and not stream.receiver.is_finished:
+            window = self._wraith_config.stream_window
+            wanted = self._consumed.get(stream.stream_id, 0) + window
+            if wanted - stream.max_stream_data_local >= window // 4:
+                stream.max_stream_data_local = wanted
+        receiver = stream.receiver
+        highest, receiver.highest_offset = receiver.highest_offset, 0
+        try:
+            super()._write_stream_limits(builder, space, stream)
+        finally:
+            receiver.highest_offset = highest
+
+    def _write_connection_limits(self, builder: Any, space: Any) -> None:
+        limit = self._local_max_data
+        window = self._wraith_config.connection_window
+        wanted = self._consumed_total + window
+        if wanted - limit.value >= window // 4:
+            limit.value = wanted
+        used, limit.used = limit.used, 0
+        try:
+            super()._write_connection_limits(builder, space)
+        finally:
+            limit.used = used
+
+    def note_delivered(self, stream_id: int, n: int) -> None:
+        self._delivered[stream_id] = self._delivered.get(stream_id, 0) + n
+
+    def note_consumed(self, stream_id: int, n: int) -> None:
+        self._consumed_total += n
+        self._consumed[stream_id] = self._consumed.get(stream_id, 0) + n
+
+    def note_ended(self, stream_id: int) -> None:
+        """The receiving side is over: whatever was never delivered counts as consumed."""
+        stream = self._streams.get(stream_id)
+        delivered = self._delivered.pop(stream_id, 0)
+        if stream is not None:
+            self._consumed_total += max(0, stream.receiver.highest_offset - delivered)
+
+    def forget(self, stream_id: int) -> None:
+        self._delivered.pop(stream_id, None)
+        self._consumed.pop(stream_id, None)
+
+    @property
+    def closing(self) -> Any:
+        """The library's close event, which it publishes only after the draining period."""
+        return self._close_event
+
+
+class _Silent:
+    """Takes the library's log lines: records go to a Tracer, and a library must not print."""
+
+    __slots__ = ()
+
+    def debug(self, *_: object, **__: object) -> None:
+        """Dropped."""
+
+    info = warning = error = debug
+
+
+class AioquicConnection:
+    """:class:`PacketConnection` over aioquic."""
+
+    def __init__(
+        self,
+        make_engine: EngineFactory,
+        config: QuicTransportConfig,
+        *,
+        is_client: bool,
+        original_cid: bytes | None = None,
+        retry_cid: bytes | None = None,
+    ) -> None:
+        configuration = _Configuration(
+            is_client=is_client,
+            alpn_protocols=list(config.offered_alpn),
+            connection_id_length=CID_BYTES,
+            idle_timeout=config.idle_timeout_s,
+            max_data=config.connection_window,
+            max_stream_data=config.stream_window,
+            max_datagram_size=config.datagram_bytes,
+            max_datagram_frame_size=config.datagram_frame_bytes,
+            initial_rtt=config.initial_rtt_s,
+            supported_versions=[_Version.VERSION_1],
+        )
+        if not is_client:
+            # Our engine signs; the library only checks that something is configured.
+            configuration.certificate = configuration.private_key = True
+        self._quic = _Connection(
+            make_engine=make_engine,
+            config=config,
+            configuration=configuration,
+            original_destination_connection_id=original_cid,
+            retry_source_connection_id=retry_cid,
+        )
+        self._quic._logger = self._quic._loss._logger = _Silent()
+        self._events: deque[PacketEvent] = deque()
+        self._closing_told = False
+        self._broken: Closing | None = None
+
+    @property
+    def engine(self) -> TlsEngine:
+        assert self._quic.adapter is not None, "the connection has not started"
+        return self._quic.adapter.engine
+
+    @property
+    def host_cid(self) -> bytes:
+        return bytes(self._quic.host_cid)
+
+    @property
+    def remote(self) -> Address | None:
+        address = self._quic.get_peer_address()
+        return None if address is None else address_of(address)
+
+    def connect(self, remote: Address, now: float) -> None:
+        self._quic.connect(library_address(remote), now)
+
+    def receive_datagrams(self, datagrams: Sequence[bytes], remote: Address, now: float) -> None:
+        address = library_address(remote)
+        for datagram in datagrams:
+            self._guard(self._quic.receive_datagram, datagram, address, now)
+        self._collect()
+
+    def handle_timer(self, now: float) -> None:
+        timer = self._quic.get_timer()
+        if timer is not None and timer <= now:
+            self._guard(self._quic.handle_timer, now)
+            self._collect()
+
+    def next_timer(self) -> float | None:
+        timer: float | None = self._quic.get_timer()
+        return timer
+
+    def datagrams_to_send(self, now: float) -> list[tuple[bytes, Address]]:
+        if not self._quic._network_paths:
+            return []
+        datagrams = self._guard(self._quic.datagrams_to_send, now) or []
+        self._collect()
+        return [(data, address_of(address)) for data, address in datagrams]
+
+    def next_event(self) -> PacketEvent | None:
+        return self._events.popleft() if self._events else None
+
+    def next_stream_id(self) -> int:
+        return int(self._quic.get_next_available_stream_id())
+
+    def stream_write(self, stream_id: int, data: bytes, fin: bool) -> None:
+        self._quic.send_stream_data(stream_id, data, fin)
+
+    def stream_buffered(self, stream_id: int) -> int:
+        stream = self._quic._streams.get(stream_id)
+        return 0 if stream is None else stream.sender._buffer_stop - stream.sender._buffer_start
+
+    def stream_consumed(self, stream_id: int, n: int) -> None:
+        self._quic.note_consumed(stream_id, n)
+
+    def stream_reset(self, stream_id: int, code: int) -> None:
+        self._quic.reset_stream(stream_id, code)
+
+    def stream_stop(self, stream_id: int, code: int) -> None:
+        if stream_id in self._quic._streams:
+            self._quic.stop_stream(stream_id, code)
+
+    def send_datagram(self, data: bytes) -> None:
+        self._quic.send_datagram_frame(data)
+
+    def ping(self, uid: int) -> None:
+        self._quic.send_ping(uid)
+
+    def change_cid(self) -> None:
+        self._quic.change_connection_id()
+
+    def close(self, code: int, reason: str, *, by_application: bool) -> None:
+        self._quic.close(code, None if by_application else 0, reason)
+        self._collect()
+
+    # ---- inside ------------------------------------------------------------------------------
+
+    def _guard(self, operation: Callable[..., Any], *arguments: Any) -> Any:
+        """A defect of the library ends this connection, not the endpoint."""
+        if self._broken is not None:
+            return None
+        try:
+            return operation(*arguments)
+        except Exception as error:
+            # Whatever a foreign library raises out of a receive path is contained here.
+            self._broken = Closing(INTERNAL_ERROR, False, f"packet layer: {error!r}", None)
+            self._events.append(self._broken)
+            self._events.append(Terminated())
+            self._closing_told = True
+            return None
+
+    def _collect(self) -> None:
+        quic = self._quic
+        while (event := quic.next_event()) is not None:
+            match event:
+                case _events.StreamDataReceived():
+                    quic.note_delivered(event.stream_id, len(event.data))
+                    if event.end_stream:
+                        quic.forget(event.stream_id)
+                    self._events.append(StreamData(event.stream_id, event.data, event.end_stream))
+                case _events.StreamReset():
+                    quic.note_ended(event.stream_id)
+                    self._events.append(StreamResetReceived(event.stream_id, event.error_code))
+                case _events.StopSendingReceived():
+                    self._events.append(StopReceived(event.stream_id, event.error_code))
+                case _events.HandshakeCompleted():
+                    quic._crypto_buffers = {}  # the engine writes nothing more
+                    self._events.append(HandshakeCompleted())
+                case _events.DatagramFrameReceived():
+                    self._events.append(DatagramFrameReceived(event.data))
+                case _events.PingAcknowledged():
+                    self._events.append(PingAcknowledged(event.uid))
+                case _events.ConnectionIdIssued():
+                    self._events.append(CidIssued(event.connection_id))
+                case _events.ConnectionIdRetired():
+                    self._events.append(CidRetired(event.connection_id))
+                case _events.ConnectionTerminated():
+                    self._tell_closing(event)
+                    self._events.append(Terminated())
+                case _:
+                    pass
+        if quic.closing is not None:
+            self._tell_closing(quic.closing)
+
+    def _tell_closing(self, event: Any) -> None:
+        if self._closing_told:
+            return
+        self._closing_told = True
+        adapter = self._quic.adapter
+        alert = adapter.failure if adapter is not None else None
+        self._events.append(
+            Closing(int(event.error_code), event.frame_type is None, event.reason_phrase, alert)
+        )
+
+
+# ---- datagrams before there is a connection ---------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What routing needs of a datagram's first packet."""
+
+    is_long: bool
+    is_initial: bool
+    version: int
+    destination_cid: bytes
+    source_cid: bytes
+    token: bytes
+
+
+def read_header(datagram: bytes) -> Header | None:
+    """The first packet's header, ``None`` for anything that is not QUIC [LQ-40]."""
+    if len(datagram) < 1 + CID_BYTES or not datagram[0] & 0x40:
+        return None
+    if not datagram[0] & 0x80:
+        return Header(False, False, 0, datagram[1 : 1 + CID_BYTES], b"", b"")
+    try:
+        header = _pull_header(_Buffer(data=datagram), host_cid_length=CID_BYTES)
+    except ValueError:
+        return None
+    if header.version is None or header.packet_type == _PacketType.VERSION_NEGOTIATION:
+        version = 0
+    else:
+        version = header.version
+    return Header(
+        True,
+        header.packet_type == _PacketType.INITIAL,
+        version,
+        header.destination_cid,
+        header.source_cid,
+        header.token,
+    )
+
+
+def version_negotiation(header: Header) -> bytes:
+    """The answer to a version that we do not speak."""
+    packet: bytes = _encode_version_negotiation(
+        source_cid=header.destination_cid,
+        destination_cid=header.source_cid,
+        supported_versions=[QUIC_V1],
+    )
+    return packet
+
+
+class RetryTokens:
+    """Issues Retry packets and checks the tokens that come back (RFC 9000 §8.1)."""
+
+    def __init__(self) -> None:
+        self._tokens = _TokenHandler()
+
+    def retry_packet(self, header: Header, new_cid: bytes, remote: Address, now: float) -> bytes:
+        """A Retry for ``header``; it costs no state."""
+        packet: bytes = _encode_retry(
+            version=header.version,
+            source_cid=new_cid,
+            destination_cid=header.source_cid,
+            original_destination_cid=header.destination_cid,
+            retry_token=self._tokens.create_token(
+                address=library_address(remote),
+                original_destination_connection_id=header.destination_cid,
+                retry_source_connection_id=new_cid,
+                now=now,
+            ),
+        )
+        return packet
+
+    def original_cid(self, header: Header, remote: Address, now: float) -> bytes | None:
+        """The first destination id, ``None`` for a token that is not ours or not for this peer."""
+        try:
+            original: bytes = self._tokens.validate_token(
+                address=library_address(remote),
+                destination_cid=header.destination_cid,
+                token=header.token,
+                now=now,
+            )
+        except ValueError:
+            return None
+        return original

@@ -1,0 +1,12 @@
+"""Transfer: moving files between two peers, as machines that never touch a disk or a socket.
+
+Floor: beside ``connection`` (which it must not import), above ``content``. Stream bytes go in and
+come out; what must be read or written comes out as a *wish* (``wishes``), a plain value that
+someone with a disk, or a test with a dictionary, fulfils and answers.
+
+Read in this order: ``code`` (what a person types), ``listing`` and ``paths`` (what is offered, and
+what is refused), ``messages`` (the control stream), ``records`` (the data stream), ``state`` (the
+tables), ``sender``, ``receiver``, ``resume`` (the journal).
+
+Spec: docs/spec/transfer.md; docs/reference/code-format.md.
+"""

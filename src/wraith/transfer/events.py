@@ -1,0 +1,115 @@
+"""What a transfer can tell: frozen facts, oldest first, the same kinds on both sides.
+
+Spec: transfer §6.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from wraith.errors import WraithError
+from wraith.transfer.listing import Entry
+from wraith.transfer.messages import Offer, Reason
+from wraith.transfer.wishes import SurveyResult
+
+
+@dataclass(frozen=True, slots=True)
+class PeerDeciding:
+    """Sender: the receiver has the whole listing and has not answered yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class OfferReceived:
+    """Receiver: the whole listing is here and safe; now ``accept`` or ``decline``.
+
+    ``n_folders`` and ``n_links`` complete the counts of ``offer``; ``tops`` are its top names.
+    """
+
+    offer: Offer
+    tops: tuple[Entry, ...]
+    n_folders: int
+    n_links: int
+    survey: SurveyResult
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """Data flows now. ``bytes_reused`` were there before this connection. ``bytes_total`` is
+    ``None`` while nobody knows."""
+
+    bytes_reused: int
+    bytes_total: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Declined:
+    """The offer was refused, by the peer or here; ``error`` says why in words."""
+
+    by_peer: bool
+    reason: Reason
+    error: WraithError
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """``bytes_done`` are verified at the receiver and survive a crash of either side."""
+
+    bytes_done: int
+    bytes_total: int | None
+    n_files_done: int
+
+
+@dataclass(frozen=True, slots=True)
+class FileFailed:
+    """This file will not arrive; the rest goes on. ``path`` is empty where it is not known yet."""
+
+    entry: int
+    reason: Reason
+    path: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """Receiver: everything is in its place; the receipt is on its way."""
+
+    placed: tuple[str, ...]
+    text: bytes | None
+    failed_paths: tuple[bytes, ...]
+    file_ids: tuple[tuple[bytes, bytes], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """Both sides know that it is complete.
+
+    ``bytes_transferred`` is payload that crossed in this run, ``bytes_reused`` what an earlier run
+    had brought; ``n_failed`` > 0 means exit status 3.
+    """
+
+    n_files: int
+    bytes_total: int
+    bytes_transferred: int
+    bytes_reused: int
+    n_failed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Aborted:
+    """This attempt failed; what is verified is kept. ``by_peer``: the other side gave up."""
+
+    by_peer: bool
+    reason: Reason
+    error: WraithError
+
+
+TransferEvent = (
+    PeerDeciding
+    | OfferReceived
+    | Accepted
+    | Declined
+    | Progress
+    | FileFailed
+    | Placed
+    | Done
+    | Aborted
+)

@@ -1,0 +1,135 @@
+"""What of a listing is there: whole files as one bit each, unfinished ones as ranges of chunks.
+
+Both ends keep one: the receiver of what it has verified, the sender of what the receiver has. Its
+size follows the number of *unfinished* files, of which there are few at any time.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterator
+
+from wraith.content.chunking import CHUNK_BYTES, UNKNOWN_SIZE, chunk_length, n_chunks
+from wraith.content.ranges import RangeSet
+
+
+class Inventory:
+    """Counts every chunk once, however often it is added."""
+
+    def __init__(self, sizes: array[int]) -> None:
+        self._sizes = sizes
+        self._complete = bytearray((len(sizes) + 7) // 8)
+        self._partial: dict[int, RangeSet] = {}
+        self._final_size: dict[int, int] = {}
+        self._loose: dict[int, int] = {}
+        self.verified_bytes = 0
+        self.n_complete = 0
+        self.n_wanted = sum(1 for size in sizes if size)
+
+    def size_of(self, entry: int) -> int:
+        """Its size; for one of unknown size the final one as soon as that is known."""
+        return self._final_size.get(entry, self._sizes[entry])
+
+    def set_final_size(self, entry: int, size: int) -> bool:
+        """Learns the size of an entry that had none; true if that completes it."""
+        self._final_size[entry] = size
+        return self._settle(entry)
+
+    def add(self, entry: int, first: int, n: int, n_bytes: int | None = None) -> bool:
+        """Notes ``n`` verified chunks from ``first``; true if that completes the file.
+
+        ``n_bytes`` is given for an entry of unknown size, where it does not follow from ``n``.
+        """
+        if self.is_complete(entry):
+            return False
+        held = self._partial.setdefault(entry, RangeSet())
+        size = self.size_of(entry)
+        tail = n_chunks(size) - 1
+        had_tail = tail in held
+        n_new = held.add(first, first + n)
+        if n_bytes is not None:
+            if n_new:
+                self._loose[entry] = self._loose.get(entry, 0) + n_bytes
+                self.verified_bytes += n_bytes
+        else:
+            self.verified_bytes += n_new * CHUNK_BYTES
+            if not had_tail and tail in held:
+                self.verified_bytes -= CHUNK_BYTES - chunk_length(size, tail)
+        return self._settle(entry)
+
+    def add_file(self, entry: int) -> None:
+        """Notes that a whole file of known size is there."""
+        if self._sizes[entry] and not self.is_complete(entry):
+            self.add(entry, 0, n_chunks(self.size_of(entry)))
+
+    def drop(self, entry: int) -> None:
+        """Forgets everything about a file."""
+        size = self.size_of(entry)
+        if self.is_complete(entry):
+            self._complete[entry >> 3] &= ~(1 << (entry & 7))
+            self.n_complete -= 1
+            self.verified_bytes -= size
+            self._loose.pop(entry, None)
+        elif (held := self._partial.pop(entry, None)) is not None:
+            loose = self._loose.pop(entry, None)
+            self.verified_bytes -= _n_bytes(size, held) if loose is None else loose
+
+    def is_complete(self, entry: int) -> bool:
+        return bool(self._complete[entry >> 3] & (1 << (entry & 7)))
+
+    def holds(self, entry: int, chunk: int) -> bool:
+        if self.is_complete(entry):
+            return True
+        held = self._partial.get(entry)
+        return held is not None and chunk in held
+
+    def ranges(self, entry: int) -> list[tuple[int, int]]:
+        """``(first, n)`` of what is there, ascending."""
+        if self.is_complete(entry):
+            return [(0, n_chunks(self.size_of(entry)))]
+        return [(a, b - a) for a, b in self._partial.get(entry, ())]
+
+    def missing(self, entry: int) -> list[tuple[int, int]]:
+        """``(first, n)`` of what is not there, ascending. For a file of known size."""
+        if self.is_complete(entry):
+            return []
+        total = n_chunks(self.size_of(entry))
+        held = self._partial.get(entry)
+        gaps = held.missing(total) if held is not None else [(0, total)] if total else []
+        return [(a, b - a) for a, b in gaps]
+
+    def held_entries(self) -> Iterator[int]:
+        """Entries of which something is there, ascending."""
+        partial = sorted(entry for entry, held in self._partial.items() if held.n)
+        at = 0
+        for i, bits in enumerate(self._complete):
+            upper = (i + 1) * 8
+            here = [i * 8 + k for k in range(8) if bits & (1 << k)] if bits else []
+            while at < len(partial) and partial[at] < upper:
+                here.append(partial[at])
+                at += 1
+            yield from sorted(here)
+
+    @property
+    def is_everything(self) -> bool:
+        return self.n_complete == self.n_wanted
+
+    def _settle(self, entry: int) -> bool:
+        size = self.size_of(entry)
+        held = self._partial.get(entry)
+        if size == UNKNOWN_SIZE or self.is_complete(entry):
+            return False
+        if (held.n if held is not None else 0) < n_chunks(size):
+            return False
+        self._partial.pop(entry, None)
+        self._complete[entry >> 3] |= 1 << (entry & 7)
+        self.n_complete += 1
+        return True
+
+
+def _n_bytes(size: int, held: RangeSet) -> int:
+    total = held.n * CHUNK_BYTES
+    tail = n_chunks(size) - 1
+    if size != UNKNOWN_SIZE and tail in held:
+        total -= CHUNK_BYTES - chunk_length(size, tail)
+    return total

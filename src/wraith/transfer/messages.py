@@ -1,0 +1,476 @@
+"""Messages of the control stream, one frozen value each, and their codec.
+
+``type u8 ‖ length u24 ‖ body``; a body has at most ``BODY_BYTES_MAX`` bytes. Decoding is total
+and canonical: a value or ``DecodeError``, and every value has one encoding.
+
+====  ===========  =========  =============================================================
+type  name         sent by    body
+====  ===========  =========  =============================================================
+1     OFFER        sender     version u8, kind u8, entries u32, files u32, total u64,
+                              pages u32, listing bytes u32, listing digest 32, name
+2     PAGE         sender     one page of the listing
+3     DROP         sender     entries u32 …: these ranges do not hold any more
+4     START        sender     (empty): the data stream begins
+5     FAILED       sender     entry u32, reason u8
+6     END          sender     entry u32, size u64: where an entry of unknown size ended
+7     ALL_SENT     sender     files that failed u32
+8     RECEIPT_OK   sender     (empty)
+9     ANSWER       receiver   accepted u8, reason u8
+10    HAVE         receiver   items: entry u32, ranges u16, (first u32, n u32) …, digest 32
+11    HAVE_END     receiver   (empty)
+12    SKIP         receiver   (first entry u32, n u32) …: not wanted
+13    PROGRESS     receiver   verified bytes u64, finished files u32
+14    RECEIPT      receiver   listing digest 32, files u32, bytes u64, failed u32
+15    ABORT        both       reason u8, text
+====  ===========  =========  =============================================================
+
+Spec: transfer §4 [TR-30 … TR-33].
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import IntEnum
+
+from wraith.errors import DecodeError
+from wraith.types import Buffer
+
+BODY_BYTES_MAX = 65_536
+HEADER_BYTES = 4
+OFFER_VERSION = 1
+NAME_BYTES_MAX = 255
+ABORT_TEXT_MAX = 400
+RANGES_PER_ITEM = 1_024
+UNKNOWN_TOTAL = (1 << 64) - 1
+
+
+class OfferKind(IntEnum):
+    """What is offered: files and folders, a stream without a size, or a short text."""
+
+    FILES = 0
+    STREAM = 1
+    TEXT = 2
+
+
+class Reason(IntEnum):
+    """Why something was declined, failed or aborted. Unknown values are kept as ``OTHER``."""
+
+    OTHER = 0
+    DECLINED = 1
+    LIST_ONLY = 2
+    NAME_EXISTS = 3
+    UNSAFE_PATH = 4
+    NO_SPACE = 5
+    SOURCE_CHANGED = 6
+    SOURCE_UNREADABLE = 7
+    HASH_MISMATCH = 8
+    INTERRUPTED = 9
+    DISK = 10
+    UNSUPPORTED = 11
+    TOO_LATE = 12
+
+
+class MessageType(IntEnum):
+    OFFER = 1
+    PAGE = 2
+    DROP = 3
+    START = 4
+    FAILED = 5
+    END = 6
+    ALL_SENT = 7
+    RECEIPT_OK = 8
+    ANSWER = 9
+    HAVE = 10
+    HAVE_END = 11
+    SKIP = 12
+    PROGRESS = 13
+    RECEIPT = 14
+    ABORT = 15
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """``total_bytes`` is ``None`` when nobody knows it; ``name`` is what to call it."""
+
+    kind: OfferKind
+    n_entries: int
+    n_files: int
+    total_bytes: int | None
+    n_pages: int
+    listing_bytes: int
+    listing_digest: bytes
+    name: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    entries: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    entry: int
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    entry: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class AllSent:
+    n_failed: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiptOk:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    accepted: bool
+    reason: Reason = Reason.OTHER
+
+
+@dataclass(frozen=True, slots=True)
+class HaveItem:
+    """Verified chunks of one file and BLAKE3 over their digests, in order."""
+
+    entry: int
+    ranges: tuple[tuple[int, int], ...]
+    digest: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Have:
+    items: tuple[HaveItem, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class HaveEnd:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Skip:
+    ranges: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    verified_bytes: int
+    n_finished: int
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    listing_digest: bytes
+    n_files: int
+    n_bytes: int
+    n_failed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Abort:
+    reason: Reason
+    text: str = ""
+
+
+Message = (
+    Offer
+    | Page
+    | Drop
+    | Start
+    | Failed
+    | End
+    | AllSent
+    | ReceiptOk
+    | Answer
+    | Have
+    | HaveEnd
+    | Skip
+    | Progress
+    | Receipt
+    | Abort
+)
+
+_OFFER = struct.Struct(">BBIIQII32s")
+_FAILED = struct.Struct(">IB")
+_END = struct.Struct(">IQ")
+_RECEIPT = struct.Struct(">32sIQI")
+_PAIR = struct.Struct(">II")
+_ITEM = struct.Struct(">IH")
+
+
+def encode_message(message: Message) -> bytes:
+    """Header and body. Raises ``ValueError`` for a body that would be too long."""
+    kind, body = _encode_body(message)
+    if len(body) > BODY_BYTES_MAX:
+        raise ValueError("a control message has at most 64 KiB")
+    return bytes([kind]) + len(body).to_bytes(3, "big") + body
+
+
+def _encode_body(message: Message) -> tuple[MessageType, bytes]:
+    match message:
+        case Offer():
+            total = UNKNOWN_TOTAL if message.total_bytes is None else message.total_bytes
+            fixed = _OFFER.pack(
+                OFFER_VERSION,
+                message.kind,
+                message.n_entries,
+                message.n_files,
+                total,
+                message.n_pages,
+                message.listing_bytes,
+                message.listing_digest,
+            )
+            return MessageType.OFFER, fixed + message.name[:NAME_BYTES_MAX]
+        case Page(data):
+            return MessageType.PAGE, data
+        case Drop(entries):
+            return MessageType.DROP, struct.pack(f">{len(entries)}I", *entries)
+        case Start():
+            return MessageType.START, b""
+        case Failed(entry, reason):
+            return MessageType.FAILED, _FAILED.pack(entry, reason)
+        case End(entry, size):
+            return MessageType.END, _END.pack(entry, size)
+        case AllSent(n_failed):
+            return MessageType.ALL_SENT, n_failed.to_bytes(4, "big")
+        case ReceiptOk():
+            return MessageType.RECEIPT_OK, b""
+        case Answer(accepted, reason):
+            return MessageType.ANSWER, bytes([accepted, reason])
+        case Have(items):
+            return MessageType.HAVE, b"".join(_encode_item(item) for item in items)
+        case HaveEnd():
+            return MessageType.HAVE_END, b""
+        case Skip(ranges):
+            return MessageType.SKIP, b"".join(_PAIR.pack(*pair) for pair in ranges)
+        case Progress(verified_bytes, n_finished):
+            return MessageType.PROGRESS, struct.pack(">QI", verified_bytes, n_finished)
+        case Receipt():
+            return MessageType.RECEIPT, _RECEIPT.pack(
+                message.listing_digest, message.n_files, message.n_bytes, message.n_failed
+            )
+        case Abort(reason, text):
+            return MessageType.ABORT, bytes([reason]) + _clipped(text)
+
+
+def have_item_bytes(item: HaveItem) -> int:
+    """Encoded size, for filling HAVE messages."""
+    return _ITEM.size + _PAIR.size * len(item.ranges) + 32
+
+
+def _encode_item(item: HaveItem) -> bytes:
+    pairs = b"".join(_PAIR.pack(*pair) for pair in item.ranges)
+    return _ITEM.pack(item.entry, len(item.ranges)) + pairs + item.digest
+
+
+def _clipped(text: str) -> bytes:
+    return text.encode("utf-8", "replace")[:ABORT_TEXT_MAX].decode("utf-8", "ignore").encode()
+
+
+def decode_message(kind: int, body: bytes) -> Message:
+    """The message of type ``kind`` with exactly this ``body``.
+
+    Raises:
+        DecodeError: unknown type, wrong length, or a value that no encoder writes.
+    """
+    decoder = _DECODERS.get(kind)
+    if decoder is None:
+        raise DecodeError(f"control message type {kind}")
+    return decoder(body)
+
+
+def _unpack(form: struct.Struct, body: bytes, what: str) -> tuple[int, ...]:
+    if len(body) != form.size:
+        raise DecodeError(what, len(body))
+    values: tuple[int, ...] = form.unpack(body)
+    return values
+
+
+def _reason(value: int) -> Reason:
+    try:
+        return Reason(value)
+    except ValueError:
+        return Reason.OTHER
+
+
+def _decode_offer(body: bytes) -> Offer:
+    if len(body) < _OFFER.size or len(body) > _OFFER.size + NAME_BYTES_MAX:
+        raise DecodeError("OFFER", len(body))
+    version, kind, n_entries, n_files, total, n_pages, n_bytes, digest = _OFFER.unpack_from(body)
+    if version != OFFER_VERSION or kind not in tuple(OfferKind):
+        raise DecodeError("OFFER version", 0)
+    return Offer(
+        kind=OfferKind(kind),
+        n_entries=n_entries,
+        n_files=n_files,
+        total_bytes=None if total == UNKNOWN_TOTAL else total,
+        n_pages=n_pages,
+        listing_bytes=n_bytes,
+        listing_digest=digest,
+        name=body[_OFFER.size :],
+    )
+
+
+def _decode_page(body: bytes) -> Page:
+    if not body:
+        raise DecodeError("PAGE", 0)
+    return Page(body)
+
+
+def _decode_drop(body: bytes) -> Drop:
+    if not body or len(body) % 4:
+        raise DecodeError("DROP", len(body))
+    return Drop(struct.unpack(f">{len(body) // 4}I", body))
+
+
+def _decode_failed(body: bytes) -> Failed:
+    entry, reason = _unpack(_FAILED, body, "FAILED")
+    return Failed(entry, _reason(reason))
+
+
+def _decode_end(body: bytes) -> End:
+    entry, size = _unpack(_END, body, "END")
+    return End(entry, size)
+
+
+def _decode_all_sent(body: bytes) -> AllSent:
+    return AllSent(_unpack(struct.Struct(">I"), body, "ALL_SENT")[0])
+
+
+def _decode_answer(body: bytes) -> Answer:
+    accepted, reason = _unpack(struct.Struct(">BB"), body, "ANSWER")
+    if accepted > 1:
+        raise DecodeError("ANSWER", 0)
+    return Answer(bool(accepted), _reason(reason))
+
+
+def _decode_have(body: bytes) -> Have:
+    items: list[HaveItem] = []
+    at = 0
+    while at < len(body):
+        if at + _ITEM.size > len(body):
+            raise DecodeError("HAVE", at)
+        entry, n = _ITEM.unpack_from(body, at)
+        end = at + _ITEM.size + n * _PAIR.size + 32
+        if not 0 < n <= RANGES_PER_ITEM or end > len(body):
+            raise DecodeError("HAVE", at)
+        ranges = _ascending(body[at + _ITEM.size : end - 32], "HAVE")
+        items.append(HaveItem(entry, ranges, body[end - 32 : end]))
+        at = end
+    if not items:
+        raise DecodeError("HAVE", 0)
+    return Have(tuple(items))
+
+
+def _ascending(body: bytes, what: str) -> tuple[tuple[int, int], ...]:
+    """Pairs (first, n) that ascend without touching. [TR-32]"""
+    ranges = tuple(_PAIR.iter_unpack(body))
+    after = -1
+    for first, n in ranges:
+        if first <= after or not n or first + n > 1 << 32:
+            raise DecodeError(f"{what} ranges", 0)
+        after = first + n
+    return ranges
+
+
+def _decode_skip(body: bytes) -> Skip:
+    if not body or len(body) % _PAIR.size:
+        raise DecodeError("SKIP", len(body))
+    return Skip(_ascending(body, "SKIP"))
+
+
+def _decode_progress(body: bytes) -> Progress:
+    verified_bytes, n_finished = _unpack(struct.Struct(">QI"), body, "PROGRESS")
+    return Progress(verified_bytes, n_finished)
+
+
+def _decode_receipt(body: bytes) -> Receipt:
+    if len(body) != _RECEIPT.size:
+        raise DecodeError("RECEIPT", len(body))
+    return Receipt(*_RECEIPT.unpack(body))
+
+
+def _decode_abort(body: bytes) -> Abort:
+    if not body or len(body) > 1 + ABORT_TEXT_MAX:
+        raise DecodeError("ABORT", len(body))
+    try:
+        return Abort(_reason(body[0]), body[1:].decode())
+    except UnicodeDecodeError:
+        raise DecodeError("ABORT text", 1) from None
+
+
+def _empty(what: str, message: Message) -> Callable[[bytes], Message]:
+    def decode(body: bytes) -> Message:
+        if body:
+            raise DecodeError(what, 0)
+        return message
+
+    return decode
+
+
+_DECODERS: dict[int, Callable[[bytes], Message]] = {
+    MessageType.OFFER: _decode_offer,
+    MessageType.PAGE: _decode_page,
+    MessageType.DROP: _decode_drop,
+    MessageType.START: _empty("START", Start()),
+    MessageType.FAILED: _decode_failed,
+    MessageType.END: _decode_end,
+    MessageType.ALL_SENT: _decode_all_sent,
+    MessageType.RECEIPT_OK: _empty("RECEIPT_OK", ReceiptOk()),
+    MessageType.ANSWER: _decode_answer,
+    MessageType.HAVE: _decode_have,
+    MessageType.HAVE_END: _empty("HAVE_END", HaveEnd()),
+    MessageType.SKIP: _decode_skip,
+    MessageType.PROGRESS: _decode_progress,
+    MessageType.RECEIPT: _decode_receipt,
+    MessageType.ABORT: _decode_abort,
+}
+
+
+class MessageParser:
+    """Cuts the control stream into messages. Holds at most one unfinished message."""
+
+    def __init__(self) -> None:
+        self._held = bytearray()
+
+    def feed(self, data: Buffer) -> list[Message]:
+        """All messages that ``data`` completes.
+
+        Raises:
+            DecodeError: malformed; the parser is then of no further use.
+        """
+        held = self._held
+        held += data
+        messages: list[Message] = []
+        at = 0
+        while at + HEADER_BYTES <= len(held):
+            length = int.from_bytes(held[at + 1 : at + HEADER_BYTES], "big")
+            if length > BODY_BYTES_MAX:
+                raise DecodeError("control message length", at)
+            end = at + HEADER_BYTES + length
+            if end > len(held):
+                break
+            messages.append(decode_message(held[at], bytes(held[at + HEADER_BYTES : end])))
+            at = end
+        if at:
+            del held[:at]
+        return messages

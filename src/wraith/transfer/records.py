@@ -1,0 +1,138 @@
+"""Chunk records of the data stream: ``file u32 ‖ chunk u32 ‖ length u32 ‖ bytes ‖ digest 32``.
+
+Records follow each other back to back, across files, with nothing between them.
+
+The digest follows its bytes, so a sender can hash while the first of them are on their way. This
+module cuts and joins; it verifies nothing (that happens in a worker, on whole batches).
+
+Spec: transfer §5 [TR-34, TR-35].
+"""
+
+from __future__ import annotations
+
+import struct
+from array import array
+from dataclasses import dataclass
+
+from blake3 import blake3
+
+from wraith.content.chunking import CHUNK_BYTES, DIGEST_BYTES, UNKNOWN_SIZE, chunk_length, n_chunks
+from wraith.errors import DecodeError
+from wraith.types import Buffer
+
+_HEADER = struct.Struct(">III")
+HEADER_BYTES = _HEADER.size
+OVERHEAD_BYTES = HEADER_BYTES + DIGEST_BYTES
+SMALL_BYTES = 16_384
+"""Chunks up to here are copied together; larger ones are handed on as they are."""
+
+
+@dataclass(slots=True)
+class ChunkRecord:
+    """One received chunk, not verified. ``parts`` are borrowed slices of received buffers."""
+
+    entry: int
+    chunk: int
+    length: int
+    parts: list[memoryview]
+    digest: bytes = b""
+
+
+class RecordWriter:
+    """Builds wire-ready buffers from chunks; hashes them on the way (call it in a worker)."""
+
+    def __init__(self) -> None:
+        self._buffers: list[bytes] = []
+        self._small = bytearray()
+
+    def add(self, entry: int, chunk: int, data: bytes) -> bytes:
+        """Appends one chunk and returns its digest. ``data`` is kept, not copied, if large."""
+        digest = blake3(data).digest()
+        small = self._small
+        small += _HEADER.pack(entry, chunk, len(data))
+        if len(data) > SMALL_BYTES:
+            self._buffers.append(bytes(small))
+            self._buffers.append(data)
+            small.clear()
+        else:
+            small += data
+        small += digest
+        if len(small) >= CHUNK_BYTES:
+            self._buffers.append(bytes(small))
+            small.clear()
+        return digest
+
+    def finish(self) -> list[bytes]:
+        """All buffers, in order."""
+        if self._small:
+            self._buffers.append(bytes(self._small))
+            self._small.clear()
+        buffers, self._buffers = self._buffers, []
+        return buffers
+
+
+class RecordParser:
+    """Cuts the data stream into records without copying their bytes."""
+
+    def __init__(self, sizes: array[int]) -> None:
+        self._sizes = sizes
+        self._head = bytearray()
+        self._record: ChunkRecord | None = None
+        self._left = 0
+        self.held_bytes = 0
+
+    def feed(self, data: Buffer) -> list[ChunkRecord]:
+        """The records that ``data`` completes. ``data`` must not change afterwards.
+
+        Raises:
+            DecodeError: a record for something that is not in the listing, or of a length that
+                this chunk does not have. [TR-35]
+        """
+        view = memoryview(data)
+        records: list[ChunkRecord] = []
+        at, end = 0, len(view)
+        while at < end:
+            record = self._record
+            if record is None:
+                at = self._take(view, at, HEADER_BYTES)
+                if len(self._head) == HEADER_BYTES:
+                    self._begin()
+            elif self._left:
+                stop = min(end, at + self._left)
+                record.parts.append(view[at:stop])
+                self._left -= stop - at
+                self.held_bytes += stop - at
+                at = stop
+            else:
+                at = self._take(view, at, DIGEST_BYTES)
+                if len(self._head) == DIGEST_BYTES:
+                    record.digest = bytes(self._head)
+                    self._head.clear()
+                    self._record = None
+                    self.held_bytes -= record.length
+                    records.append(record)
+        return records
+
+    @property
+    def is_between_records(self) -> bool:
+        """Whether the stream may end here."""
+        return self._record is None and not self._head
+
+    def _take(self, view: memoryview, at: int, n: int) -> int:
+        stop = min(len(view), at + n - len(self._head))
+        self._head += view[at:stop]
+        return stop
+
+    def _begin(self) -> None:
+        entry, chunk, length = _HEADER.unpack(self._head)
+        self._head.clear()
+        if entry >= len(self._sizes):
+            raise DecodeError("chunk record: file", 0)
+        size = self._sizes[entry]
+        if chunk >= n_chunks(size):
+            raise DecodeError("chunk record: chunk", 4)
+        expected = chunk_length(size, chunk)
+        if length != expected and not (size == UNKNOWN_SIZE and 0 < length < expected):
+            raise DecodeError("chunk record: length", 8)
+        self._record = ChunkRecord(entry, chunk, length, [])
+        self._left = length

@@ -1,0 +1,174 @@
+"""The journal beside partial data: what was verified, in records that survive a kill at any byte.
+
+``type u8 ‖ length u16 ‖ body ‖ crc32 u32``, append only. Replaying stops at the first record that
+is cut off or damaged; what lies behind it never happened. A record is written after the bytes it
+speaks of, so the journal never claims more than the data holds while the host stays up; the header
+names the host's boot, and after another one the claims are checked against the data again.
+
+====  =========  ======================================================================
+type  name       body
+====  =========  ======================================================================
+1     HEADER     version u8, sender's id_pk 32 (zero: none), boot id 16, listing digest
+                 32, target path
+2     VERIFIED   entry u32, first chunk u32, digests 32 each (1 … 4: at most 1 MiB)
+3     DONE       entry u32, size u64, file id 32
+4     DROPPED    entry u32
+5     PLACING    entry u32 (a top name), its name at the target
+6     COMPLETE   (empty)
+====  =========  ======================================================================
+
+Spec: transfer §8 [TR-50 … TR-53].
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import IntEnum
+
+from wraith.content.chunking import DIGEST_BYTES
+from wraith.types import Buffer
+
+JOURNAL_VERSION = 1
+CHUNKS_PER_RECORD = 4
+"""1 MiB: a killed receiver loses at most this of what it had verified."""
+
+_HEAD = struct.Struct(">BH")
+_CRC = struct.Struct(">I")
+_HEADER = struct.Struct(">B32s16s32s")
+_VERIFIED = struct.Struct(">II")
+_DONE = struct.Struct(">IQ32s")
+_ENTRY = struct.Struct(">I")
+
+
+class RecordType(IntEnum):
+    HEADER = 1
+    VERIFIED = 2
+    DONE = 3
+    DROPPED = 4
+    PLACING = 5
+    COMPLETE = 6
+
+
+@dataclass(frozen=True, slots=True)
+class JournalHeader:
+    peer: bytes
+    boot_id: bytes
+    listing_digest: bytes
+    target: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    entry: int
+    first: int
+    digests: bytes
+
+    @property
+    def n(self) -> int:
+        return len(self.digests) // DIGEST_BYTES
+
+
+@dataclass(frozen=True, slots=True)
+class FileDone:
+    entry: int
+    size: int
+    file_id: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    entry: int
+
+
+@dataclass(frozen=True, slots=True)
+class Placing:
+    """All is verified, and this top name is about to be put at ``name``."""
+
+    entry: int
+    name: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class CompleteMark:
+    pass
+
+
+JournalRecord = JournalHeader | Verified | FileDone | Dropped | Placing | CompleteMark
+
+
+def encode_record(record: JournalRecord) -> bytes:
+    """The record with its length and checksum."""
+    match record:
+        case JournalHeader():
+            kind = RecordType.HEADER
+            body = (
+                _HEADER.pack(JOURNAL_VERSION, record.peer, record.boot_id, record.listing_digest)
+                + record.target
+            )
+        case Verified():
+            kind = RecordType.VERIFIED
+            body = _VERIFIED.pack(record.entry, record.first) + record.digests
+        case FileDone():
+            kind, body = RecordType.DONE, _DONE.pack(record.entry, record.size, record.file_id)
+        case Dropped():
+            kind, body = RecordType.DROPPED, _ENTRY.pack(record.entry)
+        case Placing():
+            kind, body = RecordType.PLACING, _ENTRY.pack(record.entry) + record.name
+        case CompleteMark():
+            kind, body = RecordType.COMPLETE, b""
+    framed = _HEAD.pack(kind, len(body)) + body
+    return framed + _CRC.pack(zlib.crc32(framed))
+
+
+def encode_verified(entry: int, first: int, digests: bytes) -> bytes:
+    """VERIFIED records for any number of consecutive chunks, each of at most 1 MiB. [TR-50]"""
+    step = CHUNKS_PER_RECORD * DIGEST_BYTES
+    return b"".join(
+        encode_record(Verified(entry, first + at // DIGEST_BYTES, digests[at : at + step]))
+        for at in range(0, len(digests), step)
+    )
+
+
+def replay(data: Buffer) -> Iterator[tuple[JournalRecord, int]]:
+    """Yields each whole record with the offset behind it; stops where the tail is torn. [TR-51]"""
+    view = memoryview(data)
+    at = 0
+    while at + _HEAD.size <= len(view):
+        kind, length = _HEAD.unpack_from(view, at)
+        end = at + _HEAD.size + length + _CRC.size
+        if end > len(view):
+            return
+        framed = bytes(view[at : end - _CRC.size])
+        if zlib.crc32(framed) != _CRC.unpack_from(view, end - _CRC.size)[0]:
+            return
+        record = _decode(kind, framed[_HEAD.size :])
+        if record is None:
+            return
+        at = end
+        yield record, at
+
+
+def _decode(kind: int, body: bytes) -> JournalRecord | None:
+    if kind == RecordType.HEADER and len(body) >= _HEADER.size:
+        version, peer, boot_id, digest = _HEADER.unpack_from(body)
+        if version != JOURNAL_VERSION:
+            return None
+        return JournalHeader(peer, boot_id, digest, body[_HEADER.size :])
+    if kind == RecordType.VERIFIED and len(body) > _VERIFIED.size:
+        digests = body[_VERIFIED.size :]
+        n, odd = divmod(len(digests), DIGEST_BYTES)
+        if odd or n > CHUNKS_PER_RECORD:
+            return None
+        return Verified(*_VERIFIED.unpack_from(body), digests)
+    if kind == RecordType.DONE and len(body) == _DONE.size:
+        return FileDone(*_DONE.unpack(body))
+    if kind == RecordType.DROPPED and len(body) == _ENTRY.size:
+        return Dropped(*_ENTRY.unpack(body))
+    if kind == RecordType.PLACING and len(body) > _ENTRY.size:
+        return Placing(*_ENTRY.unpack_from(body), body[_ENTRY.size :])
+    if kind == RecordType.COMPLETE and not body:
+        return CompleteMark()
+    return None

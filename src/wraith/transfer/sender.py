@@ -1,0 +1,515 @@
+"""The sending side of one transfer over one connection.
+
+::
+
+    OFFER, PAGE … ─► ANSWER ─► HAVE … HAVE_END ─► (check) DROP …, START ─► chunk records
+                                                       ─► ALL_SENT ─► RECEIPT ─► RECEIPT_OK
+
+One machine per connection; what outlives a connection is in ``Outgoing``. It never reads a file:
+``next_wish`` says what to read, ``io_done`` brings it. What is read ahead is bounded by
+``READ_AHEAD_BYTES``, whatever the network does.
+
+Spec: transfer §4-§7 [TR-30 … TR-47].
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from wraith.content.chunking import CHUNK_BYTES, MAX_CHUNKS, UNKNOWN_SIZE, n_chunks
+from wraith.errors import (
+    LimitExceeded,
+    OfferRefused,
+    SourceChanged,
+    StateViolation,
+    TransferError,
+    WraithError,
+)
+from wraith.transfer.events import (
+    Aborted,
+    Accepted,
+    Declined,
+    Done,
+    FileFailed,
+    PeerDeciding,
+    Progress,
+    TransferEvent,
+)
+from wraith.transfer.inventory import Inventory
+from wraith.transfer.listing import ListingIndex
+from wraith.transfer.messages import (
+    BODY_BYTES_MAX,
+    Abort,
+    AllSent,
+    Answer,
+    Drop,
+    End,
+    Failed,
+    Have,
+    HaveEnd,
+    HaveItem,
+    Message,
+    MessageParser,
+    Offer,
+    OfferKind,
+    Page,
+    Reason,
+    Receipt,
+    ReceiptOk,
+    Skip,
+    Start,
+    encode_message,
+)
+from wraith.transfer.messages import Progress as ProgressMessage
+from wraith.transfer.reasons import error_of, reason_of, words_of
+from wraith.transfer.state import SENDER_ENDS, SenderInput, SenderState, next_sender_state
+from wraith.transfer.wishes import (
+    CheckRanges,
+    Piece,
+    PiecesRead,
+    ReadPages,
+    ReadPieces,
+    SenderWish,
+)
+from wraith.types import Buffer
+
+READ_BYTES = 4 * 1024 * 1024
+READ_PIECES_MAX = 512
+READ_AHEAD_BYTES = 3 * READ_BYTES
+PAGES_PER_READ = 16
+PAGES_AHEAD = 32
+CHECKS_PER_WISH = 256
+CHECKS_WAITING_MAX = 65_536
+"""HAVE items that wait for the disk. A peer that sends more is not read until there is room."""
+
+
+@dataclass(slots=True)
+class Outgoing:
+    """What is offered and what became of it; shared by the connections of one offer.
+
+    ``kind`` and ``name`` are shown to the receiver. ``failed`` grows when sources change.
+    """
+
+    index: ListingIndex
+    kind: OfferKind = OfferKind.FILES
+    name: bytes = b""
+    failed: dict[int, Reason] = field(default_factory=dict)
+
+    def offer(self) -> Offer:
+        return Offer(
+            kind=self.kind,
+            n_entries=self.index.n_entries,
+            n_files=self.index.n_files,
+            total_bytes=self.index.total_bytes,
+            n_pages=self.index.n_pages,
+            listing_bytes=self.index.listing_bytes,
+            listing_digest=self.index.digest(),
+            name=self.name,
+        )
+
+
+class Sender:
+    """See the module. ``ids`` gives wishes their numbers, shared with other machines."""
+
+    def __init__(self, outgoing: Outgoing, ids: Iterator[int]) -> None:
+        self.state = SenderState.OFFERING
+        self.bytes_transferred = 0
+        self.bytes_reused = 0
+        self._outgoing = outgoing
+        self._offer = outgoing.offer()
+        self._ids = ids
+        self._parser = MessageParser()
+        self._control: deque[bytes] = deque([encode_message(self._offer)])
+        self._data: deque[bytes] = deque()
+        self._data_bytes = 0
+        self._events: deque[TransferEvent] = deque()
+        self._wishes: deque[SenderWish] = deque()
+        self._answers: dict[int, Callable[[object], None]] = {}
+        self._next_page = 0
+        self._pages_waiting = 0
+        self._inventory = Inventory(outgoing.index.sizes)
+        self._skipped = bytearray((self._offer.n_entries + 7) // 8)
+        self._skipped_bytes = 0
+        self._checks: deque[HaveItem] = deque()
+        self._n_checking = 0
+        self._have_ended = False
+        self._dropped: set[int] = set()
+        self._plan: Iterator[Piece] | None = None
+        self._planned: Piece | None = None
+        self._reading_bytes = 0
+        self._stream_next: dict[int, int] = {}
+        self._plan_ended = False
+
+    # --- facts ----------------------------------------------------------------------------------
+
+    @property
+    def is_over(self) -> bool:
+        return self.state in SENDER_ENDS
+
+    @property
+    def data_is_finished(self) -> bool:
+        """Everything that will be sent on the data stream has been handed out."""
+        return self.state is SenderState.AWAITING_RECEIPT and not self._data
+
+    @property
+    def has_started(self) -> bool:
+        """START has been queued: the data stream may be opened."""
+        return self.state in (SenderState.SENDING, SenderState.AWAITING_RECEIPT)
+
+    @property
+    def wants_control(self) -> bool:
+        """Whether it takes more of the control stream now."""
+        return len(self._checks) < CHECKS_WAITING_MAX
+
+    # --- bytes in -------------------------------------------------------------------------------
+
+    def receive_control(self, data: Buffer) -> None:
+        """Takes bytes of the control stream.
+
+        Raises:
+            RemoteProtocolError: the peer broke the protocol; the machine is of no further use.
+        """
+        for message in self._parser.feed(data):
+            if not self.is_over:
+                self._on_message(message)
+
+    # --- bytes out ------------------------------------------------------------------------------
+
+    def control_to_send(self) -> list[bytes]:
+        """What goes on the control stream next; at most some pages at a time. Call it when what it
+        gave before has been written."""
+        out = list(self._control)
+        self._control.clear()
+        if self.state is SenderState.OFFERING:
+            self._want_pages()
+        return out
+
+    def data_to_send(self, n_max: int) -> list[bytes]:
+        """Whole buffers for the data stream, until they have ``n_max`` bytes or more. Owned by the
+        caller; ``bytes``, so they may be kept without a copy."""
+        out: list[bytes] = []
+        data = self._data
+        while data and n_max > 0:
+            buffer = data.popleft()
+            out.append(buffer)
+            n_max -= len(buffer)
+            self._data_bytes -= len(buffer)
+        if self.state is SenderState.SENDING:
+            self._want_pieces()
+        return out
+
+    # --- wishes and events ----------------------------------------------------------------------
+
+    def next_wish(self) -> SenderWish | None:
+        return self._wishes.popleft() if self._wishes else None
+
+    def io_done(self, wish_id: int, result: object) -> None:
+        """The answer to a wish: what it names, or a ``WraithError``."""
+        answer = self._answers.pop(wish_id)
+        if self.is_over:
+            return
+        if isinstance(result, WraithError):
+            self.abort(result)
+        else:
+            answer(result)
+
+    def next_event(self) -> TransferEvent | None:
+        return self._events.popleft() if self._events else None
+
+    def abort(self, error: WraithError) -> None:
+        """Gives up this attempt and tells the peer why. Does nothing when it is over."""
+        if self.is_over:
+            return
+        reason = reason_of(error)
+        self._control.append(encode_message(Abort(reason, words_of(error))))
+        self._end(SenderInput.ABORT)
+        self._events.append(Aborted(by_peer=False, reason=reason, error=error))
+
+    # --- inside: messages -----------------------------------------------------------------------
+
+    def _on_message(self, message: Message) -> None:
+        match message:
+            case Answer(accepted, reason):
+                self._on_answer(accepted, reason)
+            case Have(items) if self._is_hearing_ranges():
+                for item in items:
+                    self._check_item(item)
+                    self._checks.append(item)
+                self._want_checks()
+            case Skip(ranges) if self._is_hearing_ranges():
+                self._on_skip(ranges)
+            case HaveEnd() if self._is_hearing_ranges():
+                self._have_ended = True
+                self._finish_checks()
+            case ProgressMessage(verified_bytes, n_finished) if self.has_started:
+                total = self._total_bytes()
+                done = verified_bytes if total is None else min(verified_bytes, total)
+                self._events.append(Progress(done, total, n_finished))
+            case Receipt():
+                self._on_receipt(message)
+            case Abort(reason, text):
+                self._end(SenderInput.ABORT)
+                self._events.append(
+                    Aborted(by_peer=True, reason=reason, error=error_of(reason, text))
+                )
+            case _:
+                raise StateViolation(f"{type(message).__name__} while {self.state.value}")
+
+    def _is_hearing_ranges(self) -> bool:
+        return self.state is SenderState.CHECKING and not self._have_ended
+
+    def _on_answer(self, accepted: bool, reason: Reason) -> None:
+        if accepted:
+            self._advance(SenderInput.ACCEPTED)
+            return
+        self._end(SenderInput.DECLINED)
+        error = OfferRefused(hint="ask the receiver to try again: the code is still good")
+        if reason not in (Reason.OTHER, Reason.DECLINED):
+            error = OfferRefused(f"the receiver refused the offer: {error_of(reason, '')}")
+        self._events.append(Declined(by_peer=True, reason=reason, error=error))
+
+    def _on_receipt(self, receipt: Receipt) -> None:
+        if receipt.listing_digest != self._offer.listing_digest:
+            raise StateViolation("a receipt for something else")
+        after = next_sender_state(self.state, SenderInput.RECEIPT)
+        if self.state is SenderState.CHECKING:
+            self.bytes_reused = receipt.n_bytes
+        self._clear()
+        self.state = after
+        self._control.append(encode_message(ReceiptOk()))
+        self._events.append(
+            Done(
+                n_files=receipt.n_files,
+                bytes_total=receipt.n_bytes,
+                bytes_transferred=self.bytes_transferred,
+                bytes_reused=self.bytes_reused,
+                n_failed=max(receipt.n_failed, len(self._outgoing.failed)),
+            )
+        )
+
+    def _on_skip(self, ranges: tuple[tuple[int, int], ...]) -> None:
+        sizes = self._outgoing.index.sizes
+        for first, n in ranges:
+            if first + n > len(sizes):
+                raise LimitExceeded("SKIP beyond the listing")
+            for entry in range(first, first + n):
+                if not self._is_skipped(entry):
+                    self._skipped[entry >> 3] |= 1 << (entry & 7)
+                    if sizes[entry] != UNKNOWN_SIZE:
+                        self._skipped_bytes += sizes[entry]
+
+    # --- inside: what the receiver has ----------------------------------------------------------
+
+    def _check_item(self, item: HaveItem) -> None:
+        sizes = self._outgoing.index.sizes
+        if item.entry >= len(sizes) or not sizes[item.entry]:
+            raise LimitExceeded("HAVE beyond the listing")
+        first, n = item.ranges[-1]
+        if first + n > n_chunks(sizes[item.entry]):
+            raise LimitExceeded("HAVE beyond the end of a file")
+
+    def _want_checks(self) -> None:
+        while self._checks and self._n_checking < 2:
+            n = min(CHECKS_PER_WISH, len(self._checks))
+            items = tuple(self._checks.popleft() for _ in range(n))
+            self._n_checking += 1
+            wish = CheckRanges(next(self._ids), items)
+            self._wish(wish, lambda result, items=items: self._on_checked(items, result))
+
+    def _on_checked(self, items: tuple[HaveItem, ...], result: object) -> None:
+        assert isinstance(result, list)
+        self._n_checking -= 1
+        for item, holds in zip(items, result, strict=True):
+            if not holds:
+                self._dropped.add(item.entry)
+                continue
+            for first, n in item.ranges:
+                size = self._outgoing.index.sizes[item.entry]
+                n_bytes = n * CHUNK_BYTES if size == UNKNOWN_SIZE else None
+                self._inventory.add(item.entry, first, n, n_bytes)
+        self._want_checks()
+        self._finish_checks()
+
+    def _finish_checks(self) -> None:
+        if not self._have_ended or self._n_checking or self._checks:
+            return
+        if self.state is not SenderState.CHECKING:
+            return
+        dropped = sorted(self._dropped)
+        for entry in dropped:
+            self._inventory.drop(entry)
+        step = BODY_BYTES_MAX // 4
+        for at in range(0, len(dropped), step):
+            self._control.append(encode_message(Drop(tuple(dropped[at : at + step]))))
+        for entry, reason in self._outgoing.failed.items():
+            self._control.append(encode_message(Failed(entry, reason)))
+        self._control.append(encode_message(Start()))
+        self._advance(SenderInput.RANGES_CHECKED)
+        self.bytes_reused = self._inventory.verified_bytes
+        self._plan = self._pieces()
+        self._events.append(Accepted(self.bytes_reused, self._total_bytes()))
+        self._want_pieces()
+
+    # --- inside: reading ------------------------------------------------------------------------
+
+    def _want_pages(self) -> None:
+        while self._next_page < self._offer.n_pages and self._pages_waiting < PAGES_AHEAD:
+            n = min(PAGES_PER_READ, self._offer.n_pages - self._next_page)
+            wish = ReadPages(next(self._ids), self._next_page, n)
+            self._next_page += n
+            self._pages_waiting += n
+            self._wish(wish, self._on_pages)
+        if self._next_page == self._offer.n_pages and not self._pages_waiting:
+            self._advance(SenderInput.LISTING_SENT)
+            self._events.append(PeerDeciding())
+
+    def _on_pages(self, result: object) -> None:
+        assert isinstance(result, list)
+        for page in result:
+            self._control.append(encode_message(Page(page)))
+        self._pages_waiting -= len(result)
+
+    def _pieces(self) -> Iterator[Piece]:
+        """Everything that the receiver lacks, in listing order, cut to ``READ_BYTES``."""
+        step = READ_BYTES // CHUNK_BYTES
+        sizes = self._outgoing.index.sizes
+        for entry in range(len(sizes)):
+            size = sizes[entry]
+            if not size or self._is_skipped(entry):
+                continue
+            if size == UNKNOWN_SIZE:
+                self._stream_next[entry] = sum(n for _, n in self._inventory.ranges(entry))
+                while self._stream_next[entry] < MAX_CHUNKS and entry not in self._outgoing.failed:
+                    yield Piece(entry, self._stream_next[entry], step)
+                    if self._inventory.size_of(entry) != UNKNOWN_SIZE:
+                        break
+                continue
+            if size <= CHUNK_BYTES:  # the common case of many small files
+                if not self._inventory.is_complete(entry) and entry not in self._outgoing.failed:
+                    yield Piece(entry, 0, 1)
+                continue
+            for first, n in self._inventory.missing(entry):
+                for at in range(first, first + n, step):
+                    if entry in self._outgoing.failed:
+                        break
+                    yield Piece(entry, at, min(step, first + n - at))
+
+    def _want_pieces(self) -> None:
+        """Reads ahead while there is room; one wish holds pieces of up to ``READ_BYTES``."""
+        while not self._plan_ended and self._data_bytes + self._reading_bytes < READ_AHEAD_BYTES:
+            pieces, n_bytes, is_stream = self._next_batch()
+            if pieces:
+                self._reading_bytes += n_bytes
+                wish = ReadPieces(next(self._ids), tuple(pieces))
+                self._wish(
+                    wish,
+                    lambda result, pieces=tuple(pieces), n=n_bytes: self._on_read(
+                        pieces, n, result
+                    ),
+                )
+            if is_stream or not pieces:
+                break
+        self._finish_sending()
+
+    def _next_batch(self) -> tuple[list[Piece], int, bool]:
+        assert self._plan is not None
+        sizes = self._outgoing.index.sizes
+        pieces: list[Piece] = []
+        n_bytes = 0
+        while n_bytes < READ_BYTES and len(pieces) < READ_PIECES_MAX:
+            piece = self._planned
+            self._planned = None
+            if piece is None:
+                # A stream is read strictly one wish after the other: where the next one begins
+                # is known only from the answer.
+                if self._reading_bytes and self._is_in_stream():
+                    return pieces, n_bytes, True
+                piece = next(self._plan, None)
+                if piece is None:
+                    self._plan_ended = True
+                    break
+            size = sizes[piece.entry]
+            if size == UNKNOWN_SIZE:
+                if pieces or self._reading_bytes:
+                    self._planned = piece
+                    return pieces, n_bytes, True
+                return [piece], READ_BYTES, True
+            length = min(piece.n * CHUNK_BYTES, size - piece.first * CHUNK_BYTES)
+            if pieces and n_bytes + length > READ_BYTES:
+                self._planned = piece
+                break
+            pieces.append(piece)
+            n_bytes += length
+        return pieces, n_bytes, False
+
+    def _is_in_stream(self) -> bool:
+        return any(
+            self._inventory.size_of(entry) == UNKNOWN_SIZE and entry not in self._outgoing.failed
+            for entry in self._stream_next
+        )
+
+    def _on_read(self, pieces: tuple[Piece, ...], n_bytes: int, result: object) -> None:
+        assert isinstance(result, PiecesRead)
+        self._reading_bytes -= n_bytes
+        self.bytes_transferred += result.payload_bytes
+        for buffer in result.buffers:
+            self._data.append(buffer)
+            self._data_bytes += len(buffer)
+        for failed in result.failed:
+            if failed.entry not in self._outgoing.failed:
+                self._outgoing.failed[failed.entry] = failed.reason
+                self._control.append(encode_message(Failed(failed.entry, failed.reason)))
+                self._events.append(FileFailed(failed.entry, failed.reason, failed.path))
+        entry = pieces[0].entry
+        if self._outgoing.index.sizes[entry] == UNKNOWN_SIZE and not result.failed:
+            self._stream_next[entry] += result.n_chunks
+            if result.final_size is not None:
+                self._inventory.set_final_size(entry, result.final_size)
+                self._control.append(encode_message(End(entry, result.final_size)))
+        self._want_pieces()
+
+    def _finish_sending(self) -> None:
+        if self.state is not SenderState.SENDING or not self._plan_ended or self._reading_bytes:
+            return
+        self._control.append(encode_message(AllSent(len(self._outgoing.failed))))
+        self._advance(SenderInput.ALL_SENT)
+
+    # --- inside: the rest -----------------------------------------------------------------------
+
+    def _wish(self, wish: SenderWish, answer: Callable[[object], None]) -> None:
+        self._answers[wish.id] = answer
+        self._wishes.append(wish)
+
+    def _is_skipped(self, entry: int) -> bool:
+        return bool(self._skipped[entry >> 3] & (1 << (entry & 7)))
+
+    def _total_bytes(self) -> int | None:
+        total = self._offer.total_bytes
+        return None if total is None else total - self._skipped_bytes
+
+    def _advance(self, on: SenderInput) -> None:
+        self.state = next_sender_state(self.state, on)
+
+    def _end(self, on: SenderInput) -> None:
+        self._advance(on)
+        self._clear()
+
+    def _clear(self) -> None:
+        """Lets go of what nobody wants any more."""
+        self._wishes.clear()
+        self._data.clear()
+        self._data_bytes = 0
+        self._checks.clear()
+
+
+def total_failure(outgoing: Outgoing) -> TransferError | None:
+    """The error that an offer with failed files ends with, or ``None``."""
+    if not outgoing.failed:
+        return None
+    n = len(outgoing.failed)
+    return SourceChanged(
+        f"{n} file{'s' if n > 1 else ''} changed or could not be read and did not arrive",
+        hint="send them again",
+    )

@@ -1,0 +1,217 @@
+"""What the machines want from a disk: plain values out, plain answers in.
+
+Each wish has an ``id``; whoever fulfils it answers with the result type named in its docstring, or
+with a ``WraithError`` instead. Wishes of one transfer are fulfilled in the order in which they
+came out; a source may read while it checks, a target does one thing at a time except
+``FinishFiles``, which touches only files that nobody writes any more.
+
+Nothing here knows what a path on this disk looks like.
+
+Spec: transfer §6.
+"""
+
+from __future__ import annotations
+
+from array import array
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from wraith.transfer.inventory import Inventory
+from wraith.transfer.listing import Entry
+from wraith.transfer.messages import HaveItem, Offer, Reason
+from wraith.transfer.records import ChunkRecord
+from wraith.types import PeerKey
+
+
+class Piece(NamedTuple):
+    """``n`` chunks of an entry, from chunk ``first``."""
+
+    entry: int
+    first: int
+    n: int
+
+
+# --- at the sender ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ReadPages:
+    """Pages ``first`` … ``first + n - 1`` of the listing. Answer: ``list[bytes]``."""
+
+    id: int
+    first: int
+    n: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReadPieces:
+    """Read and hash these pieces (at most 4 MiB). Answer: ``PiecesRead``."""
+
+    id: int
+    pieces: tuple[Piece, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FailedPiece:
+    entry: int
+    reason: Reason
+    path: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class PiecesRead:
+    """Wire-ready buffers. A piece that failed is missing from them and named in ``failed``.
+
+    For an entry of unknown size ``n_chunks`` may be less than was asked for, and ``final_size`` is
+    set when its end was reached.
+    """
+
+    buffers: list[bytes]
+    payload_bytes: int
+    n_chunks: int
+    failed: tuple[FailedPiece, ...] = ()
+    final_size: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CheckRanges:
+    """Do these chunks have these digests? From the digests kept while sending, else by reading
+    them again. Answer: ``list[bool]``, one per item."""
+
+    id: int
+    items: tuple[HaveItem, ...]
+
+
+# --- at the receiver --------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class StorePages:
+    """Keep these pages of the listing; ``first`` 0 begins a new one. Answer: ``None``."""
+
+    id: int
+    first: int
+    pages: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """The listing is whole: what would accepting it mean here? Answer: ``SurveyResult``."""
+
+    id: int
+    peer: PeerKey | None
+    offer: Offer
+    tops: tuple[Entry, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SurveyResult:
+    """``free_bytes`` is ``None`` where it makes no sense (a pipe). ``conflicts`` are names that
+    exist already and that the chosen policy does not allow to touch. ``same_listing`` is set when
+    unfinished data of exactly this offer is here, which its owner has accepted before."""
+
+    conflicts: tuple[bytes, ...] = ()
+    n_conflicts: int = 0
+    reused_bytes: int = 0
+    free_bytes: int | None = None
+    same_listing: bool = False
+    is_complete: bool = False
+    place: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenStore:
+    """Lock the place, load what is left of an earlier run. Answer: ``StoreOpened``."""
+
+    id: int
+    peer: PeerKey | None
+    offer: Offer
+    sizes: array[int]
+    tops: tuple[Entry, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StoreOpened:
+    """``skipped`` are ``(first, n)`` entries that the policy does not want."""
+
+    inventory: Inventory
+    skipped: tuple[tuple[int, int], ...] = ()
+    is_complete: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SummariseRanges:
+    """BLAKE3 over the digests of these chunks, per item. Answer: ``list[bytes]``."""
+
+    id: int
+    items: tuple[tuple[int, tuple[tuple[int, int], ...]], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class WritePieces:
+    """Verify each record, then write it, then note it in the journal. Answer: ``None``, or
+    ``HashMismatch`` with what came before the bad record written."""
+
+    id: int
+    records: tuple[ChunkRecord, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FinishFiles:
+    """All chunks of these ``(entry, size)`` are verified: set times and modes, flush. Answer:
+    ``None``."""
+
+    id: int
+    entries: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DropFiles:
+    """Forget what is there of these entries. Answer: ``None``."""
+
+    id: int
+    entries: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Complete:
+    """Everything is verified: flush, put it in its place, mark it. ``failed`` entries stay out.
+    Answer: ``Completed``."""
+
+    id: int
+    failed: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """Where it is now, and the names of what failed."""
+
+    placed: tuple[str, ...] = ()
+    failed_paths: tuple[bytes, ...] = ()
+    text: bytes | None = None
+    file_ids: tuple[tuple[bytes, bytes], ...] = field(default=())
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveState:
+    """The sender knows: nothing of the transfer's own state is needed any more. Answer:
+    ``None``."""
+
+    id: int
+
+
+SenderWish = ReadPages | ReadPieces | CheckRanges
+ReceiverWish = (
+    StorePages
+    | Survey
+    | OpenStore
+    | SummariseRanges
+    | WritePieces
+    | FinishFiles
+    | DropFiles
+    | Complete
+    | RemoveState
+)
+Wish = SenderWish | ReceiverWish
+Result = object
+"""What the docstring of the wish names, or a ``WraithError``."""

@@ -1,0 +1,118 @@
+"""Reading and writing big-endian fields: the only module that slices input by hand.
+
+A ``Reader`` never reads beyond its end: every shortage is ``DecodeError`` with the name of the field
+and its position in the whole input. Spec: frames §1.
+"""
+
+from __future__ import annotations
+
+from struct import Struct
+from typing import Final
+
+from wraith.errors import DecodeError
+from wraith.types import Buffer
+
+_U16: Final = Struct(">H")
+_U32: Final = Struct(">I")
+_U64: Final = Struct(">Q")
+
+
+class Reader:
+    """Takes fields off the front of ``data``. What it returns is copied; ``data`` is borrowed."""
+
+    __slots__ = ("_data", "_at", "_end")
+
+    def __init__(self, data: Buffer) -> None:
+        self._data = memoryview(data)
+        self._at = 0
+        self._end = len(self._data)
+
+    @property
+    def remaining(self) -> int:
+        return self._end - self._at
+
+    @property
+    def offset(self) -> int:
+        """Position in the outermost input."""
+        return self._at
+
+    def u8(self, what: str) -> int:
+        return self._data[self._advance(1, what)]
+
+    def u16(self, what: str) -> int:
+        value: int = _U16.unpack_from(self._data, self._advance(2, what))[0]
+        return value
+
+    def u32(self, what: str) -> int:
+        value: int = _U32.unpack_from(self._data, self._advance(4, what))[0]
+        return value
+
+    def u64(self, what: str) -> int:
+        value: int = _U64.unpack_from(self._data, self._advance(8, what))[0]
+        return value
+
+    def take(self, n: int, what: str) -> bytes:
+        """The next ``n`` bytes."""
+        at = self._advance(n, what)
+        return bytes(self._data[at : at + n])
+
+    def rest(self) -> bytes:
+        """All that remains."""
+        return self.take(self.remaining, "")
+
+    def sub(self, n: int, what: str) -> Reader:
+        """A reader of the next ``n`` bytes, which this one skips."""
+        at = self._advance(n, what)
+        inner = Reader.__new__(Reader)
+        inner._data, inner._at, inner._end = self._data, at, at + n
+        return inner
+
+    def expect_end(self, what: str) -> None:
+        """Bytes left over would give one value two encodings."""
+        if self._at != self._end:
+            raise DecodeError(what, self._at)
+
+    def _advance(self, n: int, what: str) -> int:
+        at = self._at
+        if n > self._end - at:
+            raise DecodeError(what, at)
+        self._at = at + n
+        return at
+
+
+class Writer:
+    """Appends fields. A value that does not fit its field is the caller's defect: ``ValueError``."""
+
+    __slots__ = ("_data",)
+
+    def __init__(self) -> None:
+        self._data = bytearray()
+
+    def u8(self, value: int) -> Writer:
+        return self._uint(value, 1)
+
+    def u16(self, value: int) -> Writer:
+        return self._uint(value, 2)
+
+    def u32(self, value: int) -> Writer:
+        return self._uint(value, 4)
+
+    def u64(self, value: int) -> Writer:
+        return self._uint(value, 8)
+
+    def raw(self, data: Buffer, size: int | None = None) -> Writer:
+        """Append ``data``, which has ``size`` bytes if that is given."""
+        if size is not None and len(data) != size:
+            raise ValueError(f"{len(data)} bytes where {size} belong")
+        self._data += data
+        return self
+
+    def getvalue(self) -> bytes:
+        return bytes(self._data)
+
+    def _uint(self, value: int, size: int) -> Writer:
+        try:
+            self._data += value.to_bytes(size, "big")
+        except OverflowError:
+            raise ValueError(f"{value} does not fit into {size} bytes") from None
+        return self

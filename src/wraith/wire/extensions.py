@@ -1,0 +1,92 @@
+"""Extension lists of the handshake: ``id u16 · length u16 · parameters``, as many as there are.
+
+Unknown ids are kept, so that an offer can be answered without knowing all of it; one id stands at most
+once. Which are offered or accepted is the negotiation's decision.
+
+Spec: frames §7 [HB-8].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import IntEnum
+
+from wraith.errors import DecodeError
+from wraith.types import Buffer
+from wraith.wire.buffer import Reader, Writer
+
+
+class ExtensionId(IntEnum):
+    """Extensions that have a number. POST_QUANTUM is there iff the suite has a KEM."""
+
+    POST_QUANTUM = 1
+    REAL_TIME_QOS = 2
+    GROUP_V2 = 3
+    CONTENT_ADDRESSED = 4
+    RESUMPTION = 5
+    MULTIPATH = 6
+    COMPRESSION = 7
+    DATAGRAM = 0x10  # parameter: largest datagram, u16
+    FEC = 0x11
+    KEY_COMMIT = 0x12
+    PQ_AUTH = 0x13
+
+
+@dataclass(frozen=True, slots=True)
+class ExtensionEntry:
+    """One entry of a list."""
+
+    id: int
+    params: bytes = b""
+
+
+def encode_extensions(entries: Iterable[ExtensionEntry]) -> bytes:
+    """The list, in the order given. Raises ``ValueError`` for an id that stands twice."""
+    writer = Writer()
+    seen: set[int] = set()
+    for entry in entries:
+        if entry.id in seen:
+            raise ValueError(f"extension {entry.id} stands twice")
+        seen.add(entry.id)
+        writer.u16(entry.id).u16(len(entry.params)).raw(entry.params)
+    return writer.getvalue()
+
+
+def decode_extensions(buf: Buffer) -> tuple[ExtensionEntry, ...]:
+    """Inverse of ``encode_extensions``. Raises ``DecodeError``. [HB-8]"""
+    reader = Reader(buf)
+    entries: list[ExtensionEntry] = []
+    seen: set[int] = set()
+    while reader.remaining:
+        at = reader.offset
+        id_ = reader.u16("extension id")
+        if id_ in seen:
+            raise DecodeError("extension id", at)
+        seen.add(id_)
+        entries.append(ExtensionEntry(id_, reader.take(reader.u16("length"), "extension")))
+    return tuple(entries)
+
+
+def grease_id(draw: int) -> int:
+    """One of the 16 ids that are sent to keep receivers tolerant (RFC 8701); ``draw`` is any number."""
+    nibble = draw & 0xF
+    return nibble << 12 | 0x0A00 | nibble << 4 | 0x0A
+
+
+def is_grease(id_: int) -> bool:
+    """Whether ``id_`` means nothing by design."""
+    return id_ & 0x0F0F == 0x0A0A
+
+
+def datagram_extension(bytes_max: int) -> ExtensionEntry:
+    """DATAGRAM with the largest datagram that its sender takes."""
+    return ExtensionEntry(ExtensionId.DATAGRAM, Writer().u16(bytes_max).getvalue())
+
+
+def datagram_bytes_max(entry: ExtensionEntry) -> int:
+    """The parameter of DATAGRAM. Raises ``DecodeError``."""
+    reader = Reader(entry.params)
+    value = reader.u16("DATAGRAM parameter")
+    reader.expect_end("DATAGRAM parameter")
+    return value

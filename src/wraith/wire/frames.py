@@ -1,0 +1,553 @@
+"""Frames: what the payload of a packet consists of. One frozen value per type, one table to decode.
+
+::
+
+    type u8 · flags u8 · length u16 · body         type 0x00 ends the packet, the rest is fill
+
+What it must not do: check state (is this stream open?), limits of a connection, or meaning beyond one
+frame. DATA in bulk never comes here: ``hotpath`` cuts it out.
+
+Spec: frames §1-§3 [FR-1 … FR-10].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Final
+
+from wraith.errors import DecodeError
+from wraith.types import Buffer, StreamId
+from wraith.wire.buffer import Reader, Writer
+
+HEADER_BYTES: Final = 4
+#: DATA: header, sid and offset before the stream bytes.
+DATA_HEADER_BYTES: Final = 16
+ACK_RANGES_MAX: Final = 64
+CLOSE_REASON_BYTES_MAX: Final = 64
+FLAG_FIN: Final = 0x01
+FLAG_ELICIT: Final = 0x01
+U16_MAX: Final = 0xFFFF
+
+
+class FrameType(IntEnum):
+    """Types by their code. 0x20 to 0x3F are extensions and have no name here."""
+
+    FILL = 0x00
+    DATA = 0x01
+    ACK = 0x02
+    CONTROL = 0x03
+    REKEY = 0x04
+    PING = 0x05
+    PONG = 0x06
+    CLOSE = 0x07
+    PAD = 0x08
+    STREAM_OPEN = 0x09
+    STREAM_CLOSE = 0x0A
+    RESET = 0x0B
+    WINDOW_UPDATE = 0x0C
+    GOAWAY = 0x0D
+    PATH_CHALLENGE = 0x0E
+    PATH_RESPONSE = 0x0F
+    GROUP_JOIN = 0x10
+    GROUP_LEAVE = 0x11
+    GROUP_REKEY = 0x12
+    QOS_UPDATE = 0x13
+    FEC_REPAIR = 0x14
+    PRIORITY = 0x15
+    DATAGRAM = 0x16
+    TIMESTAMP = 0x17
+    MAX_STREAMS = 0x18
+    STOP = 0x19
+
+
+EXTENSION_FIRST: Final = 0x20
+EXTENSION_LAST: Final = 0x3F
+
+
+class ControlType(IntEnum):
+    """First byte of a CONTROL body. Only MTU_PROBE is a frame, the others are stream-0 records."""
+
+    HANDSHAKE_CONFIRM = 1
+    NEW_TICKET = 2
+    TICKET_REQUEST = 3
+    MTU_PROBE = 4
+    PQ_AUTH = 5
+
+
+class QosMode(IntEnum):
+    """How far a stream is repaired; the parameter in brackets. [FR-10]"""
+
+    RELIABLE = 0  # (0)
+    UNRELIABLE_ORDERED = 1  # (max_age in ms)
+    UNRELIABLE_UNORDERED = 2  # (0)
+    PARTIALLY_RELIABLE = 3  # (max_retransmits, at most 255)
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """Stream bytes from ``offset``; ``fin``: the stream ends behind them."""
+
+    sid: StreamId
+    offset: int
+    data: bytes
+    fin: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Ack:
+    """Packets received in one epoch. ``ranges`` are ``(first, last)``, both included, descending, with
+    a gap between any two; the first one ends at ``largest``. ``delay_us8`` counts units of 8 µs."""
+
+    epoch: int
+    largest: int
+    delay_us8: int
+    ranges: tuple[tuple[int, int], ...]
+
+    def truncated(self) -> Ack:
+        """What of it an ACK frame can say, which is also what ``encode_frame`` writes. [FR-5]
+
+        The list ends after 64 further ranges, before a gap above 65,535, and in a run that is longer
+        than its field: the highest part of that run is kept. The delay saturates.
+        """
+        kept: list[tuple[int, int]] = []
+        longest = U16_MAX + 1
+        for first, last in self.ranges[: ACK_RANGES_MAX + 1]:
+            if kept and kept[-1][0] - last - 1 > U16_MAX:
+                break
+            cut = max(first, last - longest + 1)
+            kept.append((cut, last))
+            if cut != first:
+                break
+            # The first run does not count `largest` itself, so it may be one longer than the others.
+            longest = U16_MAX
+        return Ack(self.epoch & 0xFF, self.largest, min(self.delay_us8, U16_MAX), tuple(kept))
+
+
+@dataclass(frozen=True, slots=True)
+class Ping:
+    token: int
+
+
+@dataclass(frozen=True, slots=True)
+class Pong:
+    token: int
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """Ends the connection. A reason beyond 64 bytes of UTF-8 is cut at a character when encoded."""
+
+    code: int
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Pad:
+    """Bytes without meaning."""
+
+    body: bytes
+    eliciting: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class StreamOpen:
+    """``window`` is the opener's absolute receive limit on this stream."""
+
+    sid: StreamId
+    window: int
+    priority: int = 128
+    qos: QosMode = QosMode.RELIABLE
+    parameter: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class StreamClose:
+    """As an empty DATA with FIN at ``final``."""
+
+    sid: StreamId
+    final: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reset:
+    """The sender gives the stream up; ``final`` is its final size."""
+
+    sid: StreamId
+    code: int
+    final: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """The receiver wants no more of the stream; its sender answers RESET."""
+
+    sid: StreamId
+    code: int
+
+
+@dataclass(frozen=True, slots=True)
+class WindowUpdate:
+    """Absolute limit, not an increment; ``sid`` 0 is the connection."""
+
+    sid: StreamId
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class PathChallenge:
+    token: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class PathResponse:
+    token: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class MtuProbe:
+    """Says that the packet is filled to the size that is being tried."""
+
+
+@dataclass(frozen=True, slots=True)
+class QosUpdate:
+    sid: StreamId
+    qos: QosMode
+    parameter: int
+
+
+@dataclass(frozen=True, slots=True)
+class Priority:
+    """0 is the most urgent."""
+
+    sid: StreamId
+    priority: int
+
+
+@dataclass(frozen=True, slots=True)
+class DatagramFrame:
+    """An application datagram: congestion-controlled, not flow-controlled, never repaired."""
+
+    flow: int
+    id: int
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Timestamp:
+    monotonic_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class MaxStreams:
+    """Absolute count of streams that may ever be opened in ``stream_class`` (0 to 3)."""
+
+    stream_class: int
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class GroupFrame:
+    """GROUP_JOIN, GROUP_LEAVE or GROUP_REKEY; ``message`` is decoded elsewhere."""
+
+    type: FrameType
+    group_id: bytes
+    message: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class FecRepair:
+    raw: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Extension:
+    """A frame of type 0x20 to 0x3F: ignorable, ack-eliciting."""
+
+    type: int
+    raw: bytes
+
+
+Frame = (
+    Data
+    | Ack
+    | Ping
+    | Pong
+    | Close
+    | Pad
+    | StreamOpen
+    | StreamClose
+    | Reset
+    | Stop
+    | WindowUpdate
+    | PathChallenge
+    | PathResponse
+    | MtuProbe
+    | QosUpdate
+    | Priority
+    | DatagramFrame
+    | Timestamp
+    | MaxStreams
+    | GroupFrame
+    | FecRepair
+    | Extension
+)
+
+
+def is_ack_eliciting(type_: int, flags: int = 0) -> bool:
+    """All but ACK, CLOSE, PAD without ELICIT, and fill. [FR-7]"""
+    if type_ == FrameType.PAD:
+        return bool(flags & FLAG_ELICIT)
+    return type_ not in (FrameType.ACK, FrameType.CLOSE, FrameType.FILL)
+
+
+def decode_frames(buf: Buffer) -> list[Frame]:
+    """All frames of a payload, in order. Linear time; every other outcome is ``DecodeError``.
+
+    Flags that a type does not know are ignored. [FR-1, FR-2, FR-3, FR-4]
+    """
+    reader = Reader(buf)
+    frames: list[Frame] = []
+    while reader.remaining:
+        at = reader.offset
+        type_ = reader.u8("frame type")
+        if type_ == FrameType.FILL:
+            break
+        flags = reader.u8("frame flags")
+        body = reader.sub(reader.u16("frame length"), "frame length")
+        if EXTENSION_FIRST <= type_ <= EXTENSION_LAST:
+            frames.append(Extension(type_, body.rest()))
+            continue
+        decode = _DECODERS.get(type_)
+        if decode is None:
+            raise DecodeError(f"frame type 0x{type_:02x}", at)
+        frames.append(decode(body, flags))
+        body.expect_end("frame length")
+    return frames
+
+
+def encode_header(type_: int, flags: int, n_body: int) -> bytes:
+    """The 4 bytes before a body of ``n_body`` bytes."""
+    return Writer().u8(type_).u8(flags).u16(n_body).getvalue()
+
+
+def encode_frame(frame: Frame) -> bytes:
+    """The one encoding of ``frame``. Raises ``ValueError`` if a value does not fit its field."""
+    flags = 0
+    body = Writer()
+    match frame:
+        case Data(sid, offset, data, fin):
+            type_, flags = FrameType.DATA, FLAG_FIN if fin else 0
+            body.u32(sid).u64(offset).raw(data)
+        case Ack():
+            type_ = FrameType.ACK
+            _encode_ack(frame.truncated(), body)
+        case Ping(token) | Pong(token):
+            type_ = FrameType.PING if isinstance(frame, Ping) else FrameType.PONG
+            body.u64(token)
+        case Close(code, reason):
+            type_ = FrameType.CLOSE
+            body.u32(code).raw(_cut_utf8(reason, CLOSE_REASON_BYTES_MAX))
+        case Pad(raw, eliciting):
+            type_, flags = FrameType.PAD, FLAG_ELICIT if eliciting else 0
+            body.raw(raw)
+        case StreamOpen(sid, window, priority, qos, parameter):
+            type_ = FrameType.STREAM_OPEN
+            body.u32(sid).u64(window).u8(priority)
+            _encode_qos(qos, parameter, body)
+        case StreamClose(sid, final):
+            type_ = FrameType.STREAM_CLOSE
+            body.u32(sid).u64(final)
+        case Reset(sid, code, final):
+            type_ = FrameType.RESET
+            body.u32(sid).u32(code).u64(final)
+        case Stop(sid, code):
+            type_ = FrameType.STOP
+            body.u32(sid).u32(code)
+        case WindowUpdate(sid, limit):
+            type_ = FrameType.WINDOW_UPDATE
+            body.u32(sid).u64(limit)
+        case PathChallenge(nonce) | PathResponse(nonce):
+            challenge = isinstance(frame, PathChallenge)
+            type_ = FrameType.PATH_CHALLENGE if challenge else FrameType.PATH_RESPONSE
+            body.raw(nonce, 8)
+        case MtuProbe():
+            type_ = FrameType.CONTROL
+            body.u8(ControlType.MTU_PROBE)
+        case QosUpdate(sid, qos, parameter):
+            type_ = FrameType.QOS_UPDATE
+            body.u32(sid)
+            _encode_qos(qos, parameter, body)
+        case Priority(sid, priority):
+            type_ = FrameType.PRIORITY
+            body.u32(sid).u8(priority)
+        case DatagramFrame(flow, id_, data):
+            type_ = FrameType.DATAGRAM
+            body.u16(flow).u32(id_).raw(data)
+        case Timestamp(monotonic_us):
+            type_ = FrameType.TIMESTAMP
+            body.u64(monotonic_us)
+        case MaxStreams(stream_class, limit):
+            if not 0 <= stream_class <= 3:
+                raise ValueError("a stream class is 0 to 3")
+            type_ = FrameType.MAX_STREAMS
+            body.u8(stream_class).u32(limit)
+        case _:
+            return _encode_opaque(frame)
+    raw = body.getvalue()
+    return encode_header(type_, flags, len(raw)) + raw
+
+
+def _encode_opaque(frame: GroupFrame | FecRepair | Extension) -> bytes:
+    """Frames whose body is made elsewhere."""
+    match frame:
+        case GroupFrame(type_, group_id, message):
+            if type_ not in _GROUP_TYPES:
+                raise ValueError("a group frame is GROUP_JOIN, GROUP_LEAVE or GROUP_REKEY")
+            raw = Writer().raw(group_id, 16).raw(message).getvalue()
+            return encode_header(type_, 0, len(raw)) + raw
+        case FecRepair(raw):
+            return encode_header(FrameType.FEC_REPAIR, 0, len(raw)) + raw
+        case Extension(code, raw):
+            if not EXTENSION_FIRST <= code <= EXTENSION_LAST:
+                raise ValueError("an extension's type is 0x20 to 0x3f")
+            return encode_header(code, 0, len(raw)) + raw
+
+
+_GROUP_TYPES = (FrameType.GROUP_JOIN, FrameType.GROUP_LEAVE, FrameType.GROUP_REKEY)
+
+
+def _encode_ack(ack: Ack, body: Writer) -> None:
+    (lowest, last), *further = ack.ranges
+    if last != ack.largest:
+        raise ValueError("the first range of an ACK ends at its largest packet number")
+    body.u8(ack.epoch).u32(ack.largest).u16(ack.delay_us8).u8(len(further)).u16(last - lowest)
+    for first, last in further:
+        gap, length = lowest - last - 1, last - first + 1
+        if gap < 1 or length < 1:
+            raise ValueError("ranges of an ACK descend with a gap between any two")
+        body.u16(gap).u16(length)
+        lowest = first
+
+
+def _decode_ack(body: Reader, flags: int) -> Ack:
+    """Counts downwards from ``largest``. Anything that would reach below 0, an empty gap or an empty
+    range is refused: it would be a second way to say the same. [FR-5, FR-6]"""
+    epoch, largest = body.u8("ACK epoch"), body.u32("ACK largest")
+    delay_us8, n = body.u16("ACK delay"), body.u8("ACK range count")
+    if n > ACK_RANGES_MAX:
+        raise DecodeError("ACK range count", body.offset - 1)
+    lowest = largest - body.u16("ACK first range")
+    if lowest < 0:
+        raise DecodeError("ACK first range", body.offset - 2)
+    ranges = [(lowest, largest)]
+    for _ in range(n):
+        gap, length = body.u16("ACK gap"), body.u16("ACK range")
+        last = lowest - gap - 1
+        lowest = last - length + 1
+        if gap == 0 or length == 0 or lowest < 0:
+            raise DecodeError("ACK range", body.offset - 4)
+        ranges.append((lowest, last))
+    return Ack(epoch, largest, delay_us8, tuple(ranges))
+
+
+def _encode_qos(qos: QosMode, parameter: int, body: Writer) -> None:
+    if not _qos_fits(qos, parameter):
+        raise ValueError(f"{qos.name} does not take the parameter {parameter}")
+    body.u8(qos).u32(parameter)
+
+
+def _decode_qos(body: Reader) -> tuple[QosMode, int]:
+    at = body.offset
+    code, parameter = body.u8("QoS code"), body.u32("QoS parameter")
+    if code > QosMode.PARTIALLY_RELIABLE or not _qos_fits(QosMode(code), parameter):
+        raise DecodeError("QoS", at)
+    return QosMode(code), parameter
+
+
+def _qos_fits(qos: QosMode, parameter: int) -> bool:
+    if qos in (QosMode.RELIABLE, QosMode.UNRELIABLE_UNORDERED):
+        return parameter == 0
+    return qos is QosMode.UNRELIABLE_ORDERED or parameter <= 0xFF
+
+
+def _cut_utf8(text: str, limit: int) -> bytes:
+    return text.encode()[:limit].decode(errors="ignore").encode()
+
+
+def _sid(body: Reader) -> StreamId:
+    return StreamId(body.u32("stream id"))
+
+
+def _decode_data(body: Reader, flags: int) -> Data:
+    sid, offset = _sid(body), body.u64("DATA offset")
+    data = body.rest()
+    if offset + len(data) >= 1 << 64:
+        raise DecodeError("DATA offset", body.offset)
+    return Data(sid, offset, data, bool(flags & FLAG_FIN))
+
+
+def _decode_close(body: Reader, flags: int) -> Close:
+    code = body.u32("CLOSE code")
+    at = body.offset
+    if body.remaining > CLOSE_REASON_BYTES_MAX:
+        raise DecodeError("CLOSE reason", at)
+    try:
+        return Close(code, body.rest().decode())
+    except UnicodeDecodeError:
+        raise DecodeError("CLOSE reason", at) from None
+
+
+def _decode_control(body: Reader, flags: int) -> MtuProbe:
+    # The other CONTROL types are records of stream 0 and may not stand in a packet. [FR-8]
+    if body.u8("CONTROL type") != ControlType.MTU_PROBE:
+        raise DecodeError("CONTROL type", body.offset - 1)
+    return MtuProbe()
+
+
+def _decode_stream_open(body: Reader, flags: int) -> StreamOpen:
+    sid, window, priority = _sid(body), body.u64("window"), body.u8("priority")
+    return StreamOpen(sid, window, priority, *_decode_qos(body))
+
+
+def _decode_max_streams(body: Reader, flags: int) -> MaxStreams:
+    stream_class = body.u8("stream class")
+    if stream_class > 3:
+        raise DecodeError("stream class", body.offset - 1)
+    return MaxStreams(stream_class, body.u32("stream limit"))
+
+
+def _decode_group(type_: FrameType) -> Callable[[Reader, int], Frame]:
+    return lambda body, flags: GroupFrame(type_, body.take(16, "group id"), body.rest())
+
+
+_DECODERS: Final[dict[int, Callable[[Reader, int], Frame]]] = {
+    FrameType.DATA: _decode_data,
+    FrameType.ACK: _decode_ack,
+    FrameType.CONTROL: _decode_control,
+    FrameType.PING: lambda body, flags: Ping(body.u64("token")),
+    FrameType.PONG: lambda body, flags: Pong(body.u64("token")),
+    FrameType.CLOSE: _decode_close,
+    FrameType.PAD: lambda body, flags: Pad(body.rest(), bool(flags & FLAG_ELICIT)),
+    FrameType.STREAM_OPEN: _decode_stream_open,
+    FrameType.STREAM_CLOSE: lambda body, flags: StreamClose(_sid(body), body.u64("final size")),
+    FrameType.RESET: lambda body, flags: Reset(
+        _sid(body), body.u32("code"), body.u64("final size")
+    ),
+    FrameType.STOP: lambda body, flags: Stop(_sid(body), body.u32("code")),
+    FrameType.WINDOW_UPDATE: lambda body, flags: WindowUpdate(_sid(body), body.u64("limit")),
+    FrameType.PATH_CHALLENGE: lambda body, flags: PathChallenge(body.take(8, "token")),
+    FrameType.PATH_RESPONSE: lambda body, flags: PathResponse(body.take(8, "token")),
+    FrameType.GROUP_JOIN: _decode_group(FrameType.GROUP_JOIN),
+    FrameType.GROUP_LEAVE: _decode_group(FrameType.GROUP_LEAVE),
+    FrameType.GROUP_REKEY: _decode_group(FrameType.GROUP_REKEY),
+    FrameType.QOS_UPDATE: lambda body, flags: QosUpdate(_sid(body), *_decode_qos(body)),
+    FrameType.FEC_REPAIR: lambda body, flags: FecRepair(body.rest()),
+    FrameType.PRIORITY: lambda body, flags: Priority(_sid(body), body.u8("priority")),
+    FrameType.DATAGRAM: lambda body, flags: DatagramFrame(
+        body.u16("flow"), body.u32("datagram id"), body.rest()
+    ),
+    FrameType.TIMESTAMP: lambda body, flags: Timestamp(body.u64("timestamp")),
+    FrameType.MAX_STREAMS: _decode_max_streams,
+}

@@ -1,0 +1,369 @@
+"""The driver's rules, on a machine that only echoes, over real loopback sockets."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from wraith.aio import driver as driver_module
+from wraith.aio.driver import Driver
+from wraith.aio.udp import ReceiveBurst, SocketSet
+from wraith.testing.echo import EchoEvent, EchoMachine, Fired, Received
+from wraith.types import Address, NetworkPath, Transmit
+
+LOOPBACK = Address(b"\x7f\0\0\1", 0)
+PATH = NetworkPath(LOOPBACK, Address(b"\x7f\0\0\1", 9))
+
+
+class FakeSocket:
+    """A socket that takes ``room`` datagrams before its buffer is full."""
+
+    def __init__(self) -> None:
+        self.local = LOOPBACK
+        self.datagrams_dropped = 0
+        self.sent: list[bytes] = []
+        self.room = 10**9
+        self.resume: Callable[[], None] | None = None
+        self.receive: ReceiveBurst | None = None
+        self.turn: Callable[[], None] | None = None
+        self.closed = False
+
+    def start(self, loop: Any, receive: ReceiveBurst, turn: Callable[[], None]) -> None:
+        self.receive, self.turn = receive, turn
+
+    def send(self, transmit: Transmit, start: int) -> int:
+        data, step = transmit.data, transmit.segment_bytes
+        while start < len(data):
+            if self.room == 0:
+                return start
+            self.room -= 1
+            self.sent.append(bytes(data[start : start + step]))
+            start += step
+        return len(data)
+
+    def when_writable(self, resume: Callable[[], None]) -> None:
+        self.resume = resume
+
+    def close(self) -> None:
+        self.closed = True
+
+    def deliver(self, data: bytes, segment_bytes: int | None = None) -> None:
+        """As the kernel would: one burst, then the end of the turn."""
+        assert self.receive is not None and self.turn is not None
+        self.receive(memoryview(data), segment_bytes or len(data), PATH)
+        self.turn()
+
+
+class Rig:
+    """A driver with a fake socket, and what came out of it."""
+
+    def __init__(self, machine: EchoMachine, **options: Any) -> None:
+        self.machine = machine
+        self.socket = FakeSocket()
+        self.events: list[EchoEvent] = []
+        self.failures: list[Exception] = []
+        self.stray: list[dict[str, Any]] = []
+        sockets = SocketSet([])
+        sockets.sockets = [self.socket]
+        sockets._by_size = {4: self.socket}
+        self.on_event: Callable[[EchoEvent], None] = self.events.append
+        self.driver: Driver[EchoEvent] = Driver(
+            machine,
+            sockets,
+            on_event=lambda event: self.on_event(event),
+            on_failed=self.failures.append,
+            **options,
+        )
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, context: self.stray.append(context))
+        self.driver.start()
+
+
+@pytest_asyncio.fixture
+async def rig() -> AsyncIterator[Callable[..., Rig]]:
+    made: list[Rig] = []
+
+    def make(machine: EchoMachine | None = None, **options: Any) -> Rig:
+        made.append(Rig(machine or EchoMachine(), **options))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.driver.close()
+        assert one.socket.closed
+    asyncio.get_running_loop().set_exception_handler(None)
+
+
+async def turn(n: int = 3) -> None:
+    for _ in range(n):
+        await asyncio.sleep(0)
+
+
+@pytest.mark.asyncio
+async def test_everything_due_is_sent_and_every_event_delivered(rig: Callable[..., Rig]) -> None:
+    one = rig(EchoMachine(per_call=1))
+    one.socket.deliver(b"abc" * 4, 3)
+    assert one.socket.sent == [b"abc"] * 4
+    assert one.events == [Received(b"abc" * 4, 3, PATH)]
+
+
+@pytest.mark.asyncio
+async def test_a_command_issued_while_handling_an_event_is_sent_in_the_same_drain(
+    rig: Callable[..., Rig],
+) -> None:
+    one = rig(EchoMachine(echo=False))
+
+    def answer(event: EchoEvent) -> None:
+        assert isinstance(event, Received)
+        one.machine.queue(event.data.upper(), 3, PATH)
+        one.driver.wake()
+
+    one.on_event = answer
+    one.socket.deliver(b"abc")
+    assert one.socket.sent == [b"ABC"]
+
+
+@pytest.mark.asyncio
+async def test_many_commands_of_one_turn_cost_one_drain(rig: Callable[..., Rig]) -> None:
+    one = rig(EchoMachine(per_call=100))
+    await turn()
+    one.machine.calls.clear()
+    for i in range(50):
+        one.machine.queue(bytes([i]), 1, PATH)
+        one.driver.wake()
+    assert one.socket.sent == []
+    await turn()
+    assert one.socket.sent == [bytes([i]) for i in range(50)]
+    assert one.machine.calls == ["send", "send"]
+
+
+@pytest.mark.asyncio
+async def test_a_full_kernel_stops_the_machine_and_loses_nothing(rig: Callable[..., Rig]) -> None:
+    one = rig(EchoMachine(per_call=2))
+    one.socket.room = 3
+    for i in range(4):
+        one.machine.queue(bytes([i]) * 4, 2, PATH)
+    one.driver.wake()
+    await turn()
+    assert len(one.socket.sent) == 3
+    sends = one.machine.calls.count("send")
+
+    one.driver.wake()
+    one.socket.deliver(b"in")
+    await turn()
+    assert one.machine.calls.count("send") == sends, "the lent buffers are still in use"
+    assert one.events == [Received(b"in", 2, PATH)], "events flow all the same"
+
+    one.socket.room = 100
+    assert one.socket.resume is not None
+    one.socket.resume()
+    assert one.socket.sent == [bytes([i]) * 2 for i in range(4) for _ in range(2)] + [b"in"]
+
+
+@pytest.mark.asyncio
+async def test_a_due_timer_does_not_spin_while_the_kernel_is_full(rig: Callable[..., Rig]) -> None:
+    one = rig(EchoMachine(per_call=1))
+    one.socket.room = 0
+    one.machine.queue(b"x", 1, PATH)
+    one.driver.wake()
+    await turn()
+    one.machine.timer = 0.0  # long due, and stays so: EchoMachine clears it only when it fires
+    one.machine.handle_timer = lambda now: one.machine.calls.append("timer")  # type: ignore[method-assign]
+    one.driver.wake()
+    one.machine.calls.clear()
+    await turn(50)
+    assert one.machine.calls.count("timer") <= 2
+
+
+@pytest.mark.asyncio
+async def test_the_timer_fires_at_its_time_and_only_one_handle_exists(
+    rig: Callable[..., Rig],
+) -> None:
+    one = rig()
+    now = one.driver.now()
+    for delay in (0.5, 0.3, 0.02):
+        one.machine.timer = now + delay
+        one.driver.wake()
+        await turn()
+    loop = asyncio.get_running_loop()
+    scheduled = [h for h in loop._scheduled if not h.cancelled()]  # type: ignore[attr-defined]
+    assert len([h for h in scheduled if "Driver" in repr(h)]) == 1
+    async with asyncio.timeout(5):
+        while not one.events:
+            await asyncio.sleep(0.001)
+    fired = one.events[0]
+    assert isinstance(fired, Fired)
+    assert now + 0.02 <= fired.at < now + 0.3
+
+
+@pytest.mark.asyncio
+async def test_a_timer_that_moves_away_is_not_fired_early(rig: Callable[..., Rig]) -> None:
+    one = rig()
+    one.machine.timer = one.driver.now() + 0.01
+    one.driver.wake()
+    await turn()
+    one.machine.timer = one.driver.now() + 30
+    one.driver.wake()
+    await asyncio.sleep(0.03)
+    assert one.events == []
+    assert "timer" not in one.machine.calls
+
+
+@pytest.mark.asyncio
+async def test_records_are_stored_before_their_datagrams_leave(rig: Callable[..., Rig]) -> None:
+    order: list[str] = []
+    sent: list[bytes] = []
+    machine = EchoMachine()
+
+    def store() -> None:
+        order.append(f"store, {len(sent)} sent")
+        machine.calls.append("store")
+
+    one = rig(machine, store=store)
+    one.socket.sent = sent
+    machine.calls.clear()
+    order.clear()
+    one.socket.deliver(b"hello")
+    assert order[0] == "store, 0 sent"
+    assert machine.calls[:3] == ["receive", "store", "send"]
+    assert one.socket.sent == [b"hello"]
+
+
+@pytest.mark.asyncio
+async def test_without_the_store_the_datagrams_do_not_leave(rig: Callable[..., Rig]) -> None:
+    failing = True
+
+    def store() -> None:
+        if failing:
+            raise OSError("disk full")
+
+    one = rig(EchoMachine(), store=store)
+    for i in range(10):
+        one.machine.queue(bytes([i]), 1, PATH)
+    one.socket.deliver(b"hello")
+    assert one.socket.sent == []
+    assert one.machine.n_due == 0
+    failing = False
+    one.socket.deliver(b"again")
+    assert one.socket.sent == [b"again"], "what was refused is not sent later"
+
+
+@pytest.mark.asyncio
+async def test_an_exception_in_a_handler_loses_no_event(rig: Callable[..., Rig]) -> None:
+    one = rig(EchoMachine(echo=False))
+    seen: list[EchoEvent] = []
+
+    def handler(event: EchoEvent) -> None:
+        seen.append(event)
+        if len(seen) == 1:
+            raise RuntimeError("a defect of the program")
+
+    one.on_event = handler
+    assert one.socket.receive is not None and one.socket.turn is not None
+    for i in range(3):
+        one.socket.receive(memoryview(bytes([i])), 1, PATH)
+    one.socket.turn()
+    assert [event.data for event in seen if isinstance(event, Received)] == [b"\0", b"\1", b"\2"]
+    assert len(one.stray) == 1
+    assert not one.driver.closed
+
+
+@pytest.mark.asyncio
+async def test_a_defect_of_the_machine_closes_once_and_is_reported(rig: Callable[..., Rig]) -> None:
+    one = rig()
+    error = one.machine.fail_with = ValueError("a defect of the machine")
+    assert one.socket.receive is not None
+    one.socket.receive(memoryview(b"x"), 1, PATH)
+    one.socket.receive(memoryview(b"y"), 1, PATH)
+    assert one.failures == [error]
+    assert one.driver.closed and one.socket.closed
+    one.driver.wake()
+    await turn()
+    await one.driver.flushed()
+
+
+@pytest.mark.asyncio
+async def test_a_long_drain_gives_way_to_others(
+    rig: Callable[..., Rig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(driver_module, "TURN_S", 0.0)
+    one = rig(EchoMachine(per_call=1))
+    for i in range(5):
+        one.machine.queue(bytes([i]), 1, PATH)
+    one.driver.wake()
+    progress: list[int] = []
+    for _ in range(8):
+        await asyncio.sleep(0)
+        progress.append(len(one.socket.sent))
+    assert progress[-1] == 5
+    assert 1 in progress and 3 in progress, "one call of the machine a turn"
+
+
+@pytest.mark.asyncio
+async def test_flushed_waits_for_the_kernel(rig: Callable[..., Rig]) -> None:
+    one = rig()
+    one.socket.room = 0
+    one.machine.queue(b"last", 4, PATH)
+    flushed = asyncio.ensure_future(one.driver.flushed())
+    await turn()
+    assert not flushed.done()
+    one.socket.room = 1
+    assert one.socket.resume is not None
+    one.socket.resume()
+    async with asyncio.timeout(5):
+        await flushed
+    assert one.socket.sent == [b"last"]
+
+
+@pytest.mark.asyncio
+async def test_closing_inside_a_handler_ends_the_drain(rig: Callable[..., Rig]) -> None:
+    one = rig()
+
+    def close(event: EchoEvent) -> None:
+        one.events.append(event)
+        one.driver.close()
+
+    one.on_event = close
+    assert one.socket.receive is not None and one.socket.turn is not None
+    one.socket.receive(memoryview(b"a"), 1, PATH)
+    one.socket.receive(memoryview(b"b"), 1, PATH)
+    one.socket.turn()
+    assert len(one.events) == 1
+    assert one.driver.closed
+
+
+@pytest.mark.asyncio
+async def test_two_drivers_echo_over_real_sockets() -> None:
+    server_machine, client_machine = EchoMachine(), EchoMachine(echo=False)
+    got: list[EchoEvent] = []
+    done = asyncio.Event()
+    total = 200 * 40 * 1200
+
+    def on_client(event: EchoEvent) -> None:
+        got.append(event)
+        if sum(len(e.data) for e in got if isinstance(e, Received)) >= total:
+            done.set()
+
+    server_sockets, client_sockets = SocketSet.bind(LOOPBACK), SocketSet.bind(LOOPBACK)
+    server: Driver[EchoEvent] = Driver(server_machine, server_sockets, on_event=lambda _: None)
+    client: Driver[EchoEvent] = Driver(client_machine, client_sockets, on_event=on_client)
+    path = NetworkPath(client_sockets.sockets[0].local, server_sockets.sockets[0].local)
+    server.start()
+    client.start()
+    try:
+        for i in range(200):
+            client_machine.queue(bytes([i]) * 40 * 1200, 1200, path)
+            client.wake()
+            if i % 10 == 9:  # keep within the socket buffers: nobody resends here
+                await asyncio.sleep(0.002)
+        async with asyncio.timeout(10):
+            await done.wait()
+    finally:
+        server.close()
+        client.close()
+    data = b"".join(event.data for event in got if isinstance(event, Received))
+    assert data == b"".join(bytes([i]) * 40 * 1200 for i in range(200))

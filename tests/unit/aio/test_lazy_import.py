@@ -1,0 +1,46 @@
+"""``import wraith`` is free; the names come when they are used."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+
+def run(program: str) -> str:
+    path = os.pathsep.join(filter(None, sys.path))
+    return subprocess.run(
+        [sys.executable, "-c", program],
+        check=True,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": path},
+        timeout=60,
+    ).stdout
+
+
+def test_importing_wraith_loads_no_asyncio_and_no_cryptography() -> None:
+    loaded = run("import sys, wraith; print(wraith.__version__, *sorted(sys.modules))").split()
+    assert loaded[0] == "2.0.0"
+    assert "asyncio" not in loaded
+    assert "socket" not in loaded
+    assert "cryptography" not in loaded
+    assert [name for name in loaded if name.startswith("wraith")] == ["wraith"]
+
+
+def test_the_pure_floors_load_no_asyncio() -> None:
+    loaded = run("import sys, wraith.config, wraith.connection.events; print(*sys.modules)").split()
+    assert "wraith.connection.events" in loaded
+    assert "asyncio" not in loaded
+
+
+def test_every_public_name_can_be_had() -> None:
+    import wraith
+
+    for name in wraith.__all__:
+        assert getattr(wraith, name) is not None
+    assert set(wraith.__all__) <= set(dir(wraith))
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        _ = wraith.nonsense

@@ -1,0 +1,152 @@
+"""The state folder: identity, peers, locks."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import platformdirs
+import pytest
+
+from wraith.aio.state_dir import FolderLock, FolderLocked, StateDir, write_private
+from wraith.errors import ConfigError, PeerKeyMismatch
+from wraith.testing.rng import RaisingRng, SeededRng
+from wraith.types import PeerKey
+
+ALICE, BOB = PeerKey(b"a" * 32), PeerKey(b"b" * 32)
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> StateDir:
+    return StateDir(tmp_path / "home")
+
+
+def test_the_environment_chooses_the_folder(tmp_path: Path) -> None:
+    chosen = StateDir.default({"WRAITH_HOME": str(tmp_path / "here")})
+    assert chosen.home == tmp_path / "here"
+    assert chosen.home.stat().st_mode & 0o777 == 0o700
+
+
+def test_the_platform_chooses_otherwise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(platformdirs, "user_data_path", lambda name: tmp_path / f"of-{name}")
+    assert StateDir.default({}).home == tmp_path / "of-wraith"
+
+
+def test_the_identity_is_made_once_and_kept_private(state: StateDir) -> None:
+    first = state.identity(SeededRng(1))
+    assert state.identity(RaisingRng()).public == first.public
+    path = state.home / "identity.key"
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert StateDir(state.home).identity(RaisingRng()).public == first.public
+
+
+@pytest.mark.parametrize("text", ["", "wraith-identity-1 abc\n", "other-1 " + "a" * 52, "\udcff"])
+def test_a_damaged_identity_is_refused_and_never_overwritten(state: StateDir, text: str) -> None:
+    path = state.home / "identity.key"
+    damaged = text.encode("utf-8", "surrogateescape")
+    path.write_bytes(damaged)
+    with pytest.raises(ConfigError, match="identity"):
+        state.identity(RaisingRng())
+    assert path.read_bytes() == damaged
+
+
+def test_peers_are_remembered_and_named(state: StateDir) -> None:
+    assert state.peers() == []
+    state.peer_seen(ALICE, 100.0)
+    state.peer_seen(BOB, 200.0)
+    state.peer_seen(ALICE, 300.0)
+    assert [(p.key, p.first_seen, p.last_seen) for p in state.peers()] == [
+        (ALICE, 100.0, 300.0),
+        (BOB, 200.0, 200.0),
+    ]
+    state.name_peer("alice", ALICE)
+    found = state.find_peer("alice")
+    assert found is not None and found.key == ALICE and found.pinned and found.last_seen == 300.0
+    assert state.find_peer("bob") is None
+    assert state.forget_peer(ALICE) and not state.forget_peer(ALICE)
+    assert state.find_peer("alice") is None
+
+
+def test_a_changed_key_under_a_name_stops(state: StateDir) -> None:
+    state.name_peer("alice", ALICE)
+    with pytest.raises(PeerKeyMismatch, match="another key"):
+        state.name_peer("alice", BOB)
+    found = state.find_peer("alice")
+    assert found is not None and found.key == ALICE
+    state.name_peer("alice", BOB, change=True)
+    assert [p.key for p in state.peers() if p.name == "alice"] == [BOB]
+
+
+@pytest.mark.parametrize("name", ["", " a", "a\n", "\x1b[31m", "x" * 65])
+def test_names_that_would_mislead_are_refused(state: StateDir, name: str) -> None:
+    with pytest.raises(ConfigError):
+        state.name_peer(name, ALICE)
+
+
+@pytest.mark.parametrize("damage", [b"", b"[]", b'{"peers": [{}]}', b'{"peers": [{"key": "!"}]}'])
+def test_a_damaged_list_of_pins_stops_instead_of_forgetting(state: StateDir, damage: bytes) -> None:
+    (state.home / "peers.json").write_bytes(damage)
+    with pytest.raises(ConfigError, match="peers"):
+        state.find_peer("alice")
+    with pytest.raises(ConfigError):
+        state.peer_seen(ALICE, 1.0)
+    assert (state.home / "peers.json").read_bytes() == damage
+
+
+def test_a_lock_excludes_and_is_given_back(tmp_path: Path) -> None:
+    first, second = FolderLock(tmp_path), FolderLock(tmp_path)
+    first.acquire()
+    with pytest.raises(FolderLocked, match="in use"):
+        second.acquire()
+    first.release()
+    first.release()
+    second.acquire()
+    second.release()
+
+
+def test_a_killed_process_gives_its_lock_back(tmp_path: Path) -> None:
+    program = (
+        "import sys, pathlib; from wraith.aio.state_dir import FolderLock\n"
+        "FolderLock(pathlib.Path(sys.argv[1])).acquire(); print('held', flush=True); input()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program, str(tmp_path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+    ) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == b"held\n"
+        with pytest.raises(FolderLocked):
+            FolderLock(tmp_path).acquire()
+        child.kill()
+        child.wait()
+    FolderLock(tmp_path).acquire()
+
+
+def test_the_folder_of_a_send_depends_on_the_paths_alone(
+    state: StateDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = state.send_folder([tmp_path / "a", tmp_path / "b"])
+    monkeypatch.chdir(tmp_path)
+    assert state.send_folder([Path("a"), Path("b")]) == one
+    assert state.send_folder([Path("b"), Path("a")]) != one
+    assert state.send_folder([Path("ab")]) != state.send_folder([Path("a"), Path("b")])
+    assert one.parent == state.home / "sends"
+    assert one.stat().st_mode & 0o777 == 0o700
+
+
+def test_writing_replaces_in_one_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "file"
+    write_private(path, b"old")
+
+    def fail(fd: int) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match="full"):
+        write_private(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path], "no temporary file is left"

@@ -1,0 +1,139 @@
+"""Writes this protocol's own test vectors into ``vectors/wraith``.
+
+Inputs are fixed or drawn from one fixed seed, so that a second run changes nothing unless the
+protocol did. The outputs are the product's own; ``tests/vectors/test_own_vectors.py`` recomputes
+them from the specification without importing the product.
+
+Run: ``python tools/generate_vectors.py [--check]``
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from wraith.testing.rng import SeededRng
+from wraith.testing.vectors import own
+
+FOLDER = Path(__file__).parents[1] / "vectors" / "wraith"
+
+
+def _drawn(label: str, n: int = 32) -> str:
+    return SeededRng(f"wraith vectors: {label}").secret_bytes(n).hex()
+
+
+def _cases() -> dict[str, list[dict[str, object]]]:
+    prologue = b"WRAITHv2\x02".hex()
+    return {
+        "combiner": [
+            {
+                "c_ss": c_ss,
+                "pq_ss": pq_ss,
+                "c_pk": _drawn(f"c_pk {i}"),
+                "pq_pk": _drawn(f"pq_pk {i}", 1184),
+                "c_ct": _drawn(f"c_ct {i}"),
+                "pq_ct": _drawn(f"pq_ct {i}", 1088),
+                "info": info,
+            }
+            for i, (c_ss, pq_ss, info) in enumerate(
+                (
+                    ("11" * 32, "22" * 32, ""),
+                    ("22" * 32, "11" * 32, b"group 1".hex()),
+                    (_drawn("c_ss"), _drawn("pq_ss"), _drawn("info", 300)),
+                )
+            )
+        ],
+        "key-schedule": [
+            {
+                **inputs,
+                "s": _drawn(f"s {i}"),
+                "init": _drawn(f"init {i}", 1222),
+                "resp": _drawn(f"resp {i}", 1126),
+                "sample": "000102030405060708090a0b0c0d0e0f",
+                "export_label": "example",
+            }
+            for i, inputs in enumerate(
+                (
+                    {"session_secret": "42" * 32},
+                    {"session_secret": "00" * 32},
+                    {"session_secret": bytes(range(32)).hex()},
+                    {"ck": _drawn("ck"), "h": _drawn("h")},
+                )
+            )
+        ],
+        "ratchet": [
+            {"root": "33" * 32, "epoch": 0, "sender": "i"},
+            {"root": "33" * 32, "epoch": 0, "sender": "r"},
+            {"root": _drawn("root"), "epoch": 7, "sender": "i"},
+            {"root": _drawn("root"), "epoch": 2**32 - 1, "sender": "r"},
+        ],
+        "siv": [
+            {"k_mac": _drawn("k_mac"), "k_enc": _drawn("k_enc"), "plaintext": _drawn("pt", n)}
+            for n in (0, 1, 63, 64, 65, 1128)
+        ],
+        "veil": [
+            {
+                "ak": _drawn(f"ak {i}"),
+                "e_seed": _drawn(f"e {i}"),
+                "access_psk": psk,
+                "plaintext": _drawn(f"hello {i}", 600),
+            }
+            for i, psk in enumerate(("", _drawn("access psk")))
+        ],
+        "ident": [
+            {
+                "seed": _drawn("identity"),
+                "static_public": _drawn("static"),
+                "not_after": 1_800_000_000,
+            }
+        ],
+        "handshake": [
+            {
+                "suite": suite,
+                "prologue": prologue + code + _drawn("AK"),
+                "s_i": _drawn(f"s_i {i}"),
+                "s_r": _drawn(f"s_r {i}"),
+                "e_i_seed": _drawn(f"e_i {i}"),
+                "e_r_seed": _drawn(f"e_r {i}"),
+                "kem_seed": _drawn(f"kem {i}", 64),
+                "kem_m": _drawn(f"m {i}"),
+                "psk": psk,
+                "payloads": [_drawn(f"payload {i} {j}", n) for j, n in enumerate(sizes)],
+            }
+            for i, (suite, code, psk, sizes) in enumerate(
+                (
+                    ("A", "01", "", (40, 148, 165)),
+                    ("B", "02", "", (40, 148, 165)),
+                    ("D", "04", "", (0, 1, 0)),
+                    ("A", "01", _drawn("resume psk"), (94, 41)),
+                    ("B", "02", _drawn("resume psk"), (94, 41)),
+                )
+            )
+        ],
+    }
+
+
+def _text(kind: str, cases: list[dict[str, object]]) -> str:
+    done = [{**case, "out": own.outputs(kind, case)} for case in cases]
+    return json.dumps({"wraith_vectors": kind, "cases": done}, indent=1) + "\n"
+
+
+def main(arguments: list[str]) -> int:
+    differing = []
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    for kind, cases in _cases().items():
+        path = FOLDER / f"{kind.replace('-', '_')}.json"
+        text = _text(kind, cases)
+        if "--check" in arguments:
+            if not path.exists() or path.read_text() != text:
+                differing.append(path.name)
+        else:
+            path.write_text(text)
+    if differing:
+        print(f"differ from what the code computes: {', '.join(differing)}")
+    return 1 if differing else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
