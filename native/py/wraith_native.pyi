@@ -1,7 +1,7 @@
 """Types of the native part; the meaning of every call stands in ``wraith.hotpath._python``."""
 
 from collections.abc import Sequence
-from typing import Final, NamedTuple, final
+from typing import Final, NamedTuple
 
 from typing_extensions import Buffer
 

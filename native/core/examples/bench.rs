@@ -1,4 +1,4 @@
-//! Nanoseconds per packet, one core: `cargo run --release --example bench [rounds]`.
+//! Nanoseconds per packet, one core: `cargo run --release --example bench [rounds [name]]`.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use std::time::Instant;
@@ -59,24 +59,27 @@ fn measure<A: Aead>(name: &str, cipher: Cipher, datagram_bytes: usize, rounds: u
         opens.push(open * 1e9 / packets);
     }
     let (seal, open) = (median(seals), median(opens));
-    println!("{name:28} {datagram_bytes:5} B  seal {seal:7.0} ns  open {open:7.0} ns");
+    println!("{name:44} seal {seal:7.0} ns  open {open:7.0} ns");
 }
 
 fn main() {
-    let rounds = std::env::args().nth(1).and_then(|n| n.parse().ok()).unwrap_or(1000);
+    let mut arguments = std::env::args().skip(1);
+    let rounds = arguments.next().and_then(|n| n.parse().ok()).unwrap_or(1000);
+    let only = arguments.next().unwrap_or_default();
     for (name, cipher) in [
         ("suite A XChaCha20-Poly1305", Cipher::XChaCha20Poly1305),
         ("suite B AES-256-GCM", Cipher::Aes256Gcm),
     ] {
         for datagram_bytes in [1400, 8900, 100] {
-            measure::<AwsLc>(&format!("{name}, aws-lc"), cipher, datagram_bytes, rounds);
+            let row = format!("{name}, aws-lc, {datagram_bytes} B");
+            if row.contains(&only) {
+                measure::<AwsLc>(&row, cipher, datagram_bytes, rounds);
+            }
+            #[cfg(feature = "rustcrypto")]
+            if row.contains(&only) {
+                let row = format!("{name}, rustcrypto, {datagram_bytes} B");
+                measure::<wraith_core::aead::RustCrypto>(&row, cipher, datagram_bytes, rounds);
+            }
         }
-        #[cfg(feature = "rustcrypto")]
-        measure::<wraith_core::aead::RustCrypto>(
-            &format!("{name}, rustcrypto"),
-            cipher,
-            1400,
-            rounds,
-        );
     }
 }

@@ -1,6 +1,6 @@
 //! The two BLAKE3 modes, the labels of the packet layer, and a key that wipes itself.
 
-use zeroize::{Zeroize, ZeroizeOnDrop};
+use zeroize::Zeroize;
 
 /// Who sends the packets of a [`Sealer`](crate::Sealer) or [`Opener`](crate::Opener).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,8 +38,20 @@ impl Direction {
 }
 
 /// 32 secret bytes, wiped when they go. No `Debug`, no comparison.
-#[derive(Clone, Zeroize, ZeroizeOnDrop)]
+#[derive(Clone)]
 pub(crate) struct Key(pub(crate) [u8; 32]);
+
+impl Zeroize for Key {
+    fn zeroize(&mut self) {
+        self.0.zeroize();
+    }
+}
+
+impl Drop for Key {
+    fn drop(&mut self) {
+        self.zeroize();
+    }
+}
 
 impl Key {
     pub(crate) const ZERO: Self = Self([0; 32]);

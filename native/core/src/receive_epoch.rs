@@ -491,7 +491,7 @@ mod tests {
             }
             assert!(most <= if missing { MARKS_MAX } else { MARKS_EXACT }, "{most}");
             epoch.expire(10.0, 0.02);
-            assert_eq!(epoch.is_new(9900), false);
+            assert!(!epoch.is_new(9900));
             epoch.expire(30.0, 1.0);
             assert!(epoch.marks.is_empty());
         }

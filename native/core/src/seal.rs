@@ -200,6 +200,9 @@ impl<A: Aead> Sealer<A> {
         if capacity <= DATA_HEADER_BYTES || size > MAX_DATAGRAM_BYTES {
             return Err(Error::Invalid("datagrams of this size cannot be sealed"));
         }
+        if request.n_max == 0 {
+            return Err(Error::Invalid("n_max must be at least 1"));
+        }
         let per_packet = capacity - DATA_HEADER_BYTES;
         let lead = request.lead.len();
         if lead > capacity {

@@ -94,9 +94,6 @@ impl Sealer {
         if !matches!(form, 0 | 1) {
             return Err(PyValueError::new_err("form is 0 (A) or 1 (B)"));
         }
-        let Ok(at) = usize::try_from(at) else {
-            return Err(PyValueError::new_err("at is negative"));
-        };
         let (lead, random) = (Input::get(lead)?, Input::get(random)?);
         let mut views = Vec::new();
         for segment in data.try_iter()? {
@@ -106,7 +103,8 @@ impl Sealer {
         let mut inputs: Vec<&[u8]> = views.iter().map(Input::as_slice).collect();
         inputs.extend([lead.as_slice(), random.as_slice()]);
         let out = out.as_mut_slice(&inputs)?;
-        let at = at.min(out.len());
+        let room = usize::try_from(at).ok().and_then(|at| out.get_mut(at..));
+        let room = room.ok_or_else(|| PyValueError::new_err("at is outside out"))?;
         let request = SealRequest {
             epoch: epoch.0,
             cid_index: cid_index.0,
@@ -121,7 +119,7 @@ impl Sealer {
             random: random.as_slice(),
         };
         let sealer = &mut self.0;
-        let report = py.detach(|| sealer.seal_run(&request, &mut out[at..])).map_err(invalid)?;
+        let report = py.detach(|| sealer.seal_run(&request, room)).map_err(invalid)?;
         Ok((
             report.bytes_written,
             report.n_datagrams,

@@ -7,6 +7,7 @@ methods into commands; decides nothing about the protocol. Spec: docs/reference/
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
@@ -56,6 +57,7 @@ class Session:
         self._waiters: set[asyncio.Future[None]] = set()
         self._is_ready = False
         self._closed: events.Closed | None = None
+        self._final_stats: ConnectionStats | None = None
         self._failure: WraithError | None = None
         self.suspect = False
 
@@ -69,9 +71,7 @@ class Session:
     @property
     def security(self) -> SecurityInfo:
         """What the finished handshake negotiated; the epoch is the present one."""
-        security = self.connection.security
-        assert security is not None, "a session is handed out only when it is established"
-        return security
+        return self.connection.security
 
     @property
     def peer(self) -> PeerKey | None:
@@ -85,7 +85,7 @@ class Session:
 
     def stats(self) -> ConnectionStats:
         """Round-trip time, window, losses, bytes: a snapshot. Works on a closed session too."""
-        return self.connection.stats()
+        return self._final_stats or self.connection.stats()
 
     def export_key(self, label: str, n: int = 32) -> bytes:
         """``n`` bytes that only both ends of this session can derive; ``label`` names the use."""
@@ -94,19 +94,24 @@ class Session:
     # --- streams ----------------------------------------------------------------------------
 
     def open_stream(self, *, priority: int = 128, expedited: bool = False) -> Opening[Stream]:
-        """Opens a stream; use with ``await`` or ``async with``.
+        """Opens a stream; use with ``await`` or ``async with``. The peer learns of it with the
+        first write. Waits while the peer allows no more streams; cancelled, nothing was opened.
 
         Args:
             priority: 0 is the most urgent.
-            expedited: opens at priority 0.
+            expedited: a stream of the urgent class, at priority 0.
 
         Raises:
-            LimitExceeded: the peer allows no more streams at present.
             TransportError: the session is closed.
         """
+        if expedited:
+            priority = 0
 
         async def open_() -> Stream:
             self.raise_if_closed()
+            while not self.connection.can_open_stream(expedited=expedited):
+                await self._wait()
+                self.raise_if_closed()
             sid = self.connection.open_stream(
                 priority=priority, expedited=expedited, now=self.now()
             )
@@ -290,6 +295,8 @@ class Session:
                     stream.on_stopped(code)
             case events.DatagramReceived(data):
                 self._on_datagram(data)
+            case events.StreamsAvailable():
+                self._notify()
             case events.Confirmed():
                 self._is_ready = True
                 self._notify()
@@ -328,6 +335,8 @@ class Session:
         self._notify()
 
     def _end(self) -> None:
+        with contextlib.suppress(LocalProtocolError):  # nothing to tell: never established
+            self._final_stats = self.connection.stats()
         for stream in list(self._streams.values()):
             stream.on_closed()
         self._notify()

@@ -7,6 +7,8 @@ the machine's windows. Spec: docs/reference/api.md.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from wraith.errors import CloseCode, LimitExceeded, LocalProtocolError, StreamReset
@@ -44,6 +46,9 @@ class Stream:
         self._finished = False
         self._is_sent = False
         self._at_end = False
+        #: What was unread when the session ended: it may still be read, in order.
+        self._left: deque[Buffer] = deque()
+        self._left_ends = False
 
     def __repr__(self) -> str:
         return f"Stream(0x{self.id:08x})"
@@ -127,9 +132,9 @@ class Stream:
         self._forget_if_done()
 
     def _write_nowait(self, data: Buffer, *, fin: bool) -> int:
+        self._raise_if_unwritable()
         if self._finished:
             raise LocalProtocolError("this stream is finished")
-        self._raise_if_unwritable()
         session = self._session
         n = self._connection.stream_write(self.id, data, fin=fin, now=session.now())
         self.n_accepted += n
@@ -162,9 +167,9 @@ class Stream:
             TransportError: the session was closed before the stream's end.
         """
         while True:
-            data = self._read_nowait(n_max)
-            if data or self._at_end:
-                return data
+            chunks = self._read_chunks_nowait(n_max)
+            if chunks or self._at_end:
+                return b"".join(chunks)
             await self._wait_readable()
 
     async def read_chunks(self, n_max: int = READ_BYTES) -> list[Buffer]:
@@ -173,15 +178,9 @@ class Stream:
         The pieces belong to the caller. For bulk data this saves a copy of everything.
         """
         while True:
-            self._raise_if_unreadable()
-            if self._at_end:
-                return []
-            chunks = self._connection.stream_read_chunks(self.id, n_max, self._session.now())
-            if chunks:
-                self._session.wake()
-                return list(chunks)
-            if self._check_end():
-                return []
+            chunks = self._read_chunks_nowait(n_max)
+            if chunks or self._at_end:
+                return chunks
             await self._wait_readable()
 
     async def read_exactly(self, n: int) -> bytes:
@@ -241,30 +240,35 @@ class Stream:
         self._connection.set_priority(self.id, priority, self._session.now())
         self._session.wake()
 
-    def _read_nowait(self, n_max: int) -> bytes:
-        self._raise_if_unreadable()
-        if self._at_end:
-            return b""
-        data = self._connection.stream_read(self.id, n_max, self._session.now())
-        if data:
-            self._session.wake()
-        else:
-            self._check_end()
-        return data
-
-    def _raise_if_unreadable(self) -> None:
+    def _read_chunks_nowait(self, n_max: int) -> list[Buffer]:
         if self._readable is not None:
             raise LocalProtocolError("another task is reading from this stream")
         if self._reset_code is not None:
             raise StreamReset(self._reset_code)
-
-    def _check_end(self) -> bool:
-        if not self._at_end and self._connection.stream_is_finished(self.id):
+        if self._at_end:
+            return []
+        if self._session.is_closed:
+            return self._read_left(n_max)
+        chunks = self._connection.stream_read_chunks(self.id, n_max, self._session.now())
+        if chunks:
+            self._session.wake()
+        elif self._connection.stream_is_finished(self.id):
             self._at_end = True
             self._forget_if_done()
-        if not self._at_end:
-            self._session.raise_if_closed()
-        return self._at_end
+        return chunks
+
+    def _read_left(self, n_max: int) -> list[Buffer]:
+        """Reads on after the session's end, up to the bytes that did not arrive."""
+        if not self._left:
+            if not self._left_ends:
+                raise self._session.closed_error()
+            self._at_end = True
+            return []
+        piece = memoryview(self._left.popleft())
+        if len(piece) > n_max:
+            self._left.appendleft(piece[n_max:])
+            piece = piece[:n_max]
+        return [piece]
 
     async def _wait_readable(self) -> None:
         future = self._readable = asyncio.get_running_loop().create_future()
@@ -328,7 +332,13 @@ class Stream:
         self._forget_if_done()
 
     def on_closed(self) -> None:
-        """The session has ended: waiting tasks look again and see why."""
+        """The session has ended: keeps what arrived and was not read, which the windows bound;
+        waiting tasks look again and see why."""
+        if not self._at_end:
+            with contextlib.suppress(LocalProtocolError):  # the machine may have erased all
+                now = self._session.now()
+                self._left.extend(self._connection.stream_read_chunks(self.id, 1 << 62, now))
+                self._left_ends = self._connection.stream_is_finished(self.id)
         self.on_readable()
         self.on_writable()
         if self._sent is not None and not self._sent.done():

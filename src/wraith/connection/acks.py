@@ -48,19 +48,24 @@ class AckState:
 
     def on_received(
         self, received: list[tuple[int, int, int, bool]], n_eliciting: int, now: float
-    ) -> None:
-        """Takes one receive batch: ``(epoch, first_pn, last_pn, any eliciting)`` each. [RC-1]"""
-        gap = False
+    ) -> bool:
+        """Takes one receive batch: ``(epoch, first_pn, last_pn, any eliciting)`` each. [RC-1]
+
+        Returns:
+            Whether numbers are missing or came late.
+        """
+        gap = is_broken = False
         for epoch, first, last, eliciting in received:
             state = self._epochs.get(epoch)
             if state is None:
                 state = self._epochs[epoch] = EpochAcks()
             ranges = state.ranges
+            if first != state.largest + 1:
+                is_broken = True
+                # A new gap, or an old one filled: the peer decides on losses by it, so at once.
+                gap = gap or eliciting
             if eliciting:
                 self._pending[epoch] = None
-                # A new gap, or an old one filled: the peer decides on losses by it, so at once.
-                if first != state.largest + 1:
-                    gap = True
             ranges.add(first, last + 1)
             if len(ranges) > ACK_RANGES_MAX + 1:
                 ranges.keep_highest(ACK_RANGES_MAX + 1)
@@ -73,6 +78,7 @@ class AckState:
                 self.is_due = True
             elif self.deadline is None:
                 self.deadline = now + self._max_delay_s
+        return is_broken
 
     def on_timer(self, now: float) -> None:
         if self.deadline is not None and now >= self.deadline:

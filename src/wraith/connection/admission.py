@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections import Counter, OrderedDict, deque
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from wraith.abc import Tracer
@@ -212,7 +213,9 @@ class Admission:
             except CryptoError:
                 continue
             if kind is PartKind.FINISH and not done.connection.is_drained:
-                done.connection.on_duplicate_finish(now)
+                # One packet says "I have it": HANDSHAKE_CONFIRM is resent by itself. [HS-29]
+                with suppress(LocalProtocolError):
+                    done.connection.ping(now)
             return True
         if awaits_finish:
             self._queue_early(path, datagram, now)
@@ -299,11 +302,18 @@ class Admission:
             self._deadlines.set(queue, None)
         return datagrams
 
-    def take_late(self, queue: EarlyQueue, now: float) -> list[bytes]:
-        """What no FINISH came for in 250 ms: it goes on to the hello path."""
+    def on_early_expired(self, queue: EarlyQueue, now: float) -> None:
+        """What no FINISH came for in 250 ms goes on to the hello path: it may be the initiator's
+        next attempt, whose first part has just made an entry that the second one belongs to."""
         due = self._early.take_due(queue, now)
         self._deadlines.set(queue, EarlyQueues.next_time(queue))
-        return due
+        for datagram in due:
+            stages = [(e, e.stage) for e in self._half_open.on_path(queue.path)]
+            if not any(
+                isinstance(stage, AwaitingHello) and self._receive_rest(entry, stage, datagram, now)
+                for entry, stage in stages
+            ):
+                self.receive_hello(datagram, queue.path, now)
 
     # -- step 4: the hello path ------------------------------------------------------------------
 
@@ -440,9 +450,7 @@ class Admission:
         self.outbox.extend((datagram, entry.path) for datagram in datagrams)
         self._deadlines.set(entry, now + RESPONSE_LIFETIME_S)
 
-    def _reply(
-        self, kind: PartKind, body: bytes, hello: ProvenHello, path: NetworkPath
-    ) -> None:
+    def _reply(self, kind: PartKind, body: bytes, hello: ProvenHello, path: NetworkPath) -> None:
         """One datagram, never larger than the hello that it answers. [HS-24]"""
         datagram = seal_reply(self._context.rng, hello.veil, kind, body, hello.n_bytes)
         self.outbox.append((datagram, path))

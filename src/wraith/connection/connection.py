@@ -14,15 +14,16 @@ Spec: docs/spec/connection.md.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+from collections.abc import Callable
 
 from wraith.abc import Kem, Rng, Tracer
 from wraith.config import EndpointConfig
 from wraith.connection import events as ev
+from wraith.connection.application import ApplicationCommands, ConnectionStats
 from wraith.connection.buffer_pool import BufferPool
-from wraith.connection.datagrams import FRAME_OVERHEAD
 from wraith.connection.flow import WindowBudget
-from wraith.connection.inbound import Inbound
+from wraith.connection.inbound import ONESHOTS_MAX, Inbound
+from wraith.connection.keys import CLOSE_ONLY
 from wraith.connection.packet_builder import Blocked, PacketBuilder
 from wraith.connection.path import (
     CHALLENGE_PADDED_BYTES,
@@ -48,9 +49,11 @@ from wraith.errors import (
     WraithError,
 )
 from wraith.hotpath import OpenResult
-from wraith.types import Buffer, NetworkPath, PeerKey, Role, SecurityInfo, StreamId, Transmit
+from wraith.types import Buffer, NetworkPath, PeerKey, Role, SecurityInfo, Transmit
 from wraith.wire.frames import PathChallenge, Ping, encode_frame
 from wraith.wire.records import HandshakeConfirm
+
+__all__ = ["Connection", "ConnectionStats"]
 
 RUNS_PER_CALL = 4
 DRAIN_PTOS = 3
@@ -58,29 +61,16 @@ SESSION_AGE_MAX_S = 86_400.0
 KEEPALIVE_LOW, KEEPALIVE_SPAN = 1 / 2, 1 / 3
 IDLE_PTOS_MIN = 3
 SKIPPED_TTL_MIN_S, SKIPPED_TTL_MAX_S = 1.0, 10.0
-_WITHHELD = (ev.StreamOpened, ev.StreamReadable, ev.StreamWasReset, ev.DatagramReceived)
+_WITHHELD = (
+    ev.StreamOpened,
+    ev.StreamReadable,
+    ev.StreamWasReset,
+    ev.StreamWasStopped,
+    ev.DatagramReceived,
+)
 
 
-@dataclass(frozen=True, slots=True)
-class ConnectionStats:
-    """Facts of this moment. Bytes are UDP payload since the connection began."""
-
-    rtt_s: float
-    min_rtt_s: float
-    cwnd_bytes: int
-    bytes_in_flight: int
-    datagram_bytes: int
-    lost_packets: int
-    sent_packets: int
-    received_packets: int
-    sent_bytes: int
-    received_bytes: int
-    dropped_packets: int
-    datagrams_dropped: int
-    epoch: int
-
-
-class Connection:
+class Connection(ApplicationCommands):
     """One peer. Created by an endpoint, in state Connecting.
 
     Args:
@@ -91,6 +81,8 @@ class Connection:
         now: monotonic seconds; the handshake timeout counts from here.
         budget: windows promised by all connections of the endpoint together.
         pool: shared buffers; also lends the one that received bytes are opened into.
+        wake: called by every command that may leave something to send, so that an endpoint with
+            many connections need not ask all of them. It must only take a note.
 
     Commands raise ``LocalProtocolError`` when they are not allowed now, and change nothing then.
     """
@@ -108,12 +100,10 @@ class Connection:
         "_kem",
         "_life",
         "_n_draining",
-        "_n_dropped",
         "_own_hmk",
         "_own_pool",
         "_pool",
         "_rng",
-        "_session",
         "_suite",
         "_timers",
         "_tracer",
@@ -137,6 +127,7 @@ class Connection:
         now: float,
         budget: WindowBudget | None = None,
         pool: BufferPool | None = None,
+        wake: Callable[[], None] | None = None,
     ) -> None:
         self.role = role
         self.path = path
@@ -148,6 +139,7 @@ class Connection:
         self._tracer = tracer
         self._budget = budget
         self._pool = pool
+        self._wake = wake
         self._own_pool: BufferPool | None = None
         self._life = LifeCycle()
         self._life.apply(Input.CONNECT)
@@ -262,6 +254,10 @@ class Connection:
         """Whether ``datagram`` looks like one of this session's (header test only)."""
         return self._session is not None and self._session.keys.opener.claims(datagram)
 
+    def fits(self, datagram: Buffer) -> bool:
+        """As ``claims``, and its connection id is one that this session accepts."""
+        return self._session is not None and self._session.keys.opener.fits(datagram)
+
     def live_cids(self) -> tuple[bytes, ...]:
         """The connection ids that this side accepts now, 8 bytes each; at most 16."""
         if self._session is None:
@@ -273,30 +269,6 @@ class Connection:
     def cid_range(self) -> tuple[int, int]:
         """Indices of ``live_cids``, inclusive: they change only when this does."""
         return self._session.cids.accepted() if self._session is not None else (0, -1)
-
-    def stats(self) -> ConnectionStats:
-        session = self._require_session()
-        recovery = session.recovery
-        return ConnectionStats(
-            rtt_s=recovery.srtt,
-            min_rtt_s=recovery.min_rtt,
-            cwnd_bytes=recovery.controller.window,
-            bytes_in_flight=recovery.bytes_in_flight,
-            datagram_bytes=session.mtu.current,
-            lost_packets=recovery.lost_packets,
-            sent_packets=session.n_datagrams_sent,
-            received_packets=session.n_datagrams_received,
-            sent_bytes=session.n_bytes_sent,
-            received_bytes=session.n_bytes_received,
-            dropped_packets=self._n_dropped,
-            datagrams_dropped=session.datagrams.n_dropped_in + session.datagrams.n_dropped_out,
-            epoch=session.keys.current,
-        )
-
-    def _require_session(self) -> Session:
-        if self._session is None:
-            raise LocalProtocolError("there is no session yet, or no longer")
-        return self._session
 
     def _open(self) -> Session:
         """The session, if the application may use it now."""
@@ -317,114 +289,34 @@ class Connection:
         self._events.append(ev.Established(self.security))
         self._events.extend(self._withheld)
         self._withheld.clear()
+        self._woken()
 
     def refuse(self, now: float, code: int = CloseCode.AUTHENTICATION_FAILED) -> None:
         """Responder: the peer may not use this connection."""
         if self._session is None or not self._life.is_open or self._is_authorised:
             raise LocalProtocolError("there is nobody to refuse")
         self._shut(code, "not authorised", now, error=None)
-
-    def open_stream(
-        self, *, priority: int | None = None, expedited: bool = False, now: float
-    ) -> StreamId:
-        """Opens a bidirectional stream. ``priority`` 0 (most urgent) … 255, default 128, or 0 for
-        an expedited stream. Raises ``LocalProtocolError`` when the peer allows no more now."""
-        del now
-        if priority is None:
-            priority = 0 if expedited else 128
-        if not 0 <= priority <= 255:
-            raise LocalProtocolError("a priority lies between 0 and 255")
-        return self._open().mux.open(priority=priority, expedited=expedited)
-
-    def can_open_stream(self, *, expedited: bool = False) -> bool:
-        """Whether the peer allows one more stream now (event ``StreamsAvailable`` else)."""
-        return self._open().mux.table.can_open(expedited=expedited)
-
-    def stream_write(self, sid: StreamId, data: Buffer, *, fin: bool = False, now: float) -> int:
-        """Takes as much of ``data`` as the send buffer has room for and returns how much.
-
-        ``bytes`` are kept by reference, anything else is copied. ``fin`` ends the stream once all
-        of ``data`` was taken. After a short count, ``StreamWritable`` tells of new room.
-        """
-        del now
-        return self._open().mux.write(sid, data, fin)
-
-    def stream_room(self, sid: StreamId) -> int:
-        """Bytes that ``stream_write`` would take now."""
-        return self._open().mux.room(sid)
-
-    def stream_finish(self, sid: StreamId, now: float) -> None:
-        """Ends the stream after what was written."""
-        del now
-        self._open().mux.write(sid, b"", True)
-
-    def stream_read(self, sid: StreamId, n_max: int, now: float) -> bytes:
-        """Up to ``n_max`` bytes in order; empty when nothing is there."""
-        return b"".join(self.stream_read_chunks(sid, n_max, now))
-
-    def stream_read_chunks(self, sid: StreamId, n_max: int, now: float) -> list[Buffer]:
-        """As ``stream_read``, in the pieces that arrived: nothing is copied. Owned by the caller."""
-        session = self._open()
-        return session.mux.read(sid, n_max, now, session.recovery.srtt)
-
-    def stream_readable(self, sid: StreamId) -> int:
-        """Bytes that can be read now."""
-        return self._open().mux.readable(sid)
-
-    def stream_is_finished(self, sid: StreamId) -> bool:
-        """Everything was read and nothing more will come; true for a stream that is gone."""
-        return self._open().mux.is_finished(sid)
-
-    def stream_reset(self, sid: StreamId, code: int, now: float) -> None:
-        """Gives up sending on the stream; what was not acknowledged may never arrive."""
-        del now
-        self._open().mux.reset(sid, code)
-
-    def stream_stop(self, sid: StreamId, code: int, now: float) -> None:
-        """Asks the peer to stop sending on the stream; what comes is thrown away."""
-        session = self._open()
-        session.mux.stop(sid, code, now, session.recovery.srtt)
-
-    def set_priority(self, sid: StreamId, priority: int, now: float) -> None:
-        """Changes the urgency of a stream on both sides: 0 … 255."""
-        del now
-        if not 0 <= priority <= 255:
-            raise LocalProtocolError("a priority lies between 0 and 255")
-        self._open().mux.set_priority(sid, priority)
-
-    @property
-    def max_datagram_bytes(self) -> int:
-        """Largest message for ``send_datagram`` on the present path."""
-        session = self._open()
-        return session.keys.sealer.capacity(session.mtu.current) - FRAME_OVERHEAD
-
-    def send_datagram(self, data: bytes, now: float) -> bool:
-        """Queues one unreliable message; false when the queue is full and it was dropped.
-
-        Raises:
-            LocalProtocolError: larger than ``max_datagram_bytes``.
-        """
-        del now
-        if len(data) > self.max_datagram_bytes:
-            raise LocalProtocolError("this message is too large for one datagram")
-        return self._open().datagrams.push(data)
+        self._woken()
 
     def ping(self, now: float) -> None:
         """Sends something that the peer acknowledges."""
         del now
         if self._builder is None or not self._life.is_open:
             raise LocalProtocolError("the connection is not established")
-        self._builder.oneshots.append(encode_frame(Ping(token=0)))
+        if len(self._builder.oneshots) < ONESHOTS_MAX:
+            self._builder.oneshots.append(encode_frame(Ping(token=0)))
+        self._woken()
 
-    def rekey(self, now: float) -> None:
-        """Asks for fresh keys; event ``Rekeyed`` follows. At most once per second."""
-        del now
-        self._open().rekey.request()
+    def on_duplicate_finish(self, now: float) -> None:
+        """The initiator still waits to be confirmed: one packet shows it that we are here."""
+        if self._life.is_open:
+            self.ping(now)
 
     def close(self, code: int, reason: str, now: float) -> None:
         """Closes at once; unsent and unacknowledged bytes are lost. No effect when closing."""
         if self._life.is_open:
             self._shut(code, reason, now, error=None)
+            self._woken()
         elif self._life.state in (SessionState.CONNECTING, SessionState.RESUMING):
             self._life.apply(Input.FAIL)
             self._events.append(ev.Closed(code, reason, False, None))
@@ -441,10 +333,6 @@ class Connection:
         self._withheld.clear()
         self._timers.clear()
         self._life = LifeCycle()
-
-    def export_key(self, label: str, n: int) -> bytes:
-        """``n`` bytes (1 … 65,535) that both ends derive for ``label``, unlike for any other."""
-        return self._require_session().keys.export(label, n)
 
     def handle_mtu_exceeded(self, now: float) -> None:
         """The local network refused a datagram for its size: back to 1200 bytes, search later."""
@@ -513,7 +401,8 @@ class Connection:
             session.rekey.on_old_packet()
         if keys.on_authenticated(epoch, pn):
             self._on_new_epoch(session, epoch, now)
-        session.acks.on_received(result.received, result.n_eliciting, now)
+        if session.acks.on_received(result.received, result.n_eliciting, now):
+            self._on_gap(session, now)
         if result.n_eliciting:
             session.rekey.on_traffic()
         if session.cids.on_received(result.cid_index):
@@ -528,10 +417,18 @@ class Connection:
                 inbound.on_control_data(offset, piece, fin, now)
         for _, _, frames in result.others:
             inbound.on_frames(frames, path, now)
+        if session.rekey.is_running and not self._life.is_rekeying:
+            self._life.apply(Input.REKEY)
         if inbound.path_responses:
             self._on_path_responses(session, inbound.path_responses, now)
         if inbound.peer_close is not None:
             self._on_peer_close(session, *inbound.peer_close, now)
+
+    def _on_gap(self, session: Session, now: float) -> None:
+        """Keys of packets that have not come are kept, but not for long. [CN-49]"""
+        session.last_gap = now
+        if self._timers.get(Timer.SKIPPED_KEYS) is None:
+            self._timers.set(Timer.SKIPPED_KEYS, now + self._skipped_ttl_s(session))
 
     def _on_new_epoch(self, session: Session, epoch: int, now: float) -> None:
         session.rekey.on_epoch(now)
@@ -556,7 +453,7 @@ class Connection:
         is_newest: bool,
         now: float,
     ) -> None:
-        """Packets from another 4-tuple: a reordered one means nothing, the newest a move. [CN-32]"""
+        """Packets from another 4-tuple: a reordered one says nothing, the newest a move. [CN-32]"""
         for validation in self._validations:
             if validation.path == path:
                 validation.bytes_received += result.authenticated_bytes
@@ -639,7 +536,10 @@ class Connection:
             self._draw_keepalive()
             self._timers.set(Timer.KEEPALIVE, now + self._keepalive_factor * session.idle_s)
         elif timer is Timer.SKIPPED_KEYS:
-            session.keys.opener.expire(now, self._skipped_ttl_s(session))
+            ttl_s = self._skipped_ttl_s(session)
+            session.keys.opener.expire(now, ttl_s)
+            if session.last_gap + ttl_s > now:
+                self._timers.set(Timer.SKIPPED_KEYS, session.last_gap + ttl_s)
 
     def _on_recovery_timer(self, session: Session, now: float) -> None:
         assert self._inbound is not None and self._builder is not None
@@ -721,6 +621,10 @@ class Connection:
         if not self._life.is_open:
             self._send_close(session, builder, out, pool, now)
             return out
+        if session.keys.highest_pn() >= CLOSE_ONLY:
+            self._on_rekey_failed(session, RekeyFailed("out of packet numbers"), now)
+            self._send_close(session, builder, out, pool, now)
+            return out
         self._begin_rekey(session, now)
         quiet = session.last_eliciting_sent <= session.last_received
         self._send_on_other_paths(builder, out, pool, now)
@@ -730,13 +634,16 @@ class Connection:
                 probe = builder.mtu_probe(now, pool, size)
                 if probe is not None:
                     out.append(probe)
+        session.recovery.app_limited = False
         while len(out) < RUNS_PER_CALL and not pool.is_exhausted:
             transmit = builder.next_run(now, pool)
             if transmit is None:
+                room = session.recovery.room()
+                session.recovery.app_limited = (
+                    builder.blocked is Blocked.NOTHING and room >= session.mtu.current
+                )
                 break
             out.append(transmit)
-        room_for_more = session.recovery.room() >= session.mtu.current
-        session.recovery.app_limited = builder.blocked is Blocked.NOTHING and room_for_more
         self._timers.set(Timer.PACE, builder.pace_at)
         if quiet and session.last_eliciting_sent == now > session.last_received:
             self._touch(now)

@@ -40,6 +40,7 @@ from wraith.connection.handshake import HandshakeContext, Proposal
 from wraith.connection.header_masks import HeaderMaskKeys
 from wraith.connection.negotiate import SuitePolicy, responder_suites
 from wraith.connection.record import NodeRecord
+from wraith.connection.routed import RoutedConnection
 from wraith.connection.routing import Route, RoutingTable
 from wraith.errors import CloseCode, ConnectFailed, LocalProtocolError, WraithError
 from wraith.types import (
@@ -128,6 +129,8 @@ class Endpoint:
         not authenticated changes more than a counter.
         """
         self._enter(now)
+        if not data or segment_bytes < 1:
+            return  # an empty datagram is legal UDP
         routes = self._routing.on_path(path)
         if len(routes) == 1:
             route = routes[0]
@@ -157,8 +160,7 @@ class Endpoint:
                 case HalfOpen() | Completed():
                     self._admission.on_expired(owner)
                 case EarlyQueue():
-                    for datagram in self._admission.take_late(owner, now):
-                        self._receive_hello(datagram, owner.path, now)
+                    self._admission.on_early_expired(owner, now)
                 case HeaderMaskKeys():
                     owner.on_timer(now)
                     self._deadlines.set(owner, owner.next_time())
@@ -215,6 +217,8 @@ class Endpoint:
             route = self._eventful[0]
             event = route.connection.next_event()
             if event is not None:
+                if route.is_hidden:
+                    continue
                 return route.connection, event
             self._eventful.popleft()
             route.is_eventful = False
@@ -323,13 +327,13 @@ class Endpoint:
     @property
     def connections(self) -> tuple[Connection, ...]:
         """All connections that have not ended, in the order in which they began."""
-        return tuple(self._routes)
+        return tuple(c for c, route in self._routes.items() if not route.is_hidden)
 
     def close_all(self, now: float, code: int = CloseCode.NO_ERROR, reason: str = "") -> None:
         """Closes every connection and stops listening."""
         self._enter(now)
         self._admission.stop()
-        for connection in self.connections:
+        for connection in tuple(self._routes):
             connection.close(code, reason, now)
 
     def stop_listening(self) -> None:
@@ -357,8 +361,8 @@ class Endpoint:
 
     def _new_connection(
         self, route: Route, role: Role, path: NetworkPath, now: float
-    ) -> Connection:
-        return Connection(
+    ) -> RoutedConnection:
+        connection = RoutedConnection(
             role=role,
             path=path,
             config=self.config,
@@ -368,8 +372,9 @@ class Endpoint:
             now=now,
             budget=self._windows,
             pool=self._pool,
-            wake=partial(self._touch, route),
         )
+        connection.wake = partial(self._touch, route)
+        return connection
 
     def _deliver(
         self, route: Route, data: Buffer, segment_bytes: int, path: NetworkPath, now: float
@@ -408,12 +413,9 @@ class Endpoint:
                 return
         found = self._admission.receive_known(datagram, path, now)
         if found is None:
-            self._receive_hello(datagram, path, now)
+            self._admission.receive_hello(datagram, path, now)
         elif isinstance(found, CompletedHandshake):
             self._accept(found, path, now)
-
-    def _receive_hello(self, datagram: bytes, path: NetworkPath, now: float) -> None:
-        self._admission.receive_hello(datagram, path, now)
 
     def _accept(self, done: CompletedHandshake, path: NetworkPath, now: float) -> None:
         """FINISH was valid: the connection comes into being."""
@@ -426,6 +428,9 @@ class Endpoint:
         self._routes[connection] = route
         connection.establish(done.result, now)
         if done.refusal is not None:
+            # Nothing for the application to decide: it never hears of this connection.
+            route.is_hidden = True
+            self._admission.count("not_authorised")
             connection.refuse(now, done.refusal)
         self._routing.use_path(route, path)
         self._admission.on_accepted(done, connection, now)
@@ -480,9 +485,9 @@ class Endpoint:
             if connection not in self._routes:
                 continue
             self._deadlines.set(route, connection.next_timer())
-            cids = connection.live_cids()
-            if cids is not route.cids:
-                self._routing.set_cids(route, cids)
+            if connection.cid_range != route.cid_range:
+                self._routing.set_cids(route, connection.live_cids())
+                route.cid_range = connection.cid_range
             if route.paths and route.paths[-1] != connection.path:
                 self._routing.use_path(route, connection.path)
             if route in self._dials and (connection.confirmed or connection.is_drained):

@@ -12,13 +12,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from wraith.abc import Rng
+from wraith.crypto.veil import VeilKeys
+from wraith.types import Role
 from wraith.wire.handshake import (
     DATAGRAM_BYTES_MAX,
     DATAGRAM_BYTES_MIN,
     PART_HEADER_BYTES,
     PARTS_MAX,
-    Part,
+    HelloPrefix,
     PartKind,
+    encode_part,
 )
 
 VEIL_TAG_BYTES = 32
@@ -54,29 +57,40 @@ def draw_sizes(rng: Rng, body_bytes: int, first_extra: int = 0) -> tuple[int, ..
 
 
 def cut(
-    kind: PartKind, body: bytes, sizes: Sequence[int], first_extra: int = 0, prefix: bytes = b""
-) -> list[Part]:
-    """The parts of a body for datagrams of ``sizes``: as much as fits, in order.
-
-    Args:
-        prefix: encoded hello prefix, carried by the first part (and counted in ``first_extra``).
+    kind: PartKind, body: bytes, sizes: Sequence[int], prefix: HelloPrefix | None = None
+) -> list[bytes]:
+    """Plaintexts of the parts of a body for datagrams of ``sizes``, without padding: as much as
+    fits, in order. ``prefix`` goes with the first part, whose datagram also has a representative.
     """
-    parts: list[Part] = []
+    head = prefix.encode() if prefix is not None else b""
+    plaintexts: list[bytes] = []
     at = 0
     for index, size in enumerate(sizes):
-        room = size - PART_OVERHEAD - PAD_BYTES_MIN - (0 if index else first_extra)
-        fragment = body[at : at + room]
-        head = b"" if index else prefix
-        parts.append(Part(kind, index, len(sizes), len(body), at, fragment, head))
+        extra = len(head) + REPRESENTATIVE_BYTES if head and index == 0 else 0
+        fragment = body[at : at + size - PART_OVERHEAD - PAD_BYTES_MIN - extra]
+        plaintexts.append(
+            encode_part(
+                kind=kind,
+                index=index,
+                total=len(sizes),
+                body_bytes=len(body),
+                offset=at,
+                fragment=fragment,
+                prefix=head if index == 0 else b"",
+            )
+        )
         at += len(fragment)
-    return parts
+    return plaintexts
 
 
-def redraw_size(rng: Rng, part_bytes: int) -> int:
-    """Another size for a part that is sealed again, as it is: its cut must stay what it was.
+def seal_part(rng: Rng, veil: VeilKeys, sender: Role, plaintext: bytes, size: int) -> bytes:
+    """One veiled datagram of ``size`` bytes. The padding is random: the veil is deterministic."""
+    padding = rng.public_bytes(size - VEIL_TAG_BYTES - len(plaintext))
+    return veil.seal(sender, plaintext + padding)
 
-    Args:
-        part_bytes: the part without padding (``Part.need``).
-    """
-    need = part_bytes + VEIL_TAG_BYTES + PAD_BYTES_MIN
+
+def redraw_size(rng: Rng, plaintext_bytes: int) -> int:
+    """Another size for a part that is sealed again, as it is: its cut must stay what it was, or
+    parts of two sealings would not fit together."""
+    need = plaintext_bytes + VEIL_TAG_BYTES + PAD_BYTES_MIN
     return uniform(rng, max(DATAGRAM_BYTES_MIN, need), DATAGRAM_BYTES_MAX)

@@ -3,7 +3,7 @@
 ::
 
     AwaitingResponse ── HELLO/0 HELLO/1 sent ── RESPONSE complete ──► AwaitingConfirmation
-         │ COOKIE, UNSUPPORTED, RETRY_FULL: the dial starts another attempt     │ FINISH, again until
+         │ COOKIE, UNSUPPORTED, RETRY_FULL: the dial starts another attempt     │ FINISH again until
          └ anything else: not ours, nothing happens                             └ the first packet
 
 A stage that has been left or wiped refuses everything. No stage sends anything or knows the time
@@ -21,10 +21,10 @@ from wraith.config import EndpointConfig
 from wraith.connection.endpoint_keys import EndpointKeys
 from wraith.connection.flight import (
     REPRESENTATIVE_BYTES,
-    VEIL_TAG_BYTES,
     cut,
     draw_sizes,
     redraw_size,
+    seal_part,
 )
 from wraith.connection.flow import WindowBudget
 from wraith.connection.header_masks import HeaderMaskKeys
@@ -48,15 +48,16 @@ from wraith.errors import (
 from wraith.types import PeerKey, Role, SuiteId
 from wraith.wire.handshake import (
     COOKIE_BYTES,
+    DATAGRAM_BYTES_MAX,
     VERSION,
+    FinishPayload,
+    HelloPayload,
     HelloPrefix,
-    Part,
     PartKind,
-    Payload,
-    Reassembly,
+    Reassembler,
+    ResponsePayload,
     TransportParams,
     decode_part,
-    decode_payload,
 )
 
 MAGIC = b"WRAITHv2"
@@ -178,7 +179,6 @@ class AwaitingResponse:
         "_offer",
         "_veil",
         "_response",
-        "_response_body",
         "_tail",
         "_is_done",
     )
@@ -198,8 +198,7 @@ class AwaitingResponse:
         #: Whether ``finish`` failed for a reason that another attempt cannot change.
         self.failure_is_final = False
         self._is_done = False
-        self._response = Reassembly(PartKind.RESPONSE)
-        self._response_body: bytes | None = None
+        self._response = Reassembler(PartKind.RESPONSE)
         e = HiddenKey.generate(context.rng)
         dh = e.exchange(proposal.access_key)
         self._veil = VeilKeys.derive(dh, e.representative, proposal.access_key, proposal.access_psk)
@@ -214,8 +213,8 @@ class AwaitingResponse:
             e1=e1,
         )
         self._offer = make_offer(proposal.suite, context.rng)
-        payload = Payload(
-            versions=(VERSION,), suites=tuple(proposal.offered), ext_offer=self._offer
+        payload = HelloPayload(
+            versions=(VERSION,), suites=tuple(proposal.offered), extensions=self._offer
         )
         # The representative travels in front of HELLO/0, outside the veil.
         body = self._noise.write_message(payload.encode())[32:]
@@ -225,17 +224,18 @@ class AwaitingResponse:
             suite=proposal.suite,
             cookie=cookie,
             retry_of=proposal.retry_of,
-        ).encode()
+        )
         #: HELLO/0, HELLO/1 …, ready to send, in order.
         self.datagrams: tuple[bytes, ...]
-        self._tail: tuple[Part, ...] = ()
+        self._tail: tuple[bytes, ...] = ()
         self.datagrams = self._seal_hello(e.representative, prefix, body)
 
-    def _seal_hello(self, representative: bytes, prefix: bytes, body: bytes) -> tuple[bytes, ...]:
+    def _seal_hello(
+        self, representative: bytes, prefix: HelloPrefix, body: bytes
+    ) -> tuple[bytes, ...]:
         rng, veil = self._context.rng, self._veil
-        first_extra = REPRESENTATIVE_BYTES + len(prefix)
-        sizes = draw_sizes(rng, len(body), first_extra)
-        first, *tail = cut(PartKind.HELLO, body, sizes, first_extra, prefix)
+        sizes = draw_sizes(rng, len(body), REPRESENTATIVE_BYTES + len(prefix.encode()))
+        first, *tail = cut(PartKind.HELLO, body, sizes, prefix)
         self._tail = tuple(tail)
         head = seal_part(rng, veil, Role.INITIATOR, first, sizes[0] - REPRESENTATIVE_BYTES)
         rest = (
@@ -250,7 +250,7 @@ class AwaitingResponse:
             raise LocalProtocolError("this attempt is over")
         rng = self._context.rng
         return [
-            seal_part(rng, self._veil, Role.INITIATOR, part, redraw_size(rng, part.need))
+            seal_part(rng, self._veil, Role.INITIATOR, part, redraw_size(rng, len(part)))
             for part in self._tail
         ]
 
@@ -260,19 +260,19 @@ class AwaitingResponse:
         if self._is_done:
             return None
         try:
-            part, _ = decode_part(self._veil.open(Role.RESPONDER, datagram))
+            part = decode_part(self._veil.open(Role.RESPONDER, datagram))
             match part.kind:
                 case PartKind.COOKIE if len(part.fragment) == COOKIE_BYTES:
                     return CookieReply(part.fragment)
                 case PartKind.UNSUPPORTED:
                     return UnsupportedReply(part.fragment)
                 case PartKind.RESPONSE:
-                    self._response_body = self._response.add(part)
+                    self._response.add(part)
                 case _:
                     return None
         except (CryptoError, RemoteProtocolError):
             return None
-        return PartialResponse() if self._response_body is None else ResponseReply()
+        return ResponseReply() if self._response.is_complete else PartialResponse()
 
     def finish(self, *, rtt_sample_s: float | None) -> AwaitingConfirmation:
         """Checks RESPONSE and makes FINISH.
@@ -282,20 +282,18 @@ class AwaitingResponse:
             PeerKeyMismatch, NotAuthorised, RemoteProtocolError: it does, and its content is
                 refused; ``failure_is_final`` is set. Nothing was or will be sent.
         """
-        if self._is_done or self._response_body is None:
+        if self._is_done or not self._response.is_complete:
             raise LocalProtocolError("there is no response to finish with")
         context, proposal = self._context, self._proposal
-        payload_bytes = self._noise.read_message(self._response_body)
+        payload_bytes = self._noise.read_message(self._response.body())
         self.failure_is_final = True
-        payload = decode_payload(payload_bytes)
-        if payload.ident is None or payload.ext_accept is None or payload.params is None:
-            raise RemoteProtocolError("the response lacks a mandatory part")
+        payload = ResponsePayload.decode(payload_bytes)
         peer = self._check_peer(payload.ident)
-        accepted = check_accept(proposal.suite, self._offer, payload.ext_accept)
+        accepted = check_accept(proposal.suite, self._offer, payload.extensions)
         own_params = context.transport_params()
         hmks = context.hmks.live
         ident = None if proposal.anonymous else context.keys.ident(context.clock.unix_time())
-        finish_payload = Payload(ident=ident, hmk=hmks[0], params=own_params)
+        finish_payload = FinishPayload(ident=ident, hmk=hmks[0], params=own_params)
         body = self._noise.write_message(finish_payload.encode())
         secret = session_secret(*self._noise.chaining_key_and_hash())
         result = HandshakeResult(
@@ -336,7 +334,6 @@ class AwaitingResponse:
         self._noise.e1 = None  # borrowed: other attempts of this connect() share it
         self._noise.wipe()
         self._tail = ()
-        self._response_body = None
         self.datagrams = ()
 
     def wipe(self) -> None:
@@ -354,7 +351,7 @@ class AwaitingConfirmation:
     def __init__(self, rng: Rng, veil: VeilKeys, body: bytes, result: HandshakeResult) -> None:
         self._rng = rng
         self._veil = veil
-        self._part = Part(PartKind.FINISH, 0, 1, len(body), 0, body)
+        (self._part,) = cut(PartKind.FINISH, body, (DATAGRAM_BYTES_MAX,))
         self._result: HandshakeResult | None = result
 
     def take_result(self) -> HandshakeResult:
@@ -366,7 +363,7 @@ class AwaitingConfirmation:
 
     def datagram(self) -> bytes:
         """FINISH in one datagram, never the same bytes twice. [HS-14]"""
-        size = redraw_size(self._rng, self._part.need)
+        size = redraw_size(self._rng, len(self._part))
         return seal_part(self._rng, self._veil, Role.INITIATOR, self._part, size)
 
     def wipe(self) -> None:
@@ -374,9 +371,3 @@ class AwaitingConfirmation:
         if self._result is not None:
             self._result.session_secret.wipe()
             self._result = None
-
-
-def seal_part(rng: Rng, veil: VeilKeys, sender: Role, part: Part, size: int) -> bytes:
-    """One veiled datagram of ``size`` bytes. The padding is random: the veil is deterministic."""
-    padding = rng.public_bytes(size - VEIL_TAG_BYTES - part.need)
-    return veil.seal(sender, part.encode() + padding)

@@ -46,7 +46,15 @@ WRITABLE_ROOM = 65_536
 class StreamMux:
     """All streams of one connection but stream 0."""
 
-    __slots__ = ("_config", "_emit", "pending", "scheduler", "send_buffer", "table")
+    __slots__ = (
+        "_config",
+        "_emit",
+        "n_retransmitted",
+        "pending",
+        "scheduler",
+        "send_buffer",
+        "table",
+    )
 
     def __init__(
         self, table: StreamTable, config: EndpointConfig, emit: Callable[[Event], None]
@@ -57,6 +65,8 @@ class StreamMux:
         self.send_buffer = config.send_buffer_bytes
         #: Announcements that are due, oldest first.
         self.pending: dict[Token, None] = {}
+        #: Stream bytes that were sent more than once.
+        self.n_retransmitted = 0
         self._config = config
         self._emit = emit
 
@@ -71,6 +81,13 @@ class StreamMux:
         stream = self.table.streams.get(sid)
         if stream is None:
             raise LocalProtocolError("this stream is closed or was never opened")
+        return stream
+
+    def _known(self, sid: int) -> Stream | None:
+        """The stream, ``None`` when it is over; raises for an id that was never open."""
+        stream = self.table.streams.get(sid)
+        if stream is None and not self.table.was_opened(sid):
+            raise LocalProtocolError("this stream was never opened")
         return stream
 
     def write(self, sid: int, data: Buffer, fin: bool) -> int:
@@ -96,10 +113,10 @@ class StreamMux:
         return max(self.send_buffer - stream.send.buffered, 0)
 
     def read(self, sid: int, n_max: int, now: float, srtt_s: float) -> list[Buffer]:
-        """Raises:
-        LocalProtocolError: this id was never open, or its end was read already.
-        """
-        stream = self._get(sid)
+        """The next bytes in order; none from a stream that is over."""
+        stream = self._known(sid)
+        if stream is None:
+            return []
         chunks = stream.receive.read_chunks(n_max)
         n_bytes = sum(map(len, chunks))
         if n_bytes:
@@ -120,7 +137,9 @@ class StreamMux:
         return stream is None or stream.receive.is_done
 
     def reset(self, sid: int, code: int) -> None:
-        stream = self._get(sid)
+        stream = self._known(sid)
+        if stream is None:
+            return
         half = stream.send
         if half.is_done or half.reset_code is not None:
             return
@@ -130,7 +149,9 @@ class StreamMux:
         self._forget_if_closed(stream)
 
     def stop(self, sid: int, code: int, now: float, srtt_s: float) -> None:
-        stream = self._get(sid)
+        stream = self._known(sid)
+        if stream is None:
+            return
         half = stream.receive
         if half.is_done or half.is_stopped:
             return
@@ -144,7 +165,9 @@ class StreamMux:
         self._forget_if_closed(stream)
 
     def set_priority(self, sid: int, priority: int) -> None:
-        stream = self._get(sid)
+        stream = self._known(sid)
+        if stream is None:
+            return
         stream.priority = priority
         self.scheduler.move(sid, priority)
         self.pending[FrameType.PRIORITY, sid] = None
@@ -327,7 +350,9 @@ class StreamMux:
 
     def on_sent(self, stream: Stream, offset: int, length: int, fin: bool, n_wire: int) -> None:
         """A run of ``stream`` has left."""
-        self.table.conn_send.used += stream.send.on_sent(offset, length, fin)
+        n_new = stream.send.on_sent(offset, length, fin)
+        self.table.conn_send.used += n_new
+        self.n_retransmitted += length - n_new
         self.scheduler.on_sent(stream.sid, n_wire)
         if not stream.send.is_ready():
             self.scheduler.remove(stream.sid)

@@ -20,12 +20,7 @@ from wraith.connection.record import usable_suites
 from wraith.crypto.suite import SUITES
 from wraith.errors import PolicyRefused, RemoteProtocolError
 from wraith.types import SuiteId
-from wraith.wire.extensions import (
-    ExtensionEntry,
-    ExtensionId,
-    datagram_extension,
-    grease_id,
-)
+from wraith.wire.extensions import Extension, ExtensionId, grease
 from wraith.wire.handshake import VERSION, Unsupported
 
 if TYPE_CHECKING:
@@ -116,13 +111,12 @@ def suite_after_refusal(proposal: Proposal, body: bytes) -> SuiteId:
 DATAGRAM_BYTES_MAX = 65_535
 
 
-def make_offer(suite: SuiteId, rng: Rng) -> tuple[ExtensionEntry, ...]:
+def make_offer(suite: SuiteId, rng: Rng) -> tuple[Extension, ...]:
     """EXT_OFFER: what is implemented, and one GREASE id that nobody may stumble over. [HS-64]"""
-    grease = ExtensionEntry(grease_id(rng.public_bytes(1)[0]))
-    return (*_implemented(suite), grease)
+    return (*_implemented(suite), grease(rng))
 
 
-def accept_offer(suite: SuiteId, offer: Sequence[ExtensionEntry]) -> tuple[ExtensionEntry, ...]:
+def accept_offer(suite: SuiteId, offer: Sequence[Extension]) -> tuple[Extension, ...]:
     """EXT_ACCEPT: the part of ``offer`` that is implemented here. [HS-64]
 
     Raises:
@@ -134,7 +128,7 @@ def accept_offer(suite: SuiteId, offer: Sequence[ExtensionEntry]) -> tuple[Exten
 
 
 def check_accept(
-    suite: SuiteId, offer: Sequence[ExtensionEntry], accept: Sequence[ExtensionEntry]
+    suite: SuiteId, offer: Sequence[Extension], accept: Sequence[Extension]
 ) -> frozenset[int]:
     """The ids that both sides agreed on. [HS-64]
 
@@ -149,10 +143,10 @@ def check_accept(
     return frozenset(ids)
 
 
-def _implemented(suite: SuiteId) -> tuple[ExtensionEntry, ...]:
-    datagram = datagram_extension(DATAGRAM_BYTES_MAX)
+def _implemented(suite: SuiteId) -> tuple[Extension, ...]:
+    datagram = Extension(ExtensionId.DATAGRAM, DATAGRAM_BYTES_MAX.to_bytes(2, "big"))
     if SUITES[suite].post_quantum:
-        return ExtensionEntry(ExtensionId.POST_QUANTUM), datagram
+        return Extension(ExtensionId.POST_QUANTUM), datagram
     return (datagram,)
 
 

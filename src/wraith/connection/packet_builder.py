@@ -14,6 +14,7 @@ from __future__ import annotations
 from enum import Enum
 
 from wraith.connection.buffer_pool import BufferPool
+from wraith.connection.keys import CLOSE_ONLY
 from wraith.connection.mux import Token
 from wraith.connection.recovery import SentRun
 from wraith.connection.session import Session
@@ -68,9 +69,10 @@ class PacketBuilder:
 
     def _packets_left(self) -> int:
         """Before the responder has shown life only a few datagrams may leave. [CN-40]"""
-        if self._is_initiator and not self._s.is_confirmed:
+        s = self._s
+        if self._is_initiator and not s.is_confirmed:
             return UNCONFIRMED_MAX - self._n_unconfirmed
-        return BATCH_MAX
+        return CLOSE_ONLY - s.keys.sealer.next_pn(s.keys.send)
 
     def has_work(self) -> bool:
         """Something ack-eliciting waits, whether or not it may leave now."""
@@ -141,7 +143,9 @@ class PacketBuilder:
             self._s.acks.on_sent()
             return None
         form = self._form(now, self._s.path, is_probe=False) if self._s.is_suspect else 0
-        return self._seal(now, pool, lead, (), datagram_bytes, 1, form, eliciting=False)
+        return self._seal(
+            now, pool, lead, (), datagram_bytes, 1, form, eliciting=False, with_acks=True
+        )
 
     def _data_run(
         self, now: float, pool: BufferPool, datagram_bytes: int, n_max: int
@@ -156,14 +160,14 @@ class PacketBuilder:
         if not is_stopped:
             n_max = max(min(n_max, s.rekey.data_packets_left()), 1)
         capacity = s.keys.sealer.capacity(datagram_bytes)
-        lead, tokens, eliciting = self._lead(now, capacity, is_stopped)
+        lead, tokens, eliciting, with_acks = self._lead(now, capacity, is_stopped)
         room = n_max * (capacity - DATA_FRAME_HEADER)
         if s.control.has_data():
             offset, length = s.control.next_range(room)
             data = s.control.send.gather(offset, length)
             return self._seal(
                 now, pool, lead, tokens, datagram_bytes, n_max, form,
-                eliciting=eliciting, offset=offset, length=length, data=data,
+                eliciting=eliciting, with_acks=with_acks, offset=offset, length=length, data=data,
             )  # fmt: skip
         stream = None if is_stopped else s.mux.pick()
         if stream is None:
@@ -171,28 +175,41 @@ class PacketBuilder:
                 if not is_probe:
                     return None  # only blocked streams: acknowledgements wait for their own time
                 lead += encode_frame(Ping(token=0))
-            return self._seal(now, pool, lead, tokens, datagram_bytes, 1, form, eliciting=True)
+            return self._seal(
+                now,
+                pool,
+                lead,
+                tokens,
+                datagram_bytes,
+                1,
+                form,
+                eliciting=True,
+                with_acks=with_acks,
+            )
         offset, length, fin = stream.send.next_range(room, max(s.mux.table.conn_send.room, 0))
         return self._seal(
             now, pool, lead, tokens, datagram_bytes, n_max, form,
-            eliciting=eliciting, stream=stream, offset=offset, length=length, fin=fin,
+            eliciting=eliciting, with_acks=with_acks, stream=stream, offset=offset, length=length,
+            fin=fin,
             data=stream.send.gather(offset, length) if length else [],
         )  # fmt: skip
 
-    def _lead(self, now: float, capacity: int, is_stopped: bool) -> tuple[bytes, list[Token], bool]:
-        """Frames that go first, the tokens they stand for, and whether they are ack-eliciting.
-        Nothing is taken from a queue that does not fit."""
+    def _lead(
+        self, now: float, capacity: int, is_stopped: bool
+    ) -> tuple[bytes, list[Token], bool, bool]:
+        """Frames that go first, the tokens they stand for, whether they are ack-eliciting, and
+        whether acknowledgements are among them. Nothing is taken from a queue that does not fit."""
         s = self._s
-        lead = b""
+        acks = b""
         if s.acks.has_pending:
-            lead = b"".join([encode_frame(frame) for frame in s.acks.frames(now)])
+            acks = b"".join([encode_frame(frame) for frame in s.acks.frames(now)])
+        lead = b""
         tokens: list[Token] = []
-        eliciting = False
-        while self.oneshots and len(lead) + len(self.oneshots[0]) <= capacity:
+        room = capacity - len(acks)
+        while self.oneshots and len(lead) + len(self.oneshots[0]) <= room:
             lead += self.oneshots.pop(0)
-            eliciting = True
         if is_stopped:
-            return lead, tokens, eliciting
+            return acks + lead, tokens, bool(lead), bool(acks)
         pending = s.mux.pending
         for token in list(pending) if pending else ():
             frame = s.mux.frame_for(token)
@@ -200,18 +217,18 @@ class PacketBuilder:
                 del pending[token]
                 continue
             encoded = encode_frame(frame)
-            if len(lead) + len(encoded) > capacity:
+            if len(lead) + len(encoded) > room:
                 break
             del pending[token]
             tokens.append(token)
             lead += encoded
-            eliciting = True
         if s.datagrams:
-            frames = s.datagrams.take(capacity - len(lead))
-            if frames:
-                lead += frames
-                eliciting = True
-        return lead, tokens, eliciting
+            frames = s.datagrams.take(room - len(lead))
+            if not frames and not lead and acks:
+                # A message of full size leaves no room for acknowledgements: they follow.
+                return s.datagrams.take(capacity), tokens, True, False
+            lead += frames
+        return acks + lead, tokens, bool(lead), bool(acks)
 
     # -- sealing
 
@@ -226,6 +243,7 @@ class PacketBuilder:
         form: int,
         *,
         eliciting: bool,
+        with_acks: bool,
         stream: Stream | None = None,
         offset: int = 0,
         length: int = 0,
@@ -254,7 +272,7 @@ class PacketBuilder:
             fin, tuple(tokens), eliciting, eliciting,
         )  # fmt: skip
         s.recovery.on_sent(run)
-        if s.acks.has_pending:
+        if with_acks:
             s.acks.on_sent()
         if stream is not None:
             s.mux.on_sent(stream, offset, taken, fin, n_bytes)
@@ -329,7 +347,7 @@ class PacketBuilder:
                 mtu_probe,
                 mtu_probe,
                 mtu_probe,
-            )  # fmt: skip
+            )
         )
         self._count(n, n_bytes)
         return Transmit(buffer[:n_bytes], n_bytes, path)

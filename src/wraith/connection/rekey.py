@@ -193,6 +193,10 @@ class RekeyControl:
         """When the present epoch began."""
         return self._epoch_at
 
+    @property
+    def is_running(self) -> bool:
+        return self.phase is not Phase.IDLE
+
     def on_traffic(self) -> None:
         """An ack-eliciting packet was sent or received in the present epoch."""
         self._has_traffic = True

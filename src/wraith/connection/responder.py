@@ -24,9 +24,10 @@ from wraith.connection.flight import (
     cut,
     draw_sizes,
     redraw_size,
+    seal_part,
     uniform,
 )
-from wraith.connection.handshake import HandshakeContext, prologue, seal_part
+from wraith.connection.handshake import HandshakeContext, prologue
 from wraith.connection.negotiate import accept_offer, responder_choice
 from wraith.connection.result import HandshakeResult
 from wraith.crypto.ident import check_ident
@@ -42,14 +43,16 @@ from wraith.errors import (
 )
 from wraith.types import PeerKey, Role, SuiteId
 from wraith.wire.handshake import (
+    DATAGRAM_BYTES_MAX,
+    FinishPayload,
+    HelloPayload,
     HelloPrefix,
     Part,
     PartKind,
-    Payload,
-    Reassembly,
+    Reassembler,
+    ResponsePayload,
     TransportParams,
     decode_part,
-    decode_payload,
 )
 
 
@@ -109,9 +112,7 @@ def open_first_hello(key: AccessKey, datagram: bytes, e_public: bytes) -> Proven
     dh = key.ak.exchange(e_public)
     veil = VeilKeys.derive(dh, representative, key.ak.public, key.psk)
     plain = veil.open(Role.INITIATOR, datagram[32:])
-    part, prefix = decode_part(plain)
-    if prefix is None:
-        raise RemoteProtocolError("not a first hello")
+    part, prefix = HelloPrefix.decode_first(plain)
     return ProvenHello(representative, veil, prefix, part, len(datagram))
 
 
@@ -137,20 +138,19 @@ class AwaitingHello:
         self._key = key
         self._suite = suite
         self._is_done = False
-        self._parts = Reassembly(PartKind.HELLO)
-        self._body = self._parts.add(hello.part)
+        self._parts = Reassembler(PartKind.HELLO)
+        self._parts.add(hello.part)
 
     @property
     def is_complete(self) -> bool:
-        return self._body is not None
+        return self._parts.is_complete
 
     def receive(self, datagram: bytes) -> bool:
         """Whether ``datagram`` is a further part of this hello."""
         if self._is_done:
             return False
         try:
-            part, _ = decode_part(self.hello.veil.open(Role.INITIATOR, datagram))
-            self._body = self._parts.add(part)
+            self._parts.add(decode_part(self.hello.veil.open(Role.INITIATOR, datagram)))
         except (CryptoError, RemoteProtocolError):
             return False
         return True
@@ -162,7 +162,7 @@ class AwaitingHello:
             SuiteMismatch: UNSUPPORTED is the answer. [HS-61]
             HelloRefused, CryptoError, RemoteProtocolError: silence is.
         """
-        if self._is_done or self._body is None:
+        if self._is_done or not self.is_complete:
             raise LocalProtocolError("this hello cannot be answered")
         context, hello = self._context, self.hello
         noise = for_suite(
@@ -173,16 +173,15 @@ class AwaitingHello:
             kem=context.kem,
             s=context.keys.static,
         )
-        payload = decode_payload(noise.read_message(hello.representative + self._body))
-        if payload.versions is None or payload.suites is None or payload.ext_offer is None:
-            raise HelloRefused
+        message = hello.representative + self._parts.body()
+        payload = HelloPayload.decode(noise.read_message(message))
         if responder_choice(own_suites, payload.suites) != self._suite:
             raise SuiteMismatch
-        extensions = accept_offer(self._suite, payload.ext_offer)
+        extensions = accept_offer(self._suite, payload.extensions)
         own_params = context.transport_params()
-        answer = Payload(
+        answer = ResponsePayload(
             ident=context.keys.ident(unix_now),
-            ext_accept=extensions,
+            extensions=extensions,
             time=int(unix_now),
             params=own_params,
         )
@@ -251,7 +250,7 @@ class AwaitingFinish:
         self._suite = suite
         self._accepted = accepted
         self._own_params = own_params
-        self._payload: Payload | None = None
+        self._payload: FinishPayload | None = None
         self._sent_at = 0.0
         self._is_done = False
         self._sizes = draw_sizes(context.rng, len(body))
@@ -264,7 +263,7 @@ class AwaitingFinish:
         self._sent_at = now
         sizes = self._sizes
         if self.n_repeats:
-            sizes = tuple(redraw_size(rng, part.need) for part in self._parts)
+            sizes = tuple(redraw_size(rng, len(part)) for part in self._parts)
         return [
             seal_part(rng, self.veil, Role.RESPONDER, part, size)
             for part, size in zip(self._parts, sizes, strict=True)
@@ -274,7 +273,7 @@ class AwaitingFinish:
     def kind_of(veil: VeilKeys, datagram: bytes) -> PartKind:
         """The kind of an initiator's datagram. Raises ``CryptoError`` if it is not one."""
         try:
-            return decode_part(veil.open(Role.INITIATOR, datagram))[0].kind
+            return decode_part(veil.open(Role.INITIATOR, datagram)).kind
         except RemoteProtocolError:
             raise DecryptError from None
 
@@ -283,7 +282,7 @@ class AwaitingFinish:
         if self._is_done:
             return None
         try:
-            part, _ = decode_part(self.veil.open(Role.INITIATOR, datagram))
+            part = decode_part(self.veil.open(Role.INITIATOR, datagram))
         except (CryptoError, RemoteProtocolError):
             return None
         if part.kind is PartKind.HELLO:
@@ -295,17 +294,15 @@ class AwaitingFinish:
         except CryptoError:
             return FinishOutcome.NOTHING
         try:
-            self._payload = decode_payload(payload_bytes)
+            self._payload = FinishPayload.decode(payload_bytes)
         except RemoteProtocolError:
-            return FinishOutcome.MALFORMED
-        if self._payload.params is None:
             return FinishOutcome.MALFORMED
         return FinishOutcome.FINISHED
 
     def take_result(self, unix_now: float, now: float) -> FinishedHandshake:
         """After FINISHED, once."""
         payload = self._payload
-        if self._is_done or payload is None or payload.params is None:
+        if self._is_done or payload is None:
             raise LocalProtocolError("there is no result to take")
         peer, refusal = self._check_peer(payload.ident, unix_now)
         result = HandshakeResult(
@@ -353,5 +350,5 @@ class AwaitingFinish:
 def seal_reply(rng: Rng, veil: VeilKeys, kind: PartKind, body: bytes, hello_bytes: int) -> bytes:
     """COOKIE, UNSUPPORTED or RETRY_FULL: uniform between its minimum and the hello's size."""
     size = uniform(rng, PART_OVERHEAD + len(body), hello_bytes)
-    part = Part(kind, 0, 1, len(body), 0, body)
+    (part,) = cut(kind, body, (DATAGRAM_BYTES_MAX,))
     return seal_part(rng, veil, Role.RESPONDER, part, size)

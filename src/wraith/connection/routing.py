@@ -27,7 +27,16 @@ _MASK = (1 << (8 * CID_BYTES)) - 1
 class Route(Deadline):
     """One connection's place in the endpoint: its timer, its table entries, its queues."""
 
-    __slots__ = ("connection", "paths", "cids", "cid_keys", "is_dirty", "is_ready", "is_eventful")
+    __slots__ = (
+        "connection",
+        "paths",
+        "cid_range",
+        "cid_keys",
+        "is_dirty",
+        "is_ready",
+        "is_eventful",
+        "is_hidden",
+    )
 
     #: Set once, right after the connection has been made with this route's wake-up.
     connection: Connection
@@ -35,11 +44,12 @@ class Route(Deadline):
     def __init__(self) -> None:
         super().__init__()
         self.paths: list[NetworkPath] = []
-        self.cids: tuple[bytes, ...] = ()
+        self.cid_range = (0, -1)
         self.cid_keys: tuple[int, ...] = ()
         self.is_dirty = False
         self.is_ready = False
         self.is_eventful = False
+        self.is_hidden = False
 
 
 class RoutingTable:
@@ -81,7 +91,7 @@ class RoutingTable:
         keys = tuple(int.from_bytes(cid, "big") for cid in cids)
         for key in keys:
             table.setdefault(key, route)
-        route.cids, route.cid_keys = cids, keys
+        route.cid_keys = keys
 
     def find_by_cid(self, datagram: Buffer, hmks: tuple[bytes, ...]) -> Route | None:
         """The connection that ``datagram`` addresses in form B, if there is one.

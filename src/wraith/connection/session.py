@@ -44,6 +44,7 @@ class Session:
         "keys",
         "knows_hmk",
         "last_eliciting_sent",
+        "last_gap",
         "last_received",
         "mtu",
         "mux",
@@ -92,6 +93,7 @@ class Session:
         self.pacer.update(self.recovery.controller.window, self.recovery.srtt, base)
         self.acks = AckState(ours.max_ack_delay_ms / 1_000)
         self.cids = CidIndices()
+        self.keys.opener.set_cids(*self.cids.accepted())
         self.control = ControlStream()
         self.datagrams = DatagramQueue()
         table = StreamTable(
@@ -120,6 +122,7 @@ class Session:
         self.is_suspect = False
         self.knows_hmk = result.peer_hmk is not None
         self.last_received = now
+        self.last_gap = now
         self.last_eliciting_sent = now
         self.n_bytes_received = self.n_bytes_sent = 0
         self.n_datagrams_received = self.n_datagrams_sent = 0

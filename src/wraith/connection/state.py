@@ -88,6 +88,11 @@ class LifeCycle:
     def is_open(self) -> bool:
         return self.state in OPEN_STATES
 
+    @property
+    def is_rekeying(self) -> bool:
+        """A rekey is pending, whatever state is reported."""
+        return self._rekeying
+
     def apply(self, event: Input) -> SessionState:
         """Moves to the next state and returns it.
 

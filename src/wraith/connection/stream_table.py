@@ -131,6 +131,11 @@ class StreamTable:
         """This side opens the class of ``sid``."""
         return stream_class(sid) in self._own_classes
 
+    def was_opened(self, sid: int) -> bool:
+        """The id was open once, or is."""
+        number = sid & NUMBER_MASK
+        return 0 < number <= self._highest[stream_class(sid)]
+
     def can_open(self, *, expedited: bool = False) -> bool:
         number_class = self._own_classes[1 if expedited else 0]
         return self._highest[number_class] < self._max_local_by_class[number_class]

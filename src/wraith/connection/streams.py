@@ -44,7 +44,6 @@ class SendHalf:
         "fin_sent",
         "finished",
         "limit",
-        "n_retransmitted",
         "next_offset",
         "reset_acked",
         "reset_code",
@@ -63,7 +62,6 @@ class SendHalf:
         self.fin_acked = False
         self.reset_code: int | None = None
         self.reset_acked = False
-        self.n_retransmitted = 0
         self._segments: list[bytes | memoryview] = []
         self._ends: list[int] = []
         self._head = 0
@@ -196,9 +194,7 @@ class SendHalf:
         if end > self.next_offset:
             n_new = end - self.next_offset
             self.next_offset = end
-            self.n_retransmitted += length - n_new
             return n_new
-        self.n_retransmitted += length
         return 0
 
     def on_acked(self, offset: int, length: int, fin: bool) -> None:

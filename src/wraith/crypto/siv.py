@@ -4,7 +4,8 @@
 
 Used where one ciphertext may be tried under several keys (veil, tickets, key files): a Poly1305
 tag could be made to fit two keys at once, a hash cannot. Equal inputs give equal outputs, so
-callers put fresh bytes (a padding, a key id) into the plaintext.
+callers put fresh bytes (a padding, a key id) into the plaintext. Both keys come from one master
+secret; with unrelated pairs that share ``k_mac``, an empty plaintext would open under either.
 
 Spec: crypto §14 [CR-27]; Rogaway, Shrimpton, EUROCRYPT 2006.
 """

@@ -6,7 +6,8 @@ else is bound to locals before the loop; that is why the two loops are long and 
 would be small functions. What is rare (a new block, a gap, a late packet) lives in ``_ratchet``.
 
 What must not be here: I/O, clocks, randomness (all are arguments), decisions about what to send.
-A bad packet is a count, never an exception; a wrong argument is ``ValueError`` before anything changes.
+A bad packet is a count, never an exception; a wrong argument is ``ValueError`` before anything
+changes.
 
 Not thread-safe: one session's loop owns its sealer and its opener.
 
@@ -84,7 +85,8 @@ class OpenResult(NamedTuple):
 
     Attributes:
         stream_bytes: bytes written to ``out``.
-        runs: ``(sid, stream offset, at in out, length, fin)`` of DATA frames, contiguous ones merged
+        runs: ``(sid, stream offset, at in out, length, fin)`` of DATA frames, contiguous ones
+        merged
             across packets, in the order of arrival.
         others: ``(epoch, pn, frames)``: the encoded frames of a packet that are not DATA, in order.
             What could not be read as a frame stands at its end, for the decoder to refuse.
@@ -156,9 +158,20 @@ class Sealer:
     Raises ``ValueError`` for a wrong argument.
     """
 
-    __slots__ = ("dummy_bytes", "_aead", "_direction", "_format", "_hp", "_cid_key", "_hmk", "_epochs")
+    __slots__ = (
+        "dummy_bytes",
+        "_aead",
+        "_direction",
+        "_format",
+        "_hp",
+        "_cid_key",
+        "_hmk",
+        "_epochs",
+    )
 
-    def __init__(self, aead: int, direction: int, fmt: bytes, hp_key: bytes, cid_key: bytes) -> None:
+    def __init__(
+        self, aead: int, direction: int, fmt: bytes, hp_key: bytes, cid_key: bytes
+    ) -> None:
         _check_keys(aead, direction, hp_key, cid_key)
         self._aead = aead
         self._direction = direction
@@ -182,7 +195,8 @@ class Sealer:
             chain.wipe()
 
     def set_hmk(self, hmk: bytes | None) -> None:
-        """The peer endpoint's header-mask key for form B, 32 bytes; ``None`` while it is not known."""
+        """The peer endpoint's header-mask key for form B, 32 bytes; ``None`` while it is not
+        known."""
         if hmk is not None and len(hmk) != 32:
             raise ValueError("a header-mask key has 32 bytes")
         self._hmk = hmk
@@ -222,12 +236,13 @@ class Sealer:
         """Cut a run into packets and seal them back to back into ``out`` from ``at``. [WF-12]
 
         ``lead`` (encoded frames) goes whole into the first datagram. ``data`` are segments of one
-        stream, contiguous from ``offset``; every datagram takes one DATA frame of it, the lead's too if
-        64 bytes of frames fit beside the lead. Every datagram has ``datagram_bytes`` but the last one,
-        which may be shorter if it carries the last byte of ``data``; a payload is filled with zero bytes.
-        FIN stands on the frame with the last byte (an empty frame if there is none). Packet numbers
-        follow each other from ``next_pn``. The run ends early at ``n_max`` datagrams or when ``out`` is
-        full; if not even one datagram fits, nothing happens and all results are 0.
+        stream, contiguous from ``offset``; every datagram takes one DATA frame of it, the lead's
+        too if 64 bytes of frames fit beside the lead. Every datagram has ``datagram_bytes`` but the
+        last one, which may be shorter if it carries the last byte of ``data``; a payload is filled
+        with zero bytes. FIN stands on the frame with the last byte (an empty frame if there is
+        none). Packet numbers follow each other from ``next_pn``. The run ends early at ``n_max``
+        datagrams or when ``out`` is full, and then has full datagrams only; if not even one
+        datagram fits, nothing happens and all results are 0.
 
         Args:
             form: 0 masks the CID with the session's key, 1 with the peer endpoint's (``set_hmk``).
@@ -254,8 +269,8 @@ class Sealer:
         if not 0 <= sid < 1 << 32 or not 0 <= offset < (1 << 64) - total:
             raise ValueError("sid is a u32, and offset plus length a u64")
         dummy_bytes = self.dummy_bytes
-        if at < 0 or len(random) < n * dummy_bytes:
-            raise ValueError("at is negative, or random is too short for this run")
+        if not 0 <= at <= len(view) or n_max < 1 or len(random) < n * dummy_bytes:
+            raise ValueError("at is outside out, n_max is 0, or random is too short for this run")
         if chain.next_pn + n > PN_BOUND:
             raise NonceExhausted
         if n == 0:
@@ -366,7 +381,8 @@ class Sealer:
     def _plan(
         self, n_lead: int, total: int, fin: bool, datagram_bytes: int, n_max: int, n_out: int
     ) -> _Plan:
-        """Cut ``total`` stream bytes beside a lead of ``n_lead`` into datagrams: arithmetic only."""
+        """Cut ``total`` stream bytes beside a lead of ``n_lead`` into datagrams: arithmetic
+        only."""
         room = self.capacity(datagram_bytes)
         per_packet = room - _DATA_HEADER
         if per_packet < 1 or datagram_bytes > DATAGRAM_BYTES_MAX:
@@ -466,7 +482,8 @@ class Opener:
             self._by_phase[epoch & 3] = None
 
     def set_hmk(self, hmks: Sequence[bytes]) -> None:
-        """This endpoint's header-mask keys that the peer may use for form B: two at most, 32 bytes."""
+        """This endpoint's header-mask keys that the peer may use for form B: two at most, 32
+        bytes."""
         if len(hmks) > 2 or any(len(hmk) != 32 for hmk in hmks):
             raise ValueError("there are at most two header-mask keys of 32 bytes")
         self._hmks = tuple(hmks)
@@ -478,7 +495,8 @@ class Opener:
         self._cids = {_cid(self._cid_key, index): index for index in range(high, low - 1, -1)}
 
     def claims(self, datagram: Buffer) -> bool:
-        """Whether its unmasked HDR looks like this session's: reserved bits zero, pn in range. [WF-3]
+        """Whether its unmasked HDR looks like this session's: reserved bits zero, pn in range.
+        [WF-3]
 
         A foreign datagram does with probability 2^-17. Proves nothing and costs one hash.
         """
@@ -523,8 +541,8 @@ class Opener:
         """Open the datagrams in ``buf``: ``segment_bytes`` each, the last one possibly shorter.
 
         Stream bytes land back to back in ``out``, which has to be as long as ``buf``. Per packet:
-        unmask, check HDR, CID, epoch and window, derive on copies, open, and only then change state; a
-        packet that fails anywhere has no effect but on a count. [RT-3, WF-10]
+        unmask, check HDR, CID, epoch and window, derive on copies, open, and only then change
+        state; a packet that fails anywhere has no effect but on a count. [RT-3, WF-10]
 
         Args:
             buf: borrowed for the call.
@@ -664,7 +682,9 @@ class Opener:
                     target[put : put + n] = frames[at + _DATA_HEADER : stop]
                     if sid != run_sid or offset != run_end or run_fin:
                         if run_sid >= 0:
-                            runs.append((run_sid, run_offset, run_at, run_end - run_offset, run_fin))
+                            runs.append(
+                                (run_sid, run_offset, run_at, run_end - run_offset, run_fin)
+                            )
                         run_sid, run_offset, run_at = sid, offset, put
                     run_end = offset + n
                     run_fin = frame_flags & _FIN != 0

@@ -1,4 +1,5 @@
-"""The two-level hash ratchet of one epoch: the sending chain, and the receiving chain with its window.
+"""The two-level hash ratchet of one epoch: the sending chain, and the receiving chain with its
+window.
 
 ::
 
@@ -70,8 +71,8 @@ def nonce_base(aead: int, iv: bytes) -> tuple[int, bytes]:
     """``(base, prefix)``: the 12-byte nonce of packet ``pn`` is ``base ^ pn``, big-endian.
 
     AES-256-GCM takes the first 12 bytes of the iv. XChaCha20-Poly1305 is ChaCha20-Poly1305 under
-    ``HChaCha20(MK, prefix)``; as pn touches the last 8 of the 24 bytes only, the 16-byte prefix is the
-    same for the whole epoch. [WF-8]
+    ``HChaCha20(MK, prefix)``; as pn touches the last 8 of the 24 bytes only, the 16-byte prefix is
+    the same for the whole epoch. [WF-8]
     """
     if aead == AEAD_AES_GCM:
         return int.from_bytes(iv[:12], "big"), b""
@@ -79,7 +80,8 @@ def nonce_base(aead: int, iv: bytes) -> tuple[int, bytes]:
 
 
 class SendChain:
-    """What one epoch needs for sending. ``step`` is ``P`` of ``next_pn``; the sealer advances it."""
+    """What one epoch needs for sending. ``step`` is ``P`` of ``next_pn``; the sealer advances
+    it."""
 
     __slots__ = ("epoch", "next_pn", "chain", "step", "nonce_base", "nonce_prefix", "flags")
 
@@ -130,9 +132,9 @@ class Candidate(NamedTuple):
 class ReceiveChain:
     """What one epoch needs for receiving: chain, skipped keys, replay window.
 
-    The opener's fast path handles the packet that follows the highest one in the same block by itself:
-    it reads ``head.step`` and writes ``head.step`` and ``head.expected``. ``find`` and ``commit`` do
-    all the rest.
+    The opener's fast path handles the packet that follows the highest one in the same block by
+    itself: it reads ``head.step`` and writes ``head.step`` and ``head.expected``. ``find`` and
+    ``commit`` do all the rest.
     """
 
     __slots__ = (
@@ -157,7 +159,8 @@ class ReceiveChain:
         self._chain, iv = first_chain(direction, epoch, root)
         self._next_block = 0
         self.nonce_base, self.nonce_prefix = nonce_base(aead, iv)
-        #: The newest block. ``head.expected - 1`` is the highest packet number authenticated so far.
+        #: The newest block. ``head.expected - 1`` is the highest packet number authenticated so
+        #: far.
         self.head = _Block(0, 0, b"", 0.0)
         #: Older blocks with keys left, and the newest one, ascending.
         self._blocks: dict[int, _Block] = {}
@@ -201,9 +204,7 @@ class ReceiveChain:
         for _ in range(pn - expected):
             step = keyed(step, NEXT_STEP)
             steps.append(step)
-        return Candidate(
-            pn, keyed(step, MESSAGE_KEY + pn.to_bytes(4, "big")), tuple(steps), chain
-        )
+        return Candidate(pn, keyed(step, MESSAGE_KEY + pn.to_bytes(4, "big")), tuple(steps), chain)
 
     def commit(self, candidate: Candidate, now: float) -> None:
         """Take over what ``find`` derived for a packet that has been authenticated. [RT-3]
@@ -298,7 +299,8 @@ class ReceiveChain:
         return key
 
     def _begin_block(self, candidate: Candidate, now: float) -> None:
-        """Make the candidate's block the newest; keep keys of untouched blocks inside the window."""
+        """Make the candidate's block the newest; keep keys of untouched blocks inside the
+        window."""
         number = candidate.pn // BLOCK
         low_block = max(self._next_block, (candidate.pn - self.window + 1) // BLOCK)
         head = self.head

@@ -6,8 +6,8 @@ read, and only reading opens the peer's window, so memory is bounded by the wind
 
 ::
 
-    HANDSHAKING --Connected--> CONNECTED --close, peer's close, error--> CLOSING --drained--> DRAINED
-         └------------------------- ConnectionClosed ---------------------^
+    HANDSHAKING --Connected--> CONNECTED --close or error--> CLOSING --drained--> DRAINED
+         └---------------------- ConnectionClosed --------------^
 
 Spec: libp2p-quic section 5.
 """
@@ -91,6 +91,7 @@ class PeerConnection:
         expected_peer: PeerId | None,
         emit: Callable[[PeerConnection, events.Libp2pEvent], None],
         touch: Callable[[PeerConnection], None],
+        timeout_s: float,
         now: float,
     ) -> None:
         self.role = role
@@ -103,7 +104,8 @@ class PeerConnection:
         #: Whether admission has stopped counting this connection as half open.
         self.admitted = False
         self.started_at = now
-        self.deadline = now + config.handshake_timeout_s
+        self.timeout_s = timeout_s
+        self.deadline = now + timeout_s
         self.last_received = now
         self.next_keepalive: float | None = None
         self.packet: quic.PacketConnection
@@ -194,7 +196,7 @@ class PeerConnection:
         if n:
             stream.unread -= n
             self.packet.stream_consumed(stream_id, n)
-            self._touch(self)
+            self._touch(self)  # the next drain also takes what the packet layer held back
         stream.readable_told = bool(stream.chunks)
         return taken[0] if len(taken) == 1 else b"".join(taken)
 
@@ -233,13 +235,13 @@ class PeerConnection:
     def forget_stream(self, stream_id: int) -> None:
         """The owner is done with this stream: its end was read and sent, or it was given up."""
         stream = self._streams.get(stream_id)
-        if stream is not None and stream.fin_sent and (stream.fin_received or stream.stopped):
+        if stream is not None:
+            stream.stopped = True
             self._drop_unread(stream_id, stream)
-            self._streams.pop(stream_id, None)
-            self._blocked.discard(stream_id)
+            self._forget_if_over(stream_id, stream)
 
     def send_datagram(self, data: bytes) -> None:
-        """One unreliable datagram frame (RFC 9221); needs ``datagram_frame_bytes`` on both sides."""
+        """One unreliable datagram frame (RFC 9221); both sides need ``datagram_frame_bytes``."""
         self._require_connected()
         if self._config.datagram_frame_bytes is None:
             raise LocalProtocolError("datagram frames are switched off (datagram_frame_bytes)")
@@ -247,7 +249,7 @@ class PeerConnection:
         self._touch(self)
 
     def ping(self) -> int:
-        """Sends a PING frame; ``PingAnswered`` with the returned number tells its acknowledgement."""
+        """Sends a PING frame; ``PingAnswered`` carries the returned number once acknowledged."""
         self._require_connected()
         uid, self._next_uid = self._next_uid, self._next_uid + 1
         self.packet.ping(uid)
@@ -329,7 +331,7 @@ class PeerConnection:
                 quic.INTERNAL_ERROR,
                 "handshake timeout",
                 HandshakeTimeout(
-                    f"no handshake within {self._config.handshake_timeout_s:g} s",
+                    f"no handshake within {self.timeout_s:g} s",
                     hint="check the address, and whether a firewall filters UDP",
                 ),
             )
@@ -362,7 +364,11 @@ class PeerConnection:
         return stream
 
     def _forget_if_over(self, stream_id: int, stream: _Stream) -> None:
-        """Both halves done and nothing left to read: only then may the entry go."""
+        """Both halves done and nothing left to read: only then may the entry go.
+
+        A stream that we stopped stays until the peer's end or reset has come, else its late data
+        would look like a new stream.
+        """
         if stream.fin_sent and stream.stopped and stream.fin_received:
             self._streams.pop(stream_id, None)
             self._blocked.discard(stream_id)
@@ -387,7 +393,7 @@ class PeerConnection:
             retried=negotiated.retried,
             handshake_ms=(now - self.started_at) * 1000,
         )
-        if self._config.keepalive_s is not None:
+        if self._config.keepalive_s is not None and self.role is Role.INITIATOR:
             self.next_keepalive = now + self._config.keepalive_s
         self._emit(self, events.Connected(self.security))
 
@@ -488,6 +494,8 @@ class PeerConnection:
     def _hint_for(self, alert: AlertDescription) -> str:
         if alert is AlertDescription.HANDSHAKE_FAILURE and self._config.policy.post_quantum:
             return f"the peer probably has no post-quantum key exchange; {HINT_PREFER}"
+        if alert is AlertDescription.HANDSHAKE_FAILURE:
+            return "the peer probably requires a post-quantum key exchange (`--policy require`)"
         if alert in (AlertDescription.CERTIFICATE_REQUIRED, AlertDescription.BAD_CERTIFICATE):
             return "the peer did not accept our certificate"
         return ""

@@ -33,6 +33,7 @@ from wraith.libp2p.quic_aioquic import (
     read_header,
     version_negotiation,
 )
+from wraith.libp2p.tls.alerts import TlsAlert
 from wraith.libp2p.tls.client import TlsClient
 from wraith.libp2p.tls.codec import SignatureScheme
 from wraith.libp2p.tls.engine import TlsEngine, TlsSettings
@@ -42,6 +43,7 @@ from wraith.types import ANY_ADDRESS, Address, Buffer, NetworkPath, Role, Transm
 ROTATE_BEFORE_S = 7 * 86_400
 """A certificate that ends within this time is replaced; the PeerId stays [LQ-8]."""
 RUN_BYTES_MAX = 60_000
+LOCALS_MAX = 4096
 EndpointEvent = tuple[PeerConnection, events.Libp2pEvent]
 
 
@@ -100,9 +102,10 @@ class QuicEndpoint:
         self._touched: dict[PeerConnection, None] = {}
         self._timers: list[tuple[float, int]] = []
         self._armed: dict[int, float] = {}
-        self._replies: list[tuple[bytes, Address]] = []
+        self._replies: list[tuple[bytes, NetworkPath]] = []
         self._locals: dict[Address, Address] = {}
         self._next_number = 0
+        self._make_connection = quic.load_backend(config.backend)
 
     # ---- facts -----------------------------------------------------------------------------------
 
@@ -134,7 +137,7 @@ class QuicEndpoint:
             header = read_header(datagram)
             connection = None if header is None else self._by_cid.get(header.destination_cid)
             if connection is None:
-                connection = None if header is None else self._admit(header, datagram, remote, now)
+                connection = None if header is None else self._admit(header, datagram, path, now)
                 if connection is None:
                     if header is None or not header.is_long:
                         unclaimed.append(index)
@@ -146,7 +149,7 @@ class QuicEndpoint:
                 owner, run = connection, []
             run.append(datagram)
         if owner is not None:
-            self._locals[remote] = path.local
+            self._remember_local(path)
             self._feed(owner, run, remote, now)
         return unclaimed
 
@@ -172,8 +175,8 @@ class QuicEndpoint:
     def datagrams_to_send(self, now: float) -> list[Transmit]:
         """Everything that is due, one burst per run of equal datagrams to one peer."""
         due: list[Transmit] = []
-        for reply, remote in self._replies:
-            due.append(self._transmit(reply, len(reply), remote))
+        for reply, path in self._replies:
+            due.append(self._transmit(reply, len(reply), path))
         self._replies.clear()
         while self._touched:
             connection = next(iter(self._touched))
@@ -193,11 +196,19 @@ class QuicEndpoint:
 
     # ---- commands --------------------------------------------------------------------------------
 
-    def dial(self, remote: Address, now: float, *, expected_peer: PeerId | None) -> PeerConnection:
+    def dial(
+        self,
+        remote: Address,
+        now: float,
+        *,
+        expected_peer: PeerId | None,
+        timeout_s: float | None = None,
+    ) -> PeerConnection:
         """Begins a connection; ``Connected`` or ``ConnectionClosed`` tells how it went.
 
         Args:
             expected_peer: who must answer; ``None`` accepts anybody and must be wanted.
+            timeout_s: for the handshake; ``handshake_timeout_s`` of the configuration if ``None``.
 
         Raises:
             LimitExceeded: too many connections, or too many dials under way.
@@ -209,8 +220,8 @@ class QuicEndpoint:
         )
         if len(self._connections) >= limits.connections or dialling >= limits.pending_out:
             raise LimitExceeded("too many connections of this endpoint are open or being dialled")
-        connection = self._new_connection(Role.INITIATOR, remote, expected_peer, now)
-        connection.packet = quic.make_connection(
+        connection = self._new_connection(Role.INITIATOR, remote, expected_peer, timeout_s, now)
+        connection.packet = self._make_connection(
             lambda: self._client_engine(expected_peer), self.config, is_client=True
         )
         connection.packet.connect(remote, now)
@@ -234,7 +245,7 @@ class QuicEndpoint:
     # ---- admission -------------------------------------------------------------------------------
 
     def _admit(
-        self, header: Header, datagram: bytes, remote: Address, now: float
+        self, header: Header, datagram: bytes, path: NetworkPath, now: float
     ) -> PeerConnection | None:
         """A datagram for nobody: a new connection, an answer without state, or a drop [LQ-41]."""
         if not self.listening or not header.is_long or header.version == 0:
@@ -242,13 +253,13 @@ class QuicEndpoint:
         if len(datagram) < quic.INITIAL_DATAGRAM_BYTES:
             return None
         if header.version != quic.QUIC_V1:
-            self._replies.append((version_negotiation(header), remote))
+            self._replies.append((version_negotiation(header), path))
             return None
         if not header.is_initial:
             return None
         original_cid, retry_cid = header.destination_cid, None
         if header.token:
-            found = self._retry.original_cid(header, remote, now)
+            found = self._retry.original_cid(header, path.remote, now)
             if found is None:
                 self.counters.refusals["bad token"] += 1
                 return None
@@ -259,13 +270,14 @@ class QuicEndpoint:
         if verdict is Verdict.RETRY:
             self.counters.retries_sent += 1
             new_cid = self._rng.public_bytes(quic.CID_BYTES)
-            self._replies.append((self._retry.retry_packet(header, new_cid, remote, now), remote))
+            packet = self._retry.retry_packet(header, new_cid, path.remote, now)
+            self._replies.append((packet, path))
             return None
         if verdict is Verdict.DROP:
             self.counters.refusals["limit"] += 1
             return None
-        connection = self._new_connection(Role.RESPONDER, remote, None, now)
-        connection.packet = quic.make_connection(
+        connection = self._new_connection(Role.RESPONDER, path.remote, None, None, now)
+        connection.packet = self._make_connection(
             self._server_engine,
             self.config,
             is_client=False,
@@ -278,7 +290,12 @@ class QuicEndpoint:
         return connection
 
     def _new_connection(
-        self, role: Role, remote: Address, expected_peer: PeerId | None, now: float
+        self,
+        role: Role,
+        remote: Address,
+        expected_peer: PeerId | None,
+        timeout_s: float | None,
+        now: float,
     ) -> PeerConnection:
         return PeerConnection(
             role,
@@ -287,6 +304,7 @@ class QuicEndpoint:
             expected_peer=expected_peer,
             emit=self._on_connection_event,
             touch=self._touch,
+            timeout_s=self.config.handshake_timeout_s if timeout_s is None else timeout_s,
             now=now,
         )
 
@@ -422,7 +440,8 @@ class QuicEndpoint:
             self._admission.ended()
             connection.admitted = True
         if event.error is not None:
-            self.counters.refusals[event.error.code] += 1
+            alert = event.error.alert if isinstance(event.error, TlsAlert) else None
+            self.counters.refusals[alert.word if alert else event.error.code] += 1
             self._tracer.record("libp2p.closed", error=event.error, address=connection.remote)
 
     def _pack(self, datagrams: list[tuple[bytes, Address]], due: list[Transmit]) -> None:
@@ -443,14 +462,22 @@ class QuicEndpoint:
                 end += 1
                 if len(data) < size:
                     break
-            due.append(self._transmit(b"".join(parts), size, remote))
+            due.append(self._transmit(b"".join(parts), size, self._path_to(remote)))
             start = end
 
-    def _transmit(self, data: bytes, segment_bytes: int, remote: Address) -> Transmit:
+    def _transmit(self, data: bytes, segment_bytes: int, path: NetworkPath) -> Transmit:
         self.counters.datagrams_sent += -(-len(data) // segment_bytes)
         self.counters.bytes_sent += len(data)
-        local = self._locals.get(remote, ANY_ADDRESS)
-        return Transmit(memoryview(data), segment_bytes, NetworkPath(local, remote))
+        return Transmit(memoryview(data), segment_bytes, path)
+
+    def _path_to(self, remote: Address) -> NetworkPath:
+        return NetworkPath(self._locals.get(remote, ANY_ADDRESS), remote)
+
+    def _remember_local(self, path: NetworkPath) -> None:
+        """Answers leave from the address that was asked; bounded, for peers that keep moving."""
+        if path.remote not in self._locals and len(self._locals) >= LOCALS_MAX:
+            self._locals.clear()
+        self._locals[path.remote] = path.local
 
     def require_listening(self) -> None:
         """Raises :class:`LocalProtocolError` when strangers are not admitted."""

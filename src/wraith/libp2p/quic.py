@@ -238,7 +238,7 @@ class TlsAdapterBase:
             if isinstance(engine, TlsServer) and engine.state is HandshakeState.ANSWER:
                 engine.answer(self._own_parameters())
                 self._install_secrets()
-                self.state = states.SERVER_EXPECT_CERTIFICATE
+                self.state = states.SERVER_EXPECT_FINISHED
             elif engine.is_client and engine.state is HandshakeState.ENCRYPTED_EXTENSIONS:
                 self.state = states.CLIENT_EXPECT_ENCRYPTED_EXTENSIONS
         if engine.is_connected:
@@ -302,35 +302,28 @@ def _ip(value: bytes | str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
     return ipaddress.ip_address(value)
 
 
-def make_connection(
-    make_engine: EngineFactory,
-    config: QuicTransportConfig,
-    *,
-    is_client: bool,
-    original_cid: bytes | None = None,
-    retry_cid: bytes | None = None,
-) -> PacketConnection:
-    """A connection on the backend that ``config`` names.
+class _Backend(Protocol):
+    def __call__(
+        self,
+        make_engine: EngineFactory,
+        config: QuicTransportConfig,
+        *,
+        is_client: bool,
+        original_cid: bytes | None = None,
+        retry_cid: bytes | None = None,
+    ) -> PacketConnection: ...
+
+
+def load_backend(name: str) -> _Backend:
+    """The connection class of a backend; imports its library, once.
 
     Raises:
         MissingExtra: the backend's library is not installed.
     """
-    if config.backend == "qh3":
+    if name == "qh3":
         from wraith.libp2p.quic_qh3 import Qh3Connection
 
-        return Qh3Connection(
-            make_engine,
-            config,
-            is_client=is_client,
-            original_cid=original_cid,
-            retry_cid=retry_cid,
-        )
+        return Qh3Connection
     from wraith.libp2p.quic_aioquic import AioquicConnection
 
-    return AioquicConnection(
-        make_engine,
-        config,
-        is_client=is_client,
-        original_cid=original_cid,
-        retry_cid=retry_cid,
-    )
+    return AioquicConnection

@@ -121,6 +121,8 @@ class Inventory:
             return False
         if (held.n if held is not None else 0) < n_chunks(size):
             return False
+        if self._loose.get(entry, size) != size:  # chunks of a stream that leave holes
+            return False
         self._partial.pop(entry, None)
         self._complete[entry >> 3] |= 1 << (entry & 7)
         self.n_complete += 1

@@ -163,7 +163,8 @@ class ListingIndex:
                 high = middle
         return low
 
-    def _add_page(self, page: bytes, entries: list[Entry]) -> None:
+    def add_page(self, page: bytes, entries: list[Entry]) -> None:
+        """Takes a page that was checked, with its entries."""
         self.page_first.append(len(self.sizes))
         self.page_at.append(self.page_at[-1] + len(page))
         self.listing_bytes += len(page)
@@ -217,7 +218,7 @@ class ListingWriter:
         if not self._page:
             return None
         page = b"".join(self._page)
-        self.index._add_page(page, self._entries)
+        self.index.add_page(page, self._entries)
         self._page, self._entries, self._page_bytes = [], [], 0
         return page
 
@@ -251,7 +252,7 @@ class ListingReader:
         )
         for entry in entries:
             self._check(entry)
-        index._add_page(page, entries)
+        index.add_page(page, entries)
         if index.total_bytes is not None and index.total_bytes > TOTAL_BYTES_MAX:
             raise LimitExceeded("the offer is larger than any disk")
         return entries

@@ -162,13 +162,14 @@ def _decode(kind: int, body: bytes) -> JournalRecord | None:
         n, odd = divmod(len(digests), DIGEST_BYTES)
         if odd or n > CHUNKS_PER_RECORD:
             return None
-        return Verified(*_VERIFIED.unpack_from(body), digests)
+        entry, first = _VERIFIED.unpack_from(body)
+        return Verified(entry, first, digests)
     if kind == RecordType.DONE and len(body) == _DONE.size:
         return FileDone(*_DONE.unpack(body))
     if kind == RecordType.DROPPED and len(body) == _ENTRY.size:
         return Dropped(*_ENTRY.unpack(body))
     if kind == RecordType.PLACING and len(body) > _ENTRY.size:
-        return Placing(*_ENTRY.unpack_from(body), body[_ENTRY.size :])
+        return Placing(_ENTRY.unpack_from(body)[0], body[_ENTRY.size :])
     if kind == RecordType.COMPLETE and not body:
         return CompleteMark()
     return None

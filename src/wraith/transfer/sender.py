@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 
 from wraith.content.chunking import CHUNK_BYTES, MAX_CHUNKS, UNKNOWN_SIZE, n_chunks
 from wraith.errors import (
@@ -316,7 +317,7 @@ class Sender:
             items = tuple(self._checks.popleft() for _ in range(n))
             self._n_checking += 1
             wish = CheckRanges(next(self._ids), items)
-            self._wish(wish, lambda result, items=items: self._on_checked(items, result))
+            self._wish(wish, partial(self._on_checked, items))
 
     def _on_checked(self, items: tuple[HaveItem, ...], result: object) -> None:
         assert isinstance(result, list)
@@ -403,12 +404,7 @@ class Sender:
             if pieces:
                 self._reading_bytes += n_bytes
                 wish = ReadPieces(next(self._ids), tuple(pieces))
-                self._wish(
-                    wish,
-                    lambda result, pieces=tuple(pieces), n=n_bytes: self._on_read(
-                        pieces, n, result
-                    ),
-                )
+                self._wish(wish, partial(self._on_read, tuple(pieces), n_bytes))
             if is_stream or not pieces:
                 break
         self._finish_sending()

@@ -132,11 +132,12 @@ class OpenStore:
 
 @dataclass(frozen=True, slots=True)
 class StoreOpened:
-    """``skipped`` are ``(first, n)`` entries that the policy does not want."""
+    """``skipped`` are ``(first, n)`` entries that the policy does not want. ``completed`` is set
+    when an earlier run has put everything in its place and only the receipt is missing."""
 
     inventory: Inventory
     skipped: tuple[tuple[int, int], ...] = ()
-    is_complete: bool = False
+    completed: Completed | None = None
 
 
 @dataclass(frozen=True, slots=True)

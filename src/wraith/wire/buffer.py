@@ -1,7 +1,7 @@
 """Reading and writing big-endian fields: the only module that slices input by hand.
 
-A ``Reader`` never reads beyond its end: every shortage is ``DecodeError`` with the name of the field
-and its position in the whole input. Spec: frames §1.
+A ``Reader`` never reads beyond its end: every shortage is ``DecodeError`` with the name of the
+field and its position in the whole input. Spec: frames §1.
 """
 
 from __future__ import annotations
@@ -81,7 +81,8 @@ class Reader:
 
 
 class Writer:
-    """Appends fields. A value that does not fit its field is the caller's defect: ``ValueError``."""
+    """Appends fields. A value that does not fit its field is the caller's defect:
+    ``ValueError``."""
 
     __slots__ = ("_data",)
 

@@ -1,7 +1,7 @@
 """Extension lists of the handshake: ``id u16 · length u16 · parameters``, as many as there are.
 
-Unknown ids are kept, so that an offer can be answered without knowing all of it; one id stands at most
-once. Which are offered or accepted is the negotiation's decision.
+Unknown ids are kept, so that an offer can be answered without knowing all of it; one id stands at
+most once. Which are offered or accepted is the negotiation's decision.
 
 Spec: frames §7 [HB-8].
 """
@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum
 
+from wraith.abc import Rng
 from wraith.errors import DecodeError
 from wraith.types import Buffer
 from wraith.wire.buffer import Reader, Writer
@@ -34,14 +35,14 @@ class ExtensionId(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class ExtensionEntry:
+class Extension:
     """One entry of a list."""
 
     id: int
     params: bytes = b""
 
 
-def encode_extensions(entries: Iterable[ExtensionEntry]) -> bytes:
+def encode_extensions(entries: Iterable[Extension]) -> bytes:
     """The list, in the order given. Raises ``ValueError`` for an id that stands twice."""
     writer = Writer()
     seen: set[int] = set()
@@ -53,10 +54,10 @@ def encode_extensions(entries: Iterable[ExtensionEntry]) -> bytes:
     return writer.getvalue()
 
 
-def decode_extensions(buf: Buffer) -> tuple[ExtensionEntry, ...]:
+def decode_extensions(buf: Buffer) -> tuple[Extension, ...]:
     """Inverse of ``encode_extensions``. Raises ``DecodeError``. [HB-8]"""
     reader = Reader(buf)
-    entries: list[ExtensionEntry] = []
+    entries: list[Extension] = []
     seen: set[int] = set()
     while reader.remaining:
         at = reader.offset
@@ -64,29 +65,16 @@ def decode_extensions(buf: Buffer) -> tuple[ExtensionEntry, ...]:
         if id_ in seen:
             raise DecodeError("extension id", at)
         seen.add(id_)
-        entries.append(ExtensionEntry(id_, reader.take(reader.u16("length"), "extension")))
+        entries.append(Extension(id_, reader.take(reader.u16("length"), "extension")))
     return tuple(entries)
 
 
-def grease_id(draw: int) -> int:
-    """One of the 16 ids that are sent to keep receivers tolerant (RFC 8701); ``draw`` is any number."""
-    nibble = draw & 0xF
-    return nibble << 12 | 0x0A00 | nibble << 4 | 0x0A
+def grease(rng: Rng) -> Extension:
+    """One of the 16 ids that mean nothing and keep receivers tolerant (RFC 8701)."""
+    nibble = rng.public_bytes(1)[0] & 0xF
+    return Extension(nibble << 12 | 0x0A00 | nibble << 4 | 0x0A)
 
 
 def is_grease(id_: int) -> bool:
     """Whether ``id_`` means nothing by design."""
     return id_ & 0x0F0F == 0x0A0A
-
-
-def datagram_extension(bytes_max: int) -> ExtensionEntry:
-    """DATAGRAM with the largest datagram that its sender takes."""
-    return ExtensionEntry(ExtensionId.DATAGRAM, Writer().u16(bytes_max).getvalue())
-
-
-def datagram_bytes_max(entry: ExtensionEntry) -> int:
-    """The parameter of DATAGRAM. Raises ``DecodeError``."""
-    reader = Reader(entry.params)
-    value = reader.u16("DATAGRAM parameter")
-    reader.expect_end("DATAGRAM parameter")
-    return value

@@ -63,7 +63,8 @@ class WireFormatSpec:
         fields: the six fields in wire order.
         fixed_overhead: bytes of a datagram that are not payload, 29 to 45.
         d1, d2: sizes of the two dummies, 0 to 8 each.
-        cid_offset, hdr_offset, dummy1_offset: where the front group's fields begin; the CID lies at 0 to
+        cid_offset, hdr_offset, dummy1_offset: where the front group's fields begin; the CID lies at
+        0 to
             13.
     """
 
@@ -107,8 +108,8 @@ class WireFormatSpec:
     def derive(cls, session_secret: bytes) -> WireFormatSpec:
         """The layout of a session; ``session_secret`` has 32 bytes. [WF-1]
 
-        The draws are in a fixed order because the layout is part of the protocol: two sizes, then one
-        Fisher-Yates shuffle per group.
+        The draws are in a fixed order because the layout is part of the protocol: two sizes, then
+        one Fisher-Yates shuffle per group.
         """
         words = ChaCha20Words(derive_key(Label.WIRE_FORMAT, session_secret))
         d1 = words.below(DUMMY_BYTES_MAX + 1)

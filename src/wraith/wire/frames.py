@@ -4,8 +4,8 @@
 
     type u8 · flags u8 · length u16 · body         type 0x00 ends the packet, the rest is fill
 
-What it must not do: check state (is this stream open?), limits of a connection, or meaning beyond one
-frame. DATA in bulk never comes here: ``hotpath`` cuts it out.
+What it must not do: check state (is this stream open?), limits of a connection, or meaning beyond
+one frame. DATA in bulk never comes here: ``hotpath`` cuts it out.
 
 Spec: frames §1-§3 [FR-1 … FR-10].
 """
@@ -14,75 +14,35 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import IntEnum
 from typing import Final
 
 from wraith.errors import DecodeError
 from wraith.types import Buffer, StreamId
 from wraith.wire.buffer import Reader, Writer
-
-HEADER_BYTES: Final = 4
-#: DATA: header, sid and offset before the stream bytes.
-DATA_HEADER_BYTES: Final = 16
-ACK_RANGES_MAX: Final = 64
-CLOSE_REASON_BYTES_MAX: Final = 64
-FLAG_FIN: Final = 0x01
-FLAG_ELICIT: Final = 0x01
-U16_MAX: Final = 0xFFFF
-
-
-class FrameType(IntEnum):
-    """Types by their code. 0x20 to 0x3F are extensions and have no name here."""
-
-    FILL = 0x00
-    DATA = 0x01
-    ACK = 0x02
-    CONTROL = 0x03
-    REKEY = 0x04
-    PING = 0x05
-    PONG = 0x06
-    CLOSE = 0x07
-    PAD = 0x08
-    STREAM_OPEN = 0x09
-    STREAM_CLOSE = 0x0A
-    RESET = 0x0B
-    WINDOW_UPDATE = 0x0C
-    GOAWAY = 0x0D
-    PATH_CHALLENGE = 0x0E
-    PATH_RESPONSE = 0x0F
-    GROUP_JOIN = 0x10
-    GROUP_LEAVE = 0x11
-    GROUP_REKEY = 0x12
-    QOS_UPDATE = 0x13
-    FEC_REPAIR = 0x14
-    PRIORITY = 0x15
-    DATAGRAM = 0x16
-    TIMESTAMP = 0x17
-    MAX_STREAMS = 0x18
-    STOP = 0x19
-
-
-EXTENSION_FIRST: Final = 0x20
-EXTENSION_LAST: Final = 0x3F
-
-
-class ControlType(IntEnum):
-    """First byte of a CONTROL body. Only MTU_PROBE is a frame, the others are stream-0 records."""
-
-    HANDSHAKE_CONFIRM = 1
-    NEW_TICKET = 2
-    TICKET_REQUEST = 3
-    MTU_PROBE = 4
-    PQ_AUTH = 5
-
-
-class QosMode(IntEnum):
-    """How far a stream is repaired; the parameter in brackets. [FR-10]"""
-
-    RELIABLE = 0  # (0)
-    UNRELIABLE_ORDERED = 1  # (max_age in ms)
-    UNRELIABLE_UNORDERED = 2  # (0)
-    PARTIALLY_RELIABLE = 3  # (max_retransmits, at most 255)
+from wraith.wire.frame_types import (
+    ACK_RANGES_MAX,
+    CLOSE_REASON_BYTES_MAX,
+    EXTENSION_FIRST,
+    EXTENSION_LAST,
+    FLAG_ELICIT,
+    FLAG_FIN,
+    U16_MAX,
+    encode_header,
+)
+from wraith.wire.frame_types import ControlType as ControlType
+from wraith.wire.frame_types import FrameType as FrameType
+from wraith.wire.frame_types import QosMode as QosMode
+from wraith.wire.records import Goaway as Goaway
+from wraith.wire.records import HandshakeConfirm as HandshakeConfirm
+from wraith.wire.records import NewTicket as NewTicket
+from wraith.wire.records import PqAuth as PqAuth
+from wraith.wire.records import Record as Record
+from wraith.wire.records import RecordParser as RecordParser
+from wraith.wire.records import RekeyInit as RekeyInit
+from wraith.wire.records import RekeyRequest as RekeyRequest
+from wraith.wire.records import RekeyResp as RekeyResp
+from wraith.wire.records import TicketRequest as TicketRequest
+from wraith.wire.records import encode_record as encode_record
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +57,9 @@ class Data:
 
 @dataclass(frozen=True, slots=True)
 class Ack:
-    """Packets received in one epoch. ``ranges`` are ``(first, last)``, both included, descending, with
-    a gap between any two; the first one ends at ``largest``. ``delay_us8`` counts units of 8 µs."""
+    """Packets received in one epoch. ``ranges`` are ``(first, last)``, both included, descending,
+    with a gap between any two; the first one ends at ``largest``. ``delay_us8`` counts units of 8
+    µs."""
 
     epoch: int
     largest: int
@@ -108,8 +69,8 @@ class Ack:
     def truncated(self) -> Ack:
         """What of it an ACK frame can say, which is also what ``encode_frame`` writes. [FR-5]
 
-        The list ends after 64 further ranges, before a gap above 65,535, and in a run that is longer
-        than its field: the highest part of that run is kept. The delay saturates.
+        The list ends after 64 further ranges, before a gap above 65,535, and in a run that is
+        longer than its field: the highest part of that run is kept. The delay saturates.
         """
         kept: list[tuple[int, int]] = []
         longest = U16_MAX + 1
@@ -120,7 +81,8 @@ class Ack:
             kept.append((cut, last))
             if cut != first:
                 break
-            # The first run does not count `largest` itself, so it may be one longer than the others.
+            # The first run does not count `largest` itself, so it may be one longer than the
+            # others.
             longest = U16_MAX
         return Ack(self.epoch & 0xFF, self.largest, min(self.delay_us8, U16_MAX), tuple(kept))
 
@@ -197,11 +159,15 @@ class WindowUpdate:
 
 @dataclass(frozen=True, slots=True)
 class PathChallenge:
+    """``token``: 8 random bytes."""
+
     token: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class PathResponse:
+    """``token``: the 8 bytes of the challenge."""
+
     token: bytes
 
 
@@ -327,11 +293,6 @@ def decode_frames(buf: Buffer) -> list[Frame]:
     return frames
 
 
-def encode_header(type_: int, flags: int, n_body: int) -> bytes:
-    """The 4 bytes before a body of ``n_body`` bytes."""
-    return Writer().u8(type_).u8(flags).u16(n_body).getvalue()
-
-
 def encode_frame(frame: Frame) -> bytes:
     """The one encoding of ``frame``. Raises ``ValueError`` if a value does not fit its field."""
     flags = 0
@@ -432,8 +393,8 @@ def _encode_ack(ack: Ack, body: Writer) -> None:
 
 
 def _decode_ack(body: Reader, flags: int) -> Ack:
-    """Counts downwards from ``largest``. Anything that would reach below 0, an empty gap or an empty
-    range is refused: it would be a second way to say the same. [FR-5, FR-6]"""
+    """Counts downwards from ``largest``. Anything that would reach below 0, an empty gap or an
+    empty range is refused: it would be a second way to say the same. [FR-5, FR-6]"""
     epoch, largest = body.u8("ACK epoch"), body.u32("ACK largest")
     delay_us8, n = body.u16("ACK delay"), body.u8("ACK range count")
     if n > ACK_RANGES_MAX:

@@ -1,7 +1,7 @@
 """Bodies of the handshake's datagrams: parts, hello prefix, payload TLVs, transport parameters.
 
-Everything here is plaintext of the veil (parts, prefix) or of Noise (payloads); who seals it and what
-it means is decided in ``connection``.
+Everything here is plaintext of the veil (parts, prefix) or of Noise (payloads); who seals it and
+what it means is decided in ``connection``.
 
 ::
 
@@ -15,7 +15,6 @@ Spec: frames §5-§7 [HB-1 … HB-7].
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Final
@@ -23,15 +22,16 @@ from typing import Final
 from wraith.errors import DecodeError
 from wraith.types import Buffer
 from wraith.wire.buffer import Reader, Writer
-from wraith.wire.extensions import ExtensionEntry, decode_extensions, encode_extensions
+from wraith.wire.extensions import Extension, decode_extensions, encode_extensions
 
 VERSION: Final = 0x02
 DATAGRAM_BYTES_MIN: Final = 600
 DATAGRAM_BYTES_MAX: Final = 1200
 PART_HEADER_BYTES: Final = 8
-PREFIX_BYTES_MIN: Final = 12
 PARTS_MAX: Final = 15
 IDENT_BYTES: Final = 104
+HMK_BYTES: Final = 32
+TICKETS_MAX: Final = 4
 UNSUPPORTED_BYTES_MAX: Final = 16
 COOKIE_BYTES: Final = 32
 RETRY_OF_BYTES: Final = 32
@@ -50,10 +50,56 @@ class PartKind(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """One datagram's share of a body."""
+
+    kind: PartKind
+    index: int
+    total: int
+    body_bytes: int
+    offset: int
+    fragment: bytes
+
+
+def encode_part(
+    *,
+    kind: PartKind,
+    index: int,
+    total: int,
+    body_bytes: int,
+    offset: int,
+    fragment: bytes,
+    prefix: bytes = b"",
+) -> bytes:
+    """Header, ``prefix`` (the encoded hello prefix in HELLO/0, else empty) and fragment.
+
+    The caller appends padding: any bytes. A part that is sent again keeps its cut and changes its
+    padding, so that parts of two sendings fit together.
+    """
+    if not 0 <= index < total <= PARTS_MAX:
+        raise ValueError("a body has 1 to 15 parts")
+    writer = Writer().u8(kind).u8(index << 4 | total).u16(body_bytes).u16(offset)
+    return writer.u16(len(fragment)).raw(prefix).raw(fragment).getvalue()
+
+
+def decode_part(plaintext: Buffer) -> Part:
+    """A part of any kind but HELLO/0. Padding is skipped, whatever it holds.
+
+    Raises ``DecodeError``. [HB-1, HB-2]
+    """
+    reader = Reader(plaintext)
+    header = _PartHeader.decode(reader)
+    if header.kind is PartKind.HELLO and header.index == 0:
+        raise DecodeError("part index", 1)
+    return header.part(reader)
+
+
+@dataclass(frozen=True, slots=True)
 class HelloPrefix:
     """Stands in HELLO/0 before its fragment. ``suite`` may be one that this side does not know.
 
-    ``ticket`` is the ticket's 16-byte id and its encrypted parameters. Unknown aux TLVs are dropped.
+    ``ticket`` is the ticket's 16-byte id and its encrypted parameters. Unknown aux TLVs are
+    skipped.
     """
 
     timestamp: int
@@ -78,152 +124,116 @@ class HelloPrefix:
         prefix = Writer().u64(self.timestamp).u8(self.version).u8(self.suite)
         return prefix.u16(len(raw)).raw(raw).getvalue()
 
+    @classmethod
+    def decode_first(cls, plaintext: Buffer) -> tuple[Part, HelloPrefix]:
+        """HELLO/0. Raises ``DecodeError`` for anything else. [HB-1, HB-2, HB-3]"""
+        reader = Reader(plaintext)
+        header = _PartHeader.decode(reader)
+        if header.kind is not PartKind.HELLO or header.index != 0:
+            raise DecodeError("part kind", 0)
+        prefix = cls._decode(reader)
+        return header.part(reader), prefix
+
+    @classmethod
+    def _decode(cls, reader: Reader) -> HelloPrefix:
+        timestamp, version = reader.u64("timestamp"), reader.u8("version")
+        suite = reader.u8("suite")
+        aux = reader.sub(reader.u16("aux length"), "aux length")
+        cookie = ticket = retry_of = None
+        before = 0
+        while aux.remaining:
+            at = aux.offset
+            type_ = aux.u8("aux type")
+            value = aux.sub(aux.u16("aux length"), "aux value")
+            if type_ <= before:
+                raise DecodeError("aux type", at)
+            before = type_
+            if type_ == _AUX_COOKIE:
+                cookie = value.take(COOKIE_BYTES, "COOKIE")
+            elif type_ == _AUX_TICKET:
+                ticket = value.take(TICKET_ID_BYTES, "TICKET"), value.rest()
+            elif type_ == _AUX_RETRY_OF:
+                retry_of = value.take(RETRY_OF_BYTES, "RETRY_OF")
+            else:
+                continue
+            value.expect_end("aux value")
+        return cls(timestamp, version, suite, cookie, ticket, retry_of)
+
 
 _AUX_COOKIE, _AUX_TICKET, _AUX_RETRY_OF = 0x01, 0x02, 0x03
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """One datagram's share of a body. ``prefix`` is the encoded hello prefix in HELLO/0, else empty."""
-
+class _PartHeader:
     kind: PartKind
     index: int
     total: int
-    body_len: int
-    frag_off: int
-    fragment: bytes
-    prefix: bytes = b""
+    body_bytes: int
+    offset: int
+    fragment_bytes: int
 
-    @property
-    def need(self) -> int:
-        """Bytes of plaintext without padding."""
-        return PART_HEADER_BYTES + len(self.prefix) + len(self.fragment)
+    @classmethod
+    def decode(cls, reader: Reader) -> _PartHeader:
+        code, index_total = reader.u8("part kind"), reader.u8("part index")
+        body, offset = reader.u16("body length"), reader.u16("fragment offset")
+        n = reader.u16("fragment length")
+        index, total = index_total >> 4, index_total & 0xF
+        if not PartKind.HELLO <= code <= PartKind.UNSUPPORTED:
+            raise DecodeError("part kind", 0)
+        if index >= total:
+            raise DecodeError("part index", 1)
+        # Ascending, disjoint and covering: the first starts at 0, the last ends at the end, none
+        # is empty beside others. That neighbours meet is checked when they are put together.
+        end = offset + n
+        if end > body or (offset == 0) != (index == 0) or (n == 0 and total > 1):
+            raise DecodeError("fragment", 4)
+        if (end == body) != (index == total - 1):
+            raise DecodeError("fragment", 4)
+        return cls(PartKind(code), index, total, body, offset, n)
 
-    def encode(self, plaintext_bytes: int | None = None) -> bytes:
-        """Plaintext of ``plaintext_bytes`` (default: no padding). To send a part again, encode the same
-        part with another size: the cut must stay, or parts of two sendings would not fit together."""
-        n = self.need if plaintext_bytes is None else plaintext_bytes
-        if n < self.need:
-            raise ValueError(f"{n} bytes do not hold a part of {self.need}")
-        writer = Writer().u8(self.kind).u8(self.index << 4 | self.total).u16(self.body_len)
-        writer.u16(self.frag_off).u16(len(self.fragment)).raw(self.prefix).raw(self.fragment)
-        return writer.raw(bytes(n - self.need)).getvalue()
-
-
-def split_body(
-    kind: PartKind, body: bytes, plaintext_sizes: Sequence[int], prefix: HelloPrefix | None = None
-) -> tuple[Part, ...]:
-    """Cut ``body`` over plaintexts of these sizes, filled in order. [HB-2]
-
-    Raises ``ValueError`` if it does not fit, or if a part would stay empty.
-    """
-    total = len(plaintext_sizes)
-    if not 1 <= total <= PARTS_MAX:
-        raise ValueError("a body has 1 to 15 parts")
-    parts: list[Part] = []
-    at = 0
-    for index, size in enumerate(plaintext_sizes):
-        head = prefix.encode() if prefix is not None and index == 0 else b""
-        room = size - PART_HEADER_BYTES - len(head)
-        fragment = body[at : at + max(room, 0)]
-        if room < 0 or (total > 1 and not fragment):
-            raise ValueError("a part has no room for a byte of the body, or nothing is left for it")
-        parts.append(Part(kind, index, total, len(body), at, fragment, head))
-        at += len(fragment)
-    if at < len(body):
-        raise ValueError(f"a body of {len(body)} bytes does not fit into {plaintext_sizes}")
-    return tuple(parts)
+    def part(self, reader: Reader) -> Part:
+        """With the fragment that follows in ``reader``."""
+        fragment = reader.take(self.fragment_bytes, "fragment")
+        return Part(self.kind, self.index, self.total, self.body_bytes, self.offset, fragment)
 
 
-def decode_part(plaintext: Buffer) -> tuple[Part, HelloPrefix | None]:
-    """A part, and the hello prefix if it is HELLO/0. Padding is skipped, whatever it holds.
-
-    Raises ``DecodeError``. [HB-1, HB-2, HB-3]
-    """
-    reader = Reader(plaintext)
-    code, index_total = reader.u8("part kind"), reader.u8("part index")
-    body_len, frag_off = reader.u16("body length"), reader.u16("fragment offset")
-    frag_len = reader.u16("fragment length")
-    index, total = index_total >> 4, index_total & 0xF
-    if not PartKind.HELLO <= code <= PartKind.UNSUPPORTED:
-        raise DecodeError("part kind", 0)
-    if index >= total:
-        raise DecodeError("part index", 1)
-    # Ascending, disjoint and covering: the first starts at 0, the last ends at the end, none is empty
-    # beside others. That neighbours meet is checked by the reassembly.
-    beyond = frag_off + frag_len
-    if beyond > body_len or (frag_off == 0) != (index == 0) or (frag_len == 0 and total > 1):
-        raise DecodeError("fragment", 4)
-    if (beyond == body_len) != (index == total - 1):
-        raise DecodeError("fragment", 4)
-    kind = PartKind(code)
-    prefix, raw = None, b""
-    if kind is PartKind.HELLO and index == 0:
-        prefix = _decode_prefix(reader)
-        raw = prefix.encode()
-    fragment = reader.take(frag_len, "fragment")
-    return Part(kind, index, total, body_len, frag_off, fragment, raw), prefix
-
-
-def _decode_prefix(reader: Reader) -> HelloPrefix:
-    timestamp, version = reader.u64("timestamp"), reader.u8("version")
-    suite = reader.u8("suite")
-    aux = reader.sub(reader.u16("aux length"), "aux length")
-    cookie = ticket = retry_of = None
-    before = 0
-    while aux.remaining:
-        at = aux.offset
-        type_ = aux.u8("aux type")
-        value = aux.sub(aux.u16("aux length"), "aux value")
-        if type_ <= before:
-            raise DecodeError("aux type", at)
-        before = type_
-        if type_ == _AUX_COOKIE:
-            cookie = value.take(COOKIE_BYTES, "COOKIE")
-        elif type_ == _AUX_TICKET:
-            ticket = value.take(TICKET_ID_BYTES, "TICKET"), value.rest()
-        elif type_ == _AUX_RETRY_OF:
-            retry_of = value.take(RETRY_OF_BYTES, "RETRY_OF")
-        else:
-            continue
-        value.expect_end("aux value")
-    return HelloPrefix(timestamp, version, suite, cookie, ticket, retry_of)
-
-
-class Reassembly:
+class Reassembler:
     """Collects the parts of one body. Bounded: at most 64 KiB and 15 fragments."""
 
-    __slots__ = ("kind", "_parts", "_total", "_body_len")
+    __slots__ = ("kind", "_parts", "_total", "_body_bytes")
 
     def __init__(self, kind: PartKind) -> None:
         self.kind = kind
         self._parts: dict[int, Part] = {}
         self._total = 0
-        self._body_len = 0
+        self._body_bytes = 0
 
     @property
-    def missing(self) -> int:
-        """Parts still to come; 0 before the first one is there as well as at the end."""
-        return self._total - len(self._parts)
+    def is_complete(self) -> bool:
+        return self._total > 0 and len(self._parts) == self._total
 
-    def add(self, part: Part) -> bytes | None:
-        """The whole body once every part is there, else ``None``. A repeated part changes nothing.
+    def add(self, part: Part) -> None:
+        """Take a part. A repeated one changes nothing.
 
-        Raises ``DecodeError`` for a part that does not fit to the others; nothing has changed. [HB-2]
+        Raises ``DecodeError`` for a part that does not fit to the others; nothing has changed.
+        [HB-2]
         """
         if part.kind is not self.kind:
             raise DecodeError("part kind", 0)
-        if self._parts and (part.total, part.body_len) != (self._total, self._body_len):
+        if self._parts and (part.total, part.body_bytes) != (self._total, self._body_bytes):
             raise DecodeError("body length", 2)
-        for below, above in ((part.index - 1, part.index), (part.index, part.index + 1)):
-            first = part if below == part.index else self._parts.get(below)
-            second = part if above == part.index else self._parts.get(above)
-            if first and second and first.frag_off + len(first.fragment) != second.frag_off:
-                raise DecodeError("fragment", 4)
-        self._total, self._body_len = part.total, part.body_len
+        below, above = self._parts.get(part.index - 1), self._parts.get(part.index + 1)
+        meets_below = below is None or below.offset + len(below.fragment) == part.offset
+        meets_above = above is None or part.offset + len(part.fragment) == above.offset
+        if not (meets_below and meets_above):
+            raise DecodeError("fragment", 4)
+        self._total, self._body_bytes = part.total, part.body_bytes
         self._parts.setdefault(part.index, part)
-        if len(self._parts) < self._total:
-            return None
+
+    def body(self) -> bytes:
+        """The whole body. Raises ``ValueError`` while parts are missing."""
+        if not self.is_complete:
+            raise ValueError("parts of the body are missing")
         return b"".join(self._parts[index].fragment for index in range(self._total))
 
 
@@ -284,117 +294,168 @@ class TlvType(IntEnum):
     TICKET_REQUEST = 0x20
 
 
+Unknown = tuple[tuple[int, bytes], ...]
+
+
 @dataclass(frozen=True, slots=True)
-class Payload:
-    """A Noise payload of any message; ``None`` is a TLV that is not there. Which must be there is the
-    handshake's decision (``present``). ``unknown`` TLVs are kept as they came: they are hashed, and
-    mean nothing."""
+class HelloPayload:
+    """Payload of the first message: what the initiator speaks. Lists are in order of preference."""
 
-    versions: tuple[int, ...] | None = None
-    suites: tuple[int, ...] | None = None
-    ext_offer: tuple[ExtensionEntry, ...] | None = None
-    ident: bytes | None = None
-    ext_accept: tuple[ExtensionEntry, ...] | None = None
-    hmk: bytes | None = field(default=None, repr=False)
-    time: int | None = None
-    params: TransportParams | None = None
-    ticket_request: int | None = None
-    unknown: tuple[tuple[int, bytes], ...] = ()
-
-    def present(self) -> frozenset[int]:
-        """Types of the TLVs that are there."""
-        return frozenset(self._values())
+    versions: tuple[int, ...]
+    suites: tuple[int, ...]
+    extensions: tuple[Extension, ...] = ()
+    unknown: Unknown = ()
 
     def encode(self) -> bytes:
-        """TLVs ascending by type: one encoding per value. [HB-4]"""
-        writer = Writer()
-        for type_, value in sorted(self._values().items()):
-            writer.u8(type_).u16(len(value)).raw(value)
-        return writer.getvalue()
+        return _encode_tlvs(
+            {
+                TlvType.VERSIONS: bytes(self.versions),
+                TlvType.SUITES: bytes(self.suites),
+                TlvType.EXT_OFFER: encode_extensions(self.extensions),
+            },
+            self.unknown,
+        )
 
-    def _values(self) -> dict[int, bytes]:
-        values = dict(self.unknown)
-        if any(type_ in _TLV_TYPES for type_ in values):
-            raise ValueError("a known TLV stands among the unknown ones")
-        if self.versions is not None:
-            values[TlvType.VERSIONS] = bytes(self.versions)
-        if self.suites is not None:
-            values[TlvType.SUITES] = bytes(self.suites)
-        if self.ext_offer is not None:
-            values[TlvType.EXT_OFFER] = encode_extensions(self.ext_offer)
-        if self.ident is not None:
-            values[TlvType.IDENT] = Writer().raw(self.ident, IDENT_BYTES).getvalue()
-        if self.ext_accept is not None:
-            values[TlvType.EXT_ACCEPT] = encode_extensions(self.ext_accept)
-        if self.hmk is not None:
-            values[TlvType.HMK] = Writer().raw(self.hmk, 32).getvalue()
-        if self.time is not None:
-            values[TlvType.TIME] = Writer().u64(self.time).getvalue()
-        if self.params is not None:
-            values[TlvType.TRANSPORT_PARAMS] = self.params.encode()
-        if self.ticket_request is not None:
-            if not 0 <= self.ticket_request <= 4:
-                raise ValueError("at most 4 tickets can be asked for")
-            values[TlvType.TICKET_REQUEST] = Writer().u8(self.ticket_request).getvalue()
-        return values
+    @classmethod
+    def decode(cls, buf: Buffer) -> HelloPayload:
+        """Raises ``DecodeError``. [HB-4, HB-5]"""
+        tlvs = _Tlvs(buf)
+        versions, suites = tlvs.need(TlvType.VERSIONS), tlvs.need(TlvType.SUITES)
+        offer = tlvs.need(TlvType.EXT_OFFER)
+        return cls(
+            tuple(versions.rest()),
+            tuple(suites.rest()),
+            decode_extensions(offer.rest()),
+            tlvs.others(),
+        )
 
 
-_TLV_TYPES = frozenset(TlvType)
+@dataclass(frozen=True, slots=True)
+class ResponsePayload:
+    """Payload of the second message. ``ident`` has 104 bytes; ``time`` (Unix seconds) informs."""
+
+    ident: bytes
+    extensions: tuple[Extension, ...]
+    params: TransportParams
+    time: int
+    unknown: Unknown = ()
+
+    def encode(self) -> bytes:
+        return _encode_tlvs(
+            {
+                TlvType.IDENT: _sized(self.ident, IDENT_BYTES),
+                TlvType.EXT_ACCEPT: encode_extensions(self.extensions),
+                TlvType.TIME: Writer().u64(self.time).getvalue(),
+                TlvType.TRANSPORT_PARAMS: self.params.encode(),
+            },
+            self.unknown,
+        )
+
+    @classmethod
+    def decode(cls, buf: Buffer) -> ResponsePayload:
+        """Raises ``DecodeError``. [HB-4, HB-5, HB-6]"""
+        tlvs = _Tlvs(buf)
+        ident = tlvs.need(TlvType.IDENT).take(IDENT_BYTES, "IDENT")
+        extensions = decode_extensions(tlvs.need(TlvType.EXT_ACCEPT).rest())
+        time = tlvs.need(TlvType.TIME).u64("TIME")
+        params = TransportParams.decode(tlvs.need(TlvType.TRANSPORT_PARAMS))
+        return cls(ident, extensions, params, time, tlvs.others())
 
 
-def decode_payload(buf: Buffer) -> Payload:
-    """Inverse of ``Payload.encode``. Types ascend, so none stands twice. Raises ``DecodeError``.
-    [HB-4, HB-5, HB-6]"""
-    reader = Reader(buf)
-    found: dict[int, object] = {}
-    unknown: list[tuple[int, bytes]] = []
-    before = -1
-    while reader.remaining:
-        at = reader.offset
-        type_ = reader.u8("TLV type")
-        value = reader.sub(reader.u16("TLV length"), "TLV length")
-        if type_ <= before:
-            raise DecodeError("TLV type", at)
-        before = type_
-        if type_ in _TLV_TYPES:
-            found[type_] = _decode_tlv(TlvType(type_), value)
+@dataclass(frozen=True, slots=True)
+class FinishPayload:
+    """Payload of the third message. ``ident`` may be absent (an anonymous initiator); ``hmk`` is
+    the initiator's header-mask key, 32 bytes, a secret; up to four tickets may be asked for."""
+
+    ident: bytes | None
+    hmk: bytes = field(repr=False)
+    params: TransportParams
+    ticket_request: int | None = None
+    unknown: Unknown = ()
+
+    def encode(self) -> bytes:
+        tickets = self.ticket_request
+        if tickets is not None and not 0 <= tickets <= TICKETS_MAX:
+            raise ValueError("at most 4 tickets can be asked for")
+        return _encode_tlvs(
+            {
+                TlvType.IDENT: None if self.ident is None else _sized(self.ident, IDENT_BYTES),
+                TlvType.HMK: _sized(self.hmk, HMK_BYTES),
+                TlvType.TRANSPORT_PARAMS: self.params.encode(),
+                TlvType.TICKET_REQUEST: None if tickets is None else bytes((tickets,)),
+            },
+            self.unknown,
+        )
+
+    @classmethod
+    def decode(cls, buf: Buffer) -> FinishPayload:
+        """Raises ``DecodeError``. [HB-4, HB-5, HB-6]"""
+        tlvs = _Tlvs(buf)
+        ident = tlvs.get(TlvType.IDENT)
+        certificate = None if ident is None else ident.take(IDENT_BYTES, "IDENT")
+        hmk = tlvs.need(TlvType.HMK).take(HMK_BYTES, "HMK")
+        params = TransportParams.decode(tlvs.need(TlvType.TRANSPORT_PARAMS))
+        tickets = tlvs.get(TlvType.TICKET_REQUEST)
+        count = None if tickets is None else tickets.u8("TICKET_REQUEST")
+        if count is not None and count > TICKETS_MAX:
+            raise DecodeError("TICKET_REQUEST")
+        return cls(certificate, hmk, params, count, tlvs.others())
+
+
+def _encode_tlvs(values: dict[TlvType, bytes | None], unknown: Unknown) -> bytes:
+    """Ascending by type: one encoding per value. [HB-4]"""
+    tlvs: dict[int, bytes] = {type_: v for type_, v in values.items() if v is not None}
+    for type_, value in unknown:
+        if type_ in tlvs or type_ in values:
+            raise ValueError(f"TLV 0x{type_:02x} is known, or stands twice")
+        tlvs[type_] = value
+    writer = Writer()
+    for type_, value in sorted(tlvs.items()):
+        writer.u8(type_).u16(len(value)).raw(value)
+    return writer.getvalue()
+
+
+class _Tlvs:
+    """The TLVs of one payload. Types ascend, so none stands twice; what was not asked for is kept
+    as unknown: it has been hashed, and means nothing."""
+
+    __slots__ = ("_values", "_asked")
+
+    def __init__(self, buf: Buffer) -> None:
+        reader = Reader(buf)
+        self._values: dict[int, Reader] = {}
+        self._asked: list[Reader] = []
+        before = -1
+        while reader.remaining:
+            at = reader.offset
+            type_ = reader.u8("TLV type")
+            value = reader.sub(reader.u16("TLV length"), "TLV length")
+            if type_ <= before:
+                raise DecodeError("TLV type", at)
+            self._values[type_] = value
+            before = type_
+
+    def get(self, type_: TlvType) -> Reader | None:
+        value = self._values.pop(type_, None)
+        if value is not None:
+            self._asked.append(value)
+        return value
+
+    def need(self, type_: TlvType) -> Reader:
+        value = self.get(type_)
+        if value is None:
+            raise DecodeError(f"payload without {type_.name}")
+        return value
+
+    def others(self) -> Unknown:
+        """What was not asked for; checks that all that was is read to its end. [HB-5]"""
+        for value in self._asked:
             value.expect_end("TLV length")
-        else:
-            unknown.append((type_, value.rest()))
-    named = {_FIELD_OF[TlvType(type_)]: value for type_, value in found.items()}
-    return Payload(unknown=tuple(unknown), **named)  # type: ignore[arg-type]  # by _decode_tlv
+        return tuple((type_, value.rest()) for type_, value in self._values.items())
 
 
-_FIELD_OF: Final = {
-    TlvType.VERSIONS: "versions",
-    TlvType.SUITES: "suites",
-    TlvType.EXT_OFFER: "ext_offer",
-    TlvType.IDENT: "ident",
-    TlvType.EXT_ACCEPT: "ext_accept",
-    TlvType.HMK: "hmk",
-    TlvType.TIME: "time",
-    TlvType.TRANSPORT_PARAMS: "params",
-    TlvType.TICKET_REQUEST: "ticket_request",
-}
-
-
-def _decode_tlv(type_: TlvType, value: Reader) -> object:
-    if type_ in (TlvType.VERSIONS, TlvType.SUITES):
-        return tuple(value.rest())
-    if type_ in (TlvType.EXT_OFFER, TlvType.EXT_ACCEPT):
-        return decode_extensions(value.rest())
-    if type_ is TlvType.IDENT:
-        return value.take(IDENT_BYTES, "IDENT")
-    if type_ is TlvType.HMK:
-        return value.take(32, "HMK")
-    if type_ is TlvType.TIME:
-        return value.u64("TIME")
-    if type_ is TlvType.TRANSPORT_PARAMS:
-        return TransportParams.decode(value)
-    count = value.u8("TICKET_REQUEST")
-    if count > 4:
-        raise DecodeError("TICKET_REQUEST", value.offset - 1)
-    return count
+def _sized(data: bytes, size: int) -> bytes:
+    return Writer().raw(data, size).getvalue()
 
 
 @dataclass(frozen=True, slots=True)

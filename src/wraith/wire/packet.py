@@ -40,8 +40,8 @@ PN_CLOSE_ONLY: Final = PN_BOUND - 64
 
 #: At most so many CID indices are accepted at once.
 CID_INDICES_MAX: Final = 16
-#: The largest UDP payload over IPv4.
-DATAGRAM_BYTES_MAX: Final = 65_507
+#: No datagram is longer: lengths inside are u16.
+DATAGRAM_BYTES_MAX: Final = 65_535
 
 FORM_A: Final = 0
 FORM_B: Final = 1

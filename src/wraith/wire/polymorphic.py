@@ -45,7 +45,8 @@ class WireCodec:
     spec: WireFormatSpec
 
     def encode(self, fields: PacketFields) -> bytes:
-        """The datagram. Raises ``ValueError`` if a field has not the size that the layout gives it."""
+        """The datagram. Raises ``ValueError`` if a field has not the size that the layout gives
+        it."""
         if len(fields.payload) < PAYLOAD_BYTES_MIN:
             raise ValueError(f"a payload has at least {PAYLOAD_BYTES_MIN} bytes")
         values = self._by_id(fields)
@@ -108,7 +109,8 @@ def decode_hdr(hdr: bytes) -> tuple[int, int]:
 
 
 def sample_of(datagram: Buffer) -> bytes:
-    """The last 16 bytes of the datagram as sent: ciphertext, tag or fresh random in every layout."""
+    """The last 16 bytes of the datagram as sent: ciphertext, tag or fresh random in every
+    layout."""
     return bytes(datagram[-SAMPLE_BYTES:])
 
 
@@ -123,8 +125,8 @@ def mask_cid_form_a(hp_key: bytes, sample: bytes, cid: bytes) -> bytes:
 
 
 def mask_cid_form_b(hmk: bytes, sample: bytes, cid: bytes) -> bytes:
-    """CID ⊕ keyed BLAKE3(hmk, sample)[0:8]: the receiving endpoint can undo it before it knows which
-    session is meant. [WF-5]"""
+    """CID ⊕ keyed BLAKE3(hmk, sample)[0:8]: the receiving endpoint can undo it before it knows
+    which session is meant. [WF-5]"""
     return xor(cid, keyed_hash(hmk, sample)[:CID_BYTES])
 
 

@@ -1,8 +1,8 @@
 """Records of stream 0, the control stream: a byte stream of frames' 4-byte headers and bodies.
 
-They stand nowhere else, and nothing else stands there. Incremental: ``RecordParser`` takes the stream's
-bytes as they become contiguous. What a record means (may the initiator send it? is it the right epoch?)
-is the connection's business.
+They stand nowhere else, and nothing else stands there. Incremental: ``RecordParser`` takes the
+stream's bytes as they become contiguous. What a record means (may the initiator send it? is it the
+right epoch?) is the connection's business.
 
 Spec: frames §4 [FR-8, FR-9].
 """
@@ -15,7 +15,7 @@ from typing import Final
 from wraith.errors import DecodeError
 from wraith.types import Buffer, StreamId
 from wraith.wire.buffer import Reader, Writer
-from wraith.wire.frames import HEADER_BYTES, ControlType, FrameType, encode_header
+from wraith.wire.frame_types import HEADER_BYTES, ControlType, FrameType, encode_header
 
 #: Of a whole record, header included.
 RECORD_BYTES_MAX: Final = 16_384
@@ -35,7 +35,8 @@ class HandshakeConfirm:
 
 @dataclass(frozen=True, slots=True)
 class NewTicket:
-    """``epoch``: whose resumption secret it belongs to; ``id`` has 16 bytes; ``expires`` Unix seconds."""
+    """``epoch``: whose resumption secret it belongs to; ``id`` has 16 bytes; ``expires`` Unix
+    seconds."""
 
     epoch: int
     id: bytes
@@ -57,8 +58,8 @@ class PqAuth:
 
 @dataclass(frozen=True, slots=True)
 class RekeyInit:
-    """``x`` is an X25519 public key, ``ek`` an ML-KEM encapsulation key or empty. ``flags`` are kept as
-    they came, because the transcript hash covers them."""
+    """``x`` is an X25519 public key, ``ek`` an ML-KEM encapsulation key or empty. ``flags`` are
+    kept as they came, because the transcript hash covers them."""
 
     epoch: int
     x: bytes
@@ -167,7 +168,8 @@ class RecordParser:
             while reader.remaining >= HEADER_BYTES:
                 at = reader.offset
                 type_, _, n_body = reader.u8("type"), reader.u8("flags"), reader.u16("length")
-                # Refused by the header alone: nothing is buffered for a record that cannot be valid.
+                # Refused by the header alone: nothing is buffered for a record that cannot be
+                # valid.
                 if n_body + HEADER_BYTES > RECORD_BYTES_MAX:
                     raise DecodeError("record length", at + 2)
                 if type_ not in (FrameType.CONTROL, FrameType.REKEY, FrameType.GOAWAY):

@@ -2,37 +2,56 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from wraith.connection.flight import (
-    DATAGRAM_BYTES_MAX,
-    DATAGRAM_BYTES_MIN,
     PAD_BYTES_MIN,
-    PART_OVERHEAD,
+    REPRESENTATIVE_BYTES,
+    VEIL_TAG_BYTES,
     cut,
     draw_sizes,
     redraw_size,
     uniform,
 )
 from wraith.testing.rng import SeededRng
+from wraith.wire.handshake import (
+    DATAGRAM_BYTES_MAX,
+    DATAGRAM_BYTES_MIN,
+    HelloPrefix,
+    Part,
+    PartKind,
+    Reassembler,
+    decode_part,
+)
 
 
 @pytest.mark.spec("HS-10")
-@given(st.integers(1, 6_000), st.integers(0, 150), st.integers())
-def test_sizes_are_in_range_and_hold_the_body(body_bytes: int, extra: int, seed: int) -> None:
+@given(st.integers(1, 6_000), st.booleans(), st.integers())
+def test_sizes_are_in_range_and_hold_the_body(body_bytes: int, is_hello: bool, seed: int) -> None:
     body = bytes(i & 255 for i in range(body_bytes))
+    prefix = HelloPrefix(0, 2, 1, cookie=bytes(32)) if is_hello else None
+    extra = REPRESENTATIVE_BYTES + len(prefix.encode()) if prefix is not None else 0
     sizes = draw_sizes(SeededRng(seed), body_bytes, extra)
-    fragments = cut(body, sizes, extra)
+    parts = cut(PartKind.HELLO, body, sizes, prefix)
     assert all(DATAGRAM_BYTES_MIN <= size <= DATAGRAM_BYTES_MAX for size in sizes)
-    assert b"".join(fragment for _, fragment in fragments) == body
-    at = 0
-    for i, (size, (offset, fragment)) in enumerate(zip(sizes, fragments, strict=True)):
-        assert offset == at and fragment
-        room = size - PART_OVERHEAD - (extra if i == 0 else 0)
-        assert len(fragment) + PAD_BYTES_MIN <= room
-        at += len(fragment)
+    together = Reassembler(PartKind.HELLO)
+    for i, (size, part) in enumerate(zip(sizes, parts, strict=True)):
+        representative = REPRESENTATIVE_BYTES if is_hello and i == 0 else 0
+        assert len(part) + VEIL_TAG_BYTES + PAD_BYTES_MIN + representative <= size
+        first = is_hello and i == 0
+        together.add(HelloPrefix.decode_first(part)[0] if first else _decode(part))
+    assert together.body() == body
+
+
+def _decode(plaintext: bytes) -> Part:
+    if plaintext[1] >> 4:
+        return decode_part(plaintext)
+    # A hello without its prefix cannot be told from one with it; other kinds are cut alike.
+    return replace(decode_part(bytes([PartKind.RESPONSE]) + plaintext[1:]), kind=PartKind.HELLO)
 
 
 @pytest.mark.spec("HS-10")
@@ -49,11 +68,10 @@ def test_a_short_body_is_one_datagram() -> None:
 
 
 @pytest.mark.spec("HS-11")
-@given(st.integers(1, 1_150), st.integers())
-def test_a_part_sealed_again_has_room_for_fresh_padding(fragment_bytes: int, seed: int) -> None:
-    size = redraw_size(SeededRng(seed), fragment_bytes)
-    assert max(DATAGRAM_BYTES_MIN, fragment_bytes + PART_OVERHEAD + 8) <= size
-    assert size <= DATAGRAM_BYTES_MAX
+@given(st.integers(9, 1_160), st.integers())
+def test_a_part_sealed_again_has_room_for_fresh_padding(part_bytes: int, seed: int) -> None:
+    size = redraw_size(SeededRng(seed), part_bytes)
+    assert max(DATAGRAM_BYTES_MIN, part_bytes + VEIL_TAG_BYTES + 8) <= size <= DATAGRAM_BYTES_MAX
 
 
 def test_bounds_of_a_draw_are_reached() -> None:

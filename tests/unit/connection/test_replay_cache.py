@@ -1,4 +1,4 @@
-"""Every proven hello is accepted once, across generations, restarts and clocks that are set back."""
+"""A proven hello is accepted once, across generations, restarts and clocks that are set back."""
 
 from __future__ import annotations
 

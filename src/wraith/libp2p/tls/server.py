@@ -231,6 +231,7 @@ class TlsServer(TlsEngine):
                 ciphertext, secret = self._encapsulate_private(secret, client_share, share)
                 body = private_ext.encode_server_body(ciphertext)
                 extensions.append((self.settings.private_extension, body))
+                self._group = (private_ext.NAME, True)
         except InvalidKey as error:
             self._fail(AlertDescription.ILLEGAL_PARAMETER, f"key share: {error}")
         hello = codec.ServerHello(

@@ -1,0 +1,163 @@
+"""WRAITH in the bulk peers' shape: one stream, memory to memory, one process a side.
+
+``recv`` prints the code where others print a port. The sender waits until all is acknowledged.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import cProfile
+import hashlib
+import json
+import os
+import pstats
+import sys
+import time
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import wraith
+
+MIB = 1 << 20
+WRITE_BYTES = 256 * 1024
+READ_BYTES = 1 * MIB
+
+
+def config_of(arguments: argparse.Namespace) -> wraith.EndpointConfig:
+    return wraith.EndpointConfig(
+        datagram_bytes=arguments.datagram,
+        max_udp_bytes=max(arguments.datagram, 1472),
+        suites=(wraith.SuiteId[arguments.suite],),
+        congestion=arguments.congestion,
+    )
+
+
+def say(**fields: Any) -> None:
+    print(json.dumps(fields), flush=True)
+
+
+async def receive(arguments: argparse.Namespace) -> None:
+    """Takes one stream and measures from its first to its last byte."""
+    config = config_of(arguments)
+    async with wraith.listen("127.0.0.1:0", config=config) as listener:
+        say(port=listener.record)
+        session = await listener.accept()
+        stream = await session.accept_stream()
+        digest = hashlib.blake2b() if arguments.verify else None
+        n_bytes = 0
+        began = cpu = 0.0
+        while chunks := await stream.read_chunks(READ_BYTES):
+            if not n_bytes:
+                began, cpu = time.perf_counter(), time.process_time()
+            for chunk in chunks:
+                n_bytes += len(chunk)
+                if digest is not None:
+                    digest.update(chunk)
+        seconds, cpu = time.perf_counter() - began, time.process_time() - cpu
+        say(
+            bytes=n_bytes,
+            seconds=seconds,
+            cpu_s=cpu,
+            packets=session.stats().received_packets,
+            digest=digest.hexdigest() if digest else None,
+        )
+        await stream.write(b"k")  # the sender may go: everything is here
+        stream.finish()
+        await session.wait_closed()
+
+
+async def send(arguments: argparse.Namespace) -> None:
+    """Sends ``mib`` of random bytes on one stream and waits until all is acknowledged."""
+    total = arguments.mib * MIB
+    piece = os.urandom(WRITE_BYTES)
+    digest = hashlib.blake2b() if arguments.verify else None
+    async with wraith.connect(arguments.port, config=config_of(arguments)) as session:
+        stream = await session.open_stream()
+        began, cpu = time.perf_counter(), time.process_time()
+        for _ in range(total // WRITE_BYTES):
+            await stream.write(piece)
+            if digest is not None:
+                digest.update(piece)
+        stream.finish()
+        await stream.wait_sent()
+        seconds, cpu = time.perf_counter() - began, time.process_time() - cpu
+        await stream.read()
+        stats = session.stats()
+        say(
+            bytes=total,
+            seconds=seconds,
+            cpu_s=cpu,
+            packets=stats.sent_packets,
+            lost_packets=stats.lost_packets,
+            rtt_ms=round(stats.rtt_s * 1000, 3),
+            cwnd_bytes=stats.cwnd_bytes,
+            digest=digest.hexdigest() if digest else None,
+        )
+
+
+# --- where the time goes --------------------------------------------------------------------------
+
+
+def parts_of(stats: pstats.Stats) -> dict[str, float]:
+    """Own seconds per part of the program; what is built in counts for its caller."""
+    seconds: dict[str, float] = defaultdict(float)
+    table: dict[Any, Any] = stats.stats  # type: ignore[attr-defined]
+    for (file, _, name), (_, _, own, _, callers) in table.items():
+        if file != "~":
+            seconds[part_of_file(file)] += own
+        elif "sendmsg" in name or "recvmsg_into" in name:
+            seconds["socket calls"] += own
+        elif "'poll'" in name or "epoll" in name:
+            seconds["waiting"] += own
+        else:
+            for (caller, _, _), values in callers.items():
+                seconds[builtin_part(name) or part_of_file(caller)] += values[2]
+    return dict(sorted(seconds.items(), key=lambda item: -item[1]))
+
+
+def builtin_part(name: str) -> str | None:
+    if "encrypt" in name or "decrypt" in name or "AESGCM" in name or "ChaCha20Poly" in name:
+        return "aead"
+    if "blake3" in name or "digest" in name:
+        return "hashes: ratchet and masks"
+    if "seal_run" in name or "open_run" in name:
+        return "native seal and open"
+    return None
+
+
+def part_of_file(file: str) -> str:
+    for part in ("hotpath", "crypto", "wire", "aio"):
+        if f"/wraith/{part}/" in file:
+            return part
+    if "/wraith/connection/" in file:
+        return f"connection: {Path(file).stem}"
+    return "asyncio" if "/asyncio/" in file or "selectors" in file else "other"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--suite", choices=["A", "B"], default="B")
+    parser.add_argument("--congestion", choices=["cubic", "newreno"], default="cubic")
+    parser.add_argument("--verify", action="store_true", help="hash what is sent and received")
+    parser.add_argument("--parts", action="store_true", help="profile; shares go to stderr")
+    verbs = parser.add_subparsers(dest="verb", required=True)
+    verb = verbs.add_parser("recv")
+    verb.add_argument("datagram", type=int, nargs="?", default=1400)
+    verb = verbs.add_parser("send")
+    verb.add_argument("port")
+    verb.add_argument("mib", type=int)
+    verb.add_argument("datagram", type=int)
+    arguments = parser.parse_args()
+    work = receive(arguments) if arguments.verb == "recv" else send(arguments)
+    if not arguments.parts:
+        asyncio.run(work)
+        return
+    profiler = cProfile.Profile()
+    profiler.runcall(asyncio.run, work)
+    print(json.dumps(parts_of(pstats.Stats(profiler))), file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

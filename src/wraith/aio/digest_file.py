@@ -1,0 +1,65 @@
+"""Chunk digests of one listing, as a flat file of 32 bytes per chunk.
+
+A gigabyte has 128 KiB of digests, so they do not belong into memory. A digest that was never
+written reads as zeros. The file may vanish at any time: everything in it can be computed again.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from array import array
+from itertools import accumulate
+
+from wraith.content.chunking import DIGEST_BYTES, UNKNOWN_SIZE, FileIdHasher, n_chunks
+
+_READ_BYTES = 1 << 20
+_NONE = bytes(DIGEST_BYTES)
+
+
+class DigestFile:
+    """Digests by (entry, chunk). An entry of unknown size must be the last one with chunks."""
+
+    def __init__(self, sizes: array[int], path: bytes | None = None) -> None:
+        if path is None:
+            with tempfile.TemporaryFile() as file:
+                self._fd = os.dup(file.fileno())
+        else:
+            self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        counts = (0 if size == UNKNOWN_SIZE else n_chunks(size) for size in sizes)
+        self._base = array("Q", accumulate(counts, initial=0))
+
+    def close(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def put(self, entry: int, first: int, digests: bytes) -> None:
+        """Digests of consecutive chunks from ``first``, joined."""
+        os.pwrite(self._fd, digests, (self._base[entry] + first) * DIGEST_BYTES)
+
+    def get(self, entry: int, first: int, n: int) -> bytes:
+        """``n`` digests, joined; zeros where there is none."""
+        want = n * DIGEST_BYTES
+        data = os.pread(self._fd, want, (self._base[entry] + first) * DIGEST_BYTES)
+        return data + bytes(want - len(data))
+
+    def missing(self, entry: int, first: int, n: int) -> list[int]:
+        """Chunks of this range that have no digest here."""
+        data = self.get(entry, first, n)
+        if _NONE not in data:  # a false hit across two digests only costs the loop below
+            return []
+        return [
+            first + i for i in range(n) if data[i * DIGEST_BYTES : (i + 1) * DIGEST_BYTES] == _NONE
+        ]
+
+    def file_id(self, entry: int, size: int) -> bytes:
+        """The id of a file all of whose digests are here."""
+        hasher = FileIdHasher(size)
+        left, at = n_chunks(size), 0
+        while left:
+            n = min(left, _READ_BYTES // DIGEST_BYTES)
+            hasher.update(self.get(entry, at, n))
+            at += n
+            left -= n
+        return hasher.digest()

@@ -1,0 +1,148 @@
+"""Puts finished files where they belong: one rename for a new name, file by file in a merge.
+
+It starts only when everything is verified and it can be run again after a kill at any point: what
+has been moved is not in ``data`` any more and is left alone.
+
+Spec: transfer §10 [TR-70 … TR-77].
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import stat
+from collections.abc import Callable, Iterator
+
+from wraith.aio.safe_tree import SafeTree
+from wraith.transfer.listing import Entry, Kind
+from wraith.transfer.paths import display_path
+from wraith.transfer.reasons import OfferTaken
+
+Entries = Callable[..., Iterator[tuple[int, Entry]]]
+NAMES_TRIED = 10_000
+
+
+class Placer:
+    """Moves from ``data`` to ``out``. Exactly one of the three policies may be set; with none an
+    existing name is refused."""
+
+    def __init__(
+        self,
+        *,
+        data: SafeTree,
+        out: SafeTree,
+        overwrite: bool,
+        skip: bool,
+        rename: bool,
+        umask: int,
+    ) -> None:
+        self._data = data
+        self._out = out
+        self._overwrite = overwrite
+        self._skip = skip
+        self._rename = rename
+        self._umask = umask
+
+    def choose_name(self, top: Entry) -> bytes:
+        """The name at the target for a top name: its own, or with ``--rename`` a free one."""
+        there = self._out.lstat(top.path)
+        if there is None or not self._rename:
+            return top.path
+        if top.kind is Kind.FOLDER and stat.S_ISDIR(there.st_mode):
+            return top.path  # a merge: its files are renamed one by one
+        return self._free_name(top.path)
+
+    def place(self, top: Entry, name: bytes, entries: Entries) -> None:
+        """Moves one top name with all that is below it; a second call goes on where it stopped.
+
+        Raises:
+            OfferTaken: the name exists and no policy allows to touch it.
+            OSError: the disk says no.
+        """
+        if top.kind is not Kind.FOLDER:
+            if self._data.lstat(top.path) is not None:
+                self._move(top.path, name)
+            return
+        created: list[bytes] | None = None
+        if self._data.lstat(top.path) is not None:
+            there = self._out.lstat(name)
+            if there is None:
+                self._data.forget()
+                self._data.move(top.path, self._out, name, replace=False)
+            else:
+                created = self._merge(top.path, name, there, entries)
+        self._set_folders(top.path, name, entries, created)
+
+    def _merge(
+        self, top: bytes, name: bytes, there: os.stat_result, entries: Entries
+    ) -> list[bytes]:
+        if not stat.S_ISDIR(there.st_mode) or not (self._overwrite or self._skip or self._rename):
+            raise OfferTaken(f"{display_path(name)} exists already")
+        created: list[bytes] = []
+        for _, entry in entries():
+            if not _is_below(entry.path, top):
+                continue
+            target = name + entry.path[len(top) :]
+            if entry.kind is Kind.FOLDER:
+                if self._out.mkdir(target):
+                    created.append(entry.path)
+            elif self._data.lstat(entry.path) is not None:
+                self._move(entry.path, target)
+        return created
+
+    def _move(self, path: bytes, target: bytes) -> None:
+        """One file or link, by the policy. [TR-72]"""
+        try:
+            self._data.move(path, self._out, target, replace=False)
+        except FileExistsError:
+            there = self._out.lstat(target)
+            if self._skip:
+                self._data.unlink(path)
+            elif self._rename:
+                self._data.move(path, self._out, self._free_name(target), replace=False)
+            elif self._overwrite and there is not None and not stat.S_ISDIR(there.st_mode):
+                self._data.move(path, self._out, target, replace=True)
+            else:
+                raise OfferTaken(f"{display_path(target)} exists already") from None
+
+    def _free_name(self, path: bytes) -> bytes:
+        folder, slash, name = path.rpartition(b"/")
+        stem, dot, suffix = name.rpartition(b".")
+        if not stem:
+            stem, dot, suffix = name, b"", b""
+        for i in range(1, NAMES_TRIED):
+            candidate = folder + slash + stem + b" (%d)" % i + dot + suffix
+            if self._out.lstat(candidate) is None:
+                return candidate
+        raise OfferTaken(f"{display_path(path)} exists already, and so do its other names")
+
+    def _set_folders(
+        self, top: bytes, name: bytes, entries: Entries, created: list[bytes] | None
+    ) -> None:
+        """Modes and times of folders last: they change with every file that is put in, and one
+        without write permission would take none. Innermost first. [TR-74]"""
+        self._out.forget()
+        only = None if created is None else frozenset(created)
+        for _, entry in entries(backwards=True):
+            if entry.kind is not Kind.FOLDER or not _is_below(entry.path, top):
+                continue
+            if only is None or entry.path in only:
+                mode = entry.mode & ~self._umask
+                self._out.set_folder(name + entry.path[len(top) :], mode, entry.mtime_ns)
+        self._out.forget()
+
+
+def _is_below(path: bytes, top: bytes) -> bool:
+    return path == top or path.startswith(top + b"/")
+
+
+def sync_file_system(fd: int) -> None:
+    """One ``syncfs`` of the file system that ``fd`` lies on; ``sync`` where there is none."""
+    try:
+        syncfs = ctypes.CDLL(None, use_errno=True).syncfs
+    except (OSError, AttributeError):
+        os.sync()
+        return
+    if syncfs(fd) != 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))

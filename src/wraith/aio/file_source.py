@@ -1,0 +1,390 @@
+"""What is sent, read from a disk: a scan into a listing, then chunks of it in large pieces.
+
+``FileSource.scan`` walks the paths once and writes the listing to an unlinked file; what cannot be
+sent is named in one error before anything is offered. ``fulfil`` answers the sender's wishes; it
+blocks, so it runs in a worker thread (``aio/files.py``), where reading and hashing let go of the
+interpreter lock.
+
+Spec: transfer §9 [TR-60 … TR-64].
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import stat
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from wraith.aio.digest_file import DigestFile
+from wraith.content.chunking import (
+    CHUNK_BYTES,
+    DIGEST_BYTES,
+    chunk_digest,
+    digest_of_digests,
+)
+from wraith.errors import TransferError, UnsafePath, WraithError
+from wraith.transfer.listing import (
+    MODE_MASK,
+    Entry,
+    Kind,
+    ListingWriter,
+    decode_page,
+)
+from wraith.transfer.messages import HaveItem, OfferKind, Reason
+from wraith.transfer.paths import PathRules, check_link, check_name, check_path, display_path
+from wraith.transfer.records import RecordWriter
+from wraith.transfer.sender import Outgoing
+from wraith.transfer.wishes import (
+    CheckRanges,
+    FailedPiece,
+    Piece,
+    PiecesRead,
+    ReadPages,
+    ReadPieces,
+    Wish,
+)
+
+PROBLEMS_SHOWN = 20
+_OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_POSIX = PathRules()
+
+
+class SourceUnreadable(TransferError):
+    """Some of what should be sent cannot be read."""
+
+    code = "source-unreadable"
+    hint = "use --skip-unreadable to send the rest"
+
+    def __init__(self, problems: Sequence[tuple[bytes, str]]) -> None:
+        shown = [f"{display_path(path)}: {why}" for path, why in problems[:PROBLEMS_SHOWN]]
+        if len(problems) > PROBLEMS_SHOWN:
+            shown.append(f"and {len(problems) - PROBLEMS_SHOWN} more")
+        super().__init__("cannot be sent: " + "; ".join(shown))
+        self.problems = tuple(problems)
+
+
+class _Changed(Exception):
+    def __init__(self, reason: Reason) -> None:
+        self.reason = reason
+
+
+@dataclass(slots=True)
+class _Scan:
+    """One walk over everything that was named."""
+
+    exclude: tuple[str, ...]
+    pages_fd: int
+    writer: ListingWriter = field(default_factory=ListingWriter)
+    problems: list[tuple[bytes, str]] = field(default_factory=list)
+
+    def top(self, name: bytes, real: bytes) -> None:
+        """One of the named paths; a link there is followed, because it was named."""
+        try:
+            check_path(name, _POSIX)
+            info = os.stat(real)
+        except UnsafePath as exc:
+            self.problems.append((name, str(exc)))
+            return
+        except OSError as exc:
+            self.problems.append((name, _words(exc)))
+            return
+        self._one(name, real, info)
+
+    def _folder(self, path: bytes, real: bytes) -> None:
+        # A stack of iterators and not recursion: 128 levels, each with its names sorted.
+        stack = [self._names(path, real)]
+        while stack:
+            step = next(stack[-1], None)
+            if step is None:
+                stack.pop()
+                continue
+            child, child_real = step
+            try:
+                check_name(child.rpartition(b"/")[2], _POSIX)
+                check_path(child, _POSIX)
+                info = os.lstat(child_real)
+            except UnsafePath as exc:
+                self.problems.append((child, str(exc)))
+                continue
+            except OSError as exc:
+                self.problems.append((child, _words(exc)))
+                continue
+            if self._one(child, child_real, info, descend=False):
+                stack.append(self._names(child, child_real))
+
+    def _names(self, path: bytes, real: bytes) -> Iterator[tuple[bytes, bytes]]:
+        try:
+            names = sorted(os.listdir(real))
+        except OSError as exc:
+            self.problems.append((path, _words(exc)))
+            return
+        for name in names:
+            child = path + b"/" + name
+            if not self._is_excluded(child, name):
+                yield child, real + b"/" + name
+
+    def _is_excluded(self, path: bytes, name: bytes) -> bool:
+        if not self.exclude:
+            return False
+        texts = (os.fsdecode(name), os.fsdecode(path))
+        return any(fnmatch.fnmatch(t, pattern) for t in texts for pattern in self.exclude)
+
+    def _one(self, path: bytes, real: bytes, info: os.stat_result, *, descend: bool = True) -> bool:
+        """Adds one entry; true if it is a folder whose content comes next."""
+        mode = info.st_mode
+        if stat.S_ISDIR(mode):
+            self._add(Entry(Kind.FOLDER, mode & MODE_MASK, info.st_mtime_ns, 0, path))
+            if descend:
+                self._folder(path, real)
+            return True
+        if stat.S_ISREG(mode):
+            if os.access(real, os.R_OK):
+                size = info.st_size
+                self._add(Entry(Kind.FILE, mode & MODE_MASK, info.st_mtime_ns, size, path))
+            else:
+                self.problems.append((path, "permission denied"))
+        elif stat.S_ISLNK(mode):
+            self._link(path, real, info)
+        else:
+            self.problems.append((path, "is neither a file nor a folder"))
+        return False
+
+    def _link(self, path: bytes, real: bytes, info: os.stat_result) -> None:
+        try:
+            target = os.readlink(real)
+            check_link(path, target, _POSIX)
+        except UnsafePath as exc:
+            self.problems.append((path, str(exc)))
+        except OSError as exc:
+            self.problems.append((path, _words(exc)))
+        else:
+            self._add(Entry(Kind.LINK, 0, info.st_mtime_ns, 0, path, target))
+
+    def _add(self, entry: Entry) -> None:
+        self.keep(self.writer.add(entry))
+
+    def keep(self, page: bytes | None) -> None:
+        if page is not None:
+            _write_all(self.pages_fd, page)
+
+
+class FileSource:
+    """Files and folders of this disk. Make it with ``scan``; ``close`` it. Not thread-safe: one
+    thread calls ``fulfil``."""
+
+    def __init__(
+        self, scan: _Scan, roots: dict[bytes, bytes], digests: DigestFile, name: bytes
+    ) -> None:
+        self.outgoing = Outgoing(scan.writer.index, OfferKind.FILES, name)
+        self.problems = tuple(scan.problems)
+        self._roots = roots
+        self._pages_fd = scan.pages_fd
+        self._digests = digests
+        self._page: tuple[int, int, list[Entry]] = (0, 0, [])
+        self._open: tuple[int, int] | None = None
+
+    @classmethod
+    def scan(
+        cls,
+        paths: Sequence[str | os.PathLike[str]],
+        *,
+        exclude: Sequence[str] = (),
+        skip_unreadable: bool = False,
+        state_dir: Path | None = None,
+    ) -> FileSource:
+        """Walks ``paths`` and returns what can be offered.
+
+        Args:
+            exclude: globs that a name or a whole relative path may match.
+            skip_unreadable: go on without what cannot be sent; it is in ``problems``.
+            state_dir: where digests are kept, so that a later process need not read again what
+                a receiver has; ``None`` keeps them for this process only.
+        Raises:
+            SourceUnreadable: something cannot be read or sent; all of it is named.
+            LimitExceeded: more than a listing may hold.
+        """
+        roots: dict[bytes, bytes] = {}
+        problems: list[tuple[bytes, str]] = []
+        for path in paths:
+            real = os.fsencode(os.path.realpath(path))
+            name = os.path.basename(os.fsencode(os.path.abspath(path)))
+            if not name:
+                problems.append((os.fsencode(path), "has no name of its own"))
+            elif name in roots:
+                problems.append((os.fsencode(path), "has the same name as another path"))
+            else:
+                roots[name] = real
+        with tempfile.TemporaryFile() as pages:
+            scan = _Scan(tuple(exclude), os.dup(pages.fileno()), problems=problems)
+        try:
+            for name in sorted(roots):
+                scan.top(name, roots[name])
+            scan.keep(scan.writer.finish())
+            if scan.problems and not skip_unreadable:
+                raise SourceUnreadable(scan.problems)
+            if not scan.writer.index.n_entries:
+                raise SourceUnreadable(scan.problems or [(b"", "there is nothing to send")])
+            index = scan.writer.index
+            digests_path = None
+            if state_dir is not None:
+                digests_path = os.fsencode(state_dir / f"digests-{index.digest()[:6].hex()}")
+            digests = DigestFile(index.sizes, digests_path)
+        except BaseException:
+            os.close(scan.pages_fd)
+            raise
+        return cls(scan, roots, digests, b", ".join(sorted(roots))[:255])
+
+    def close(self) -> None:
+        self._close_file()
+        if self._pages_fd >= 0:
+            os.close(self._pages_fd)
+            self._pages_fd = -1
+            self._digests.close()
+
+    def fulfil(self, wish: Wish) -> object:
+        """Blocks until the wish is fulfilled; errors come back as values."""
+        try:
+            match wish:
+                case ReadPages(_, first, n):
+                    return [self._read_page(i) for i in range(first, first + n)]
+                case ReadPieces():
+                    return self._read_pieces(wish.pieces)
+                case CheckRanges(_, items):
+                    return [self._check(item) for item in items]
+                case _:
+                    raise AssertionError(f"not a wish of a sender: {wish!r}")
+        except OSError as exc:
+            return TransferError(f"the listing cannot be read any more: {_words(exc)}")
+        except WraithError as exc:
+            return exc
+
+    def entries(self) -> Iterator[Entry]:
+        """Everything that is offered, in order."""
+        for i in range(self.outgoing.index.n_pages):
+            yield from decode_page(self._read_page(i))
+
+    def entry(self, number: int) -> Entry:
+        """One entry; its page is kept for the next call."""
+        first, end, entries = self._page
+        if not first <= number < end:
+            page = self.outgoing.index.page_of(number)
+            first = self.outgoing.index.page_first[page]
+            entries = decode_page(self._read_page(page))
+            self._page = (first, first + len(entries), entries)
+        return entries[number - first]
+
+    def file_id(self, number: int) -> bytes:
+        """The id of a file that was sent whole."""
+        return self._digests.file_id(number, self.entry(number).size)
+
+    # --- inside ---------------------------------------------------------------------------------
+
+    def _read_page(self, number: int) -> bytes:
+        at = self.outgoing.index.page_at
+        return os.pread(self._pages_fd, at[number + 1] - at[number], at[number])
+
+    def _real(self, path: bytes) -> bytes:
+        top, slash, rest = path.partition(b"/")
+        return self._roots[top] + slash + rest
+
+    def _read_pieces(self, pieces: Sequence[Piece]) -> PiecesRead:
+        writer = RecordWriter()
+        failed: list[FailedPiece] = []
+        payload = n_read = 0
+        for piece in pieces:
+            entry = self.entry(piece.entry)
+            try:
+                chunks = self._read(piece, entry)
+            except _Changed as exc:
+                failed.append(FailedPiece(piece.entry, exc.reason, entry.path))
+                continue
+            digests = bytearray()
+            for i, data in enumerate(chunks):
+                digests += writer.add(piece.entry, piece.first + i, data)
+                payload += len(data)
+            n_read += len(chunks)
+            self._digests.put(piece.entry, piece.first, bytes(digests))
+        return PiecesRead(writer.finish(), payload, n_read, tuple(failed))
+
+    def _read(self, piece: Piece, entry: Entry) -> list[bytes]:
+        """The chunks of one piece, from a file that is what it was when it was listed. [TR-62]"""
+        if entry.size <= CHUNK_BYTES:
+            fd = self._open_file(entry)
+            try:
+                data = os.pread(fd, entry.size + 1, 0)
+                self._check_unchanged(fd, entry, len(data))
+            except OSError:
+                raise _Changed(Reason.SOURCE_UNREADABLE) from None
+            finally:
+                os.close(fd)
+            return [data]
+        if self._open is None or self._open[0] != piece.entry:
+            self._close_file()
+            self._open = (piece.entry, self._open_file(entry))
+        fd = self._open[1]
+        chunks: list[bytes] = []
+        try:
+            for chunk in range(piece.first, piece.first + piece.n):
+                at = chunk * CHUNK_BYTES
+                want = min(CHUNK_BYTES, entry.size - at)
+                data = os.pread(fd, want, at)
+                if len(data) != want:
+                    raise _Changed(Reason.SOURCE_CHANGED)
+                chunks.append(data)
+            self._check_unchanged(fd, entry, entry.size)
+        except OSError:
+            raise _Changed(Reason.SOURCE_UNREADABLE) from None
+        return chunks
+
+    def _open_file(self, entry: Entry) -> int:
+        try:
+            return os.open(self._real(entry.path), _OPEN)
+        except FileNotFoundError:
+            raise _Changed(Reason.SOURCE_CHANGED) from None
+        except OSError:
+            raise _Changed(Reason.SOURCE_UNREADABLE) from None
+
+    @staticmethod
+    def _check_unchanged(fd: int, entry: Entry, n_read: int) -> None:
+        info = os.fstat(fd)
+        if (
+            n_read != entry.size
+            or info.st_size != entry.size
+            or info.st_mtime_ns != entry.mtime_ns
+            or not stat.S_ISREG(info.st_mode)
+        ):
+            raise _Changed(Reason.SOURCE_CHANGED)
+
+    def _close_file(self) -> None:
+        if self._open is not None:
+            os.close(self._open[1])
+            self._open = None
+
+    def _check(self, item: HaveItem) -> bool:
+        entry = self.entry(item.entry)
+        try:
+            for first, n in item.ranges:
+                for chunk in self._digests.missing(item.entry, first, n):
+                    data = self._read(Piece(item.entry, chunk, 1), entry)[0]
+                    self._digests.put(item.entry, chunk, chunk_digest(data))
+        except _Changed:
+            return False
+        held = (
+            self._digests.get(item.entry, at, min(CHUNK_BYTES // DIGEST_BYTES, first + n - at))
+            for first, n in item.ranges
+            for at in range(first, first + n, CHUNK_BYTES // DIGEST_BYTES)
+        )
+        return digest_of_digests(held) == item.digest
+
+
+def _write_all(fd: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
+
+
+def _words(exc: OSError) -> str:
+    return (exc.strerror or str(exc)).lower()

@@ -1,0 +1,583 @@
+"""A libp2p host over asyncio: dial, listen, streams, identify and ping on one QUIC endpoint.
+
+The machine is :class:`wraith.libp2p.endpoint.QuicEndpoint`; sockets and the loop are those of the
+main transport (``udp.py``, ``driver.py``), so datagrams are drained before anything is sent. Must
+not parse packets or decide policy.
+
+::
+
+    async with await Libp2pHost.create(identity, listen=["/ip4/127.0.0.1/udp/0/quic-v1"]) as host:
+        connection = await host.dial("/ip4/192.0.2.7/udp/4001/quic-v1/p2p/12D3KooW...")
+        stream = await connection.open_stream("/wraith/echo/1.0.0")
+        await stream.write(data); await stream.close_write(); reply = await stream.read_all(1 << 20)
+
+Spec: libp2p-quic sections 5 and 6.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Final
+
+import wraith
+from wraith.abc import Tracer
+from wraith.aio import libp2p_protocols as protocols
+from wraith.aio.clock import SystemClock
+from wraith.aio.driver import Driver
+from wraith.aio.entropy import OsRng
+from wraith.aio.interfaces import reachable_addresses
+from wraith.aio.libp2p_protocols import StreamHandler
+from wraith.aio.libp2p_stream import Libp2pStream
+from wraith.aio.tracing import make_tracer
+from wraith.aio.udp import ReceiveBurst, SocketSet, UdpSocket
+from wraith.crypto.ed25519 import Identity
+from wraith.errors import (
+    ConfigError,
+    ConnectFailed,
+    ConnectionLost,
+    LocalProtocolError,
+    RemoteProtocolError,
+    TransportError,
+    WraithError,
+)
+from wraith.libp2p import events, identify, ping
+from wraith.libp2p.codes import Libp2pCode
+from wraith.libp2p.config import QuicTransportConfig
+from wraith.libp2p.connection import ConnectionState, PeerConnection
+from wraith.libp2p.endpoint import EndpointCounters, EndpointEvent, QuicEndpoint
+from wraith.libp2p.identify import IdentifyInfo
+from wraith.libp2p.multiaddr import Multiaddr, literal_address, quic_multiaddr
+from wraith.libp2p.peer_id import PeerId
+from wraith.types import Address, Role
+
+PROTOCOL_VERSION: Final = "wraith/2"
+CLOSE_TIMEOUT_S: Final = 3.0
+_QUEUE_MAX: Final = 64
+
+
+class Libp2pConnection:
+    """One authenticated connection. Made by ``Libp2pHost.dial`` and given to ``on_connection``."""
+
+    def __init__(self, host: Libp2pHost, machine: PeerConnection) -> None:
+        self.machine = machine
+        self._host = host
+        self._streams: dict[int, Libp2pStream] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._pings: dict[int, asyncio.Future[None]] = {}
+        self._closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._error: WraithError | None = None
+
+    # --- facts ------------------------------------------------------------------------------
+
+    @property
+    def security(self) -> events.QuicSecurity:
+        """What the handshake reached: group, post-quantum or not, peer, timings."""
+        assert self.machine.security is not None
+        return self.machine.security
+
+    @property
+    def peer_id(self) -> PeerId | None:
+        return self.security.peer_id
+
+    @property
+    def is_open(self) -> bool:
+        return self.machine.state is ConnectionState.CONNECTED
+
+    @property
+    def is_initiator(self) -> bool:
+        return self.machine.role is Role.INITIATOR
+
+    @property
+    def remote_multiaddr(self) -> Multiaddr:
+        """Where the peer is now; follows its migration."""
+        return quic_multiaddr(self.machine.remote, self.peer_id)
+
+    def export_key(self, label: str, context: bytes = b"", n: int = 32) -> bytes:
+        """Keying material bound to this connection (RFC 8446 §7.5)."""
+        return self.machine.export_key(label, context, n)
+
+    def error(self) -> WraithError:
+        """Why the connection is not usable; for use in ``raise``."""
+        return self._error or ConnectionLost("the connection is closed")
+
+    # --- streams ----------------------------------------------------------------------------
+
+    async def open_stream(self, *wanted: str) -> Libp2pStream:
+        """A stream that speaks the first of ``wanted`` that the peer accepts.
+
+        Raises:
+            RemoteProtocolError: the peer accepts none of them.
+            TransportError: the connection is closed.
+        """
+        stream = self.open_raw_stream()
+        try:
+            async with asyncio.timeout(protocols.NEGOTIATION_TIMEOUT_S):
+                await protocols.negotiate_out(stream, wanted)
+        except TimeoutError:
+            stream.reset(Libp2pCode.PROTOCOL_NEGOTIATION_FAILED)
+            raise RemoteProtocolError("the peer did not answer the negotiation") from None
+        except BaseException:
+            stream.reset(Libp2pCode.PROTOCOL_NEGOTIATION_FAILED)
+            raise
+        return stream
+
+    def open_raw_stream(self) -> Libp2pStream:
+        """A stream without multistream negotiation, for peers that are no libp2p hosts."""
+        if not self.is_open:
+            raise self.error()
+        stream = Libp2pStream(self, self.machine.open_stream())
+        self._streams[stream.stream_id] = stream
+        return stream
+
+    # --- protocols --------------------------------------------------------------------------
+
+    async def ping(self, count: int = 1) -> list[float]:
+        """Round-trip times in seconds over ``/ipfs/ping/1.0.0``."""
+        stream = await self.open_stream(ping.PROTOCOL)
+        async with stream:
+            return [await protocols.ping_once(stream, self._host.rng) for _ in range(count)]
+
+    async def identify(self) -> IdentifyInfo:
+        """What the peer says about itself; its key is checked against the certificate."""
+        stream = await self.open_stream(identify.PROTOCOL)
+        async with stream:
+            return await protocols.receive_identify(stream)
+
+    async def transport_ping(self) -> float:
+        """Seconds until QUIC's own PING was acknowledged; proves that the path is alive."""
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        waiter: asyncio.Future[None] = loop.create_future()
+        uid = self.machine.ping()
+        self._pings[uid] = waiter
+        self.wake()
+        try:
+            await waiter
+        finally:
+            self._pings.pop(uid, None)
+        if not self.is_open:
+            raise self.error()
+        return loop.time() - began
+
+    # --- end --------------------------------------------------------------------------------
+
+    def close(self, code: int = Libp2pCode.NO_ERROR, reason: str = "") -> None:
+        """Graceful close. Data that is still in send buffers is not waited for."""
+        self.machine.close(code, reason)
+        self.wake()
+
+    async def wait_closed(self) -> WraithError | None:
+        """Waits for the end; returns its error, ``None`` after a graceful close."""
+        await asyncio.shield(self._closed)
+        return self._error
+
+    # --- called by the host and the streams ---------------------------------------------------
+
+    def wake(self) -> None:
+        self._host.wake()
+
+    def forget_stream(self, stream: Libp2pStream) -> None:
+        self._streams.pop(stream.stream_id, None)
+
+    def on_event(self, event: events.Libp2pEvent) -> None:
+        match event:
+            case events.StreamOpened():
+                self._accept(event.stream_id)
+            case events.StreamReadable():
+                if stream := self._streams.get(event.stream_id):
+                    stream.on_readable()
+            case events.StreamWritable():
+                if stream := self._streams.get(event.stream_id):
+                    stream.on_writable()
+            case events.StreamWasReset():
+                if stream := self._streams.get(event.stream_id):
+                    stream.on_reset(event.code)
+            case events.StreamWasStopped():
+                if stream := self._streams.get(event.stream_id):
+                    stream.on_stopped(event.code)
+            case events.PingAnswered():
+                waiter = self._pings.get(event.uid)
+                if waiter is not None and not waiter.done():
+                    waiter.set_result(None)
+            case events.ConnectionClosed():
+                self._on_closed(event.error)
+            case _:
+                pass
+
+    def _accept(self, stream_id: int) -> None:
+        stream = Libp2pStream(self, stream_id)
+        self._streams[stream_id] = stream
+        raw = self._host.on_raw_stream
+        work = raw(stream) if raw is not None else self._host.serve(stream)
+        task = asyncio.ensure_future(_contained(stream, work))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _on_closed(self, error: WraithError | None) -> None:
+        self._error = error
+        for stream in list(self._streams.values()):
+            stream.on_connection_closed()
+        for waiter in self._pings.values():
+            if not waiter.done():
+                waiter.set_result(None)
+        for task in self._tasks:
+            task.cancel()
+        if not self._closed.done():
+            self._closed.set_result(None)
+
+
+async def _contained(stream: Libp2pStream, work: object) -> None:
+    """Runs a handler; what the peer or the network did to it ends with the stream."""
+    assert asyncio.iscoroutine(work)
+    try:
+        await work
+    except (RemoteProtocolError, TransportError):
+        stream.reset(Libp2pCode.NO_ERROR)
+    except WraithError:
+        stream.reset(Libp2pCode.PROTOCOL_VIOLATION)
+
+
+class _Sockets(SocketSet):
+    """A socket set whose sockets can be replaced while the driver runs (rebinding)."""
+
+    def start(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        receive: ReceiveBurst,
+        turn: Callable[[], None],
+    ) -> None:
+        self._started = (loop, receive, turn)
+        super().start(loop, receive, turn)
+
+    def replace(self, fresh: SocketSet) -> None:
+        """Takes over the sockets of ``fresh`` and closes the present ones."""
+        old = list(self.sockets)
+        self.sockets = fresh.sockets
+        self._by_size = fresh._by_size
+        super().start(*self._started)
+        for each in old:
+            each.close()
+
+
+class Libp2pHost:
+    """One endpoint with its sockets: many connections, both roles.
+
+    Attributes:
+        identity, peer_id: who this host is.
+        on_connection: called with every connection that a peer opened.
+        on_refused: called with the reason when an incoming handshake fails.
+        on_raw_stream: set it to serve incoming streams without multistream negotiation.
+    """
+
+    def __init__(
+        self,
+        identity: Identity,
+        config: QuicTransportConfig,
+        sockets: _Sockets,
+        *,
+        listening: bool,
+        agent: str,
+        tracer: Tracer,
+    ) -> None:
+        self.identity = identity
+        self.config = config
+        self.rng = OsRng()
+        self.machine = QuicEndpoint(
+            identity, config, rng=self.rng, clock=SystemClock(), tracer=tracer, listening=listening
+        )
+        self.peer_id = self.machine.peer_id
+        self.on_connection: Callable[[Libp2pConnection], None] | None = None
+        self.on_refused: Callable[[WraithError], None] | None = None
+        self.on_raw_stream: StreamHandler | None = None
+        self._agent = agent
+        self._sockets = sockets
+        self._driver: Driver[EndpointEvent] = Driver(
+            self.machine, sockets, on_event=self._on_event, on_failed=self._on_failed, tracer=tracer
+        )
+        self._connections: dict[PeerConnection, Libp2pConnection] = {}
+        self._dials: dict[PeerConnection, asyncio.Future[Libp2pConnection]] = {}
+        self._failure: Exception | None = None
+        self._drained: asyncio.Event | None = None
+        self._handlers: dict[str, StreamHandler] = {
+            ping.PROTOCOL: protocols.serve_ping,
+            identify.PROTOCOL: self._serve_identify,
+            identify.PUSH_PROTOCOL: self._serve_identify_push,
+        }
+
+    @classmethod
+    async def create(
+        cls,
+        identity: Identity | None = None,
+        *,
+        listen: Sequence[str | Multiaddr] = (),
+        config: QuicTransportConfig | None = None,
+        agent: str | None = None,
+        tracer: Tracer | None = None,
+    ) -> Libp2pHost:
+        """Binds and starts.
+
+        Args:
+            identity: the Ed25519 host key; a fresh one if ``None``.
+            listen: ``/ip4/.../udp/.../quic-v1`` and ``/ip6/...``, at most one per family; empty for
+                a host that only dials.
+            config: policy REQUIRE and backend aioquic by default.
+
+        Raises:
+            ConfigError: an address is not a literal QUIC v1 address.
+            TransportError: an address cannot be bound.
+            MissingExtra: the backend is not installed.
+        """
+        if identity is None:
+            identity = Identity.generate(OsRng())
+        config = config or QuicTransportConfig()
+        tracer = tracer or make_tracer()
+        host = cls(
+            identity,
+            config,
+            _Sockets(_bind(listen, tracer).sockets),
+            listening=bool(listen),
+            agent=agent or f"wraith/{wraith.__version__}",
+            tracer=tracer,
+        )
+        host._driver.start()
+        return host
+
+    # --- facts ------------------------------------------------------------------------------
+
+    @property
+    def counters(self) -> EndpointCounters:
+        """Datagrams, bytes, handshakes by group, refusals by reason."""
+        return self.machine.counters
+
+    @property
+    def connections(self) -> list[Libp2pConnection]:
+        return [each for each in self._connections.values() if each.is_open]
+
+    @property
+    def listen_addresses(self) -> list[Multiaddr]:
+        """What peers can dial, with our PeerId; a wildcard becomes every address of this host."""
+        if not self.machine.listening:
+            return []
+        found = []
+        for each in self._sockets.sockets:
+            port = each.local.port
+            if each.local.ip:
+                found.append(quic_multiaddr(each.local, self.peer_id))
+                continue
+            n_bytes = 4 if getattr(each, "family", None) == socket.AF_INET else 16
+            for address in reachable_addresses(port):
+                if len(address.ip) == n_bytes:
+                    found.append(quic_multiaddr(address, self.peer_id))
+        return found
+
+    # --- commands ---------------------------------------------------------------------------
+
+    def handle(self, protocol: str, handler: StreamHandler) -> None:
+        """Serves ``protocol`` with ``handler`` on every connection."""
+        self._handlers[protocol] = handler
+
+    async def dial(
+        self,
+        multiaddr: str | Multiaddr,
+        *,
+        timeout_s: float | None = None,
+        any_peer: bool = False,
+    ) -> Libp2pConnection:
+        """Connects and authenticates.
+
+        Args:
+            multiaddr: with its ``/p2p/<PeerId>``, which must then prove itself.
+            timeout_s: for the handshake; the configuration's if ``None``.
+            any_peer: accept whoever answers when the address names nobody.
+
+        Raises:
+            ConfigError: no QUIC address, or no PeerId and not ``any_peer``.
+            PeerKeyMismatch: somebody else answered.
+            HandshakeTimeout, ConnectFailed: nobody answered, or the peer refused.
+            TlsAlert: we refused the peer; its hint says what would help.
+        """
+        if isinstance(multiaddr, str):
+            multiaddr = _parse(multiaddr)
+        if self._driver.closed:
+            raise LocalProtocolError("this host is closed")
+        expected = multiaddr.peer_id
+        if expected is None and not any_peer:
+            raise ConfigError(
+                "multiaddr", str(multiaddr), "an address that ends in /p2p/<PeerId of the peer>"
+            )
+        remote = await _resolve(multiaddr)
+        loop = asyncio.get_running_loop()
+        machine = self.machine.dial(
+            remote, loop.time(), expected_peer=expected, timeout_s=timeout_s
+        )
+        waiter: asyncio.Future[Libp2pConnection] = loop.create_future()
+        self._dials[machine] = waiter
+        self.wake()
+        try:
+            return await waiter
+        except asyncio.CancelledError:
+            machine.close()
+            self.wake()
+            raise
+        finally:
+            self._dials.pop(machine, None)
+
+    async def rebind(self) -> int:
+        """Moves to fresh UDP ports while connections live; returns the new port.
+
+        For a host that only dials: what a NAT or an interface change does, on purpose.
+        """
+        self._sockets.replace(_bind((), None))
+        self.machine.path_changed(asyncio.get_running_loop().time())
+        self.wake()
+        return self._sockets.port
+
+    async def close(self, code: int = Libp2pCode.SHUTDOWN, reason: str = "") -> None:
+        """Closes every connection, tells the peers, frees the sockets. Idempotent."""
+        if self._driver.closed:
+            return
+        self.machine.close_all(code, reason)
+        for waiter in self._dials.values():
+            if not waiter.done():
+                waiter.set_exception(ConnectionLost("this host was closed"))
+        self.wake()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                await self._driver.flushed()
+        self._driver.close()
+
+    # --- called by the driver and the connections -----------------------------------------------
+
+    def wake(self) -> None:
+        self._driver.wake()
+
+    async def serve(self, stream: Libp2pStream) -> None:
+        """Negotiates an incoming stream among the handlers and runs the chosen one."""
+        await protocols.serve_stream(stream, self._handlers)
+
+    def _on_event(self, pair: EndpointEvent) -> None:
+        machine, event = pair
+        if isinstance(event, events.Connected):
+            connection = Libp2pConnection(self, machine)
+            self._connections[machine] = connection
+            waiter = self._dials.get(machine)
+            if waiter is not None and not waiter.done():
+                waiter.set_result(connection)
+            elif machine.role is Role.RESPONDER and self.on_connection is not None:
+                self.on_connection(connection)
+            return
+        known = self._connections.get(machine)
+        if isinstance(event, events.ConnectionClosed):
+            self._connections.pop(machine, None)
+            waiter = self._dials.get(machine)
+            if known is None and waiter is not None and not waiter.done():
+                waiter.set_exception(event.error or ConnectFailed("the peer closed at once"))
+            elif known is None and event.error is not None and self.on_refused is not None:
+                self.on_refused(event.error)
+        if known is not None:
+            known.on_event(event)
+
+    def _on_failed(self, failure: Exception) -> None:
+        """A defect of the machine: everything that waits learns of it."""
+        lost = ConnectionLost(f"internal error: {failure!r}")
+        self._failure = failure
+        for waiter in self._dials.values():
+            if not waiter.done():
+                waiter.set_exception(lost)
+        for connection in list(self._connections.values()):
+            connection.on_event(events.ConnectionClosed(0, "", False, lost))
+        self._connections.clear()
+
+    def identify_info(self, connection: Libp2pConnection) -> IdentifyInfo:
+        """What this host says about itself on ``connection``."""
+        return IdentifyInfo(
+            public_key=self.machine.host_key,
+            listen_addresses=tuple(
+                Multiaddr(tuple(part for part in each.components if part[0] != "p2p"))
+                for each in self.listen_addresses
+            ),
+            protocols=tuple(sorted(self._handlers)),
+            observed_address=quic_multiaddr(connection.machine.remote),
+            protocol_version=PROTOCOL_VERSION,
+            agent_version=self._agent,
+        )
+
+    async def _serve_identify(self, stream: Libp2pStream) -> None:
+        await protocols.send_identify(stream, self.identify_info(stream.connection))
+
+    async def _serve_identify_push(self, stream: Libp2pStream) -> None:
+        await protocols.receive_identify(stream)  # checked; nothing here keeps a peer store
+
+    async def __aenter__(self) -> Libp2pHost:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+
+def _parse(text: str) -> Multiaddr:
+    try:
+        return Multiaddr.parse(text)
+    except RemoteProtocolError as error:
+        raise ConfigError(
+            "multiaddr", text, f"/ip4/.../udp/.../quic-v1/p2p/...; {error}"
+        ) from error
+
+
+def _literal(multiaddr: Multiaddr) -> Address | None:
+    try:
+        return literal_address(multiaddr)
+    except RemoteProtocolError as error:
+        raise ConfigError(
+            "multiaddr", str(multiaddr), "/ip4|ip6|dns/.../udp/.../quic-v1[/p2p/...]"
+        ) from error
+
+
+def _bind(listen: Sequence[str | Multiaddr], tracer: Tracer | None) -> SocketSet:
+    if not listen:
+        return SocketSet.bind(tracer=tracer)
+    sockets: list[UdpSocket] = []
+    try:
+        for each in listen:
+            multiaddr = _parse(each) if isinstance(each, str) else each
+            address = _literal(multiaddr)
+            if address is None:
+                raise ConfigError("listen", str(multiaddr), "an address without a name to resolve")
+            if any(len(address.ip) == (4 if s.family == socket.AF_INET else 16) for s in sockets):
+                raise ConfigError("listen", str(multiaddr), "at most one address per family")
+            sockets.append(UdpSocket.bind(address, tracer=tracer))
+    except BaseException:
+        for bound in sockets:
+            bound.close()
+        raise
+    return SocketSet(list(sockets))
+
+
+async def _resolve(multiaddr: Multiaddr) -> Address:
+    address = _literal(multiaddr)
+    if address is not None:
+        return address
+    family = socket.AF_UNSPEC
+    for name, wanted in (("dns4", socket.AF_INET), ("dns6", socket.AF_INET6), ("dns", family)):
+        host = multiaddr.value(name)
+        if host is None:
+            continue
+        port = int(multiaddr.value("udp") or 0)
+        try:
+            found = await asyncio.get_running_loop().getaddrinfo(
+                host, port, family=wanted, type=socket.SOCK_DGRAM
+            )
+        except OSError as error:
+            raise ConnectFailed(f"cannot resolve {host}: {error}") from error
+        kind, _, _, _, sockaddr = found[0]
+        return Address(socket.inet_pton(kind, str(sockaddr[0]).partition("%")[0]), port)
+    raise ConfigError("multiaddr", str(multiaddr), "a name or a literal address")

@@ -1,0 +1,165 @@
+"""``wraith doctor``: what works on this machine, what does not, and what to do about it."""
+
+from __future__ import annotations
+
+import importlib.util
+import platform
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import click
+
+import wraith
+from wraith import hotpath
+from wraith.aio.entropy import OsRng
+from wraith.aio.interfaces import reachable_addresses
+from wraith.aio.reach import Reach, reach_addresses
+from wraith.aio.state_dir import StateDir
+from wraith.aio.udp import UdpSocket, bound_socket
+from wraith.cli.output import Output
+from wraith.errors import WraithError
+from wraith.types import Address
+
+SOCKET_BUFFER_WANTED = 1 << 20
+DESCRIPTORS_WANTED = 1_024
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the report. ``ok`` false means that something is missing, not that all fails."""
+
+    name: str
+    ok: bool
+    detail: str
+    hint: str = ""
+
+
+@click.command("doctor")
+@click.option("--json", "json_events", is_flag=True, help="One JSON object per finding on stdout.")
+@click.option("--reach", "code", metavar="CODE", help="Try each address of CODE ('-': read stdin).")
+def doctor(json_events: bool, code: str | None) -> int:
+    """Say what works on this machine, and what does not.
+
+    With --reach, dial every address of a code and say which one answered. The transfer itself is
+    not touched.
+    """
+    output = Output(json_events=json_events, quiet=False)
+    if code is not None:
+        text = sys.stdin.read() if code == "-" else code
+        return _report_reach(output, reach_addresses(text))
+    broken = 0
+    for finding in findings():
+        broken += not finding.ok
+        output.event(
+            "finding",
+            name=finding.name,
+            ok=finding.ok,
+            detail=finding.detail,
+            hint=finding.hint,
+        )
+        output.result(f"{'ok ' if finding.ok else '-- '} {finding.name:14} {finding.detail}")
+        if finding.hint:
+            output.result(f"{'':18} hint: {finding.hint}")
+    return 1 if broken else 0
+
+
+def findings() -> Iterator[Finding]:
+    """Everything worth knowing before the first transfer. Sends nothing."""
+    yield Finding(
+        "version",
+        True,
+        f"wraith {wraith.__version__}, Python {platform.python_version()}, "
+        f"{platform.system()} {platform.machine()}",
+    )
+    yield _hot_path()
+    yield _udp()
+    yield _ipv6()
+    yield _addresses()
+    yield _home()
+    yield _descriptors()
+    yield Finding("clock", True, time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime()) + _CLOCK)
+    for extra, module in (("quic", "aioquic"), ("qh3", "qh3")):
+        found = importlib.util.find_spec(module) is not None
+        detail = "installed" if found else f"not installed: pip install 'wraith-protocol[{extra}]'"
+        yield Finding(f"extra {extra}", True, detail)
+
+
+_CLOCK = " (a handshake works when both clocks agree within a minute)"
+
+
+def _hot_path() -> Finding:
+    native = hotpath.NAME == "native"
+    return Finding("hot path", True, f"{'native' if native else 'pure Python'}: {hotpath.reason()}")
+
+
+def _udp() -> Finding:
+    """Binds a socket as a transfer would and reads what the kernel really gave."""
+    try:
+        udp = UdpSocket.bind(Address(bytes([127, 0, 0, 1]), 0))
+    except (OSError, WraithError) as error:
+        return Finding("UDP", False, f"no socket: {error}", "is a sandbox in the way?")
+    try:
+        parts = [
+            f"segmentation offload {'on' if udp.can_burst else 'off'}",
+            f"receive buffer {udp.receive_buffer_bytes // 1024} KiB",
+        ]
+        small = udp.receive_buffer_bytes < SOCKET_BUFFER_WANTED
+    finally:
+        udp.close()
+    hint = "raise net.core.rmem_max and net.core.wmem_max to 8388608" if small else ""
+    return Finding("UDP", not small, ", ".join(parts), hint)
+
+
+def _ipv6() -> Finding:
+    try:
+        bound_socket(Address(bytes(15) + b"\x01", 0)).close()
+    except (OSError, WraithError):
+        return Finding("IPv6", True, "not available; IPv4 alone is used")
+    return Finding("IPv6", True, "available")
+
+
+def _addresses() -> Finding:
+    found = reachable_addresses(0)
+    texts = [
+        socket.inet_ntop(socket.AF_INET if len(a.ip) == 4 else socket.AF_INET6, a.ip)
+        for a in found
+    ]
+    if not found or all(text.startswith("127.") or text == "::1" for text in texts):
+        hint = "connect to a network, or use --listen for transfers on this machine"
+        return Finding("addresses", False, "only this machine can reach this one", hint)
+    return Finding("addresses", True, ", ".join(texts))
+
+
+def _home() -> Finding:
+    try:
+        state = StateDir.default()
+        key = state.identity(OsRng()).public
+    except (OSError, WraithError) as error:
+        return Finding("home", False, str(error), "set WRAITH_HOME to a folder you may write")
+    return Finding("home", True, f"{state.home}, identity {key.short}…")
+
+
+def _descriptors() -> Finding:
+    try:
+        import resource
+    except ImportError:
+        return Finding("descriptors", True, "no limit known on this platform")
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    ok = soft >= DESCRIPTORS_WANTED or soft == resource.RLIM_INFINITY
+    return Finding("descriptors", ok, f"{soft} open files", "" if ok else "ulimit -n 4096")
+
+
+def _report_reach(output: Output, results: list[Reach]) -> int:
+    for result in results:
+        output.event("reach", address=result.address, ok=result.ok, detail=result.detail)
+        output.result(f"{'ok ' if result.ok else '-- '} {result.address:28} {result.detail}")
+    if not any(result.ok for result in results):
+        output.hint(
+            "none answered: is the sender still waiting, is a firewall in between, "
+            "are both clocks right?"
+        )
+        return 1
+    return 0

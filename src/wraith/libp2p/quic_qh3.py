@@ -1,0 +1,297 @@
+"""qh3 behind the seam of :mod:`wraith.libp2p.quic`: the optional native packet core.
+
+The only module that names qh3. Its public surface does not reach the TLS layer, so one override
+(``_create_tls``) puts our engine in; ``_hazmat`` is outside the library's stability promise, so
+the version is pinned and aioquic stays the default.
+
+Known limits of this backend, each contained here and covered by the contract test:
+
+- it sometimes raises "packet builder capacity exhausted" while sending and can go on afterwards;
+- it opens the peer's flow-control windows as its events are taken, not as bytes are read: while a
+  connection window's worth is unread no event is taken, which stops the peer as connection flow
+  control does, and delays the peer's close until there is room [LQ-45].
+
+Spec: libp2p-quic section 4 [LQ-45].
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from wraith.errors import MissingExtra
+from wraith.libp2p.config import QuicTransportConfig
+from wraith.libp2p.quic import (
+    CID_BYTES,
+    INTERNAL_ERROR,
+    CidIssued,
+    CidRetired,
+    Closing,
+    DatagramFrameReceived,
+    EngineFactory,
+    HandshakeCompleted,
+    PacketEvent,
+    PingAcknowledged,
+    StopReceived,
+    StreamData,
+    StreamResetReceived,
+    Terminated,
+    TlsAdapterBase,
+    address_of,
+    library_address,
+)
+from wraith.libp2p.tls.engine import Level, TlsEngine
+from wraith.types import Address
+
+try:
+    from qh3 import tls as _tls
+    from qh3._hazmat import Certificate as _Certificate
+    from qh3.quic import events as _events
+    from qh3.quic.configuration import QuicConfiguration as _Configuration
+    from qh3.quic.connection import QuicConnection as _QuicConnection
+    from qh3.quic.connection import QuicConnectionError as _QuicConnectionError
+    from qh3.quic.packet import QuicProtocolVersion as _Version
+except ImportError as _missing:  # pragma: no cover - the extra is part of the test environment
+    raise MissingExtra("qh3", "the qh3 backend") from _missing
+
+_CAPACITY = "capacity exhausted"
+
+
+class _Adapter(TlsAdapterBase):
+    """qh3's form: the epoch is an argument."""
+
+    key_schedule = None
+    ech_accepted = False
+    ech_retry_configs = None
+    peer_certificate = None
+    peer_certificate_chain: tuple[object, ...] = ()
+
+    def handle_message(self, data: bytes, output: dict[Any, Any], *, epoch: Any) -> None:
+        self.level = Level(int(epoch))
+        self.run(data, output)
+
+
+class _Connection(_QuicConnection):  # type: ignore[misc]  # qh3's types are not followed
+    """qh3's connection with our engine."""
+
+    def __init__(self, *, make_engine: EngineFactory, **arguments: Any) -> None:
+        self._make_engine = make_engine
+        self.adapter: _Adapter | None = None
+        #: While true the core's events stay where they are, and with them the peer's credit.
+        self.hold = False
+        super().__init__(**arguments)
+
+    def _create_tls(self, remote_source_cid: bytes | None) -> Any:
+        bridge = super()._create_tls(remote_source_cid)
+        bridge.tls = self.adapter = _Adapter(_tls, self._make_engine(), bridge.tls)
+        return bridge
+
+    def _drain_core(self) -> None:
+        if not self.hold:
+            super()._drain_core()
+
+    def poll_datagrams(self, now: float) -> list[tuple[bytes, Any]]:
+        """As the library's ``datagrams_to_send``, keeping what was built before it raised."""
+        found: list[tuple[bytes, Any]] = []
+        if self._core is None:
+            return found
+        try:
+            while (transmit := self._call_core(self._core.poll_transmit, now)) is not None:
+                found.append((transmit[0], transmit[1]))
+        except _QuicConnectionError as error:
+            if _CAPACITY not in str(error):
+                raise
+        return found
+
+    @property
+    def closing(self) -> Any:
+        """The library's close event, which it publishes only after the draining period."""
+        return self._close_event
+
+
+class Qh3Connection:
+    """:class:`wraith.libp2p.quic.PacketConnection` over qh3."""
+
+    def __init__(
+        self,
+        make_engine: EngineFactory,
+        config: QuicTransportConfig,
+        *,
+        is_client: bool,
+        original_cid: bytes | None = None,
+        retry_cid: bytes | None = None,
+    ) -> None:
+        configuration = _Configuration(
+            is_client=is_client,
+            alpn_protocols=list(config.offered_alpn),
+            connection_id_length=CID_BYTES,
+            idle_timeout=config.idle_timeout_s,
+            max_data=config.connection_window,
+            max_stream_data=config.stream_window,
+            max_datagram_size=config.datagram_bytes,
+            max_datagram_frame_size=config.datagram_frame_bytes,
+            probe_datagram_size=False,
+            initial_rtt=config.initial_rtt_s,
+            supported_versions=[_Version.VERSION_1],
+        )
+        if not is_client:
+            # Our engine signs; the library only checks the type of what is configured.
+            certificate = make_engine().settings.credentials[0].der
+            configuration.certificate = _Certificate(certificate)
+            configuration.private_key = object()
+        self._config = config
+        self._quic = _Connection(
+            make_engine=make_engine,
+            configuration=configuration,
+            original_destination_connection_id=original_cid,
+            retry_source_connection_id=retry_cid,
+        )
+        self._events: deque[PacketEvent] = deque()
+        self._closing_told = False
+        self._broken = False
+        self._unread = 0
+        self._remote: Address | None = None
+
+    @property
+    def engine(self) -> TlsEngine:
+        assert self._quic.adapter is not None, "the connection has not started"
+        return self._quic.adapter.engine
+
+    @property
+    def host_cid(self) -> bytes:
+        return bytes(self._quic.host_cid)
+
+    @property
+    def remote(self) -> Address | None:
+        return self._remote
+
+    def connect(self, remote: Address, now: float) -> None:
+        self._remote = remote
+        self._quic.connect(library_address(remote), now)
+
+    def receive_datagrams(self, datagrams: Sequence[bytes], remote: Address, now: float) -> None:
+        if self._remote is None:
+            self._remote = remote
+        self._guard(
+            self._quic.receive_many_datagrams, list(datagrams), library_address(remote), now
+        )
+        self._collect()
+
+    def handle_timer(self, now: float) -> None:
+        timer = self._quic.get_timer()
+        if timer is not None and timer <= now:
+            self._guard(self._quic.handle_timer, now)
+            self._collect()
+
+    def next_timer(self) -> float | None:
+        timer: float | None = self._quic.get_timer()
+        return timer
+
+    def datagrams_to_send(self, now: float) -> list[tuple[bytes, Address]]:
+        datagrams = self._guard(self._quic.poll_datagrams, now) or []
+        self._collect()
+        due = [(data, address_of(address)) for data, address in datagrams]
+        if due:
+            self._remote = due[-1][1]
+        return due
+
+    def next_event(self) -> PacketEvent | None:
+        return self._events.popleft() if self._events else None
+
+    def next_stream_id(self) -> int:
+        return int(self._quic.get_next_available_stream_id())
+
+    def stream_write(self, stream_id: int, data: bytes, fin: bool) -> None:
+        if data or fin:
+            self._guard(self._quic.send_stream_data, stream_id, data, fin)
+        else:
+            self._quic._record_local_stream(stream_id)
+
+    def stream_buffered(self, stream_id: int) -> int:
+        return int(self._guard(self._quic.get_send_buffer_size, stream_id) or 0)
+
+    def stream_consumed(self, stream_id: int, n: int) -> None:
+        del stream_id
+        self._unread -= n
+        if self._quic.hold and self._unread < self._config.connection_window:
+            self._quic.hold = False
+            self._guard(self._quic._drain_core)
+            self._collect()
+
+    def stream_reset(self, stream_id: int, code: int) -> None:
+        self._guard(self._quic.reset_stream, stream_id, code)
+
+    def stream_stop(self, stream_id: int, code: int) -> None:
+        self._guard(self._quic.stop_stream, stream_id, code)
+
+    def send_datagram(self, data: bytes) -> None:
+        self._guard(self._quic.send_datagram_frame, data)
+
+    def ping(self, uid: int) -> None:
+        self._guard(self._quic.send_ping, uid)
+
+    def change_cid(self) -> None:
+        self._guard(self._quic.change_connection_id)
+
+    def close(self, code: int, reason: str, *, by_application: bool) -> None:
+        self._guard(self._quic.close, code, None if by_application else 0, reason)
+        self._collect()
+
+    # ---- inside ------------------------------------------------------------------------------
+
+    def _guard(self, operation: Callable[..., Any], *arguments: Any) -> Any:
+        """A defect of the library ends this connection, not the endpoint."""
+        if self._broken:
+            return None
+        try:
+            return operation(*arguments)
+        except Exception as error:
+            self._broken = True
+            if not self._closing_told:
+                self._closing_told = True
+                self._events.append(
+                    Closing(INTERNAL_ERROR, False, f"packet layer: {error!r}", None)
+                )
+            self._events.append(Terminated())
+            return None
+
+    def _collect(self) -> None:
+        quic = self._quic
+        while (event := quic.next_event()) is not None:
+            match event:
+                case _events.StreamDataReceived():
+                    self._unread += len(event.data)
+                    self._events.append(StreamData(event.stream_id, event.data, event.end_stream))
+                case _events.StreamReset():
+                    self._events.append(StreamResetReceived(event.stream_id, event.error_code))
+                case _events.StopSendingReceived():
+                    self._events.append(StopReceived(event.stream_id, event.error_code))
+                case _events.HandshakeCompleted():
+                    self._events.append(HandshakeCompleted())
+                case _events.DatagramFrameReceived():
+                    self._events.append(DatagramFrameReceived(event.data))
+                case _events.PingAcknowledged():
+                    self._events.append(PingAcknowledged(event.uid))
+                case _events.ConnectionIdIssued():
+                    self._events.append(CidIssued(event.connection_id))
+                case _events.ConnectionIdRetired():
+                    self._events.append(CidRetired(event.connection_id))
+                case _events.ConnectionTerminated():
+                    self._tell_closing(event)
+                    self._events.append(Terminated())
+                case _:
+                    pass
+        self._quic.hold = self._unread >= self._config.connection_window
+        if quic.closing is not None:
+            self._tell_closing(quic.closing)
+
+    def _tell_closing(self, event: Any) -> None:
+        if self._closing_told:
+            return
+        self._closing_told = True
+        adapter = self._quic.adapter
+        alert = adapter.failure if adapter is not None else None
+        self._events.append(
+            Closing(int(event.error_code), event.frame_type is None, event.reason_phrase, alert)
+        )

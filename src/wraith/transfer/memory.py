@@ -1,0 +1,305 @@
+"""A source and a target in memory: for short texts, for pipes of a test, and as the example of what
+whoever fulfils wishes must do.
+
+They touch nothing outside; ``fulfil`` answers one wish at once. The journal is the same one that
+lies on a disk, so cutting it anywhere shows what a killed receiver would find.
+
+Spec: transfer §6, §8.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable
+
+from wraith.content.chunking import (
+    CHUNK_BYTES,
+    DIGEST_BYTES,
+    UNKNOWN_SIZE,
+    chunk_digest,
+    digest_of_digests,
+    file_id,
+    n_chunks,
+    verify_chunk,
+)
+from wraith.errors import TransferError, WraithError
+from wraith.transfer.inventory import Inventory
+from wraith.transfer.listing import Entry, Kind, ListingWriter, decode_page
+from wraith.transfer.messages import OfferKind, Reason
+from wraith.transfer.paths import display_path
+from wraith.transfer.records import RecordWriter
+from wraith.transfer.resume import (
+    CompleteMark,
+    Dropped,
+    FileDone,
+    JournalHeader,
+    Verified,
+    encode_record,
+    encode_verified,
+    replay,
+)
+from wraith.transfer.sender import Outgoing
+from wraith.transfer.wishes import (
+    CheckRanges,
+    Complete,
+    Completed,
+    DropFiles,
+    FailedPiece,
+    FinishFiles,
+    OpenStore,
+    PiecesRead,
+    ReadPages,
+    ReadPieces,
+    RemoveState,
+    StoreOpened,
+    StorePages,
+    SummariseRanges,
+    Survey,
+    SurveyResult,
+    Wish,
+    WritePieces,
+)
+
+
+class MemorySource:
+    """Offers ``files`` (path → bytes; ``None`` makes a folder). ``changed`` paths fail to read."""
+
+    def __init__(
+        self,
+        files: dict[bytes, bytes | None],
+        *,
+        kind: OfferKind = OfferKind.FILES,
+        name: bytes = b"",
+        size_is_known: bool = True,
+    ) -> None:
+        self.contents: list[bytes | None] = []
+        self.paths: list[bytes] = []
+        self.pages: list[bytes] = []
+        self.changed: set[bytes] = set()
+        writer = ListingWriter()
+        for path in sorted(files, key=lambda p: p.split(b"/")):
+            content = files[path]
+            if content is None:
+                entry = Entry(Kind.FOLDER, 0o755, 0, 0, path)
+            else:
+                size = len(content) if size_is_known else UNKNOWN_SIZE
+                entry = Entry(Kind.FILE, 0o644, 0, size, path)
+            self._keep(writer.add(entry))
+            self.paths.append(path)
+            self.contents.append(content)
+        self._keep(writer.finish())
+        self.outgoing = Outgoing(writer.index, kind, name)
+
+    @classmethod
+    def text(cls, text: str, *, name: str = "text") -> MemorySource:
+        """A short text as an offer of one file."""
+        return cls({name.encode(): text.encode()}, kind=OfferKind.TEXT, name=name.encode())
+
+    def _keep(self, page: bytes | None) -> None:
+        if page is not None:
+            self.pages.append(page)
+
+    def fulfil(self, wish: Wish) -> object:
+        """The answer to one of the sender's wishes."""
+        match wish:
+            case ReadPages(_, first, n):
+                return self.pages[first : first + n]
+            case ReadPieces():
+                return self._read(wish)
+            case CheckRanges(_, items):
+                return [
+                    digest_of_digests(
+                        self._digest(item.entry, c)
+                        for first, n in item.ranges
+                        for c in range(first, first + n)
+                    )
+                    == item.digest
+                    for item in items
+                ]
+            case _:
+                raise AssertionError(f"not a wish of a sender: {wish!r}")
+
+    def _chunk(self, entry: int, chunk: int) -> bytes:
+        content = self.contents[entry] or b""
+        return content[chunk * CHUNK_BYTES : (chunk + 1) * CHUNK_BYTES]
+
+    def _digest(self, entry: int, chunk: int) -> bytes:
+        return chunk_digest(self._chunk(entry, chunk))
+
+    def _read(self, wish: ReadPieces) -> PiecesRead:
+        writer = RecordWriter()
+        failed: list[FailedPiece] = []
+        payload = n_read = 0
+        final_size = None
+        for entry, first, n in wish.pieces:
+            path = self.paths[entry]
+            if path in self.changed:
+                failed.append(FailedPiece(entry, Reason.SOURCE_CHANGED, path))
+                continue
+            size = len(self.contents[entry] or b"")
+            for chunk in range(first, min(first + n, n_chunks(size))):
+                data = self._chunk(entry, chunk)
+                writer.add(entry, chunk, data)
+                payload += len(data)
+                n_read += 1
+            if first + n > n_chunks(size):
+                final_size = size
+        return PiecesRead(writer.finish(), payload, n_read, tuple(failed), final_size)
+
+
+class MemoryTarget:
+    """Receives into dictionaries. What ``journal`` and ``data`` hold survives a restart: give them
+    to a new target. ``fail`` (if set) is raised by every write."""
+
+    def __init__(
+        self,
+        *,
+        free_bytes: int | None = None,
+        existing: Iterable[bytes] = (),
+        journal: bytes = b"",
+        data: dict[int, dict[int, bytes]] | None = None,
+    ) -> None:
+        self.free_bytes = free_bytes
+        self.existing = set(existing)
+        self.journal = bytearray(journal)
+        self.data: dict[int, dict[int, bytes]] = data if data is not None else {}
+        self.fail: WraithError | None = None
+        self.placed: dict[bytes, bytes | None] = {}
+        self.entries: list[Entry] = []
+        self.n_written = 0
+        self.is_removed = False
+        self._digests: dict[tuple[int, int], bytes] = {}
+        self._kind = OfferKind.FILES
+
+    def fulfil(self, wish: Wish) -> object:
+        """The answer to one of the receiver's wishes; errors come as values."""
+        try:
+            return self._fulfil(wish)
+        except WraithError as exc:
+            return exc
+
+    def _fulfil(self, wish: Wish) -> object:
+        match wish:
+            case StorePages(_, first, pages):
+                if first == 0:
+                    self.entries = []
+                for page in pages:
+                    self.entries += decode_page(page)
+                return None
+            case Survey(_, _, offer, tops):
+                taken = tuple(t.path for t in tops if t.path in self.existing)
+                header = next((r for r, _ in replay(self.journal)), None)
+                same = (
+                    isinstance(header, JournalHeader)
+                    and header.listing_digest == offer.listing_digest
+                )
+                return SurveyResult(
+                    taken, len(taken), free_bytes=self.free_bytes, same_listing=same
+                )
+            case OpenStore():
+                return self._open(wish)
+            case SummariseRanges(_, items):
+                return [
+                    digest_of_digests(
+                        self._digests[entry, c]
+                        for first, n in ranges
+                        for c in range(first, first + n)
+                    )
+                    for entry, ranges in items
+                ]
+            case WritePieces():
+                self._write(wish)
+                return None
+            case FinishFiles(_, entries):
+                for entry, size in entries:
+                    self.journal += encode_record(FileDone(entry, size, self.file_id(entry, size)))
+                return None
+            case DropFiles(_, dropped):
+                for entry in dropped:
+                    self.journal += encode_record(Dropped(entry))
+                    self.data.pop(entry, None)
+                return None
+            case Complete(_, failed):
+                return self._complete(set(failed))
+            case RemoveState():
+                self.is_removed = True
+                return None
+            case _:
+                raise AssertionError(f"not a wish of a receiver: {wish!r}")
+
+    def file_id(self, entry: int, size: int) -> bytes:
+        """From the digests of its chunks, nothing hashed again."""
+        return file_id(size, b"".join(self._digests[entry, c] for c in range(n_chunks(size))))
+
+    def _open(self, wish: OpenStore) -> StoreOpened:
+        inventory = Inventory(wish.sizes)
+        self._kind = wish.offer.kind
+        records = [record for record, _ in replay(self.journal)]
+        header = records[0] if records else None
+        if (
+            not isinstance(header, JournalHeader)
+            or header.listing_digest != wish.offer.listing_digest
+        ):
+            peer = wish.peer.raw if wish.peer is not None else bytes(32)
+            self.journal = bytearray(
+                encode_record(JournalHeader(peer, bytes(16), wish.offer.listing_digest, b""))
+            )
+            self.data = {}
+            return StoreOpened(inventory)
+        completed = None
+        for record in records[1:]:
+            match record:
+                case Verified():
+                    self._load(inventory, wish.sizes, record)
+                case Dropped(entry):
+                    inventory.drop(entry)
+                case FileDone(entry, size, _) if wish.sizes[entry] == UNKNOWN_SIZE:
+                    inventory.set_final_size(entry, size)
+                case CompleteMark():
+                    completed = Completed()
+                case _:
+                    pass
+        return StoreOpened(inventory, (), completed)
+
+    def _load(self, inventory: Inventory, sizes: array[int], record: Verified) -> None:
+        loose = None
+        if sizes[record.entry] == UNKNOWN_SIZE:
+            held = self.data[record.entry]
+            loose = sum(len(held[c]) for c in range(record.first, record.first + record.n))
+        inventory.add(record.entry, record.first, record.n, loose)
+        for i in range(record.n):
+            digest = record.digests[i * DIGEST_BYTES : (i + 1) * DIGEST_BYTES]
+            self._digests[record.entry, record.first + i] = digest
+
+    def _write(self, wish: WritePieces) -> None:
+        for record in wish.records:
+            if self.fail is not None:
+                raise self.fail
+            name = display_path(self.entries[record.entry].path)
+            verify_chunk(record.parts, record.digest, file=name, chunk=record.chunk)
+            self.data.setdefault(record.entry, {})[record.chunk] = b"".join(record.parts)
+            self._digests[record.entry, record.chunk] = record.digest
+            self.journal += encode_verified(record.entry, record.chunk, record.digest)
+            self.n_written += 1
+
+    def _complete(self, failed: set[int]) -> Completed:
+        for number, entry in enumerate(self.entries):
+            if number in failed:
+                continue
+            held = self.data.get(number, {})
+            content = b"".join(held[c] for c in sorted(held))
+            if entry.kind is Kind.FOLDER:
+                self.placed[entry.path] = None
+                continue
+            if entry.size not in (UNKNOWN_SIZE, len(content)):
+                raise TransferError(f"{display_path(entry.path)} is not whole")
+            self.placed[entry.path] = content
+        self.journal += encode_record(CompleteMark())
+        text = None
+        if self._kind is OfferKind.TEXT:
+            text = next((c for c in self.placed.values() if c is not None), b"")
+        return Completed(
+            placed=tuple(display_path(e.path) for e in self.entries if b"/" not in e.path),
+            failed_paths=tuple(self.entries[e].path for e in sorted(failed)),
+            text=text,
+        )

@@ -1,0 +1,99 @@
+"""The blocking facade."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+
+import pytest
+
+import wraith
+from wraith.aio import sync
+from wraith.errors import HandshakeTimeout, LocalProtocolError, PeerClosed
+
+pytestmark = pytest.mark.timeout(60)
+
+
+def test_echo_without_asyncio() -> None:
+    with wraith.sync.listen("127.0.0.1:0") as listener:
+
+        def serve() -> None:
+            for session in listener:
+                for stream in session:
+                    for data in stream:
+                        stream.write(data)
+                    stream.finish()
+                return
+
+        server = threading.Thread(target=serve)
+        server.start()
+        with wraith.sync.connect(listener.record) as session:
+            assert session.security.post_quantum
+            with session.open_stream() as stream:
+                stream.write(b"hello")
+                assert stream.read() == b"hello"
+                stream.write(b"x" * 500_000)
+                stream.finish()
+                assert stream.read_all() == b"x" * 500_000
+                stream.wait_sent()
+        server.join(20)
+        assert not server.is_alive()
+
+
+def test_one_loop_thread_serves_everything() -> None:
+    with sync.listen("127.0.0.1:0"), sync.listen("127.0.0.1:0"):
+        assert [t.name for t in threading.enumerate()].count("wraith-loop") == 1
+
+
+def test_timeouts_and_errors_come_through() -> None:
+    config = wraith.EndpointConfig(handshake_timeout_s=1)
+    with sync.listen("127.0.0.1:0") as listener:
+        with pytest.raises(TimeoutError):
+            listener.accept(timeout_s=0.05)
+        with sync.connect(listener.record) as session:
+            accepted = listener.accept(timeout_s=10)
+            with pytest.raises(TimeoutError):
+                session.accept_stream(timeout_s=0.05)
+            session.send_datagram(b"hi")
+            assert accepted.receive_datagram(timeout_s=10) == b"hi"
+            accepted.close(0x1001, "bye")
+            with pytest.raises(PeerClosed):
+                session.wait_closed()
+        record = listener.record
+    with pytest.raises(HandshakeTimeout):
+        sync.connect(record, config=config)
+
+
+def test_calling_from_the_loop_itself_is_refused_instead_of_hanging() -> None:
+    caught: list[Exception] = []
+
+    def inside() -> None:
+        try:
+            sync.listen("127.0.0.1:0")
+        except LocalProtocolError as exc:
+            caught.append(exc)
+        done.set()
+
+    done = threading.Event()
+    sync._running_loop().call_soon_threadsafe(inside)
+    assert done.wait(10)
+    assert len(caught) == 1
+
+
+def test_the_process_ends_with_sessions_open() -> None:
+    program = (
+        "import wraith\n"
+        "listener = wraith.sync.listen('127.0.0.1:0')\n"
+        "session = wraith.sync.connect(listener.record)\n"
+        "print(session.security.key_exchange)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", program],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        env={"PYTHONPATH": ":".join(filter(None, sys.path)), "PATH": ""},
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "X25519+ML-KEM-768\n"

@@ -1,0 +1,160 @@
+"""Fresh keys under traffic, loss and hostility."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from wraith.config import EndpointConfig
+from wraith.connection import events as ev
+from wraith.connection.state import SessionState
+from wraith.crypto.mlkem import MlKem768
+from wraith.errors import CloseCode
+from wraith.testing.established import EstablishedPair
+from wraith.testing.netem import LinkConfig
+from wraith.types import SuiteId
+
+DATA = random.Random(11).randbytes(300_000)
+CLEAN = LinkConfig(latency_s=0.01)
+LOSSY = LinkConfig(latency_s=0.02, jitter_s=0.02, loss=0.2, duplicate=0.1, reorder=0.1)
+
+
+def epochs(pair: EstablishedPair) -> tuple[int, int]:
+    return pair.i.connection.security.epoch, pair.r.connection.security.epoch
+
+
+def rekeyed(pair: EstablishedPair, epoch: int) -> bool:
+    return epochs(pair) == (epoch, epoch)
+
+
+@pytest.mark.spec("RK-1")
+@pytest.mark.parametrize("asking", ["i", "r"])
+@pytest.mark.parametrize("link", [CLEAN, LOSSY], ids=["clean", "lossy"])
+def test_either_side_gets_fresh_keys_on_request(asking: str, link: LinkConfig) -> None:
+    pair = EstablishedPair(link=link, seed=6)
+    pair.run(seconds=5)
+    side = pair.i if asking == "i" else pair.r
+    side.connection.rekey(pair.now)
+    assert pair.run(seconds=20, until=lambda: rekeyed(pair, 1))
+    pair.run(seconds=15)
+    assert pair.i.of(ev.Rekeyed) == pair.r.of(ev.Rekeyed) == [ev.Rekeyed(1)]
+    assert pair.i.connection.state is pair.r.connection.state is SessionState.ESTABLISHED
+    transfer = pair.send(DATA)
+    assert pair.run(seconds=60, until=lambda: transfer.is_equal)
+
+
+@pytest.mark.parametrize("suite", [SuiteId.A, SuiteId.B, SuiteId.D])
+def test_every_suite_rekeys_with_the_real_key_exchange(suite: SuiteId) -> None:
+    pair = EstablishedPair(suite=suite, kem=MlKem768())
+    pair.run(seconds=1)
+    pair.i.connection.rekey(pair.now)
+    assert pair.run(seconds=5, until=lambda: rekeyed(pair, 1))
+
+
+@pytest.mark.spec("RK-6")
+@pytest.mark.parametrize("seed", range(6))
+def test_no_byte_is_lost_over_many_rekeys_under_loss(seed: int) -> None:
+    config = EndpointConfig(rekey_interval_s=1.0)
+    pair = EstablishedPair(config=config, link=LOSSY, seed=seed)
+    pair.run(seconds=5, until=lambda: pair.i.connection.confirmed)
+    there, back = pair.send(DATA), pair.send(DATA, source=pair.r)
+    n_live = 0
+    for _ in range(600):
+        pair.run(seconds=0.1)
+        for side in (pair.i, pair.r):
+            session = side.connection._session
+            assert session is not None
+            live = {session.keys.current, session.keys.newest, session.keys.old_receive} - {None}
+            n_live = max(n_live, len(live))
+        if there.is_equal and back.is_equal and epochs(pair)[0] >= 2:
+            break
+    assert there.is_equal and back.is_equal
+    assert abs(epochs(pair)[0] - epochs(pair)[1]) <= 1 and epochs(pair)[0] >= 2
+    assert n_live == 2
+
+
+@pytest.mark.spec("RK-1")
+def test_a_number_of_packets_makes_it_due() -> None:
+    config = EndpointConfig(rekey_packets=1_000, datagram_bytes=1_200)
+    pair = EstablishedPair(config=config)
+    transfer = pair.send(bytes(4_000_000))
+    assert pair.run(seconds=60, until=lambda: transfer.is_equal)
+    assert epochs(pair)[0] >= 2
+
+
+def test_without_traffic_nothing_is_rekeyed() -> None:
+    config = EndpointConfig(rekey_interval_s=2.0, keepalive=False, idle_timeout_s=600)
+    pair = EstablishedPair(config=config)
+    pair.run(seconds=1)
+    n_sent = pair.i.connection.stats().sent_packets
+    pair.run(seconds=1)
+    assert pair.i.connection.stats().sent_packets == n_sent
+
+
+def test_the_old_receive_keys_go_and_late_packets_of_the_old_epoch_are_dropped() -> None:
+    pair = EstablishedPair()
+    pair.run(seconds=1)
+    kept: list[bytes] = []
+    pair.net.b_to_a.taps.append(lambda datagram: kept.append(datagram))  # type: ignore[func-returns-value]
+    pair.r.connection.ping(pair.now)
+    pair.net.settle()
+    pair.net.b_to_a.taps.clear()
+    pair.i.connection.rekey(pair.now)
+    pair.run(seconds=15)
+    dropped = pair.i.connection.stats().dropped_packets
+    pair.net.inject(kept[0], pair.r.address, pair.i.address)
+    assert pair.i.connection.stats().dropped_packets == dropped + 1
+    session = pair.i.connection._session
+    assert session is not None and session.keys.old_receive is None
+
+
+@pytest.mark.spec("RK-11")
+def test_no_answer_closes_after_thirty_seconds_of_a_working_path() -> None:
+    pair = EstablishedPair(config=EndpointConfig(idle_timeout_s=600))
+    pair.run(seconds=1)
+    session = pair.r.connection._session
+    assert session is not None
+    # A responder that takes the message and never answers.
+    session.control.receive_data = lambda *a: []  # type: ignore[method-assign]
+    pair.i.connection.rekey(pair.now)
+    pair.run(seconds=29)
+    assert not pair.i.of(ev.Closed)
+    pair.run(seconds=3)
+    assert [e.code for e in pair.i.of(ev.Closed)] == [CloseCode.REKEY_FAILED]
+    assert [e.code for e in pair.r.of(ev.Closed)] == [CloseCode.REKEY_FAILED]
+
+
+@pytest.mark.spec("RK-11")
+def test_different_roots_on_both_sides_end_in_a_close_that_the_peer_hears() -> None:
+    pair = EstablishedPair(config=EndpointConfig(idle_timeout_s=600))
+    pair.run(seconds=1)
+    session = pair.r.connection._session
+    assert session is not None
+    real = session.keys.install
+
+    def corrupted(root: object) -> int:
+        from wraith.crypto.secret import Secret
+
+        del root
+        return real(Secret(b"?" * 32))
+
+    session.keys.install = corrupted  # type: ignore[assignment, method-assign]
+    pair.i.connection.rekey(pair.now)
+    for _ in range(40):
+        pair.run(seconds=1)
+        if not pair.r.of(ev.Closed):
+            pair.r.connection.ping(pair.now)
+    assert [e.code for e in pair.i.of(ev.Closed)] == [CloseCode.REKEY_FAILED]
+    assert [e.code for e in pair.r.of(ev.Closed)] == [CloseCode.REKEY_FAILED]
+
+
+def test_a_blocked_application_does_not_stop_the_control_stream() -> None:
+    config = EndpointConfig(rekey_interval_s=1.0, stream_window=16_384, conn_window=16_384)
+    pair = EstablishedPair(config=config)
+    pair.send(DATA, is_reading=False)
+    for _ in range(80):
+        pair.run(seconds=2)
+        pair.i.connection.rekey(pair.now)
+    assert epochs(pair)[0] >= 20
+    assert not pair.i.of(ev.Closed)

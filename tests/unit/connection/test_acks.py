@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import pytest
+
+from wraith.connection.acks import ACK_RANGES_MAX, AckState
+from wraith.wire.frames import decode_frames, encode_frame
+
+
+def test_one_packet_waits_for_the_delay_and_two_do_not() -> None:
+    acks = AckState(0.025)
+    acks.on_received([(0, 0, 0, True)], 1, 1.0)
+    assert not acks.is_due and acks.deadline == 1.025
+    acks.on_received([(0, 1, 1, True)], 1, 1.01)
+    assert acks.is_due
+
+
+@pytest.mark.spec("RC-1")
+def test_a_gap_is_told_at_once() -> None:
+    acks = AckState(0.025)
+    acks.on_received([(0, 0, 0, True)], 1, 1.0)
+    acks.on_sent()
+    assert acks.on_received([(0, 2, 2, True)], 1, 1.0)
+    assert acks.is_due
+
+
+def test_packets_that_ask_for_nothing_are_never_acknowledged_alone() -> None:
+    acks = AckState(0.025)
+    acks.on_received([(0, 0, 5, False)], 0, 1.0)
+    assert not acks.is_due and acks.deadline is None and not acks.has_pending
+
+
+@pytest.mark.spec("RC-2")
+def test_the_frame_holds_all_ranges_descending_and_the_delay() -> None:
+    acks = AckState(0.025)
+    acks.on_received([(3, 0, 4, True), (3, 7, 7, True), (3, 9, 10, True)], 8, 1.0)
+    (frame,) = acks.frames(1.008)
+    assert frame.ranges == ((9, 10), (7, 7), (0, 4))
+    assert (frame.epoch, frame.largest) == (3, 10)
+    assert frame.delay_us8 in (999, 1_000)
+    assert decode_frames(encode_frame(frame)) == [frame]
+
+
+@pytest.mark.spec("RC-3")
+def test_each_live_epoch_has_its_own_frame() -> None:
+    acks = AckState(0.025)
+    acks.on_received([(1, 5, 6, True), (2, 0, 0, True)], 3, 1.0)
+    assert [(f.epoch, f.largest) for f in acks.frames(1.0)] == [(2, 0), (1, 6)]
+    acks.drop_epoch(1)
+    assert [f.epoch for f in acks.frames(1.0)] == [2]
+    acks.drop_epoch(2)
+    assert not acks.has_pending and not acks.is_due
+
+
+@pytest.mark.spec("RC-4")
+def test_ranges_stay_bounded_under_endless_loss() -> None:
+    acks = AckState(0.025)
+    for pn in range(0, 10_000, 2):
+        acks.on_received([(0, pn, pn, True)], 1, 1.0)
+    (frame,) = acks.frames(1.0)
+    assert len(frame.ranges) == ACK_RANGES_MAX + 1
+    assert frame.ranges[0] == (9_998, 9_998)
+
+
+def test_sending_settles_everything() -> None:
+    acks = AckState(0.025)
+    acks.on_received([(0, 0, 9, True)], 10, 1.0)
+    acks.on_sent()
+    assert not acks.is_due and not acks.has_pending and acks.frames(2.0) == []
