@@ -44,3 +44,16 @@ def test_the_echo_is_ten_lines() -> None:
         statements = [line for line in body.splitlines() if line.strip()]
         imports = [line for line in statements if line.startswith("import ")]
         assert len(statements) - len(imports) <= 10
+
+
+def test_the_example_of_the_reference_page_runs() -> None:
+    page = (EXAMPLES.parent / "docs" / "reference" / "api.md").read_text()
+    program = page.split("```python\n", 2)[1].split("```", 1)[0]
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+    )
+    assert (done.returncode, done.stdout) == (0, "b'hello' X25519+ML-KEM-768\n"), done.stderr

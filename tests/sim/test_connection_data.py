@@ -56,14 +56,15 @@ def test_streams_in_a_row_go_beyond_the_limit_of_open_ones() -> None:
     pair = EstablishedPair(config=EndpointConfig(max_streams=4))
     for n in range(25):
         transfer = pair.send(bytes([n]) * 100)
-        pair.send(b"", source=pair.r) if False else None
         assert pair.run(seconds=2, until=lambda: transfer.is_equal)  # noqa: B023
         pair.r.connection.stream_finish(transfer.sid, pair.now)
         pair.net.settle()
         pair.run(
             seconds=2,
-            until=lambda: pair.i.connection.stream_is_finished(transfer.sid)  # noqa: B023
-            or bool(pair.i.connection.stream_read(transfer.sid, 1, pair.now)),  # noqa: B023
+            until=lambda: (
+                pair.i.connection.stream_is_finished(transfer.sid)  # noqa: B023
+                or bool(pair.i.connection.stream_read(transfer.sid, 1, pair.now))
+            ),
         )
         pair.run(seconds=0.2)
 

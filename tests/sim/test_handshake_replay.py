@@ -15,7 +15,9 @@ from wraith.testing.endpoints import (
     LinkedEndpoints,
     endpoint_host,
     linked,
+    watch,
 )
+from wraith.testing.netem import LinkConfig
 from wraith.testing.rng import SeededRng
 from wraith.types import Address
 
@@ -24,8 +26,7 @@ STRANGER = Address(bytes((198, 51, 100, 7)), 777)
 
 def recorded(net: LinkedEndpoints) -> list[bytes]:
     """HELLO/0, HELLO/1 and FINISH of a handshake that completes."""
-    sent: list[bytes] = []
-    net.a_to_b.taps.append(lambda datagram: sent.append(datagram) or datagram)
+    sent = watch(net.a_to_b)
     assert net.run_until_confirmed(net.dial())
     net.run(seconds=0.2)
     return sent[:3]
@@ -100,19 +101,20 @@ def test_records_are_handed_out_before_the_answer_leaves() -> None:
     host = world.responder([])
     net = LinkedEndpoints(world.clock, world.i, host)
     order: list[str] = []
-    net.b_to_a.taps.append(lambda datagram: order.append("answer") or datagram)
+    answers = watch(net.b_to_a)
     service = host.service
 
     def watched(now: float) -> bool:
         before = sum(map(len, host.stored.values()))
         busy = service(now)
         if sum(map(len, host.stored.values())) > before:
-            order.append("stored")
+            order.append(f"stored before {len(answers)} answers")
         return busy
 
     net.b.service = watched
     assert net.run_until_confirmed(net.dial(net.record()))
-    assert order[0] == "stored"
+    assert order[0] == "stored before 0 answers"
+    assert answers
     (records,) = host.stored.values()
     assert [len(record) for record in records] == [RECORD_BYTES]
 
@@ -168,8 +170,8 @@ def test_a_fresh_key_refuses_nobody() -> None:
 @pytest.mark.spec("HS-52")
 def test_every_attempt_has_its_own_ephemeral() -> None:
     net = linked()
-    sent: list[bytes] = []
-    net.a_to_b.taps.append(lambda datagram: sent.append(datagram))
+    sent = watch(net.a_to_b)
+    net.set_links(LinkConfig(loss=1.0))
     net.dial()
     net.run(seconds=12, until=lambda: len(sent) >= 8)
     heads = {decode(datagram[:32]) for datagram in sent[::2]}

@@ -106,6 +106,12 @@ impl WireFormat {
         self.cid
     }
 
+    /// Where the header starts.
+    #[must_use]
+    pub fn header_offset(&self) -> usize {
+        self.header
+    }
+
     /// The field offsets of a datagram of this size, or `None` if it is too short.
     #[inline]
     #[must_use]

@@ -2,6 +2,8 @@
 
 use zeroize::Zeroize;
 
+use crate::aead::Cipher;
+
 /// Who sends the packets of a [`Sealer`](crate::Sealer) or [`Opener`](crate::Opener).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Direction {
@@ -93,14 +95,29 @@ pub(crate) fn block_key(chain: &Key, block: u32) -> Key {
 /// `P[b, j+1]` from `P[b, j]`.
 #[inline]
 pub(crate) fn next_step(step: &mut Key) {
-    step.0 = keyed_hash(&step.0, &[0x03]);
+    step.0 = next_step_of(&step.0);
+}
+
+/// [`next_step`], not in place.
+#[inline]
+pub(crate) fn next_step_of(step: &[u8; 32]) -> [u8; 32] {
+    keyed_hash(step, &[0x03])
+}
+
+/// Bytes of [`message_key_input`].
+pub(crate) const MESSAGE_KEY_BYTES: usize = 5;
+
+/// What is hashed with a packet's step key to give its message key.
+#[inline]
+pub(crate) fn message_key_input(pn: u32) -> [u8; MESSAGE_KEY_BYTES] {
+    let p = pn.to_be_bytes();
+    [0x04, p[0], p[1], p[2], p[3]]
 }
 
 /// The key of packet `pn` from its step key.
 #[inline]
 pub(crate) fn message_key(step: &Key, pn: u32) -> Key {
-    let p = pn.to_be_bytes();
-    Key(keyed_hash(&step.0, &[0x04, p[0], p[1], p[2], p[3]]))
+    Key(keyed_hash(&step.0, &message_key_input(pn)))
 }
 
 /// The connection id with this index, for the party whose key this is.
@@ -111,21 +128,36 @@ pub(crate) fn connection_id(cid_key: &[u8; 32], index: u32) -> [u8; 8] {
     cid
 }
 
-/// The 24-byte nonce of packet `pn`: the epoch's IV with the number in its last eight bytes.
+/// The 16 bytes that turn a message key into the subkey of XChaCha20-Poly1305. They are the same for every
+/// packet of an epoch: the packet number is in the last eight of the nonce's 24 bytes.
 #[inline]
-pub(crate) fn nonce_24(iv: &[u8; 24], pn: u32) -> [u8; 24] {
-    let mut nonce = *iv;
-    for (byte, number) in nonce[20..].iter_mut().zip(pn.to_be_bytes()) {
-        *byte ^= number;
-    }
-    nonce
+pub(crate) fn nonce_prefix(iv: &[u8; 24]) -> &[u8; 16] {
+    let [prefix @ .., _, _, _, _, _, _, _, _] = iv;
+    prefix
 }
 
-/// The 12-byte nonce of packet `pn`: the IV's first twelve bytes, the number in the last eight.
+/// What the AEAD takes as key: the message key, or its subkey.
+pub(crate) fn packet_key(cipher: Cipher, iv: &[u8; 24], message_key: Key) -> Key {
+    match cipher {
+        Cipher::Aes256Gcm => message_key,
+        Cipher::XChaCha20Poly1305 => {
+            let mut subkey = [[0; 32]];
+            wraith_lanes::hchacha_subkeys(&[message_key.0], nonce_prefix(iv), &mut subkey);
+            let key = Key(subkey[0]);
+            subkey.as_flattened_mut().zeroize();
+            key
+        }
+    }
+}
+
+/// What the AEAD takes as nonce of packet `pn`: twelve bytes of the IV, the number in the last eight.
 #[inline]
-pub(crate) fn nonce_12(iv: &[u8; 24], pn: u32) -> [u8; 12] {
+pub(crate) fn packet_nonce(cipher: Cipher, iv: &[u8; 24], pn: u32) -> [u8; 12] {
     let mut nonce = [0u8; 12];
-    nonce.copy_from_slice(&iv[..12]);
+    match cipher {
+        Cipher::Aes256Gcm => nonce.copy_from_slice(&iv[..12]),
+        Cipher::XChaCha20Poly1305 => nonce[4..].copy_from_slice(&iv[16..]),
+    }
     for (byte, number) in nonce[8..].iter_mut().zip(pn.to_be_bytes()) {
         *byte ^= number;
     }
@@ -171,17 +203,41 @@ mod tests {
         ] {
             assert_eq!(key_of(pn).to_vec(), hex(want), "message key of packet {pn}");
         }
+        let nonce = packet_nonce(Cipher::XChaCha20Poly1305, &iv, 1000);
         assert_eq!(
-            nonce_24(&iv, 1000).to_vec(),
+            [&nonce_prefix(&iv)[..], &nonce[4..]].concat(),
             hex("2e0eacecd344d3bce581b8b1cb6cfcd533fa22dc4ec1f6b6")
         );
+        assert_eq!(nonce[..4], [0; 4]);
     }
 
     #[test]
-    fn short_nonce_keeps_the_first_four_bytes() {
+    fn aes_nonce_keeps_the_first_four_bytes() {
         let iv: [u8; 24] = core::array::from_fn(|i| i as u8);
-        assert_eq!(nonce_12(&iv, 0), [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]);
-        assert_eq!(nonce_12(&iv, 0x0102_0304)[8..], [8 ^ 1, 9 ^ 2, 10 ^ 3, 11 ^ 4]);
+        let nonce = |pn| packet_nonce(Cipher::Aes256Gcm, &iv, pn);
+        assert_eq!(nonce(0), [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]);
+        assert_eq!(nonce(0x0102_0304)[8..], [8 ^ 1, 9 ^ 2, 10 ^ 3, 11 ^ 4]);
+    }
+
+    #[test]
+    fn a_batch_gives_the_same_keys() {
+        for cipher in [Cipher::Aes256Gcm, Cipher::XChaCha20Poly1305] {
+            for n in [1, 2, 3, 8, 9, 16] {
+                let mut batch = crate::batch::Batch::new();
+                for (i, step) in batch.steps.iter_mut().enumerate() {
+                    *step = [i as u8 + 1; 32];
+                }
+                batch.derive(cipher, &[7; 24], 4, 500, n);
+                for i in 0..n {
+                    let key = message_key(&Key([i as u8 + 1; 32]), 500 + i as u32);
+                    assert_eq!(*batch.key(i), packet_key(cipher, &[7; 24], key).0, "{i} of {n}");
+                }
+                assert_eq!(batch.position(4, 500), Some(0));
+                assert_eq!(batch.position(5, 500), None);
+                assert_eq!(batch.position(4, 499), None);
+                assert_eq!(batch.position(4, 500 + n as u32), None);
+            }
+        }
     }
 
     #[test]

@@ -14,6 +14,7 @@
 extern crate alloc;
 
 pub mod aead;
+mod batch;
 mod chunks;
 mod error;
 mod format;
@@ -22,6 +23,7 @@ mod kdf;
 mod open;
 mod receive_epoch;
 mod replay;
+mod report;
 mod seal;
 mod send_epoch;
 
@@ -30,7 +32,8 @@ pub use error::Error;
 pub use format::{Fields, WireFormat};
 pub use frames::{Frame, FrameWalker};
 pub use kdf::Direction;
-pub use open::{OpenReport, Opener, Other, Received, Run};
+pub use open::Opener;
+pub use report::{OpenReport, Other, Received, Run};
 pub use seal::{SealReport, SealRequest, Sealer};
 
 /// Packet numbers of an epoch end here: this one is never sent and never accepted.

@@ -3,163 +3,47 @@
 use alloc::vec::Vec;
 use core::marker::PhantomData;
 
+use wraith_lanes::WIDTH;
 use zeroize::{Zeroize, Zeroizing};
 
-use crate::PN_BOUND;
-use crate::aead::{Aead, Cipher, hchacha};
+use crate::aead::{Aead, Cipher};
+use crate::batch::{self, Batch};
 use crate::error::Error;
-use crate::format::{
-    Aad, CID_BYTES, Fields, HEADER_BYTES, SAMPLE_BYTES, WireFormat, take, xor_into,
-};
+use crate::format::{Aad, CID_BYTES, HEADER_BYTES, SAMPLE_BYTES, WireFormat, take, xor_into};
 use crate::frames::{Frame, FrameWalker};
 use crate::kdf::{self, Direction, Key};
 use crate::receive_epoch::ReceiveEpoch;
 use crate::replay::ReplayWindow;
+use crate::report::{OpenReport, Other};
+use crate::{MIN_PAYLOAD_BYTES, PN_BOUND};
 
 /// Most connection-id indices that are accepted at a time.
 const CIDS_MAX: usize = 16;
 /// Most header-mask keys of this endpoint that are live at a time.
 const MASK_KEYS_MAX: usize = 2;
+/// Fewer packets in order than this are not worth deriving together.
+const AHEAD_MIN: usize = 3;
 const RESERVED_FLAGS: u8 = 0x3f;
 
-/// Stream bytes that lie together, both in their stream and in `out`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Run {
-    /// The stream.
-    pub sid: u32,
-    /// Offset of the first byte in the stream.
-    pub offset: u64,
-    /// Where the first byte lies in `out`.
-    pub at: usize,
-    /// How many bytes.
-    pub length: usize,
-    /// Whether the stream ends behind them.
-    pub fin: bool,
-}
-
-/// Consecutive packet numbers that were authentic.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Received {
-    /// Their epoch.
-    pub epoch: u32,
-    /// The lowest.
-    pub first: u32,
-    /// The highest.
-    pub last: u32,
-    /// Whether any of them asks for an acknowledgement.
-    pub eliciting: bool,
-}
-
-/// Frames of one packet that are not DATA: a range of [`OpenReport::frames`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Other {
-    /// The packet's epoch.
-    pub epoch: u32,
-    /// The packet's number.
-    pub pn: u32,
-    /// Start in `frames`.
-    pub start: usize,
-    /// End in `frames`.
-    pub end: usize,
-}
-
-/// What one call found. Reused from call to call, so that a call allocates nothing in the long run.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct OpenReport {
-    /// Bytes written to `out`.
-    pub stream_bytes: usize,
-    /// Where they belong.
-    pub runs: Vec<Run>,
-    /// Which packets had frames that are not DATA.
-    pub others: Vec<Other>,
-    /// The bytes of those frames.
-    pub frames: Vec<u8>,
-    /// Packet numbers opened, merged and ascending.
-    pub received: Vec<Received>,
-    /// Packets that ask for an acknowledgement.
-    pub n_eliciting: usize,
-    /// Indices of datagrams whose header test failed: not this session's.
-    pub unclaimed: Vec<usize>,
-    /// Highest epoch and packet number opened.
-    pub highest: Option<(u32, u32)>,
-    /// Highest connection-id index opened.
-    pub cid_index: Option<u32>,
-    /// Bytes of the datagrams that were authentic.
-    pub authenticated_bytes: usize,
-    /// Datagrams that passed the header test and were dropped all the same.
-    pub dropped: usize,
-    /// Whether any authentic packet came in form B.
-    pub form_b: bool,
-}
-
-impl OpenReport {
-    fn clear(&mut self) {
-        self.runs.clear();
-        self.others.clear();
-        self.frames.clear();
-        self.received.clear();
-        self.unclaimed.clear();
-        self.stream_bytes = 0;
-        self.n_eliciting = 0;
-        self.highest = None;
-        self.cid_index = None;
-        self.authenticated_bytes = 0;
-        self.dropped = 0;
-        self.form_b = false;
-    }
-
-    fn add_received(&mut self, epoch: u32, pn: u32, eliciting: bool) {
-        self.n_eliciting += usize::from(eliciting);
-        self.highest = self.highest.max(Some((epoch, pn)));
-        match self.received.last_mut() {
-            Some(last) if last.epoch == epoch && last.last.checked_add(1) == Some(pn) => {
-                last.last = pn;
-                last.eliciting |= eliciting;
-            }
-            _ => self.received.push(Received { epoch, first: pn, last: pn, eliciting }),
-        }
-    }
-
-    fn add_stream_bytes(&mut self, sid: u32, offset: u64, fin: bool, n: usize) {
-        let at = self.stream_bytes;
-        self.stream_bytes += n;
-        match self.runs.last_mut() {
-            Some(last)
-                if last.sid == sid
-                    && !last.fin
-                    && last.offset.checked_add(last.length as u64) == Some(offset) =>
-            {
-                last.length += n;
-                last.fin = fin;
-            }
-            _ => self.runs.push(Run { sid, offset, at, length: n, fin }),
-        }
-    }
-
-    /// Sort the ranges of packet numbers and join neighbours.
-    fn merge_received(&mut self) {
-        if self.received.is_sorted_by(|a, b| (a.epoch, a.last + 1) < (b.epoch, b.first)) {
-            return; // the usual case: in order
-        }
-        self.received.sort_unstable();
-        self.received.dedup_by(|next, kept| {
-            let joins = next.epoch == kept.epoch && next.first == kept.last + 1;
-            if joins {
-                kept.last = next.last;
-                kept.eliciting |= next.eliciting;
-            }
-            joins
-        });
-    }
-}
-
 /// A datagram whose header test passed.
+#[derive(Clone, Copy)]
 struct Claimed {
-    fields: Fields,
-    header: [u8; HEADER_BYTES],
-    mask: [u8; 32],
-    sample: [u8; SAMPLE_BYTES],
+    flags: u8,
     pn: u32,
+    /// The connection id, unmasked as in form A.
+    cid: [u8; CID_BYTES],
+}
+
+impl Claimed {
+    fn header(&self) -> [u8; HEADER_BYTES] {
+        let [a, b, c, d] = self.pn.to_be_bytes();
+        [self.flags, a, b, c, d]
+    }
+
+    /// The two bits of the epoch that a packet shows.
+    fn epoch_bits(&self) -> u32 {
+        u32::from(self.flags >> 6)
+    }
 }
 
 /// Opens the packets that one session receives; keeps receive chains and replay windows.
@@ -318,14 +202,21 @@ impl<A: Aead> Opener<A> {
             self.plain.zeroize();
             self.plain.resize(largest, 0);
         }
-        for (i, datagram) in buf.chunks(segment_bytes).enumerate() {
-            match self.unmask(datagram) {
-                None => report.unclaimed.push(i),
-                Some(claimed) => {
-                    if self.open_one(datagram, &claimed, out, report).is_none() {
-                        report.dropped += 1;
-                    }
+        let mut batch = Batch::new();
+        let mut claimed = [None; WIDTH];
+        let mut index = 0;
+        for part in buf.chunks(segment_bytes.saturating_mul(WIDTH)) {
+            let n = part.len().div_ceil(segment_bytes);
+            self.unmask_all(part, segment_bytes, &mut claimed[..n]);
+            batch.clear();
+            for (i, datagram) in part.chunks(segment_bytes).enumerate() {
+                if claimed[i].is_none() {
+                    report.unclaimed.push(index);
+                } else if self.open_one(datagram, &claimed[i..n], &mut batch, out, report).is_none()
+                {
+                    report.dropped += 1;
                 }
+                index += 1;
             }
         }
         report.merge_received();
@@ -337,22 +228,38 @@ impl<A: Aead> Opener<A> {
         Ok(())
     }
 
-    #[inline]
     fn unmask(&self, datagram: &[u8]) -> Option<Claimed> {
-        let fields = self.format.fields(datagram.len())?;
-        let sample: [u8; SAMPLE_BYTES] = take(datagram, datagram.len() - SAMPLE_BYTES);
-        let mask = kdf::keyed_hash(&self.header_key.0, &sample);
-        let mut header: [u8; HEADER_BYTES] = take(datagram, fields.header);
-        xor_into(&mut header, &mask);
-        let [flags, pn @ ..] = header;
-        let pn = u32::from_be_bytes(pn);
-        (flags & RESERVED_FLAGS == 0 && pn < PN_BOUND).then_some(Claimed {
-            fields,
-            header,
-            mask,
-            sample,
-            pn,
-        })
+        let mut claimed = [None];
+        self.unmask_all(datagram, datagram.len().max(1), &mut claimed);
+        claimed[0]
+    }
+
+    /// Unmask up to `WIDTH` datagrams; `None` for those whose header test fails.
+    fn unmask_all(&self, part: &[u8], segment_bytes: usize, claimed: &mut [Option<Claimed>]) {
+        let mut samples = [[0; SAMPLE_BYTES]; WIDTH];
+        let mut masks = [[0; 32]; WIDTH];
+        let least = self.format.overhead() + MIN_PAYLOAD_BYTES;
+        for (datagram, sample) in part.chunks(segment_bytes).zip(&mut samples) {
+            if datagram.len() >= least {
+                *sample = take(datagram, datagram.len() - SAMPLE_BYTES);
+            }
+        }
+        batch::masks(&self.header_key.0, &samples[..claimed.len()], &mut masks);
+        claimed.fill(None);
+        for ((datagram, mask), claimed) in part.chunks(segment_bytes).zip(&masks).zip(claimed) {
+            if datagram.len() < least {
+                continue;
+            }
+            let mut header: [u8; HEADER_BYTES] = take(datagram, self.format.header_offset());
+            xor_into(&mut header, mask);
+            let [flags, pn @ ..] = header;
+            let pn = u32::from_be_bytes(pn);
+            if flags & RESERVED_FLAGS == 0 && pn < PN_BOUND {
+                let mut cid: [u8; CID_BYTES] = take(datagram, self.format.cid_offset());
+                xor_into(&mut cid, &mask[HEADER_BYTES..]);
+                *claimed = Some(Claimed { flags, pn, cid });
+            }
+        }
     }
 
     /// The accepted index of a connection id, looked at in full whatever it is.
@@ -375,60 +282,69 @@ impl<A: Aead> Opener<A> {
         datagram: &[u8],
         claimed: &Claimed,
     ) -> Option<([u8; CID_BYTES], u32, bool)> {
-        let masked: [u8; CID_BYTES] = take(datagram, claimed.fields.cid);
-        let mut cid = masked;
-        xor_into(&mut cid, &claimed.mask[HEADER_BYTES..]);
-        if let Some(index) = self.index_of(cid) {
-            return Some((cid, index, false));
+        if let Some(index) = self.index_of(claimed.cid) {
+            return Some((claimed.cid, index, false));
         }
+        let sample: [u8; SAMPLE_BYTES] = take(datagram, datagram.len() - SAMPLE_BYTES);
         self.mask_keys.iter().find_map(|key| {
-            let mut cid = masked;
-            xor_into(&mut cid, &kdf::keyed_hash(&key.0, &claimed.sample));
+            let mut cid: [u8; CID_BYTES] = take(datagram, self.format.cid_offset());
+            xor_into(&mut cid, &kdf::keyed_hash(&key.0, &sample));
             self.index_of(cid).map(|index| (cid, index, true))
         })
     }
 
-    /// Open one claimed datagram and report it; `None` if it must be dropped.
+    /// Open a claimed datagram, the first of `claimed`, and report it; `None` if it must be dropped.
+    /// `batch` holds keys derived ahead, for it and for those that follow it in order.
     fn open_one(
         &mut self,
         datagram: &[u8],
-        claimed: &Claimed,
+        claimed: &[Option<Claimed>],
+        batch: &mut Batch,
         out: &mut [u8],
         report: &mut OpenReport,
     ) -> Option<()> {
-        let (cid, cid_index, form_b) = self.accepted_cid(datagram, claimed)?;
-        let bits = u32::from(claimed.header[0] >> 6);
-        let pn = claimed.pn;
+        let here = claimed.first().copied().flatten()?;
+        let (cid, cid_index, form_b) = self.accepted_cid(datagram, &here)?;
+        let (bits, pn) = (here.epoch_bits(), here.pn);
         let epoch = self.epochs.iter_mut().find(|live| live.epoch() % 4 == bits)?;
         if !epoch.is_new(pn) {
             return None;
         }
-        let key = epoch.message_key(pn)?;
+        // Where several packets come in order, their keys are derived together, on copies.
+        let in_order = epoch.step_if_next(pn).is_some();
+        let mut ahead = batch.position(epoch.epoch(), pn).filter(|_| in_order);
+        if in_order && ahead.is_none() {
+            let n = consecutive(claimed, bits, pn);
+            if n >= AHEAD_MIN && epoch.derive_ahead(self.cipher, pn, n, batch) {
+                ahead = Some(0);
+            }
+        }
+        let single;
+        let key = match ahead {
+            Some(at) => batch.key(at),
+            None => {
+                let key = epoch.message_key(pn)?;
+                single = kdf::packet_key(self.cipher, epoch.iv(), key);
+                &single.0
+            }
+        };
 
-        let fields = &claimed.fields;
+        let fields = self.format.fields(datagram.len())?;
         let (d1, d2) = self.format.dummies();
         let dummy1 = &datagram[fields.dummy1..fields.dummy1 + d1];
         let dummy2 = &datagram[fields.dummy2..fields.dummy2 + d2];
-        let aad = Aad::new(cid, claimed.header, dummy1, dummy2);
+        let aad = Aad::new(cid, here.header(), dummy1, dummy2);
         let text = &datagram[fields.payload..fields.payload + fields.payload_bytes];
         let tag = take(datagram, fields.tag);
         let plain = &mut self.plain[..fields.payload_bytes];
-        let authentic = match self.cipher {
-            Cipher::Aes256Gcm => {
-                let nonce = kdf::nonce_12(epoch.iv(), pn);
-                A::aes_open(&key.0, nonce, aad.as_slice(), text, &tag, plain)
-            }
-            Cipher::XChaCha20Poly1305 => {
-                let nonce = kdf::nonce_24(epoch.iv(), pn);
-                let subkey = hchacha::subkey(&key.0, &nonce);
-                let nonce = hchacha::short_nonce(&nonce);
-                A::chacha_open(&subkey.0, nonce, aad.as_slice(), text, &tag, plain)
-            }
-        };
-        if !authentic {
+        let nonce = kdf::packet_nonce(self.cipher, epoch.iv(), pn);
+        if !self.cipher.open::<A>(key, nonce, aad.as_slice(), text, &tag, plain) {
             return None;
         }
-        epoch.commit(pn);
+        match ahead {
+            Some(at) => epoch.commit_next(pn, &batch.steps[at + 1]),
+            None => epoch.commit(pn),
+        }
         let epoch = epoch.epoch();
 
         report.authenticated_bytes += datagram.len();
@@ -458,4 +374,11 @@ impl<A: Aead> Opener<A> {
         report.add_received(epoch, pn, eliciting);
         Some(())
     }
+}
+
+/// How many of the claimed datagrams, from the first on, carry `pn`, `pn + 1` and so on of one epoch;
+/// those that are not claimed do not interrupt.
+fn consecutive(claimed: &[Option<Claimed>], bits: u32, pn: u32) -> usize {
+    let numbers = claimed.iter().flatten();
+    numbers.zip(pn..).take_while(|(c, pn)| c.epoch_bits() == bits && c.pn == *pn).count()
 }

@@ -9,8 +9,11 @@ use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
+use wraith_lanes::WIDTH;
 use zeroize::Zeroize;
 
+use crate::aead::Cipher;
+use crate::batch::Batch;
 use crate::kdf::{self, Direction, Key};
 use crate::replay::ReplayWindow;
 use crate::{BLOCK, PN_BOUND};
@@ -222,12 +225,62 @@ impl ReceiveEpoch {
         Some(kdf::message_key(&step, pn))
     }
 
+    /// Derive ahead, on copies, what the next `n` packets from `pn` need if they come in order: `false` if
+    /// `pn` is not the next packet of a block that has been begun.
+    pub(crate) fn derive_ahead(
+        &self,
+        cipher: Cipher,
+        pn: u32,
+        n: usize,
+        batch: &mut Batch,
+    ) -> bool {
+        let Some(step) = self.step_if_next(pn) else {
+            return false;
+        };
+        let n = n.min((BLOCK - pn % BLOCK) as usize).min(WIDTH);
+        batch.steps[0] = step.0;
+        for i in 0..n {
+            batch.steps[i + 1] = kdf::next_step_of(&batch.steps[i]);
+        }
+        batch.derive(cipher, &self.iv, self.epoch, pn, n);
+        true
+    }
+
+    /// `P` of packet `pn`, if it is the next one of a block that has been begun.
+    #[inline]
+    pub(crate) fn step_if_next(&self, pn: u32) -> Option<&Key> {
+        let at = (pn / BLOCK).checked_sub(self.first_block())?;
+        let known = self.blocks.get(at as usize)?;
+        (known.next_j == pn % BLOCK).then_some(&known.step)
+    }
+
+    /// [`Self::commit`] for a packet that [`Self::step_if_next`] knows, with the step that follows.
+    #[inline]
+    pub(crate) fn commit_next(&mut self, pn: u32, next_step: &[u8; 32]) {
+        let at = (pn / BLOCK).wrapping_sub(self.first_block());
+        if let Some(known) = self.blocks.get_mut(at as usize) {
+            known.next_j += 1;
+            known.step.0 = *next_step;
+            if known.next_j == BLOCK {
+                known.step.zeroize();
+            }
+        }
+        self.mark(pn);
+    }
+
+    fn mark(&mut self, pn: u32) {
+        let moves = i64::from(pn) > self.window.highest();
+        self.window.mark(pn);
+        if moves {
+            self.drop_through(self.window.floor());
+        }
+    }
+
     /// Packet `pn` was authentic: move the chains past it, keep the keys it skipped, forget its own.
     #[inline]
     pub(crate) fn commit(&mut self, pn: u32) {
         let (block, j) = (pn / BLOCK, pn % BLOCK);
-        let moves = i64::from(pn) > self.window.highest();
-        if moves && block >= self.next_block {
+        if block >= self.next_block {
             self.reach(block, self.window.floor_after(pn));
         }
         let first = self.first_block();
@@ -250,10 +303,7 @@ impl ReceiveEpoch {
                 }
             }
         }
-        self.window.mark(pn);
-        if moves {
-            self.drop_through(self.window.floor());
-        }
+        self.mark(pn);
     }
 
     /// Move the block chain past `block`; keep the keys of blocks that reach above `floor`.
@@ -371,7 +421,7 @@ mod tests {
 
     fn keys(n: u32) -> Vec<[u8; 32]> {
         let mut sender = SendEpoch::new(DIRECTION, 0, &[0x33; 32]);
-        (0..n).map(|_| sender.advance().unwrap().1.0).collect()
+        (0..n).map(|_| sender.next_key()).collect()
     }
 
     fn receive(epoch: &mut ReceiveEpoch, pn: u32) -> Option<[u8; 32]> {
@@ -420,7 +470,7 @@ mod tests {
                 sender = SendEpoch::new(DIRECTION, 0, &[0x33; 32]);
             }
             sender.skip_to(pn);
-            let want = sender.advance().unwrap().1.0;
+            let want = sender.next_key();
             assert_eq!(receive(&mut epoch, pn), Some(want), "pn {pn}");
         }
         assert!(!epoch.is_new(PN_BOUND));

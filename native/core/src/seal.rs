@@ -3,11 +3,13 @@
 use alloc::vec::Vec;
 use core::marker::PhantomData;
 
+use wraith_lanes::WIDTH;
 use zeroize::{Zeroize, Zeroizing};
 
-use crate::aead::{Aead, Cipher, hchacha};
+use crate::aead::{Aead, Cipher};
+use crate::batch::{self, Batch};
 use crate::error::Error;
-use crate::format::{Aad, HEADER_BYTES, SAMPLE_BYTES, WireFormat, take, xor_into};
+use crate::format::{Aad, CID_BYTES, HEADER_BYTES, SAMPLE_BYTES, WireFormat, take, xor_into};
 use crate::frames::{DATA_HEADER_BYTES, data_header};
 use crate::kdf::{self, Direction, Key};
 use crate::send_epoch::SendEpoch;
@@ -58,7 +60,6 @@ pub struct SealReport {
 
 /// How a request is cut into datagrams, before anything is written.
 struct Plan {
-    capacity: usize,
     total: usize,
     n: usize,
     /// Whether the first datagram carries stream bytes behind its lead.
@@ -246,7 +247,7 @@ impl<A: Aead> Sealer<A> {
                 first_stream_bytes: first,
             }
         };
-        Ok(Plan { capacity, total, n, shares, report })
+        Ok(Plan { total, n, shares, report })
     }
 
     fn write_run(
@@ -259,73 +260,119 @@ impl<A: Aead> Sealer<A> {
         let cid = kdf::connection_id(&self.cid_key.0, request.cid_index);
         let epoch = &mut self.epochs[at];
         let iv = Zeroizing::new(*epoch.iv());
-        let mut segments = Segments { rest: request.data, at: 0 };
-        let mut taken = 0;
-        let mut random = request.random;
-        let mut left = &mut out[..plan.report.bytes_written];
-        for i in 0..plan.n {
-            let size = request.datagram_bytes.min(left.len());
-            let (datagram, rest) = left.split_at_mut(size);
-            left = rest;
-            let (pn, key) = epoch.advance().ok_or(Error::NonceExhausted)?;
-            let fields = self.format.fields(size).ok_or(Error::Invalid("datagram too short"))?;
-
-            let payload = &mut datagram[fields.payload..fields.payload + fields.payload_bytes];
-            let lead = if i == 0 { request.lead } else { &[] };
-            payload[..lead.len()].copy_from_slice(lead);
-            let mut end = lead.len();
-            if i > 0 || plan.shares {
-                let n = (plan.total - taken).min(plan.capacity - end - DATA_HEADER_BYTES);
-                let fin = request.fin && taken + n == plan.total;
-                let header = data_header(request.sid, request.offset + taken as u64, n as u16, fin);
-                payload[end..end + DATA_HEADER_BYTES].copy_from_slice(&header);
-                end += DATA_HEADER_BYTES;
-                segments.copy_to(&mut payload[end..end + n]);
-                end += n;
-                taken += n;
+        let out = &mut out[..plan.report.bytes_written];
+        let mut batch = Batch::new();
+        let mut payloads = Payloads::new(request, plan);
+        let mut dummies = request.random;
+        let mut left = plan.n;
+        for part in out.chunks_mut(WIDTH * request.datagram_bytes) {
+            let n = left.min(WIDTH);
+            left -= n;
+            let first_pn =
+                epoch.advance(self.cipher, n, &mut batch).ok_or(Error::NonceExhausted)?;
+            for (i, datagram) in part.chunks_mut(request.datagram_bytes).enumerate() {
+                let pn = first_pn + i as u32;
+                let size = datagram.len();
+                let fields = self.format.fields(size).ok_or(Error::Invalid("too short"))?;
+                let text = fields.payload..fields.payload + fields.payload_bytes;
+                payloads.fill(&mut datagram[text.clone()]);
+                let (d1, d2) = self.format.dummies();
+                let (dummy1, more) = dummies.split_at(d1);
+                let (dummy2, more) = more.split_at(d2);
+                dummies = more;
+                datagram[fields.dummy1..fields.dummy1 + d1].copy_from_slice(dummy1);
+                datagram[fields.dummy2..fields.dummy2 + d2].copy_from_slice(dummy2);
+                let header = header(request.epoch, pn);
+                let aad = Aad::new(cid, header, dummy1, dummy2);
+                let nonce = kdf::packet_nonce(self.cipher, &iv, pn);
+                let text = &mut datagram[text];
+                let sealed = self.cipher.seal::<A>(batch.key(i), nonce, aad.as_slice(), text);
+                let Some(tag) = sealed else {
+                    out.fill(0); // plaintext must not be left where the kernel will read
+                    return Err(Error::Aead);
+                };
+                datagram[fields.tag..fields.tag + tag.len()].copy_from_slice(&tag);
+                datagram[fields.header..fields.header + HEADER_BYTES].copy_from_slice(&header);
+                datagram[fields.cid..fields.cid + cid.len()].copy_from_slice(&cid);
             }
-            payload[end..].fill(0);
-
-            let (d1, d2) = self.format.dummies();
-            let (dummy1, more) = random.split_at(d1);
-            let (dummy2, more) = more.split_at(d2);
-            random = more;
-            datagram[fields.dummy1..fields.dummy1 + d1].copy_from_slice(dummy1);
-            datagram[fields.dummy2..fields.dummy2 + d2].copy_from_slice(dummy2);
-            let header = header(request.epoch, pn);
-            let aad = Aad::new(cid, header, dummy1, dummy2);
-            let payload = &mut datagram[fields.payload..fields.payload + fields.payload_bytes];
-            let tag = match self.cipher {
-                Cipher::Aes256Gcm => {
-                    A::aes_seal(&key.0, kdf::nonce_12(&iv, pn), aad.as_slice(), payload)
-                }
-                Cipher::XChaCha20Poly1305 => {
-                    let nonce = kdf::nonce_24(&iv, pn);
-                    let subkey = hchacha::subkey(&key.0, &nonce);
-                    A::chacha_seal(&subkey.0, hchacha::short_nonce(&nonce), aad.as_slice(), payload)
-                }
-            };
-            let Some(tag) = tag else {
-                out.fill(0); // plaintext must not be left where the kernel will read
-                return Err(Error::Aead);
-            };
-            datagram[fields.tag..fields.tag + tag.len()].copy_from_slice(&tag);
-            datagram[fields.header..fields.header + HEADER_BYTES].copy_from_slice(&header);
-            datagram[fields.cid..fields.cid + cid.len()].copy_from_slice(&cid);
-
-            let sample: [u8; SAMPLE_BYTES] = take(datagram, size - SAMPLE_BYTES);
-            let mask = kdf::keyed_hash(&self.header_key.0, &sample);
-            xor_into(&mut datagram[fields.header..fields.header + HEADER_BYTES], &mask);
-            let cid_field = &mut datagram[fields.cid..fields.cid + cid.len()];
-            match &self.mask_key {
-                Some(key) if request.form_b => {
-                    xor_into(cid_field, &kdf::keyed_hash(&key.0, &sample));
-                }
-                _ => xor_into(cid_field, &mask[HEADER_BYTES..]),
-            }
+            let mask_key = self.mask_key.as_ref().filter(|_| request.form_b);
+            mask(part, request.datagram_bytes, &self.format, &self.header_key, mask_key);
         }
-        debug_assert_eq!(taken, plan.report.stream_bytes);
         Ok(())
+    }
+}
+
+/// Mask header and connection id of up to `WIDTH` datagrams. `mask_key`: for form B.
+fn mask(
+    datagrams: &mut [u8],
+    datagram_bytes: usize,
+    format: &WireFormat,
+    header_key: &Key,
+    mask_key: Option<&Key>,
+) {
+    let mut samples = [[0; SAMPLE_BYTES]; WIDTH];
+    let n = datagrams.len().div_ceil(datagram_bytes);
+    let samples = &mut samples[..n];
+    for (sample, datagram) in samples.iter_mut().zip(datagrams.chunks(datagram_bytes)) {
+        *sample = take(datagram, datagram.len() - SAMPLE_BYTES);
+    }
+    let (mut header_masks, mut cid_masks) = ([[0; 32]; WIDTH], [[0; 32]; WIDTH]);
+    batch::masks(&header_key.0, samples, &mut header_masks);
+    if let Some(key) = mask_key {
+        batch::masks(&key.0, samples, &mut cid_masks);
+    }
+    let (header, cid) = (format.header_offset(), format.cid_offset());
+    for (i, datagram) in datagrams.chunks_mut(datagram_bytes).enumerate() {
+        xor_into(&mut datagram[header..header + HEADER_BYTES], &header_masks[i]);
+        let for_cid = match mask_key {
+            Some(_) => &cid_masks[i][..],
+            None => &header_masks[i][HEADER_BYTES..],
+        };
+        xor_into(&mut datagram[cid..cid + CID_BYTES], for_cid);
+    }
+}
+
+/// Fills the payloads of a run, one after the other: lead, stream bytes, zeros.
+struct Payloads<'a> {
+    request: &'a SealRequest<'a>,
+    total: usize,
+    taken: usize,
+    segments: Segments<'a>,
+    lead: &'a [u8],
+    /// Whether the next payload carries stream bytes.
+    streams: bool,
+}
+
+impl<'a> Payloads<'a> {
+    fn new(request: &'a SealRequest<'a>, plan: &Plan) -> Self {
+        Self {
+            request,
+            total: plan.total,
+            taken: 0,
+            segments: Segments { rest: request.data, at: 0 },
+            lead: request.lead,
+            streams: plan.shares,
+        }
+    }
+
+    #[inline]
+    fn fill(&mut self, payload: &mut [u8]) {
+        let (lead, mut rest) = payload.split_at_mut(self.lead.len());
+        lead.copy_from_slice(self.lead);
+        if self.streams {
+            let n = (self.total - self.taken).min(rest.len() - DATA_HEADER_BYTES);
+            let fin = self.request.fin && self.taken + n == self.total;
+            let offset = self.request.offset + self.taken as u64;
+            let (header, bytes) = rest.split_at_mut(DATA_HEADER_BYTES);
+            header.copy_from_slice(&data_header(self.request.sid, offset, n as u16, fin));
+            let (bytes, fill) = bytes.split_at_mut(n);
+            self.segments.copy_to(bytes);
+            self.taken += n;
+            rest = fill;
+        }
+        rest.fill(0);
+        self.lead = &[];
+        self.streams = true;
     }
 }
 

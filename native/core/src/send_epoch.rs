@@ -1,5 +1,7 @@
 //! The sending half of the two-level ratchet: one epoch, one key per packet, nothing kept.
 
+use crate::aead::Cipher;
+use crate::batch::Batch;
 use crate::kdf::{self, Direction, Key};
 use crate::{BLOCK, PN_BOUND};
 
@@ -37,28 +39,39 @@ impl SendEpoch {
         PN_BOUND - self.next_pn
     }
 
-    /// The next packet's number and key; the chain moves on and forgets it. `None` at the bound.
-    #[inline]
-    pub(crate) fn advance(&mut self) -> Option<(u32, Key)> {
-        if self.next_pn >= PN_BOUND {
+    /// The keys of the next `n <= WIDTH` packets; the chain moves on and forgets them. Returns the first
+    /// one's number, or `None` if the epoch has not so many left.
+    pub(crate) fn advance(&mut self, cipher: Cipher, n: usize, batch: &mut Batch) -> Option<u32> {
+        if n > self.left() as usize {
             return None;
         }
-        let pn = self.next_pn;
-        if pn.is_multiple_of(BLOCK) {
-            self.step = kdf::block_key(&self.chain, pn / BLOCK);
-            kdf::next_chain(&mut self.chain);
+        let first_pn = self.next_pn;
+        for step in &mut batch.steps[..n] {
+            if self.next_pn.is_multiple_of(BLOCK) {
+                self.step = kdf::block_key(&self.chain, self.next_pn / BLOCK);
+                kdf::next_chain(&mut self.chain);
+            }
+            *step = self.step.0;
+            kdf::next_step(&mut self.step);
+            self.next_pn += 1;
         }
-        let key = kdf::message_key(&self.step, pn);
-        kdf::next_step(&mut self.step);
-        self.next_pn = pn + 1;
-        Some((pn, key))
+        batch.derive(cipher, &self.iv, self.epoch, first_pn, n);
+        Some(first_pn)
+    }
+
+    /// The next packet's message key.
+    #[cfg(test)]
+    pub(crate) fn next_key(&mut self) -> [u8; 32] {
+        let mut batch = Batch::new();
+        self.advance(Cipher::Aes256Gcm, 1, &mut batch);
+        *batch.key(0)
     }
 
     /// Pretend that `pn` packets were sent: for tests at the far end of an epoch.
     #[cfg(test)]
     pub(crate) fn skip_to(&mut self, pn: u32) {
         while self.next_pn < pn {
-            self.advance();
+            self.next_key();
         }
     }
 }

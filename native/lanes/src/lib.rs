@@ -1,37 +1,19 @@
 //! Many short computations side by side: keyed BLAKE3 hashes of up to 16 bytes, HChaCha20 subkeys.
 //!
-//! A packet needs two such hashes that do not depend on other packets, and a subkey. One at a time they
-//! are bound by latency; side by side, one per vector lane, they cost a fraction. The code is the plain
-//! algorithm over arrays of words, which the compiler turns into vector instructions; what this crate adds
-//! is the choice of instruction set at run time, and that choice is its only `unsafe` code.
+//! A packet needs two such hashes that do not depend on other packets, and, with one of the ciphers, a
+//! subkey. One at a time they are bound by latency; side by side, one per vector lane, they cost a
+//! fraction. All `unsafe` code is in `x86`: the choice of instructions at run time and the passage between
+//! arrays and vector registers.
 #![cfg_attr(not(any(test, feature = "std")), no_std)]
 
-mod blake3;
-mod hchacha;
+mod scalar;
+#[cfg(all(feature = "std", target_arch = "x86_64"))]
+mod x86;
 
 /// Computations that are done side by side on the widest machine; a good size for batches.
 pub const WIDTH: usize = 16;
 
-/// Run `$body` for lanes of the best width: `$wide`, `$middle` and `$narrow` are the same code compiled
-/// for AVX-512, AVX2 and whatever the target has at least.
-macro_rules! dispatch {
-    ($wide:path, $middle:path, $narrow:path, ($($argument:expr),*)) => {{
-        #[cfg(all(feature = "std", target_arch = "x86_64"))]
-        {
-            if std::is_x86_feature_detected!("avx512f") && std::is_x86_feature_detected!("avx512vl") {
-                // SAFETY: the function needs AVX-512 F and VL, and this machine has both.
-                return unsafe { $wide($($argument),*) };
-            }
-            if std::is_x86_feature_detected!("avx2") {
-                // SAFETY: the function needs AVX2, and this machine has it.
-                return unsafe { $middle($($argument),*) };
-            }
-        }
-        $narrow($($argument),*)
-    }};
-}
-
-/// Keyed BLAKE3 of the first `length` bytes (at most 16) of each message, zeros behind them.
+/// Keyed BLAKE3 of the first `length` bytes (at most 16) of each message.
 ///
 /// `keys`, `messages` and `hashes` belong together by index; the shortest decides how many are done.
 pub fn keyed_hashes(
@@ -40,53 +22,91 @@ pub fn keyed_hashes(
     length: usize,
     hashes: &mut [[u8; 32]],
 ) {
-    dispatch!(blake3::wide, blake3::middle, blake3::narrow, (keys, messages, length, hashes))
+    let n = keys.len().min(messages.len()).min(hashes.len());
+    let (keys, messages, hashes) = (&keys[..n], &messages[..n], &mut hashes[..n]);
+    let length = length.min(16);
+    #[cfg(all(feature = "std", target_arch = "x86_64"))]
+    if x86::keyed_hashes(keys, messages, length, hashes) {
+        return;
+    }
+    scalar::keyed_hashes(keys, messages, length, hashes);
 }
 
 /// HChaCha20 of each key with the same 16 bytes.
 ///
 /// `keys` and `subkeys` belong together by index; the shorter decides how many are done.
 pub fn hchacha_subkeys(keys: &[[u8; 32]], nonce: &[u8; 16], subkeys: &mut [[u8; 32]]) {
-    dispatch!(hchacha::wide, hchacha::middle, hchacha::narrow, (keys, nonce, subkeys))
-}
-
-/// One word per lane.
-type Lanes<const L: usize> = [u32; L];
-
-#[inline(always)]
-fn add<const L: usize>(a: &mut Lanes<L>, b: &Lanes<L>) {
-    for i in 0..L {
-        a[i] = a[i].wrapping_add(b[i]);
+    let n = keys.len().min(subkeys.len());
+    let (keys, subkeys) = (&keys[..n], &mut subkeys[..n]);
+    #[cfg(all(feature = "std", target_arch = "x86_64"))]
+    if x86::hchacha_subkeys(keys, nonce, subkeys) {
+        return;
     }
+    scalar::hchacha_subkeys(keys, nonce, subkeys);
 }
 
-#[inline(always)]
-fn xor_rotate<const L: usize, const RIGHT: u32>(a: &mut Lanes<L>, b: &Lanes<L>) {
-    for i in 0..L {
-        a[i] = (a[i] ^ b[i]).rotate_right(RIGHT);
-    }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// Words `from ..` of each lane's bytes, one array per word.
-#[inline(always)]
-fn transpose<const L: usize, const BYTES: usize, const WORDS: usize>(
-    lanes: &[[u8; BYTES]; L],
-) -> [Lanes<L>; WORDS] {
-    let mut words = [[0; L]; WORDS];
-    for (i, bytes) in lanes.iter().enumerate() {
-        for (word, chunk) in words.iter_mut().zip(bytes.as_chunks::<4>().0) {
-            word[i] = u32::from_le_bytes(*chunk);
+    type Hashes = fn(&[[u8; 32]], &[[u8; 16]], usize, &mut [[u8; 32]]);
+    type Subkeys = fn(&[[u8; 32]], &[u8; 16], &mut [[u8; 32]]);
+
+    pub(crate) fn check_hashes(hashes: Hashes) {
+        for n in [0, 1, 3, 7, 8, 9, 15, 16, 17, 46] {
+            for length in [0, 1, 4, 5, 15, 16] {
+                let keys: Vec<[u8; 32]> =
+                    (0..n).map(|i| core::array::from_fn(|j| (i * 37 + j * 11 + 1) as u8)).collect();
+                let messages: Vec<[u8; 16]> =
+                    (0..n).map(|i| core::array::from_fn(|j| (i * 16 + j + 3) as u8)).collect();
+                let mut got = vec![[0; 32]; n];
+                hashes(&keys, &messages, length, &mut got);
+                for i in 0..n {
+                    let want = blake3::keyed_hash(&keys[i], &messages[i][..length]);
+                    assert_eq!(got[i], *want.as_bytes(), "{i} of {n}, {length} bytes");
+                }
+            }
         }
     }
-    words
-}
 
-/// The inverse of [`transpose`] for eight words.
-#[inline(always)]
-fn untranspose<const L: usize>(words: &[Lanes<L>; 8], lanes: &mut [[u8; 32]]) {
-    for (i, bytes) in lanes.iter_mut().enumerate().take(L) {
-        for (word, chunk) in words.iter().zip(bytes.as_chunks_mut::<4>().0) {
-            *chunk = word[i].to_le_bytes();
+    /// The vector of draft-irtf-cfrg-xchacha section 2.2.1, in every lane, beside other keys.
+    pub(crate) fn check_subkeys(subkeys: Subkeys) {
+        let key: [u8; 32] = core::array::from_fn(|i| i as u8);
+        let nonce = [0, 0, 0, 9, 0, 0, 0, 0x4a, 0, 0, 0, 0, 0x31, 0x41, 0x59, 0x27];
+        let want = [
+            0x82, 0x41, 0x3b, 0x42, 0x27, 0xb2, 0x7b, 0xfe, 0xd3, 0x0e, 0x42, 0x50, 0x8a, 0x87,
+            0x7d, 0x73, 0xa0, 0xf9, 0xe4, 0xd5, 0x8a, 0x74, 0xa8, 0x53, 0xc1, 0x2e, 0xc4, 0x13,
+            0x26, 0xd3, 0xec, 0xdc,
+        ];
+        for n in 1..40 {
+            for at in 0..n {
+                let mut keys = vec![[0x55; 32]; n];
+                keys[at] = key;
+                let mut got = vec![[0; 32]; n];
+                subkeys(&keys, &nonce, &mut got);
+                assert_eq!(got[at], want, "{at} of {n}");
+                assert!(got.iter().enumerate().all(|(i, other)| i == at || *other != want));
+            }
         }
+    }
+
+    #[test]
+    fn scalar_code() {
+        check_hashes(scalar::keyed_hashes);
+        check_subkeys(scalar::hchacha_subkeys);
+    }
+
+    #[test]
+    fn what_this_machine_chooses() {
+        check_hashes(keyed_hashes);
+        check_subkeys(hchacha_subkeys);
+    }
+
+    #[test]
+    fn the_shortest_slice_decides() {
+        let mut hashes = [[0; 32]; 3];
+        keyed_hashes(&[[1; 32]; 2], &[[2; 16]; 5], 99, &mut hashes);
+        assert_eq!(hashes[1], *blake3::keyed_hash(&[1; 32], &[2; 16]).as_bytes());
+        assert_eq!(hashes[2], [0; 32]);
     }
 }

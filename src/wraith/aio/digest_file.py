@@ -14,6 +14,7 @@ from itertools import accumulate
 from wraith.content.chunking import DIGEST_BYTES, UNKNOWN_SIZE, FileIdHasher, n_chunks
 
 _READ_BYTES = 1 << 20
+_PENDING_BYTES = 1 << 16
 _NONE = bytes(DIGEST_BYTES)
 
 
@@ -28,18 +29,33 @@ class DigestFile:
             self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         counts = (0 if size == UNKNOWN_SIZE else n_chunks(size) for size in sizes)
         self._base = array("Q", accumulate(counts, initial=0))
+        self._pending = bytearray()
+        self._pending_at = 0
 
     def close(self) -> None:
         if self._fd >= 0:
+            self._flush()
             os.close(self._fd)
             self._fd = -1
 
     def put(self, entry: int, first: int, digests: bytes) -> None:
-        """Digests of consecutive chunks from ``first``, joined."""
-        os.pwrite(self._fd, digests, (self._base[entry] + first) * DIGEST_BYTES)
+        """Digests of consecutive chunks from ``first``, joined. Neighbours are written together:
+        thousands of small files in a row cost few calls."""
+        at = (self._base[entry] + first) * DIGEST_BYTES
+        if at != self._pending_at + len(self._pending) or len(self._pending) >= _PENDING_BYTES:
+            self._flush()
+            self._pending_at = at
+        self._pending += digests
+
+    def _flush(self) -> None:
+        if self._pending:
+            os.pwrite(self._fd, self._pending, self._pending_at)
+            self._pending_at += len(self._pending)
+            self._pending.clear()
 
     def get(self, entry: int, first: int, n: int) -> bytes:
         """``n`` digests, joined; zeros where there is none."""
+        self._flush()
         want = n * DIGEST_BYTES
         data = os.pread(self._fd, want, (self._base[entry] + first) * DIGEST_BYTES)
         return data + bytes(want - len(data))

@@ -29,6 +29,7 @@ from collections.abc import Callable, Sequence
 from typing import Final, Generic, Protocol, TypeVar
 
 from wraith.abc import NullTracer, Tracer
+from wraith.aio.memory import keep_freed_memory
 from wraith.aio.udp import SocketSet
 from wraith.types import NetworkPath, Transmit
 
@@ -102,6 +103,7 @@ class Driver(Generic[EventT]):
 
     def start(self) -> None:
         """Begins to drive. Must run inside the event loop."""
+        keep_freed_memory()
         self._loop = asyncio.get_running_loop()
         self.now = self._loop.time
         self._sockets.start(self._loop, self._on_burst, self._drain)

@@ -7,16 +7,17 @@ Spec: docs/reference/api.md.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Final
 
-from wraith.abc import Kem, ReplayStore
+from wraith.abc import Kem
 from wraith.aio.clock import SystemClock
 from wraith.aio.datagram_endpoint import bind_sockets
 from wraith.aio.driver import Driver
 from wraith.aio.entropy import OsRng
 from wraith.aio.fork import poison_after_fork
+from wraith.aio.replay_files import ReplayFiles
 from wraith.aio.session import Session
 from wraith.aio.tracing import make_tracer
 from wraith.config import EndpointConfig
@@ -34,6 +35,7 @@ from wraith.types import ANY_ADDRESS, Address, SuiteId
 EndpointEvent = tuple[Connection | None, object]
 #: A closed endpoint answers late packets of its peers this long at most before its sockets go.
 LINGER_S: Final = 3.0
+_LINGER_LOOK_S: Final = 0.05
 
 
 def effective_config(
@@ -82,7 +84,6 @@ class AsyncEndpoint:
         self,
         machine: Endpoint,
         rng: OsRng,
-        store: Callable[[], None] | None,
     ) -> None:
         self.machine = machine
         self.sessions: dict[Connection, Session] = {}
@@ -91,7 +92,6 @@ class AsyncEndpoint:
         self.private = False
         self.driver: Driver[EndpointEvent]
         self._rng = rng
-        self._store = store
         self._linger: asyncio.TimerHandle | None = None
         self._is_closed = asyncio.Event()
         poison_after_fork(self)
@@ -139,10 +139,18 @@ class AsyncEndpoint:
             self.linger()
 
     def linger(self) -> None:
-        """Stays a little to answer packets that cross the CLOSE, then closes the sockets."""
+        """Stays until the machine has nothing left to answer, then closes the sockets."""
         loop = asyncio.get_running_loop()
+        until = loop.time() + LINGER_S
+
+        def look() -> None:
+            if self.machine.connections and loop.time() < until:
+                self._linger = loop.call_later(_LINGER_LOOK_S, look)
+            else:
+                self.close()
+
         if self._linger is None and not self.driver.closed:
-            self._linger = loop.call_later(LINGER_S, self.close)
+            self._linger = loop.call_later(_LINGER_LOOK_S, look)
 
     def close(self) -> None:
         """Closes the sockets at once. Idempotent."""
@@ -164,24 +172,30 @@ async def open_endpoint(
     access: tuple[AccessKey, ...] | None = None,
     listening: bool,
     kem: Kem | None = None,
-    store: ReplayStore | None = None,
+    replay_files: Mapping[bytes, ReplayFiles] | None = None,
 ) -> AsyncEndpoint:
     """Binds sockets to ``local`` and starts driving a new endpoint.
 
     Args:
         identity: who this node is; a fresh one when ``None``.
         access: the access keys to listen with; one fresh key when ``None`` and ``listening``.
-        store: where replay records go when an access key outlives the process.
+        replay_files: for each access key that outlives the process (by its public half) its
+            replay records on disk. The caller closes them after the endpoint.
 
     Raises:
         TransportError: nothing could be bound.
-        ConfigError: ``kem`` is one that only simulations may use.
+        ConfigError: ``kem`` is one that only simulations may use, or a persistent access key has
+            no replay files.
     """
     if getattr(kem, "insecure", False):
         raise ConfigError("kem", getattr(kem, "name", kem), "a KEM that keeps secrets")
     rng = OsRng()
     if access is None:
         access = (AccessKey.generate(rng, with_psk=True),) if listening else ()
+    stores = dict(replay_files or {})
+    for key in access:
+        if key.persistent and key.ak.public not in stores:
+            raise ConfigError("replay_files", "nothing", "the files of each persistent access key")
     keys = EndpointKeys(identity or Identity.generate(rng), X25519Key.generate(rng), access)
     tracer = make_tracer()
     sockets = await bind_sockets(local)
@@ -200,18 +214,23 @@ async def open_endpoint(
         sockets.close()
         raise
 
-    def save() -> None:
-        for _access_key, records in machine.records_to_store():
-            if store is not None:
-                store.append(records)
+    for access_key, files in stores.items():
+        if files.history.complete_after == 0.0:  # else the machine refuses what may be a replay
+            now = asyncio.get_running_loop().time()
+            machine.load_replay_records(access_key, files.history.records, now)
 
-    endpoint = AsyncEndpoint(machine, rng, save)
+    def store() -> None:
+        for access_key, records in machine.records_to_store():
+            if access_key in stores:
+                stores[access_key].append(records)
+
+    endpoint = AsyncEndpoint(machine, rng)
     endpoint.driver = Driver(
         machine,
         sockets,
         on_event=endpoint.on_event,
         on_failed=endpoint.on_failed,
-        store=save if listening else None,
+        store=store if stores else None,
         tracer=tracer,
     )
     endpoint.driver.start()

@@ -45,6 +45,10 @@ _PATHS_MAX: Final = 4096
 
 _LINUX: Final = sys.platform.startswith("linux")
 _IPPROTO_UDP: Final = 17
+#: Plain numbers: ``&`` with one of ``socket``'s enum members costs microseconds.
+_MSG_TRUNC: Final = int(socket.MSG_TRUNC)
+_IPPROTO_IP: Final = int(socket.IPPROTO_IP)
+_IPPROTO_IPV6: Final = int(socket.IPPROTO_IPV6)
 _UDP_SEGMENT: Final = 103
 _UDP_GRO: Final = 104
 _IP_PKTINFO: Final = getattr(socket, "IP_PKTINFO", 8 if _LINUX else 26)
@@ -204,7 +208,7 @@ class UdpSocket:
                     segment_bytes = int.from_bytes(value[:4], sys.byteorder)
                 else:
                     local = value
-            if n == 0 or flags & socket.MSG_TRUNC or not 0 < segment_bytes <= n:
+            if n == 0 or flags & _MSG_TRUNC or not 0 < segment_bytes <= n:
                 continue
             path = paths.get((source, local))
             if path is None:
@@ -356,10 +360,10 @@ def _packet_info(local: Address) -> _Ancillary:
     """Asks the kernel to send from ``local``, so that a host with several addresses answers from
     the one that was called."""
     if len(local.ip) == 4:
-        return [(socket.IPPROTO_IP, _IP_PKTINFO, struct.pack("=I4s4s", 0, local.ip, bytes(4)))]
+        return [(_IPPROTO_IP, _IP_PKTINFO, struct.pack("=I4s4s", 0, local.ip, bytes(4)))]
     if len(local.ip) == 16:
         info = struct.pack("=16sI", local.ip, local.scope)
-        return [(socket.IPPROTO_IPV6, _IPV6_PKTINFO, info)]
+        return [(_IPPROTO_IPV6, _IPV6_PKTINFO, info)]
     return []
 
 

@@ -11,7 +11,7 @@
 Every failure up to the veil costs the sender the same and shows nothing: no answer, no state, no
 log line, only a counter. The order of the steps is the order of their cost.
 
-Spec: handshake.md [HS-20]…[HS-35].
+Spec: handshake.md [HS-20] to [HS-35].
 """
 
 from __future__ import annotations
@@ -63,6 +63,7 @@ from wraith.wire.handshake import DATAGRAM_BYTES_MAX, DATAGRAM_BYTES_MIN, VERSIO
 
 REPEATS_MAX = 3
 COMPLETED_MAX = 4_096
+SKEW_EVENT_S = 10.0
 
 
 class Completed(Deadline):
@@ -128,6 +129,7 @@ class Admission:
         self._n_completed = 0
         self._cookies = CookieJar(Secret(context.rng.secret_bytes(32)))
         self._doors: dict[bytes, _Door] = {}
+        self._skew_told_at: float | None = None
         self.outbox: Outbox = deque()
         self.counters: Counter[str] = Counter()
         for key in context.keys.access:
@@ -182,8 +184,10 @@ class Admission:
     def stop(self) -> None:
         self._is_listening = False
 
-    def count(self, what: str) -> None:
-        self.counters[what] += 1
+    def count(self, why: str) -> None:
+        """Something was dropped. Never with an address: strangers are not logged."""
+        self.counters[why] += 1
+        self._tracer.record("dropped", why=why)
 
     # -- step 3: datagrams of a 4-tuple that is known --------------------------------------------
 
@@ -361,7 +365,7 @@ class Admission:
         skew_s = hello.timestamp - unix_now
         if abs(skew_s) > self._config.max_clock_skew_s:
             self.count("clock_skew")
-            self._tell_skew(skew_s)
+            self._tell_skew(skew_s, now)
             return
         if not door.replays.accepts(hello.timestamp):
             self.count("replay_incomplete")
@@ -455,9 +459,11 @@ class Admission:
         datagram = seal_reply(self._context.rng, hello.veil, kind, body, hello.n_bytes)
         self.outbox.append((datagram, path))
 
-    def _tell_skew(self, skew_s: float) -> None:
-        """At most one waits to be read: strangers with recordings cannot fill the queue."""
-        if not self._events:
+    def _tell_skew(self, skew_s: float, now: float) -> None:
+        """At most one event in ten seconds: old recordings look the same, and whoever has one
+        must not be able to fill a screen."""
+        if self._skew_told_at is None or now - self._skew_told_at >= SKEW_EVENT_S:
+            self._skew_told_at = now
             self._events.append(ClockSkew(skew_s))
 
     def _drop(self, entry: HalfOpen) -> None:

@@ -43,6 +43,7 @@ class ApplicationCommands:
 
     _session: Session | None
     _n_dropped: int
+    _is_authorised: bool
     _wake: Callable[[], None] | None
 
     # -- access
@@ -55,6 +56,13 @@ class ApplicationCommands:
         if self._session is None:
             raise LocalProtocolError("there is no session yet, or no longer")
         return self._session
+
+    def _reading(self) -> Session:
+        """The session for reading: what arrived before a close may be read while it drains."""
+        session = self._require_session()
+        if not self._is_authorised:
+            raise LocalProtocolError("the connection is not established")
+        return session
 
     def _command(self) -> Session:
         """As ``_open``, for what may leave something to send."""
@@ -108,16 +116,17 @@ class ApplicationCommands:
 
     def stream_read_chunks(self, sid: StreamId, n_max: int, now: float) -> list[Buffer]:
         """As ``stream_read``, in the pieces that arrived, without joining them: the caller's."""
-        session = self._command()
+        session = self._reading()
+        self._woken()
         return session.mux.read(sid, n_max, now, session.recovery.srtt)
 
     def stream_readable(self, sid: StreamId) -> int:
         """Bytes that can be read now."""
-        return self._open().mux.readable(sid)
+        return self._reading().mux.readable(sid)
 
     def stream_is_finished(self, sid: StreamId) -> bool:
         """Everything was read and nothing more will come; true for a stream that is gone."""
-        return self._open().mux.is_finished(sid)
+        return self._reading().mux.is_finished(sid)
 
     def stream_reset(self, sid: StreamId, code: int, now: float) -> None:
         """Gives up sending on the stream; what was not acknowledged may never arrive."""

@@ -50,7 +50,7 @@ from wraith.errors import (
 )
 from wraith.hotpath import OpenResult
 from wraith.types import Buffer, NetworkPath, PeerKey, Role, SecurityInfo, Transmit
-from wraith.wire.frames import PathChallenge, Ping, encode_frame
+from wraith.wire.frames import FrameType, PathChallenge, Ping, encode_frame
 from wraith.wire.records import HandshakeConfirm
 
 __all__ = ["Connection", "ConnectionStats"]
@@ -61,6 +61,7 @@ SESSION_AGE_MAX_S = 86_400.0
 KEEPALIVE_LOW, KEEPALIVE_SPAN = 1 / 2, 1 / 3
 IDLE_PTOS_MIN = 3
 SKIPPED_TTL_MIN_S, SKIPPED_TTL_MAX_S = 1.0, 10.0
+_CLOSE_TYPE = bytes([FrameType.CLOSE])
 _WITHHELD = (
     ev.StreamOpened,
     ev.StreamReadable,
@@ -381,7 +382,7 @@ class Connection(ApplicationCommands):
         session.n_datagrams_received += n_packets
         session.n_bytes_received += result.authenticated_bytes
         if not self._life.is_open:
-            self._on_packets_while_draining(n_packets)
+            self._on_packets_while_draining(result, n_packets)
             return
         inbound = self._inbound
         assert inbound is not None
@@ -399,6 +400,7 @@ class Connection(ApplicationCommands):
             self._on_other_path(session, path, result, keys.is_highest(epoch, pn), now)
         if keys.newest > keys.current and result.received[0][0] == keys.current:
             session.rekey.on_old_packet()
+            session.rekey.check(now)
         if keys.on_authenticated(epoch, pn):
             self._on_new_epoch(session, epoch, now)
         if session.acks.on_received(result.received, result.n_eliciting, now):
@@ -440,7 +442,11 @@ class Connection(ApplicationCommands):
     def _on_breach(self, error: RemoteProtocolError, now: float) -> None:
         """The authenticated peer broke a rule: exactly one CLOSE. [CN-3]"""
         self._tracer.record("breach", what=str(error), code=error.close_code)
-        if self._life.is_open:
+        if self._session is None or not self._life.is_open:
+            return
+        if isinstance(error, RekeyFailed):
+            self._on_rekey_failed(self._session, error, now)
+        else:
             self._shut(error.close_code, "", now, error=error)
 
     # -- paths
@@ -735,9 +741,12 @@ class Connection(ApplicationCommands):
         self._shut(error.close_code, "", now, error=error)
         self._close_epochs = epochs
 
-    def _on_packets_while_draining(self, n_packets: int) -> None:
-        """The closer answers packets 1, 2, 4, 8 … of the peer. [CN-6]"""
+    def _on_packets_while_draining(self, result: OpenResult, n_packets: int) -> None:
+        """The closer answers packets 1, 2, 4, 8 … of a peer that has not heard it. [CN-6]"""
         if self._n_draining < 0 or self._session is None:
+            return
+        if any(frames[:1] == _CLOSE_TYPE for _, _, frames in result.others):
+            self._n_draining = -1  # it knows
             return
         before = self._n_draining
         self._n_draining += n_packets

@@ -398,10 +398,22 @@ class Endpoint:
             self._routing.use_path(claiming[0], path)
         return True
 
+    def _deliver_from_elsewhere(
+        self, route: Route, datagram: bytes, path: NetworkPath, now: float
+    ) -> None:
+        """A packet that was found by its connection id. Only once it has authenticated may the next
+        ones, in form A, be found by this 4-tuple: a copy sent by somebody else must not lead there.
+        """
+        before = route.connection.n_authenticated
+        self._deliver(route, datagram, len(datagram), path, now)
+        if route.connection.n_authenticated > before and not route.connection.is_drained:
+            self._routing.use_path(route, path)
+            self._routing.use_path(route, route.connection.path)
+
     def _receive_unclaimed(self, datagram: bytes, path: NetworkPath, now: float) -> None:
         route = self._routing.find_by_cid(datagram, self._hmks.live)
         if route is not None:
-            self._deliver(route, datagram, len(datagram), path, now)
+            self._deliver_from_elsewhere(route, datagram, path, now)
             return
         for dialling in tuple(self._dials_by_remote.get(path.remote, ())):
             dial = self._dials[dialling]

@@ -9,7 +9,7 @@
 A stage that has been left or wiped refuses everything. No stage sends anything or knows the time
 of day beyond what it is told; ``dialing.py`` decides when.
 
-Spec: handshake.md [HS-3]…[HS-15].
+Spec: handshake.md [HS-3] to [HS-14].
 """
 
 from __future__ import annotations

@@ -252,7 +252,9 @@ class Inbound:
             case RekeyResp():
                 s.rekey.on_resp(record, now)
                 s.cids.advance()
-                self._once(encode_frame(Ping(token=0)))  # the responder waits for this epoch
+                # The responder waits for this epoch. Not a PING: its answer would count as traffic
+                # and keep an idle session rekeying.
+                self._once(encode_frame(Pad(b"", eliciting=True)))
             case RekeyRequest():
                 s.rekey.on_request()
             case Goaway():

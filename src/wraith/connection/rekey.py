@@ -216,9 +216,10 @@ class RekeyControl:
             return False
         if self.is_pn_due():
             return True
-        if now - self._begun_at < MIN_SPACING_S:
+        # Sums, not differences: what ``next_time`` announces must be due when it has come.
+        if now < self._begun_at + MIN_SPACING_S:
             return False
-        aged = now - self._epoch_at >= self._config.rekey_interval_s and self._has_traffic
+        aged = now >= self._epoch_at + self._config.rekey_interval_s and self._has_traffic
         return self._is_wanted or aged
 
     def begin(self, now: float) -> RekeyInit:
@@ -352,7 +353,7 @@ class RekeyControl:
             return
         if self._deadline is not None and now >= self._deadline:
             raise RekeyFailed("no answer to a rekey")
-        if self._stopped_at is not None and now - self._stopped_at >= PATIENCE_S:
+        if self._stopped_at is not None and now >= self._stopped_at + PATIENCE_S:
             raise RekeyFailed("data stopped for lack of fresh keys")
 
     def next_time(self) -> float | None:

@@ -8,7 +8,7 @@
 Before ``open_first_hello`` succeeds nothing exists. ``AwaitingHello`` has done one X25519;
 ``AwaitingFinish`` has paid for ML-KEM. What may be spent when is ``admission.py``'s decision.
 
-Spec: handshake.md [HS-3]…[HS-15] [HS-61].
+Spec: handshake.md [HS-3] to [HS-14] [HS-61].
 """
 
 from __future__ import annotations

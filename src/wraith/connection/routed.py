@@ -52,3 +52,8 @@ class RoutedConnection(Connection):
     rekey = _waking(Connection.rekey)
     close = _waking(Connection.close)
     handle_mtu_exceeded = _waking(Connection.handle_mtu_exceeded)
+
+    @property
+    def n_authenticated(self) -> int:
+        """Datagrams that have authenticated so far."""
+        return 0 if self._session is None else self._session.n_datagrams_received

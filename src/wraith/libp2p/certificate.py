@@ -321,15 +321,16 @@ def verify_certificate(
 
 
 def _check_self_signature(certificate: x509.Certificate) -> None:
-    digest = certificate.signature_hash_algorithm
-    if digest is not None and not isinstance(digest, hashes.SHA256 | hashes.SHA384 | hashes.SHA512):
-        raise _refuse(AlertDescription.BAD_CERTIFICATE, "is signed with a weak hash")
+    bad = AlertDescription.BAD_CERTIFICATE
     try:
+        digest = certificate.signature_hash_algorithm
+        if digest is not None and not isinstance(
+            digest, hashes.SHA256 | hashes.SHA384 | hashes.SHA512
+        ):
+            raise _refuse(bad, "is signed with a weak hash")
         certificate.verify_directly_issued_by(certificate)
     except (_Mismatch, ValueError, TypeError, UnsupportedAlgorithm):
-        raise _refuse(
-            AlertDescription.BAD_CERTIFICATE, "has a self-signature that does not verify"
-        ) from None
+        raise _refuse(bad, "has a self-signature that does not verify") from None
 
 
 def _check_host_binding(extension: bytes, spki: bytes) -> HostPublicKey:

@@ -19,7 +19,7 @@ from wraith.connection.events import Closed, Confirmed, Event, PeerAuthenticated
 from wraith.connection.record import NodeRecord
 from wraith.errors import WraithError
 from wraith.testing.clock import VirtualCalendar, VirtualClock
-from wraith.testing.netem import LinkConfig
+from wraith.testing.netem import Link, LinkConfig
 from wraith.testing.pair import ADDRESS_A, ADDRESS_B, Pair
 from wraith.testing.rng import HashKem, SeededRng
 from wraith.types import Address, Role, SuiteId
@@ -94,7 +94,7 @@ class EndpointHost:
 
 def endpoint_host(
     clock: VirtualClock,
-    seed: int | str,
+    seed: int | str | bytes,
     *,
     config: EndpointConfig | None = None,
     keys: EndpointKeys | None = None,
@@ -180,6 +180,19 @@ class LinkedEndpoints(Pair):
         return self.i.is_confirmed(connection)
 
 
+def watch(*links: Link) -> list[bytes]:
+    """A list that fills with everything that is sent over ``links``, lost or not."""
+    seen: list[bytes] = []
+
+    def tap(datagram: bytes) -> bytes:
+        seen.append(datagram)
+        return datagram
+
+    for link in links:
+        link.taps.insert(0, tap)
+    return seen
+
+
 def linked(
     *,
     seed: int = 1,
@@ -201,4 +214,12 @@ def linked(
     return LinkedEndpoints(clock, i, r, link=link, seed=seed)
 
 
-__all__ = ["ADDRESS_A", "ADDRESS_B", "EndpointHost", "LinkedEndpoints", "endpoint_host", "linked"]
+__all__ = [
+    "ADDRESS_A",
+    "ADDRESS_B",
+    "EndpointHost",
+    "LinkedEndpoints",
+    "endpoint_host",
+    "linked",
+    "watch",
+]

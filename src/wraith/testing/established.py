@@ -15,6 +15,7 @@ from wraith.config import EndpointConfig
 from wraith.connection.connection import Connection
 from wraith.connection.events import Event, PeerAuthenticated, StreamOpened
 from wraith.connection.flow import WindowBudget
+from wraith.connection.recovery import SentRun
 from wraith.connection.result import HandshakeResult
 from wraith.connection.state import OPEN_STATES
 from wraith.crypto.secret import Secret
@@ -127,6 +128,7 @@ class Transfer:
         self.is_reading = is_reading
         self.received = bytearray()
         self.n_written = 0
+        self.is_written = False
         self.is_finished = False
 
     def step(self, side: Side, now: float) -> bool:
@@ -137,10 +139,11 @@ class Transfer:
 
     def _write(self, now: float) -> bool:
         connection = self.source.connection
-        if self.n_written >= len(self.data) or not connection.stream_room(self.sid):
+        if self.is_written or not connection.stream_room(self.sid):
             return False
         rest = memoryview(self.data)[self.n_written :]
         self.n_written += connection.stream_write(self.sid, rest, fin=self.finish, now=now)
+        self.is_written = self.n_written == len(self.data)
         return True
 
     def _read(self, now: float) -> bool:
@@ -173,6 +176,7 @@ class EstablishedPair:
         seed: int = 1,
         suite: SuiteId = SuiteId.B,
         kem: Kem | None = None,
+        kem_r: Kem | None = None,
         accepts: bool = True,
         budget: WindowBudget | None = None,
     ) -> None:
@@ -182,7 +186,8 @@ class EstablishedPair:
         self.clock = VirtualClock()
         kem = kem if kem is not None else HashKem()
         self.i = self._side(Role.INITIATOR, config, kem, ADDRESS_A, ADDRESS_B, None)
-        self.r = self._side(Role.RESPONDER, config_r, kem, ADDRESS_B, ADDRESS_A, budget)
+        kem_r = kem_r if kem_r is not None else kem
+        self.r = self._side(Role.RESPONDER, config_r, kem_r, ADDRESS_B, ADDRESS_A, budget)
         self.r.accepts = accepts
         result_i, result_r = handshake_results(config, config_r, suite=suite)
         self.i.connection.establish(result_i, 0.0)
@@ -255,8 +260,15 @@ class EstablishedPair:
         sealer = session.keys.sealer
         for _ in range(times):
             out = bytearray(65_536)
+            epoch = session.keys.send
+            pn = sealer.next_pn(epoch)
             n_bytes, *_ = sealer.seal_run(
                 session.keys.send, session.cids.sent, 0, payload, 0, 0, (), False, 65_000, 1,
                 bytes(sealer.dummy_bytes), out,
             )  # fmt: skip
+            session.recovery.on_sent(
+                SentRun(
+                    epoch, pn, 1, self.now, n_bytes, n_bytes, 0, 0, 0, 0, 0, False, (), False, False
+                )
+            )
             self.net.inject(bytes(out[:n_bytes]), sender.address, target.address)

@@ -174,6 +174,11 @@ class Receiver:
         return self._completed is not None
 
     @property
+    def is_done(self) -> bool:
+        """The sender knows that everything is here."""
+        return self.state is ReceiverState.DONE
+
+    @property
     def is_busy(self) -> bool:
         """Wishes are out whose answers have not come."""
         return bool(self._answers)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import itertools
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -23,7 +25,7 @@ def test_behaves_like_a_set_of_integers(steps: list[tuple[bool, int, int]]) -> N
         got = [n for a, b in ranges for n in range(a, b)]
         assert got == sorted(model)
         bounds = list(ranges)
-        assert all(b < c for (_, b), (c, _) in zip(bounds, bounds[1:], strict=False))
+        assert all(b < c for (_, b), (c, _) in itertools.pairwise(bounds))
         assert ranges.total() == len(model)
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import random
 
 import pytest
@@ -34,7 +35,7 @@ def test_in_order_bytes_are_read_as_they_come() -> None:
 def test_any_order_with_overlaps_gives_the_bytes_once(seed: int, size: int) -> None:
     rnd = random.Random(seed)
     cuts = sorted({0, size, *(rnd.randrange(size + 1) for _ in range(rnd.randrange(30)))})
-    pieces = list(zip(cuts, cuts[1:], strict=False))
+    pieces = list(itertools.pairwise(cuts))
     for _ in range(5):
         a = rnd.randrange(size + 1)
         pieces.append((a, min(size, a + rnd.randrange(5_000))))

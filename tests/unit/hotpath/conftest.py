@@ -13,4 +13,7 @@ def hotpath(request: pytest.FixtureRequest) -> ModuleType:
     """A module with ``Sealer`` and ``Opener``."""
     if request.param == "python":
         return importlib.import_module("wraith.hotpath._python")
-    return pytest.importorskip("wraith_native", reason="the native part is not installed")
+    native: ModuleType = pytest.importorskip(
+        "wraith_native", reason="the native part is not installed"
+    )
+    return native

@@ -15,13 +15,13 @@ from wraith.wire.packet import PN_BOUND
 
 SID = StreamId(0x40000001)
 PING = encode_frame(Ping(7))
-#: Secrets whose layouts cover: tag behind the payload, before it, second dummy between them.
-SECRETS = [b"\x42" * 32, bytes(32), bytes(range(32)), b"\x07" * 32, b"\x0b" * 32, b"\x13" * 32]
+#: Secrets whose layouts have the six orders of the back group, and most of the front.
+SECRETS = [b"\x42" * 32, bytes(32), b"\x07" * 32, b"\x13" * 32, b"\x01" * 32, b"\x05" * 32]
 
 
 def seal(sealer: Any, **changes: Any) -> tuple[tuple[int, int, int, int], list[bytes]]:
     """One run with defaults; the result and the datagrams."""
-    call = {
+    call: dict[str, Any] = {
         "epoch": 0,
         "cid_index": 0,
         "form": 0,

@@ -2,8 +2,6 @@
 //!
 //! Every packet has a key of its own, so there is no key object to keep: a call takes the key.
 
-pub(crate) mod hchacha;
-
 #[cfg(feature = "aws-lc")]
 mod aws_lc;
 #[cfg(feature = "rustcrypto")]
@@ -31,6 +29,40 @@ impl Cipher {
             1 => Some(Self::XChaCha20Poly1305),
             2 => Some(Self::Aes256Gcm),
             _ => None,
+        }
+    }
+}
+
+impl Cipher {
+    /// Encrypt in place. `None`: the library failed.
+    #[inline]
+    pub(crate) fn seal<A: Aead>(
+        self,
+        key: &[u8; 32],
+        nonce: [u8; 12],
+        aad: &[u8],
+        text: &mut [u8],
+    ) -> Option<[u8; 16]> {
+        match self {
+            Self::XChaCha20Poly1305 => A::chacha_seal(key, nonce, aad, text),
+            Self::Aes256Gcm => A::aes_seal(key, nonce, aad, text),
+        }
+    }
+
+    /// Decrypt `text` into `out` of the same size; `false` if it is not authentic.
+    #[inline]
+    pub(crate) fn open<A: Aead>(
+        self,
+        key: &[u8; 32],
+        nonce: [u8; 12],
+        aad: &[u8],
+        text: &[u8],
+        tag: &[u8; 16],
+        out: &mut [u8],
+    ) -> bool {
+        match self {
+            Self::XChaCha20Poly1305 => A::chacha_open(key, nonce, aad, text, tag, out),
+            Self::Aes256Gcm => A::aes_open(key, nonce, aad, text, tag, out),
         }
     }
 }

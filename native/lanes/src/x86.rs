@@ -1,0 +1,288 @@
+//! Eight lanes with AVX2, sixteen with AVX-512: the same code, expanded for either register.
+
+use core::arch::x86_64::*;
+use core::mem::transmute;
+
+/// Message words of BLAKE3's sixteen additions per round. Words from the fourth on are zero here.
+const SCHEDULE: [[usize; 16]; 7] = [
+    [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15],
+    [2, 6, 3, 10, 7, 0, 4, 13, 1, 11, 12, 5, 9, 14, 15, 8],
+    [3, 4, 10, 12, 13, 2, 7, 14, 6, 5, 9, 0, 11, 15, 8, 1],
+    [10, 7, 12, 9, 14, 3, 13, 15, 4, 0, 11, 2, 5, 8, 1, 6],
+    [12, 13, 9, 11, 15, 10, 14, 8, 7, 2, 5, 3, 0, 1, 6, 4],
+    [9, 14, 11, 5, 8, 12, 15, 1, 13, 3, 0, 10, 2, 6, 4, 7],
+    [11, 15, 5, 0, 1, 9, 8, 6, 14, 10, 2, 12, 3, 4, 7, 13],
+];
+const BLAKE3_IV: [u32; 4] = [0x6a09_e667, 0xbb67_ae85, 0x3c6e_f372, 0xa54f_f53a];
+/// CHUNK_START, CHUNK_END, ROOT, KEYED_HASH: a whole message in one block.
+const BLAKE3_FLAGS: u32 = 1 | 2 | 8 | 16;
+const CHACHA_SIGMA: [u32; 4] = [0x6170_7865, 0x3320_646e, 0x7962_2d32, 0x6b20_6574];
+
+macro_rules! lanes {
+    ($name:ident, $features:literal, $width:literal, $vector:ident, $add:ident, $xor:ident, $rotate:ident) => {
+        mod $name {
+            use super::*;
+
+            type Words = [u32; $width];
+
+            #[inline]
+            #[target_feature(enable = $features)]
+            fn vector(words: Words) -> $vector {
+                // SAFETY: both are the same number of plain bytes, and every pattern is valid in either.
+                unsafe { transmute::<Words, $vector>(words) }
+            }
+
+            #[inline]
+            #[target_feature(enable = $features)]
+            fn words(vector: $vector) -> Words {
+                // SAFETY: both are the same number of plain bytes, and every pattern is valid in either.
+                unsafe { transmute::<$vector, Words>(vector) }
+            }
+
+            /// Word `at` of every lane's bytes; lanes beyond the last are zero.
+            #[inline]
+            #[target_feature(enable = $features)]
+            fn gather<const BYTES: usize>(lanes: &[[u8; BYTES]], at: usize) -> $vector {
+                let mut gathered = [0; $width];
+                for (word, bytes) in gathered.iter_mut().zip(lanes) {
+                    *word = u32::from_le_bytes(bytes.as_chunks::<4>().0[at]);
+                }
+                vector(gathered)
+            }
+
+            /// The inverse of `gather` for eight words.
+            #[inline]
+            #[target_feature(enable = $features)]
+            fn scatter(vectors: [$vector; 8], lanes: &mut [[u8; 32]]) {
+                for (at, vector) in vectors.into_iter().enumerate() {
+                    for (word, bytes) in words(vector).into_iter().zip(lanes.iter_mut()) {
+                        bytes.as_chunks_mut::<4>().0[at] = word.to_le_bytes();
+                    }
+                }
+            }
+
+            /// `a += b; d = (d ^ a) >>> RIGHT`, the step that both ciphers consist of.
+            #[inline]
+            #[target_feature(enable = $features)]
+            fn step<const RIGHT: i32, const LEFT: i32>(
+                v: &mut [$vector; 16],
+                a: usize,
+                b: usize,
+                d: usize,
+            ) {
+                v[a] = $add(v[a], v[b]);
+                v[d] = $rotate::<RIGHT, LEFT>($xor(v[d], v[a]));
+            }
+
+            #[inline]
+            #[target_feature(enable = $features)]
+            fn mix(v: &mut [$vector; 16], m: &[$vector; 4], [x, y]: [usize; 2], i: [usize; 4]) {
+                let [a, b, c, d] = i;
+                if x < 4 {
+                    v[a] = $add(v[a], m[x]);
+                }
+                step::<16, 16>(v, a, b, d);
+                step::<12, 20>(v, c, d, b);
+                if y < 4 {
+                    v[a] = $add(v[a], m[y]);
+                }
+                step::<8, 24>(v, a, b, d);
+                step::<7, 25>(v, c, d, b);
+            }
+
+            #[inline]
+            #[target_feature(enable = $features)]
+            fn round<const ROUND: usize>(v: &mut [$vector; 16], m: &[$vector; 4]) {
+                let s = SCHEDULE[ROUND];
+                mix(v, m, [s[0], s[1]], [0, 4, 8, 12]);
+                mix(v, m, [s[2], s[3]], [1, 5, 9, 13]);
+                mix(v, m, [s[4], s[5]], [2, 6, 10, 14]);
+                mix(v, m, [s[6], s[7]], [3, 7, 11, 15]);
+                mix(v, m, [s[8], s[9]], [0, 5, 10, 15]);
+                mix(v, m, [s[10], s[11]], [1, 6, 11, 12]);
+                mix(v, m, [s[12], s[13]], [2, 7, 8, 13]);
+                mix(v, m, [s[14], s[15]], [3, 4, 9, 14]);
+            }
+
+            #[target_feature(enable = $features)]
+            pub(super) fn keyed_hashes(
+                keys: &[[u8; 32]],
+                messages: &[[u8; 16]],
+                length: usize,
+                hashes: &mut [[u8; 32]],
+            ) {
+                let all = keys.chunks($width).zip(messages.chunks($width));
+                for ((keys, messages), hashes) in all.zip(hashes.chunks_mut($width)) {
+                    let mut block = [[0; 16]; $width];
+                    for (to, from) in block.iter_mut().zip(messages) {
+                        to[..length].copy_from_slice(&from[..length]);
+                    }
+                    let mut m = [vector([0; $width]); 4];
+                    for (at, word) in m.iter_mut().enumerate() {
+                        *word = gather(&block, at);
+                    }
+                    let mut v = [vector([0; $width]); 16];
+                    for at in 0..8 {
+                        v[at] = gather(keys, at);
+                    }
+                    for (word, iv) in v[8..].iter_mut().zip(BLAKE3_IV) {
+                        *word = vector([iv; $width]);
+                    }
+                    v[14] = vector([length as u32; $width]);
+                    v[15] = vector([BLAKE3_FLAGS; $width]);
+                    round::<0>(&mut v, &m);
+                    round::<1>(&mut v, &m);
+                    round::<2>(&mut v, &m);
+                    round::<3>(&mut v, &m);
+                    round::<4>(&mut v, &m);
+                    round::<5>(&mut v, &m);
+                    round::<6>(&mut v, &m);
+                    let mut out = [v[0]; 8];
+                    for at in 0..8 {
+                        out[at] = $xor(v[at], v[at + 8]);
+                    }
+                    scatter(out, hashes);
+                }
+            }
+
+            #[inline]
+            #[target_feature(enable = $features)]
+            fn quarter(v: &mut [$vector; 16], [a, b, c, d]: [usize; 4]) {
+                step::<16, 16>(v, a, b, d);
+                step::<20, 12>(v, c, d, b);
+                step::<24, 8>(v, a, b, d);
+                step::<25, 7>(v, c, d, b);
+            }
+
+            #[target_feature(enable = $features)]
+            pub(super) fn hchacha_subkeys(
+                keys: &[[u8; 32]],
+                nonce: &[u8; 16],
+                subkeys: &mut [[u8; 32]],
+            ) {
+                for (keys, subkeys) in keys.chunks($width).zip(subkeys.chunks_mut($width)) {
+                    let mut v = [vector([0; $width]); 16];
+                    for (word, sigma) in v.iter_mut().zip(CHACHA_SIGMA) {
+                        *word = vector([sigma; $width]);
+                    }
+                    for at in 0..8 {
+                        v[4 + at] = gather(keys, at);
+                    }
+                    for (word, bytes) in v[12..].iter_mut().zip(nonce.as_chunks::<4>().0) {
+                        *word = vector([u32::from_le_bytes(*bytes); $width]);
+                    }
+                    for _ in 0..10 {
+                        quarter(&mut v, [0, 4, 8, 12]);
+                        quarter(&mut v, [1, 5, 9, 13]);
+                        quarter(&mut v, [2, 6, 10, 14]);
+                        quarter(&mut v, [3, 7, 11, 15]);
+                        quarter(&mut v, [0, 5, 10, 15]);
+                        quarter(&mut v, [1, 6, 11, 12]);
+                        quarter(&mut v, [2, 7, 8, 13]);
+                        quarter(&mut v, [3, 4, 9, 14]);
+                    }
+                    let [a, b, c, d, .., w, x, y, z] = v;
+                    scatter([a, b, c, d, w, x, y, z], subkeys);
+                }
+            }
+        }
+    };
+}
+
+/// AVX2 has no rotation: a byte shuffle where it can be one, else two shifts.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn rotate_256<const RIGHT: i32, const LEFT: i32>(x: __m256i) -> __m256i {
+    match RIGHT {
+        16 => {
+            let halves = _mm_setr_epi8(2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13);
+            _mm256_shuffle_epi8(x, _mm256_broadcastsi128_si256(halves))
+        }
+        8 => {
+            let bytes = _mm_setr_epi8(1, 2, 3, 0, 5, 6, 7, 4, 9, 10, 11, 8, 13, 14, 15, 12);
+            _mm256_shuffle_epi8(x, _mm256_broadcastsi128_si256(bytes))
+        }
+        _ => _mm256_or_si256(_mm256_srli_epi32::<RIGHT>(x), _mm256_slli_epi32::<LEFT>(x)),
+    }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn rotate_512<const RIGHT: i32, const LEFT: i32>(x: __m512i) -> __m512i {
+    _mm512_ror_epi32::<RIGHT>(x)
+}
+
+lanes!(eight, "avx2", 8, __m256i, _mm256_add_epi32, _mm256_xor_si256, rotate_256);
+lanes!(sixteen, "avx512f", 16, __m512i, _mm512_add_epi32, _mm512_xor_si512, rotate_512);
+
+/// Fewer than this are quicker one by one.
+const WORTH_IT: usize = 3;
+
+/// `false` if there are too few or this machine has no wide vectors: nothing has been done then.
+pub(crate) fn keyed_hashes(
+    keys: &[[u8; 32]],
+    messages: &[[u8; 16]],
+    length: usize,
+    hashes: &mut [[u8; 32]],
+) -> bool {
+    if keys.len() < WORTH_IT {
+        return false;
+    }
+    if keys.len() > 8 && std::is_x86_feature_detected!("avx512f") {
+        // SAFETY: this function needs AVX-512F, and the machine has it.
+        unsafe { sixteen::keyed_hashes(keys, messages, length, hashes) };
+    } else if std::is_x86_feature_detected!("avx2") {
+        // SAFETY: this function needs AVX2, and the machine has it.
+        unsafe { eight::keyed_hashes(keys, messages, length, hashes) };
+    } else {
+        return false;
+    }
+    true
+}
+
+/// `false` if there are too few or this machine has no wide vectors: nothing has been done then.
+pub(crate) fn hchacha_subkeys(
+    keys: &[[u8; 32]],
+    nonce: &[u8; 16],
+    subkeys: &mut [[u8; 32]],
+) -> bool {
+    if keys.len() < WORTH_IT {
+        return false;
+    }
+    if keys.len() > 8 && std::is_x86_feature_detected!("avx512f") {
+        // SAFETY: this function needs AVX-512F, and the machine has it.
+        unsafe { sixteen::hchacha_subkeys(keys, nonce, subkeys) };
+    } else if std::is_x86_feature_detected!("avx2") {
+        // SAFETY: this function needs AVX2, and the machine has it.
+        unsafe { eight::hchacha_subkeys(keys, nonce, subkeys) };
+    } else {
+        return false;
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tests::{check_hashes, check_subkeys};
+
+    #[test]
+    fn eight_lanes() {
+        if std::is_x86_feature_detected!("avx2") {
+            // SAFETY: just detected.
+            check_hashes(|k, m, n, h| unsafe { eight::keyed_hashes(k, m, n, h) });
+            // SAFETY: just detected.
+            check_subkeys(|k, n, s| unsafe { eight::hchacha_subkeys(k, n, s) });
+        }
+    }
+
+    #[test]
+    fn sixteen_lanes() {
+        if std::is_x86_feature_detected!("avx512f") {
+            // SAFETY: just detected.
+            check_hashes(|k, m, n, h| unsafe { sixteen::keyed_hashes(k, m, n, h) });
+            // SAFETY: just detected.
+            check_subkeys(|k, n, s| unsafe { sixteen::hchacha_subkeys(k, n, s) });
+        }
+    }
+}

@@ -1,0 +1,271 @@
+"""The disk half of a transfer: sources, targets, leftovers, and the thread that serves them.
+
+``StoreWorker`` takes a node's wishes, has them fulfilled one after the other in a thread, and
+brings the answers back to the event loop. Reading, hashing and writing let go of the interpreter
+lock there, so the loop goes on sealing and opening packets meanwhile.
+
+Spec: transfer §6, §12 [TR-83].
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import queue
+import stat
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from wraith.aio.file_journal import load_journal, read_header
+from wraith.aio.file_source import FileSource, SourceUnreadable
+from wraith.aio.file_target import FileTarget, Policy
+from wraith.aio.listing_file import ListingFile
+from wraith.aio.pipes import PipeTarget, StreamSource
+from wraith.aio.state_folder import StateFolder
+from wraith.errors import Busy, WraithError
+from wraith.node.events import NodeEvent
+from wraith.node.node import Node
+from wraith.transfer.memory import MemorySource
+from wraith.transfer.paths import STATE_PREFIX, display_path
+from wraith.transfer.reasons import DiskFailed
+from wraith.transfer.wishes import Wish
+from wraith.types import Buffer, NetworkPath, PeerKey, Transmit
+
+
+class Store(Protocol):
+    """A source or a target: fulfils wishes, blocking, errors as values."""
+
+    def fulfil(self, wish: Wish, /) -> object: ...
+
+
+class WishingNode(Protocol):
+    """The part of a node that a worker needs."""
+
+    def next_wish(self) -> Wish | None: ...
+
+    def io_done(self, wish_id: int, result: object, now: float, /) -> None: ...
+
+
+class StoreWorker:
+    """Fulfils the wishes of ``node`` with ``store`` in one daemon thread.
+
+    Call ``pump`` from the event loop after every drain of the node (it takes what wishes there
+    are and returns at once). Answers arrive on the loop; ``on_answered`` is called after each
+    bunch of them, to drain the node again.
+    """
+
+    def __init__(
+        self,
+        node: WishingNode,
+        store: Store,
+        *,
+        now: Callable[[], float],
+        on_answered: Callable[[], None],
+    ) -> None:
+        self._node = node
+        self._store = store
+        self._now = now
+        self._on_answered = on_answered
+        self._loop = asyncio.get_running_loop()
+        self._wishes: queue.SimpleQueue[Wish | None] = queue.SimpleQueue()
+        self._answers: queue.SimpleQueue[tuple[int, object]] = queue.SimpleQueue()
+        self._n_waiting = 0
+        self._closed = False
+        # A daemon: a read from a terminal or a pipe may never return.
+        self._thread = threading.Thread(target=self._run, name="wraith-store", daemon=True)
+        self._thread.start()
+
+    @property
+    def is_idle(self) -> bool:
+        """No wish is under way."""
+        return not self._n_waiting
+
+    def pump(self) -> None:
+        """Hands the node's wishes to the thread."""
+        while not self._closed and (wish := self._node.next_wish()) is not None:
+            self._n_waiting += 1
+            self._wishes.put(wish)
+
+    def close(self) -> None:
+        """No more wishes; the one under way is finished, its answer dropped."""
+        self._closed = True
+        self._wishes.put(None)
+
+    async def closed(self, timeout_s: float = 5.0) -> bool:
+        """Waits until the thread has ended, for as long as that may be worth it."""
+        self.close()
+        await asyncio.get_running_loop().run_in_executor(None, self._thread.join, timeout_s)
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        while (wish := self._wishes.get()) is not None:
+            try:
+                result = self._store.fulfil(wish)
+            except Exception as exc:
+                result = DiskFailed(f"internal error: {type(exc).__name__}: {exc}")
+            self._answers.put((wish.id, result))
+            try:
+                self._loop.call_soon_threadsafe(self._deliver)
+            except RuntimeError:  # the loop is gone; so is whoever wanted the answer
+                return
+
+    def _deliver(self) -> None:
+        delivered = False
+        while not self._closed:
+            try:
+                wish_id, result = self._answers.get_nowait()
+            except queue.Empty:
+                break
+            self._n_waiting -= 1
+            self._node.io_done(wish_id, result, self._now())
+            delivered = True
+        if delivered:
+            self.pump()
+            self._on_answered()
+
+
+class ServedNode:
+    """A node with its disk, as one machine for ``aio.driver.Driver``.
+
+    Example::
+
+        served = ServedNode(node, source)
+        driver = Driver(served, sockets, on_event=show, store=save_replay_records)
+        served.start(driver)     # inside the event loop, before driver.start()
+        ...
+        await served.closed()    # after Finished, before source.close()
+    """
+
+    def __init__(self, node: Node, store: Store) -> None:
+        self.node = node
+        self.store = store
+        self._worker: StoreWorker | None = None
+
+    def start(self, driver: Clocked) -> None:
+        """Starts the thread. ``driver`` gives the time and is woken by answers."""
+        self._worker = StoreWorker(
+            self.node, self.store, now=lambda: driver.now(), on_answered=driver.wake
+        )
+
+    async def closed(self, timeout_s: float = 5.0) -> bool:
+        """Lets the wish under way end. False if it did not in time (a read from a terminal)."""
+        return self._worker is None or await self._worker.closed(timeout_s)
+
+    def receive_datagrams(
+        self, data: Buffer, segment_bytes: int, path: NetworkPath, now: float
+    ) -> None:
+        self.node.receive_datagrams(data, segment_bytes, path, now)
+
+    def handle_timer(self, now: float) -> None:
+        self.node.handle_timer(now)
+
+    def datagrams_to_send(self, now: float) -> list[Transmit]:
+        transmits = self.node.datagrams_to_send(now)
+        self._pump()
+        return transmits
+
+    def next_timer(self) -> float | None:
+        return self.node.next_timer()
+
+    def next_event(self) -> NodeEvent | None:
+        event = self.node.next_event()
+        if event is None:
+            self._pump()
+        return event
+
+    def _pump(self) -> None:
+        if self._worker is not None:
+            self._worker.pump()
+
+
+class Clocked(Protocol):
+    """The part of a driver that a served node needs."""
+
+    @property
+    def now(self) -> Callable[[], float]: ...
+
+    def wake(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Leftover:
+    """An unfinished transfer in a folder. ``is_complete``: only the receipt was missing."""
+
+    path: Path
+    peer: PeerKey | None
+    names: tuple[str, ...]
+    bytes_done: int
+    bytes_total: int | None
+    is_complete: bool
+    is_in_use: bool
+
+
+def leftovers(out: str | os.PathLike[str]) -> Iterator[Leftover]:
+    """What unfinished transfers left in ``out``, for ``receive --list``."""
+    root = os.fsencode(os.path.realpath(out))
+    try:
+        names = sorted(os.listdir(root))
+    except OSError:
+        return
+    for name in names:
+        path = root + b"/" + name
+        if not name.startswith(STATE_PREFIX) or not stat.S_ISDIR(os.lstat(path).st_mode):
+            continue
+        found = _read_leftover(path)
+        if found is not None:
+            yield found
+
+
+def discard(leftover: Leftover) -> None:
+    """Removes what an unfinished transfer left. Raises ``Busy`` while someone works in it."""
+    StateFolder(os.fsencode(leftover.path)).remove()
+
+
+def _read_leftover(path: bytes) -> Leftover | None:
+    header = read_header(path + b"/journal")
+    if header is None:
+        return None
+    tops: tuple[str, ...] = ()
+    done, total, is_complete = 0, None, False
+    try:
+        listing = ListingFile.load(path + b"/listing-" + header.listing_digest[:6].hex().encode())
+        loaded = load_journal(path + b"/journal", listing.index.sizes, None)
+        done, total = loaded.inventory.verified_bytes, listing.index.total_bytes
+        is_complete = loaded.is_complete
+        tops = tuple(
+            display_path(entry.path) for _, entry in listing.entries() if b"/" not in entry.path
+        )
+        listing.close()
+    except (OSError, WraithError):
+        pass  # shown without its names, so that it can be discarded
+    peer = PeerKey(header.peer) if any(header.peer) else None
+    where = Path(os.fsdecode(path))
+    return Leftover(where, peer, tops, done, total, is_complete, _is_locked(path))
+
+
+def _is_locked(path: bytes) -> bool:
+    try:
+        StateFolder(path).close()
+    except Busy:
+        return True
+    return False
+
+
+__all__ = [
+    "FileSource",
+    "FileTarget",
+    "Leftover",
+    "MemorySource",
+    "PipeTarget",
+    "Policy",
+    "ServedNode",
+    "SourceUnreadable",
+    "Store",
+    "StoreWorker",
+    "StreamSource",
+    "discard",
+    "leftovers",
+]

@@ -1,0 +1,82 @@
+"""The pages of one listing in a file, with the index that finds an entry in it.
+
+Pages stand behind a u32 with their length, so a file that this program wrote can be indexed again
+without the peer. One page of entries is in memory at a time.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from bisect import bisect_right
+from collections.abc import Iterator
+from typing import BinaryIO
+
+from wraith.transfer.listing import Entry, ListingIndex, decode_page
+
+
+class ListingFile:
+    """Owns ``fd``. Not thread-safe."""
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+        self.index = ListingIndex()
+        self._page: tuple[int, int, list[Entry]] = (0, 0, [])
+
+    @classmethod
+    def load(cls, path: bytes) -> ListingFile:
+        """Reads a listing that this program wrote."""
+        listing = cls(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
+        at = 0
+        while header := os.pread(listing.fd, 4, at):
+            page = os.pread(listing.fd, int.from_bytes(header, "big"), at + 4)
+            listing.index.add_page(page, decode_page(page))
+            at += 4 + len(page)
+        return listing
+
+    @classmethod
+    def temporary(cls, folder: bytes) -> ListingFile:
+        """A new one in a file without a name in ``folder``."""
+        with tempfile.TemporaryFile(dir=folder) as file:
+            return cls(os.dup(file.fileno()))
+
+    def copy_to(self, out: BinaryIO) -> None:
+        """Writes the whole file to ``out``."""
+        at = 0
+        while data := os.pread(self.fd, 1 << 20, at):
+            out.write(data)
+            at += len(data)
+
+    def append(self, page: bytes) -> None:
+        """Adds a page that was checked."""
+        os.lseek(self.fd, 0, os.SEEK_END)
+        data = memoryview(len(page).to_bytes(4, "big") + page)
+        while data:
+            data = data[os.write(self.fd, data) :]
+        self.index.add_page(page, decode_page(page))
+
+    def close(self) -> None:
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+    def page(self, number: int) -> list[Entry]:
+        at = self.index.page_at
+        start = at[number] + 4 * (number + 1)
+        return decode_page(os.pread(self.fd, at[number + 1] - at[number], start))
+
+    def entry(self, number: int) -> Entry:
+        first, end, entries = self._page
+        if not first <= number < end:
+            page = bisect_right(self.index.page_first, number) - 1
+            first = self.index.page_first[page]
+            entries = self.page(page)
+            self._page = (first, first + len(entries), entries)
+        return entries[number - first]
+
+    def entries(self, *, backwards: bool = False) -> Iterator[tuple[int, Entry]]:
+        """All entries with their numbers; one page in memory at a time."""
+        pages = range(self.index.n_pages)
+        for page in reversed(pages) if backwards else pages:
+            numbered = list(enumerate(self.page(page), self.index.page_first[page]))
+            yield from reversed(numbered) if backwards else numbered

@@ -1,0 +1,247 @@
+"""Transfers that have no file at one end: standard input as a source, standard output as a target.
+
+Neither can go back: a source keeps the last 64 MiB that it sent, so that a receiver that reconnects
+can go on if it lacks no more; a target writes in order and starts over never.
+
+Spec: transfer §11 [TR-80 … TR-82].
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import tempfile
+from array import array
+
+from wraith.aio.digest_file import DigestFile
+from wraith.content.chunking import (
+    CHUNK_BYTES,
+    DIGEST_BYTES,
+    UNKNOWN_SIZE,
+    digest_of_digests,
+    file_id,
+    parts_digest,
+    verify_chunk,
+)
+from wraith.errors import OfferRefused, WraithError
+from wraith.transfer.inventory import Inventory
+from wraith.transfer.listing import Entry, Kind, ListingWriter, decode_page
+from wraith.transfer.messages import HaveItem, OfferKind
+from wraith.transfer.paths import PathRules, check_path, display_path
+from wraith.transfer.reasons import DiskFailed, TooLate
+from wraith.transfer.records import RecordWriter
+from wraith.transfer.sender import Outgoing
+from wraith.transfer.wishes import (
+    CheckRanges,
+    Complete,
+    Completed,
+    DropFiles,
+    FinishFiles,
+    OpenStore,
+    Piece,
+    PiecesRead,
+    ReadPages,
+    ReadPieces,
+    RemoveState,
+    StoreOpened,
+    StorePages,
+    SummariseRanges,
+    Survey,
+    SurveyResult,
+    Wish,
+    WritePieces,
+)
+
+SPOOL_BYTES = 64 * 1024 * 1024
+SPOOL_CHUNKS = SPOOL_BYTES // CHUNK_BYTES
+
+
+class StreamSource:
+    """Offers what can be read from ``fd`` (owned by the caller) as one file called ``name``."""
+
+    def __init__(self, fd: int, name: str = "stdin") -> None:
+        raw = os.fsencode(name)
+        check_path(raw, PathRules())
+        writer = ListingWriter()
+        writer.add(Entry(Kind.FILE, 0o644, 0, UNKNOWN_SIZE, raw))
+        page = writer.finish()
+        assert page is not None
+        self._page = page
+        self.outgoing = Outgoing(writer.index, OfferKind.STREAM, raw[:255])
+        self._fd = fd
+        self._digests = DigestFile(array("Q", [UNKNOWN_SIZE]))
+        with tempfile.TemporaryFile() as spool:
+            self._spool_fd = os.dup(spool.fileno())
+        self._n_read = 0
+        self._size: int | None = None
+
+    def close(self) -> None:
+        if self._spool_fd >= 0:
+            os.close(self._spool_fd)
+            self._spool_fd = -1
+            self._digests.close()
+
+    def fulfil(self, wish: Wish) -> object:
+        """Blocks until the wish is fulfilled, which may take as long as the input does."""
+        try:
+            match wish:
+                case ReadPages():
+                    return [self._page]
+                case ReadPieces(_, pieces):
+                    return self._read(pieces[0])
+                case CheckRanges(_, items):
+                    return [self._check(item) for item in items]
+                case _:
+                    raise AssertionError(f"not a wish of a sender: {wish!r}")
+        except OSError as exc:
+            return DiskFailed(f"reading the input failed: {exc.strerror}")
+        except WraithError as exc:
+            return exc
+
+    def file_id(self, number: int) -> bytes:
+        """The id of the whole stream, once it has ended."""
+        del number
+        return self._digests.file_id(0, self._size or 0)
+
+    def _read(self, piece: Piece) -> PiecesRead:
+        writer = RecordWriter()
+        payload = n_chunks = 0
+        for chunk in range(piece.first, piece.first + piece.n):
+            if chunk >= self._n_read and n_chunks and not self._is_ready():
+                break  # send what is there; the rest when it comes
+            data = self._chunk(chunk)
+            if not data:
+                break
+            digest = writer.add(0, chunk, data)
+            self._digests.put(0, chunk, digest)
+            payload += len(data)
+            n_chunks += 1
+        return PiecesRead(writer.finish(), payload, n_chunks, (), self._final(piece, n_chunks))
+
+    def _final(self, piece: Piece, n_chunks: int) -> int | None:
+        """The size, if this read reached the end of the input."""
+        if self._size is None or piece.first + n_chunks < self._n_read:
+            return None
+        return self._size
+
+    def _chunk(self, chunk: int) -> bytes:
+        if chunk < self._n_read:
+            if chunk < self._n_read - SPOOL_CHUNKS:
+                raise TooLate()
+            end = self._size if self._size is not None else self._n_read * CHUNK_BYTES
+            want = min(CHUNK_BYTES, end - chunk * CHUNK_BYTES)
+            return os.pread(self._spool_fd, want, chunk % SPOOL_CHUNKS * CHUNK_BYTES)
+        if self._size is not None:
+            return b""
+        data = bytearray()
+        while len(data) < CHUNK_BYTES:
+            got = os.read(self._fd, CHUNK_BYTES - len(data))
+            if not got:
+                self._size = self._n_read * CHUNK_BYTES + len(data)
+                break
+            data += got
+        if data:
+            os.pwrite(self._spool_fd, data, chunk % SPOOL_CHUNKS * CHUNK_BYTES)
+            self._n_read += 1
+        return bytes(data)
+
+    def _is_ready(self) -> bool:
+        if self._size is not None:
+            return True
+        try:
+            return bool(select.select([self._fd], [], [], 0)[0])
+        except (OSError, ValueError):
+            return True
+
+    def _check(self, item: HaveItem) -> bool:
+        if item.ranges[-1][0] + item.ranges[-1][1] > self._n_read:
+            return False
+        held = b"".join(self._digests.get(0, first, n) for first, n in item.ranges)
+        return digest_of_digests([held]) == item.digest
+
+
+class PipeTarget:
+    """Writes the one file of an offer to ``fd`` (owned by the caller), in order."""
+
+    def __init__(self, fd: int) -> None:
+        self.rules = PathRules()
+        self._fd = fd
+        self._entries: list[Entry] = []
+        self._number = 0
+        self._next = 0
+        self._written = 0
+        self._digests = bytearray()
+        self._inventory: Inventory | None = None
+
+    def close(self) -> None:
+        """Nothing to close; the descriptor is the caller's."""
+
+    def fulfil(self, wish: Wish) -> object:
+        """Blocks while the pipe is full; errors come back as values."""
+        try:
+            return self._fulfil(wish)
+        except OSError as exc:
+            return DiskFailed(f"writing the output failed: {exc.strerror}")
+        except WraithError as exc:
+            return exc
+
+    def entries(self) -> list[Entry]:
+        """The listing last received."""
+        return list(self._entries)
+
+    def _fulfil(self, wish: Wish) -> object:
+        match wish:
+            case StorePages(_, first, pages):
+                self._entries = [] if first == 0 else self._entries
+                for page in pages:
+                    self._entries += decode_page(page)
+                    if len(self._entries) > 1:
+                        raise OfferRefused("only a single file can go to standard output")
+                return None
+            case Survey():
+                if len(self._entries) != 1 or self._entries[0].kind is not Kind.FILE:
+                    raise OfferRefused("only a single file can go to standard output")
+                return SurveyResult(place="-")
+            case OpenStore():
+                if self._inventory is None:
+                    self._inventory = Inventory(wish.sizes)
+                elif self._next:
+                    raise OfferRefused("another file is on its way to standard output already")
+                return StoreOpened(self._inventory)
+            case SummariseRanges(_, items):
+                return [
+                    parts_digest(
+                        self._digests[first * DIGEST_BYTES : (first + n) * DIGEST_BYTES]
+                        for first, n in ranges
+                    )
+                    for _, ranges in items
+                ]
+            case WritePieces():
+                self._write(wish)
+                return None
+            case DropFiles():
+                if self._next:
+                    raise DiskFailed("the file changed, and what was written cannot be undone")
+                return None
+            case Complete():
+                size = self._entries[0].size
+                whole = file_id(self._written if size == UNKNOWN_SIZE else size, self._digests)
+                return Completed(("-",), file_ids=((self._entries[0].path, whole),))
+            case FinishFiles() | RemoveState():
+                return None
+            case _:
+                raise AssertionError(f"not a wish of a receiver: {wish!r}")
+
+    def _write(self, wish: WritePieces) -> None:
+        for record in wish.records:
+            if record.chunk != self._next:
+                raise DiskFailed("chunks came out of order, which a pipe cannot take")
+            name = display_path(self._entries[record.entry].path)
+            verify_chunk(record.parts, record.digest, file=name, chunk=record.chunk)
+            for part in record.parts:
+                left = part
+                while left:
+                    left = left[os.write(self._fd, left) :]
+            self._digests += record.digest
+            self._written += record.length
+            self._next += 1

@@ -1,0 +1,313 @@
+"""The folder beside the target where an unfinished transfer lives, and its lock.
+
+::
+
+    OUT/.wraith-<12 hex>/   locked (flock) while a process works in it
+        journal             what was verified, append only (transfer/resume.py)
+        listing-<12 hex>    the listing that the journal speaks of
+        digests             chunk digests by position, made again from the journal
+        data/<path>         the files, under their own paths
+
+Spec: transfer §8 [TR-50 … TR-55].
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+import stat
+from array import array
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from blake3 import blake3
+
+from wraith.aio.digest_file import DigestFile
+from wraith.aio.file_journal import Journal, Loaded, load_journal, read_header
+from wraith.aio.listing_file import ListingFile
+from wraith.aio.safe_tree import SafeTree
+from wraith.content.chunking import CHUNK_BYTES, UNKNOWN_SIZE, chunk_digest, chunk_length
+from wraith.errors import Busy, WraithError
+from wraith.transfer.inventory import Inventory
+from wraith.transfer.paths import STATE_PREFIX
+from wraith.transfer.resume import Dropped, JournalHeader, encode_record, encode_verified
+from wraith.types import PeerKey
+
+NO_PEER = bytes(32)
+
+
+def state_path(out: bytes, peer: PeerKey | None, tops: Sequence[bytes]) -> bytes:
+    """Keyed by the sender and by what would be written, never by the code. [TR-54]"""
+    hasher = blake3(peer.raw if peer is not None else NO_PEER)
+    for part in (out, *tops):
+        hasher.update(len(part).to_bytes(4, "big") + part)
+    return out + b"/" + STATE_PREFIX + hasher.hexdigest()[:12].encode()
+
+
+class StateFolder:
+    """One locked state folder, opened for one listing.
+
+    Args:
+        path: from ``state_path``; made if missing.
+    Raises:
+        Busy: another process works in it.
+    """
+
+    def __init__(self, path: bytes) -> None:
+        self.path = path
+        os.makedirs(path, mode=0o700, exist_ok=True)
+        self._lock_fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(self._lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(self._lock_fd)
+            raise Busy(
+                "another wraith is receiving this into the same folder",
+                hint="wait for it, or choose another --out",
+            ) from None
+        os.makedirs(path + b"/data", mode=0o700, exist_ok=True)
+        self.data = SafeTree(path + b"/data")
+        self._journal: Journal | None = None
+        self._listing: ListingFile | None = None
+        self._digests: DigestFile | None = None
+
+    # --- parts ----------------------------------------------------------------------------------
+
+    @property
+    def journal(self) -> Journal:
+        assert self._journal is not None
+        return self._journal
+
+    @property
+    def listing(self) -> ListingFile:
+        assert self._listing is not None
+        return self._listing
+
+    @property
+    def digests(self) -> DigestFile:
+        assert self._digests is not None
+        return self._digests
+
+    def close(self) -> None:
+        """Closes everything and lets go of the lock; the files stay."""
+        self.close_parts()
+        self.data.close()
+        if self._lock_fd >= 0:
+            os.close(self._lock_fd)
+            self._lock_fd = -1
+
+    def close_parts(self) -> None:
+        for part in (self._journal, self._listing, self._digests):
+            if part is not None:
+                part.close()
+        self._journal = self._listing = self._digests = None
+
+    def remove(self) -> None:
+        """Removes the folder with everything in it, then lets go of the lock."""
+        shutil.rmtree(self.path, ignore_errors=True)
+        self.close()
+
+    # --- opening --------------------------------------------------------------------------------
+
+    def open(
+        self,
+        *,
+        peer: PeerKey | None,
+        digest: bytes,
+        sizes: array[int],
+        incoming: ListingFile | None,
+        out: bytes,
+        verify: bool,
+    ) -> Loaded:
+        """Loads what an earlier run left for the listing with ``digest``; carries over what it
+        left for another one. Afterwards the parts may be used.
+
+        Args:
+            incoming: the listing as just received; ``None`` if it was received before.
+            verify: check all that is there, even if the host did not go down meanwhile.
+        """
+        self.close_parts()
+        header = JournalHeader(peer.raw if peer is not None else NO_PEER, boot_id(), digest, out)
+        journal_path = self.path + b"/journal"
+        old = read_header(journal_path)
+        if old is None or not self._holds_listing(old.listing_digest):
+            self._empty_data()
+            self._start(header, incoming)
+        elif old.listing_digest != digest:
+            self._carry_over(old, header, incoming)
+        self._listing = ListingFile.load(self._listing_path(digest))
+        self._digests = DigestFile(sizes, self.path + b"/digests")
+        loaded = load_journal(journal_path, sizes, self._digests)
+        self._journal = Journal(journal_path)
+        if loaded.is_complete:
+            return loaded
+        self._drop_what_is_gone(loaded)
+        if verify or (loaded.header is not None and loaded.header.boot_id != boot_id()):
+            self._verify(loaded)
+            self.journal.append(encode_record(header))
+        return loaded
+
+    def start_over(self, peer: PeerKey | None, digest: bytes, out: bytes) -> None:
+        """Forgets what the journal says of this listing; the listing itself stays."""
+        self._empty_data()
+        header = JournalHeader(peer.raw if peer is not None else NO_PEER, boot_id(), digest, out)
+        self._start(header, None)
+        assert self._journal is not None
+        self._journal.close()
+        self._journal = Journal(self.path + b"/journal")
+
+    def _listing_path(self, digest: bytes) -> bytes:
+        return self.path + b"/listing-" + digest[:6].hex().encode()
+
+    def _holds_listing(self, digest: bytes) -> bool:
+        try:
+            listing = ListingFile.load(self._listing_path(digest))
+        except (OSError, WraithError):
+            return False
+        held = listing.index.digest() == digest
+        listing.close()
+        return held
+
+    def _start(
+        self, header: JournalHeader, incoming: ListingFile | None, records: bytes = b""
+    ) -> None:
+        """A new journal, put in place of an older one in one step, after its listing."""
+        if incoming is not None:
+            with open(self.path + b"/listing.new", "wb") as out:
+                incoming.copy_to(out)
+            os.rename(self.path + b"/listing.new", self._listing_path(header.listing_digest))
+        with open(self.path + b"/journal.new", "wb") as file:
+            file.write(encode_record(header) + records)
+        os.rename(self.path + b"/journal.new", self.path + b"/journal")
+
+    def _empty_data(self) -> None:
+        self.data.close()
+        shutil.rmtree(self.path + b"/data", ignore_errors=True)
+        os.makedirs(self.path + b"/data", mode=0o700, exist_ok=True)
+        self.data = SafeTree(self.path + b"/data")
+
+    def _carry_over(
+        self, old_header: JournalHeader, header: JournalHeader, incoming: ListingFile | None
+    ) -> None:
+        """Another listing under the same names: files whose path, size and time are the same keep
+        what is verified; nothing else of the old data stays. [TR-55]
+
+        A kill in between leaves the old journal with some files gone, which opening notices.
+        """
+        old_path = self._listing_path(old_header.listing_digest)
+        old = ListingFile.load(old_path)
+        digests = DigestFile(old.index.sizes)
+        loaded = load_journal(self.path + b"/journal", old.index.sizes, digests)
+        shutil.rmtree(self.path + b"/data.old", ignore_errors=True)
+        self.data.close()
+        os.rename(self.path + b"/data", self.path + b"/data.old")
+        os.makedirs(self.path + b"/data", mode=0o700)
+        self.data = SafeTree(self.path + b"/data")
+        old_data = SafeTree(self.path + b"/data.old")
+        records = bytearray()
+        if incoming is not None and not loaded.is_complete and not loaded.placing:
+            for number, match in _matches(old, loaded.inventory, incoming):
+                path = old.entry(number).path
+                if old_data.lstat(path) is None:
+                    continue
+                self.data.folder(path.rpartition(b"/")[0], create=True)
+                old_data.move(path, self.data, path, replace=True)
+                for first, n in loaded.inventory.ranges(number):
+                    records += encode_verified(match, first, digests.get(number, first, n))
+        old_data.close()
+        digests.close()
+        old.close()
+        self._start(header, incoming, bytes(records))
+        shutil.rmtree(self.path + b"/data.old", ignore_errors=True)
+        with contextlib.suppress(OSError):
+            os.unlink(old_path)
+
+    # --- checking -------------------------------------------------------------------------------
+
+    def _drop_what_is_gone(self, loaded: Loaded) -> None:
+        """A file that somebody removed or cut off is not there, whatever the journal says."""
+        inventory = loaded.inventory
+        tops = {self.listing.entry(n).path for n in loaded.placing}
+        for number in list(inventory.held_entries()):
+            entry = self.listing.entry(number)
+            info = self.data.lstat(entry.path)
+            if info is None and entry.path.partition(b"/")[0] in tops:
+                continue  # put in its place before the kill
+            size = inventory.size_of(number)
+            if size == UNKNOWN_SIZE and info is not None:
+                _keep_whole_chunks(inventory, number, info.st_size)
+                continue
+            first, n = inventory.ranges(number)[-1]
+            needed = min((first + n) * CHUNK_BYTES, size)
+            if info is None or not stat.S_ISREG(info.st_mode) or info.st_size < needed:
+                self._drop(loaded, number)
+
+    def _drop(self, loaded: Loaded, number: int) -> None:
+        loaded.inventory.drop(number)
+        loaded.finished[number] = 0
+        self.journal.append(encode_record(Dropped(number)))
+
+    def _verify(self, loaded: Loaded) -> None:
+        """Reads what is held and keeps only the chunks that still have their digests. [TR-53]"""
+        inventory = loaded.inventory
+        for number in list(inventory.held_entries()):
+            entry = self.listing.entry(number)
+            if self.data.lstat(entry.path) is None:
+                continue  # in its place already
+            size = inventory.size_of(number)
+            held = [c for first, n in inventory.ranges(number) for c in range(first, first + n)]
+            fd = self.data.open(entry.path, os.O_RDONLY)
+            try:
+                good = [c for c in held if self._is_good(fd, number, size, c)]
+            finally:
+                os.close(fd)
+            if len(good) == len(held):
+                continue
+            self._drop(loaded, number)
+            for c in good:
+                inventory.add(number, c, 1, CHUNK_BYTES if size == UNKNOWN_SIZE else None)
+                self.journal.append(encode_verified(number, c, self.digests.get(number, c, 1)))
+
+    def _is_good(self, fd: int, number: int, size: int, chunk: int) -> bool:
+        data = os.pread(fd, chunk_length(size, chunk), chunk * CHUNK_BYTES)
+        return chunk_digest(data) == self.digests.get(number, chunk, 1)
+
+
+def _keep_whole_chunks(inventory: Inventory, number: int, on_disk: int) -> None:
+    """An entry of unknown size: its last chunk may be short, and how short is not noted."""
+    ranges = inventory.ranges(number)
+    inventory.drop(number)
+    for first, n in ranges:
+        kept = min(first + n, on_disk // CHUNK_BYTES) - first
+        if kept > 0:
+            inventory.add(number, first, kept, kept * CHUNK_BYTES)
+
+
+def _matches(old: ListingFile, held: Inventory, new: ListingFile) -> Iterator[tuple[int, int]]:
+    """Held entries of the old listing with their numbers in the new one. Both are in walking
+    order, so one pass over the new one is enough."""
+    walk = new.entries()
+    candidate = next(walk, None)
+    for number in list(held.held_entries()):
+        entry = old.entry(number)
+        key = entry.path.split(b"/")
+        while candidate is not None and candidate[1].path.split(b"/") < key:
+            candidate = next(walk, None)
+        if candidate is None:
+            return
+        found = candidate[1]
+        if found.path != entry.path or found.kind is not entry.kind:
+            continue
+        if (found.size, found.mtime_ns) == (entry.size, entry.mtime_ns):
+            yield number, candidate[0]
+
+
+def boot_id() -> bytes:
+    """Names this boot of the host, 16 bytes; zeros where the system has no such name."""
+    try:
+        text = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return bytes.fromhex(text.replace("-", ""))[:16].ljust(16, b"\0")
+    except (OSError, ValueError):
+        return bytes(16)

@@ -1,0 +1,53 @@
+"""The node: one endpoint and one transfer, joined. Still no I/O of any kind.
+
+Floor: above ``connection`` and ``transfer``, below ``aio``. It routes stream bytes between the two,
+decides who may have the offer, dials again when a peer falls silent, and says when all is over.
+
+**How to drive it.** The contract of an ``Endpoint``, and wishes for a disk on top::
+
+    node = Node(endpoint, offer=source.outgoing, config=NodeConfig(), now=now)     # a sender
+    node = Node(endpoint, rules=target.rules, config=NodeConfig(), now=now)        # a receiver
+    node.dial(record_of(code), now)                          # either of them, if it is to dial
+
+    node.receive_datagrams(data, segment_bytes, path, now)   # bytes in
+    node.handle_timer(now)                                   # time in
+    node.datagrams_to_send(now)                              # bytes out; again until it is empty
+    node.records_to_store()                                  # before those bytes leave
+    node.next_event()                                        # facts, until None
+    node.next_wish() -> Wish | None                          # for the disk, until None
+    node.io_done(wish.id, result, now)                       # its answer (or a WraithError)
+    node.next_timer()
+
+``aio.files.ServedNode(node, store, ...)`` wraps a node and its source or target into a machine that
+``aio.driver.Driver`` drives like an endpoint; the disk works in a thread.
+
+**Commands.** ``accept(now)`` / ``decline(now, reason=…)`` answer ``OfferReceived``;
+``stop(now)`` ends everything gracefully (Ctrl-C): the peer is told, what is verified stays.
+
+**Events** (``node.events`` and ``transfer.events``), roughly in this order:
+
+- ``Dialling(attempt)``, ``StillTrying(seconds)``: nobody has answered yet.
+- ``Connected(peer, security, is_this_machine, address)``: with the security card.
+- ``TurnedAway(peer, busy)``: someone else tried (a sender's code that is bound already).
+- ``ClockSkewSeen(skew_s)``: a proven hello with a clock that is off.
+- ``PeerDeciding`` at the sender, ``OfferReceived`` at the receiver (answer it).
+- ``Bound(peer)``: the sender's code now belongs to this receiver; worth storing.
+- ``Accepted(bytes_reused, bytes_total)``, ``Progress(bytes_done, bytes_total, n_files_done)``,
+  ``FileFailed(entry, reason, path)``; ``Declined``, ``Aborted``.
+- ``Interrupted(reason, until)``: the peer is silent or gone; it is dialled or waited for.
+- ``Placed(placed, text, failed_paths, file_ids)`` at the receiver: the files are there.
+- ``Done(n_files, bytes_total, bytes_transferred, bytes_reused, n_failed)``.
+- ``Finished(done, error)``: the last one. Exit status: ``error.exit_code``, else 3 if
+  ``done.n_failed``, else 0. Go on driving until ``node.is_quiet`` (a few round trips at most), so
+  that the CLOSE leaves.
+
+With ``keep`` a sender never finishes by itself; each complete receiver gives one ``Done``.
+
+Start reading at ``node``. Spec: docs/spec/transfer.md §13.
+"""
+
+from wraith.node.config import NodeConfig
+from wraith.node.node import Node
+from wraith.node.records import code_of, record_of
+
+__all__ = ["Node", "NodeConfig", "code_of", "record_of"]

@@ -1,0 +1,101 @@
+"""What a node can tell beyond the events of its transfer.
+
+Spec: docs/spec/transfer.md §13.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+from wraith.errors import WraithError
+from wraith.transfer.events import Done, TransferEvent
+from wraith.types import Address, PeerKey, SecurityInfo
+
+
+class NodeCloseCode(IntEnum):
+    """Application codes of a CLOSE between nodes."""
+
+    BUSY = 0x1001
+    REPLACED = 0x1002
+    SPENT = 0x1003
+    BROKEN = 0x1004
+
+
+@dataclass(frozen=True, slots=True)
+class Dialling:
+    """Attempt number ``attempt`` begins; ``again``: there was a connection before."""
+
+    attempt: int
+    again: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StillTrying:
+    """Nobody has answered for so many seconds."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Connected:
+    """A peer is there, authenticated both ways. Every value is from the finished handshake."""
+
+    peer: PeerKey | None
+    security: SecurityInfo
+    is_this_machine: bool
+    address: Address
+    again: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TurnedAway:
+    """Someone holding the code was refused: ``busy`` with another receiver, else not the peer
+    that was asked for."""
+
+    peer: PeerKey | None
+    busy: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ClockSkewSeen:
+    """Someone holding the code has a clock that is off by ``skew_s``; they were not answered."""
+
+    skew_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """The first offer was accepted: until it is complete the code is this receiver's."""
+
+    peer: PeerKey
+
+
+@dataclass(frozen=True, slots=True)
+class Interrupted:
+    """No connection any more; the node goes on trying or waiting until ``until`` (monotonic;
+    ``None``: without limit)."""
+
+    reason: str
+    until: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The last event. ``done`` is set after a complete transfer, ``error`` after a failed one."""
+
+    done: Done | None
+    error: WraithError | None
+
+
+NodeEvent = (
+    Dialling
+    | StillTrying
+    | Connected
+    | TurnedAway
+    | ClockSkewSeen
+    | Bound
+    | Interrupted
+    | Finished
+    | TransferEvent
+)

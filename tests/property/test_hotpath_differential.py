@@ -1,0 +1,141 @@
+"""The native part against its Python twin: the same bytes out, the same results in, on anything."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from wraith.errors import NonceExhausted
+from wraith.hotpath import _python
+from wraith.testing.packets import PacketSession
+from wraith.wire.frames import Ack, Close, Ping, encode_frame
+
+native: Any = pytest.importorskip("wraith_native", reason="the native part is not installed")
+
+secrets = st.binary(min_size=32, max_size=32)
+#: A seed, not a drawn generator: these tests draw thousands of numbers per example.
+seeds = st.integers(0, 1 << 32)
+LEADS = (
+    b"",
+    encode_frame(Ping(7)),
+    encode_frame(Ack(0, 9, 3, ((8, 9), (1, 5)))),
+    encode_frame(Close(2, "why")) + encode_frame(Ping(1)) * 40,
+    bytes((0x7F, 0, 0, 3)) + b"abc",
+    bytes((0x01, 0, 0, 5)) + b"short",
+    bytes((0x05, 0, 9, 9)) + b"long",
+)
+
+
+def outcome(sealer: Any, arguments: tuple[Any, ...]) -> Any:
+    """The result of ``seal_run``, or the class of what it raised."""
+    try:
+        return sealer.seal_run(*arguments)
+    except (ValueError, OverflowError):
+        return ValueError
+    except NonceExhausted:
+        return NonceExhausted
+
+
+@settings(max_examples=150)
+@given(data=st.data())
+def test_the_same_runs_are_sealed(data: st.DataObject) -> None:
+    session = PacketSession(
+        data.draw(st.sampled_from([1, 2])), data.draw(secrets), data.draw(st.integers(0, 1))
+    )
+    sealers = [session.sealer(module, 0, 5) for module in (_python, native)]
+    rng = Random(data.draw(seeds))
+    for _ in range(6):
+        segments = [rng.randbytes(rng.choice([0, 1, 40, 3000])) for _ in range(rng.randint(0, 4))]
+        arguments = (
+            rng.choice([0, 5, 5, 6]),
+            rng.choice([0, 1, 7, (1 << 32) - 1]),
+            rng.randint(0, 1),
+            rng.choice(LEADS),
+            rng.choice([0, 0x40000001, (1 << 32) - 1]),
+            rng.choice([0, 1000, (1 << 63), (1 << 64) - 5]),
+            segments,
+            rng.random() < 0.3,
+            rng.choice([40, 52, 61, 62, 63, 80, 120, 600, 1200, 1400, 9000]),
+            rng.choice([1, 2, 46, 64]),
+            rng.randbytes(rng.choice([0, 15, 40, 64 * 16])),
+        )
+        room, at = rng.choice([30, 1199, 5000, 65_536]), rng.choice([0, 0, 17])
+        outs = [bytearray(b"\xcc" * room) for _ in sealers]
+        results = [
+            outcome(sealer, (*arguments, out, at))
+            for sealer, out in zip(sealers, outs, strict=True)
+        ]
+        assert results[0] == results[1], arguments
+        n = results[0][0] if isinstance(results[0], tuple) else 0
+        assert outs[0][: at + n] == outs[1][: at + n]
+        for epoch in (0, 5):
+            assert sealers[0].next_pn(epoch) == sealers[1].next_pn(epoch)
+
+
+@settings(max_examples=150)
+@given(data=st.data())
+def test_the_same_bursts_are_opened(data: st.DataObject) -> None:
+    """Loss, order, repetition, corruption, strange frames, expiry, epochs: equal throughout."""
+    session = PacketSession(data.draw(st.sampled_from([1, 2])), data.draw(secrets))
+    rng = Random(data.draw(seeds))
+    window = rng.choice([256, 1024])
+    openers = [session.opener(module, 0, 1, window=window) for module in (_python, native)]
+    sealer = session.sealer(_python, 0, 1)
+    size = rng.choice([80, 300])
+    out = bytearray(65_536)
+    pool: list[bytes] = []
+    now = 0.0
+    for _ in range(14):
+        for _ in range(rng.choice([1, 5, 5, 30])):
+            lead = rng.choice([lead for lead in LEADS if len(lead) < 30])
+            written, *_ = sealer.seal_run(
+                rng.randint(0, 1), rng.randint(0, 9), rng.randint(0, 1), lead,
+                rng.choice([SID, SID + 1]), rng.randint(0, 3) * 10, [rng.randbytes(10)],
+                rng.random() < 0.1, size, 9, rng.randbytes(200), out,
+            )  # fmt: skip
+            pool.append(bytes(out[:written]).ljust(size, b"\x00")[:size])
+            # As sent (short), filled up (does not authenticate), or exactly of the common size.
+            pool[-1] = bytes(out[:written]) if rng.random() < 0.9 else pool[-1]
+        batch = [rng.choice(pool[-60:]) for _ in range(rng.randint(1, 12))]
+        for i in range(len(batch)):
+            if rng.random() < 0.1:
+                broken = bytearray(batch[i])
+                broken[rng.randrange(len(broken))] ^= 1 << rng.randrange(8)
+                batch[i] = bytes(broken)
+        for buf, segment in [(d, len(d)) for d in batch] + [(b"".join(batch), size)]:
+            assert openers[0].claims(buf[:segment]) == openers[1].claims(buf[:segment])
+            assert openers[0].fits(buf[:segment]) == openers[1].fits(buf[:segment])
+            if rng.random() < 0.5:
+                continue
+            targets = [bytearray(len(buf)) for _ in openers]
+            results = [
+                opener.open_run(buf, segment, target, now)
+                for opener, target in zip(openers, targets, strict=True)
+            ]
+            assert tuple(results[0]) == tuple(results[1])
+            n = results[0].stream_bytes
+            assert targets[0][:n] == targets[1][:n]
+        now += rng.choice([0.0, 1.0, 5.0])
+        if rng.random() < 0.2:
+            ttl = rng.choice([0.5, 4.5])
+            for opener in openers:
+                opener.expire(now, ttl)
+        if rng.random() < 0.1:
+            low, n = rng.randint(0, 4), rng.randint(1, 16)
+            for opener in openers:
+                opener.set_cids(low, low + n - 1)
+
+
+SID = 0x40000001
+
+
+def test_both_have_the_same_surface() -> None:
+    for name in ("Sealer", "Opener"):
+        ours = {m for m in dir(getattr(_python, name)) if not m.startswith("_")}
+        theirs = {m for m in dir(getattr(native, name)) if not m.startswith("_")}
+        assert ours - theirs <= {"state_digest"} and theirs <= ours
+    assert native.OpenResult._fields == _python.OpenResult._fields

@@ -1,0 +1,136 @@
+"""Addresses that change under a running connection, and paths with a smaller MTU."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from wraith.config import EndpointConfig
+from wraith.connection import events as ev
+from wraith.connection.connection import Connection
+from wraith.connection.state import SessionState
+from wraith.testing.established import EstablishedPair
+from wraith.testing.netem import LinkConfig
+from wraith.testing.pair import ADDRESS_A, ADDRESS_B
+from wraith.types import Address, Buffer, NetworkPath, Transmit
+
+DATA = random.Random(13).randbytes(300_000)
+OTHER_PORT = Address(ADDRESS_A.ip, 5555)
+OTHER_HOST = Address(bytes([192, 0, 2, 77]), 5555)
+
+
+class BehindNat:
+    """The initiator behind a mapping: whatever its outer address, inside nothing changes."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.inner = connection
+
+    def receive_datagrams(
+        self, data: Buffer, segment_bytes: int, path: NetworkPath, now: float
+    ) -> object:
+        path = NetworkPath(ADDRESS_A, path.remote)
+        return self.inner.receive_datagrams(data, segment_bytes, path, now)
+
+    def handle_timer(self, now: float) -> None:
+        self.inner.handle_timer(now)
+
+    def datagrams_to_send(self, now: float) -> list[Transmit]:
+        return self.inner.datagrams_to_send(now)
+
+    def next_timer(self) -> float | None:
+        return self.inner.next_timer()
+
+
+def rebind(pair: EstablishedPair, address: Address) -> None:
+    """The mapping of the initiator moves to ``address``; the old one leads nowhere."""
+    old = next(a for a in pair.net.hosts if a != ADDRESS_B)
+    pair.net.remove_host(old)
+    pair.net.a = pair.net.add_host(BehindNat(pair.i.connection), address, pair.i.service)
+
+
+@pytest.mark.spec("CN-32")
+@pytest.mark.parametrize("address", [OTHER_PORT, OTHER_HOST], ids=["port", "host"])
+@pytest.mark.parametrize("loss", [0.0, 0.1])
+def test_a_rebound_peer_is_followed_and_streams_go_on(address: Address, loss: float) -> None:
+    pair = EstablishedPair(link=LinkConfig(latency_s=0.01, loss=loss), seed=8)
+    pair.run(seconds=2)
+    there, back = pair.send(DATA), pair.send(DATA, source=pair.r)
+    pair.run(seconds=0.1)
+    rebind(pair, address)
+    assert pair.run(seconds=60, until=lambda: there.is_equal and back.is_equal)
+    assert len(pair.r.of(ev.PathChanged)) == 1 and not pair.i.of(ev.PathChanged)
+    assert pair.r.connection.path.remote == address
+    assert pair.r.connection.state is SessionState.ESTABLISHED
+
+
+@pytest.mark.spec("CN-33")
+def test_an_address_that_does_not_answer_gets_at_most_three_times_its_bytes() -> None:
+    pair = EstablishedPair()
+    pair.run(seconds=2)
+    kept: list[bytes] = []
+    pair.net.a_to_b.taps.append(lambda d: kept.append(d))  # type: ignore[func-returns-value]
+    pair.i.connection.ping(pair.now)
+    pair.net.settle()
+    pair.net.a_to_b.taps.clear()
+    spoofed = Address(bytes([198, 51, 100, 1]), 9)
+    pair.net.inject(kept[0], spoofed, ADDRESS_B)
+    assert pair.r.connection.state is SessionState.MIGRATING
+    transfer = pair.send(DATA, source=pair.r)
+    assert pair.run(seconds=20, until=lambda: transfer.is_equal)  # on the old path, meanwhile
+    pair.run(seconds=5)
+    assert pair.net.link(ADDRESS_B, spoofed).bytes_sent <= 3 * len(kept[0])
+    assert pair.net.link(ADDRESS_B, spoofed).n_sent <= 3
+    assert pair.r.connection.state is SessionState.ESTABLISHED
+    assert not pair.r.of(ev.PathChanged)
+
+
+def test_a_late_packet_from_the_old_address_moves_nothing() -> None:
+    pair = EstablishedPair()
+    pair.run(seconds=2)
+    kept: list[bytes] = []
+    pair.net.a_to_b.taps.append(lambda d: kept.append(d))  # type: ignore[func-returns-value]
+    pair.i.connection.ping(pair.now)
+    pair.net.settle()
+    pair.net.a_to_b.taps.clear()
+    pair.i.connection.ping(pair.now)
+    pair.run(seconds=1)
+    pair.net.inject(kept[0], OTHER_HOST, ADDRESS_B)
+    assert pair.r.connection.state is SessionState.ESTABLISHED
+
+
+def test_the_search_finds_a_small_path_and_data_flows() -> None:
+    link = LinkConfig(latency_s=0.01, mtu_bytes=1_350)
+    pair = EstablishedPair(link=link)
+    transfer = pair.send(DATA)
+    assert pair.run(seconds=20, until=lambda: transfer.is_equal)
+    pair.run(seconds=20)
+    assert 1_334 <= pair.i.connection.stats().datagram_bytes <= 1_350
+    assert pair.i.connection.stats().lost_packets == 0  # probes are no losses
+
+
+def test_large_paths_are_found_up_to_what_both_sides_accept() -> None:
+    config = EndpointConfig(max_udp_bytes=8_972)
+    pair = EstablishedPair(config=config, config_r=EndpointConfig(max_udp_bytes=4_000))
+    pair.run(seconds=20)
+    assert pair.i.connection.stats().datagram_bytes == 4_000
+    assert pair.r.connection.stats().datagram_bytes == 4_000
+
+
+def test_a_path_that_shrinks_is_noticed_and_data_goes_on() -> None:
+    pair = EstablishedPair(link=LinkConfig(latency_s=0.01))
+    pair.run(seconds=2)
+    assert pair.i.connection.stats().datagram_bytes == 1_472
+    pair.net.set_links(LinkConfig(latency_s=0.01, mtu_bytes=1_250))
+    transfer = pair.send(DATA)
+    assert pair.run(seconds=60, until=lambda: transfer.is_equal)
+    assert pair.i.of(ev.MtuChanged)[-1].datagram_bytes <= 1_250
+
+
+def test_a_size_that_the_kernel_refuses_is_left_at_once() -> None:
+    pair = EstablishedPair()
+    pair.run(seconds=2)
+    pair.i.connection.handle_mtu_exceeded(pair.now)
+    assert pair.i.connection.stats().datagram_bytes == 1_200
+    transfer = pair.send(DATA)
+    assert pair.run(seconds=20, until=lambda: transfer.is_equal)

@@ -1,0 +1,195 @@
+"""Many connections behind one socket: fair, bounded, and no work for those that are idle."""
+
+from __future__ import annotations
+
+import gc
+import tracemalloc
+from collections import Counter
+
+import pytest
+
+from wraith.config import Budgets, EndpointConfig
+from wraith.connection.connection import Connection
+from wraith.connection.endpoint import TRANSMITS_MAX
+from wraith.connection.events import PathChanged, StreamReadable
+from wraith.connection.routed import RoutedConnection
+from wraith.testing.clock import VirtualClock
+from wraith.testing.endpoints import (
+    ADDRESS_A,
+    ADDRESS_B,
+    EndpointHost,
+    LinkedEndpoints,
+    endpoint_host,
+    linked,
+)
+from wraith.testing.netem import LinkConfig
+from wraith.types import Address
+
+OPEN = EndpointConfig(
+    idle_timeout_s=600,
+    datagram_bytes=1_200,
+    budgets=Budgets(
+        preauth_rate=1e6,
+        preauth_burst=10**6,
+        prefix_rate=1e6,
+        prefix_burst=10**6,
+        hello_full_rate=1e6,
+        hello_full_burst=10**6,
+        half_open_per_prefix=10**6,
+    ),
+)
+
+
+def crowd(n: int) -> tuple[LinkedEndpoints, list[Connection]]:
+    """``n`` initiators, each at its own address, connected to one responder."""
+    clock = VirtualClock()
+    i = endpoint_host(clock, "i", config=OPEN)
+    r = endpoint_host(clock, "r", config=OPEN, listening=True)
+    net = LinkedEndpoints(clock, i, r, link=LinkConfig(latency_s=0.001))
+    hosts: list[EndpointHost] = []
+    dialled: list[Connection] = []
+    for number in range(n):
+        host = endpoint_host(clock, f"h{number}", config=OPEN)
+        net.add_host(
+            host.endpoint, Address(bytes((10, number >> 8, number & 255, 1)), 5), host.service
+        )
+        dialled.append(host.endpoint.connect(net.record(), net.now))
+        hosts.append(host)
+    net.run(seconds=0.1)
+    assert all(connection.confirmed for connection in dialled)
+    assert len(r.endpoint.connections) == n
+    return net, dialled
+
+
+@pytest.mark.spec("HS-43")
+def test_a_datagram_touches_one_connection_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    net, dialled = crowd(60)
+    net.run(seconds=1.0)
+    asked: Counter[int] = Counter()
+    original = Connection.next_timer
+
+    def counting(self: Connection) -> float | None:
+        if self.role.value == "r":
+            asked[id(self)] += 1
+        return original(self)
+
+    monkeypatch.setattr(RoutedConnection, "next_timer", counting)
+    dialled[7].send_datagram(b"x", net.now)
+    net.run(seconds=0.2)
+    assert 0 < len(asked) <= 1 and sum(asked.values()) < 12
+
+
+@pytest.mark.spec("HS-43")
+def test_output_is_bounded_per_call_and_shared_in_turn() -> None:
+    net, _ = crowd(12)
+    accepted = net.r.endpoint.connections
+    for connection in accepted:
+        sid = connection.open_stream(now=net.now)
+        connection.stream_write(sid, bytes(200_000), fin=True, now=net.now)
+    first = net.r.endpoint.datagrams_to_send(net.now)
+    assert len(first) <= TRANSMITS_MAX + 4
+    served: Counter[Address] = Counter()
+    transmits = first
+    while transmits:
+        for transmit in transmits:
+            served[transmit.path.remote] += len(transmit.data)
+            net._send(net.b, transmit)
+        transmits = net.r.endpoint.datagrams_to_send(net.now)
+    assert len(served) == 12
+    assert max(served.values()) <= 1.5 * min(served.values())
+    net.run(seconds=5)
+    assert net.r.endpoint.next_timer() is not None
+
+
+@pytest.mark.slow
+@pytest.mark.spec("HS-44")
+def test_an_idle_connection_stays_below_50_kb() -> None:
+    net, _ = crowd(10)
+    gc.collect()
+    tracemalloc.start()
+    before = tracemalloc.get_traced_memory()[0]
+    n = 150
+    for number in range(1_000, 1_000 + n):
+        host = endpoint_host(net.clock, f"h{number}", config=OPEN)
+        address = Address(bytes((11, number >> 8, number & 255, 1)), 5)
+        net.add_host(host.endpoint, address, host.service)
+        host.endpoint.connect(net.record(), net.now)
+        net.run(seconds=0.05)
+        net.remove_host(address)
+        del host
+    net.run(seconds=12)
+    net.links.clear()
+    gc.collect()
+    used = tracemalloc.get_traced_memory()[0] - before
+    tracemalloc.stop()
+    assert len(net.r.endpoint.connections) >= n
+    assert used / n < 50_000
+
+
+@pytest.mark.spec("HS-44")
+def test_handshake_state_is_gone_after_confirmation() -> None:
+    net = linked()
+    assert net.run_until_confirmed(net.dial())
+    net.run(seconds=11)
+    assert not net.i.endpoint._dials and not net.i.endpoint._dials_by_remote
+    admission = net.r.endpoint._admission
+    assert admission.n_half_open == 0 and admission._n_completed == 0 and len(admission._early) == 0
+
+
+@pytest.mark.spec("HS-41")
+def test_a_peer_whose_address_changed_is_found_by_connection_id() -> None:
+    net = linked()
+    connection = net.dial()
+    assert net.run_until_confirmed(connection)
+    net.run(seconds=1.0)
+    moved = Address(ADDRESS_A.ip, 50_000)
+    net.remove_host(ADDRESS_A)
+    net.add_host(net.i.endpoint, moved, net.i.service)
+    sid = connection.open_stream(now=net.now)
+    connection.stream_write(sid, b"from elsewhere", fin=True, now=net.now)
+    assert net.run(seconds=5, until=lambda: bool(net.r.events(StreamReadable)))
+    (accepted,) = net.r.incoming
+    assert accepted.stream_read(sid, 100, net.now) == b"from elsewhere"
+    assert net.run(seconds=5, until=lambda: bool(net.r.events(PathChanged)))
+    assert accepted.path.remote == moved
+    assert len(net.r.incoming) == 1, "no new handshake"
+
+
+def test_closed_connections_are_forgotten_with_their_routes() -> None:
+    net = linked()
+    connection = net.dial()
+    assert net.run_until_confirmed(connection)
+    connection.close(0, "bye", net.now)
+    net.run(seconds=10)
+    for host in (net.i, net.r):
+        assert host.endpoint.connections == ()
+        assert host.endpoint._routing.n_cids == 0 and host.endpoint._routing.n_paths == 0
+
+
+def test_close_all_says_so_to_every_peer_and_answers_no_more_hellos() -> None:
+    net = linked()
+    first = net.dial()
+    assert net.run_until_confirmed(first)
+    net.r.endpoint.close_all(net.now)
+    net.run(seconds=5)
+    assert first.is_drained
+    assert not net.run_until_confirmed(net.dial())
+    assert net.link(ADDRESS_B, ADDRESS_A).n_sent < 30
+
+
+@pytest.mark.spec("HS-43")
+def test_the_deadline_is_exact_when_everything_is_quiet() -> None:
+    net = linked()
+    assert net.i.endpoint.next_timer() == pytest.approx(86_400.0)
+    assert net.i.endpoint.datagrams_to_send(net.now) == []
+
+
+def test_connections_are_bounded() -> None:
+    clock = VirtualClock()
+    config = EndpointConfig(budgets=Budgets(connections_max=1))
+    i = endpoint_host(clock, "i")
+    r = endpoint_host(clock, "r", config=config, listening=True)
+    net = LinkedEndpoints(clock, i, r)
+    assert net.run_until_confirmed(net.dial())
+    assert not net.run_until_confirmed(net.dial())
+    assert len(net.r.endpoint.connections) == 1

@@ -1,0 +1,20 @@
+#!/bin/sh
+# Format, lints, tests and dependencies of the native part, where cargo is present.
+set -eu
+root="$(cd "$(dirname "$0")/.." && pwd)"
+python="${1:-$root/.venv/bin/python}"
+if ! command -v cargo >/dev/null 2>&1; then
+  echo "native part: not checked (cargo is not installed)"
+  exit 0
+fi
+cd "$root/native"
+CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$root/native/target}"
+export CARGO_TARGET_DIR
+if cargo fmt --version >/dev/null 2>&1; then cargo fmt --all --check; fi
+if cargo clippy --version >/dev/null 2>&1; then
+  cargo clippy --quiet --locked --workspace --all-targets -- -D warnings
+fi
+# without the standard library and without C, as a microcontroller would take it
+cargo check --quiet --locked -p wraith-core --no-default-features --features rustcrypto
+cargo test --quiet --locked -p wraith-core -p wraith-lanes --features wraith-core/rustcrypto
+"$python" "$root/tools/check_rust_dependencies.py"
