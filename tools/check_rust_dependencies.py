@@ -3,8 +3,9 @@
 ``python tools/check_rust_dependencies.py [--list]``
 
 Works without the network: licences and duplicates come from the lock file and the crates' own
-metadata. Known vulnerabilities need a database; where ``cargo audit`` and its database are at hand it
-is run, otherwise the last line says that they were not checked. Exit status 1 if something is wrong.
+metadata. Known vulnerabilities need a database; where ``cargo audit`` and its database are at hand
+it is run, otherwise the last line says that they were not checked. Exit status 1 if something is
+wrong.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Writes vectors/wire/: layouts of 100 sessions, and sealed packets of every kind.
 
-The values come from ``wraith.testing.packets``, which composes ``crypto`` and ``wire`` step by step;
-the tests compare them with both implementations of the hot path.
+The values come from ``wraith.testing.packets``, which composes ``crypto`` and ``wire`` step by
+step; the tests compare them with both implementations of the hot path.
 
 Usage: make_wire_vectors.py [FOLDER]
 """

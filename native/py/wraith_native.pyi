@@ -1,7 +1,7 @@
 """Types of the native part; the meaning of every call stands in ``wraith.hotpath._python``."""
 
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, final
 
 from typing_extensions import Buffer
 
@@ -20,6 +20,7 @@ class OpenResult(NamedTuple):
     dropped: int
     form_b: bool
 
+@final
 class Sealer:
     def __new__(
         cls, aead: int, direction: int, fmt: Buffer, hp_key: Buffer, cid_key: Buffer
@@ -49,6 +50,7 @@ class Sealer:
     ) -> tuple[int, int, int, int]: ...
     def close(self) -> None: ...
 
+@final
 class Opener:
     def __new__(
         cls,

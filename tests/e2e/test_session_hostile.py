@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 import wraith
-from wraith.aio import endpoint as endpoint_module
 from wraith.aio.clock import SystemClock
 from wraith.aio.dial import dial
 from wraith.aio.endpoint import AsyncEndpoint, open_endpoint
@@ -20,6 +19,7 @@ from wraith.aio.replay_files import ReplayFiles
 from wraith.aio.udp import SocketSet
 from wraith.config import EndpointConfig
 from wraith.connection import events
+from wraith.connection.connection import Connection
 from wraith.connection.endpoint_keys import AccessKey
 from wraith.connection.record import NodeRecord
 from wraith.crypto.x25519 import X25519Key
@@ -90,7 +90,7 @@ async def listening(
         replay_files={ak.public: files},
     )
 
-    def accept(connection: endpoint_module.Connection, event: events.Event) -> None:
+    def accept(connection: Connection, event: events.Event) -> None:
         if isinstance(event, events.PeerAuthenticated):
             connection.accept(endpoint.driver.now())
 

@@ -19,6 +19,7 @@ from wraith.errors import (
 )
 from wraith.testing.established import EstablishedPair
 from wraith.testing.netem import LinkConfig
+from wraith.types import Address, NetworkPath
 
 CLEAN = LinkConfig(latency_s=0.01)
 DEAD = LinkConfig(latency_s=0.01, loss=1.0)
@@ -45,7 +46,8 @@ def test_before_accept_data_is_acknowledged_and_buffered_but_not_delivered() -> 
     pair.r.connection.accept(pair.now)
     pair.net.settle()
     assert transfer.is_equal
-    assert pair.r.of(ev.Established) and pair.r.of(ev.DatagramReceived)
+    assert pair.r.of(ev.Established)
+    assert pair.r.of(ev.DatagramReceived)
 
 
 @pytest.mark.spec("CN-7")
@@ -109,6 +111,48 @@ def test_a_failed_handshake_is_told_once() -> None:
     pair.run(seconds=20)
     assert [type(e.error) for e in pair.i.of(ev.Closed)] == [PeerKeyMismatch]
     assert pair.net.a.n_datagrams_sent == 0
+
+
+@pytest.mark.spec("CN-41")
+def test_form_b_names_the_session_only_where_the_path_may_have_been_lost() -> None:
+    pair = EstablishedPair(config=LONG, accepts=False)
+    pair.run(seconds=1)
+    session, builder = pair.i.connection._session, pair.i.connection._builder
+    assert session is not None and builder is not None
+    path, other = session.path, NetworkPath(session.path.local, Address(b"\7\7\7\7", 7))
+
+    def form(now: float, where: NetworkPath = path, *, is_probe: bool = False) -> int:
+        return builder._form(now, where, is_probe=is_probe)
+
+    assert form(pair.now, is_probe=True) == 0  # the key is not known before accept
+    pair.r.connection.accept(pair.now)
+    pair.run(seconds=1)
+    last = max(session.last_received, session.last_eliciting_sent)
+    assert form(last + 4.9) == 0
+    assert form(last + 5.1) == 1
+    session.last_eliciting_sent = last + 5.1
+    assert form(last + 5.2) == 0
+    assert form(last, is_probe=True) == form(last, other) == 1
+    session.is_suspect = True
+    assert form(last) == 1
+
+
+@pytest.mark.spec("CN-49")
+def test_keys_of_packets_that_never_came_are_erased_after_a_while() -> None:
+    pair = EstablishedPair(config=LONG)
+    pair.run(seconds=1)
+    kept: list[bytes] = []
+    pair.net.a_to_b.taps.append(kept.append)
+    pair.i.connection.ping(pair.now)
+    pair.net.settle()
+    pair.net.a_to_b.taps.clear()
+    pair.i.connection.ping(pair.now)
+    pair.run(seconds=12)
+    before = pair.r.connection.stats()
+    pair.net.inject(kept[0], pair.i.address, pair.r.address)
+    after = pair.r.connection.stats()
+    assert after.dropped_packets == before.dropped_packets + 1
+    assert after.received_packets == before.received_packets
 
 
 # -- idle and keep-alive

@@ -116,7 +116,7 @@ def test_the_old_receive_keys_go_and_late_packets_of_the_old_epoch_are_dropped()
     pair = EstablishedPair()
     pair.run(seconds=1)
     kept: list[bytes] = []
-    pair.net.b_to_a.taps.append(lambda datagram: kept.append(datagram))  # type: ignore[func-returns-value]
+    pair.net.b_to_a.taps.append(kept.append)
     pair.r.connection.ping(pair.now)
     pair.net.settle()
     pair.net.b_to_a.taps.clear()
@@ -155,6 +155,65 @@ def test_different_roots_on_both_sides_end_in_a_close_that_the_peer_hears() -> N
             pair.r.connection.ping(pair.now)
     assert [e.code for e in pair.i.of(ev.Closed)] == [CloseCode.REKEY_FAILED]
     assert [e.code for e in pair.r.of(ev.Closed)] == [CloseCode.REKEY_FAILED]
+
+
+@pytest.mark.spec("RK-10")
+def test_near_the_end_of_the_numbers_only_control_is_sent_and_then_it_closes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("wraith.connection.rekey.DATA_STOP", 1_200)
+    config = EndpointConfig(rekey_packets=1_000, datagram_bytes=1_200, idle_timeout_s=600)
+    pair = EstablishedPair(config=config)
+    pair.run(seconds=1)
+    session = pair.r.connection._session
+    assert session is not None
+    session.control = DeafControl()
+    transfer = pair.send(bytes(4_000_000))
+    pair.run(seconds=20)
+    sent = pair.i.connection.stats()
+    assert 1_100 <= sent.sent_packets <= 1_250
+    pair.i.connection.ping(pair.now)
+    pair.run(seconds=1)
+    assert pair.i.connection.stats().received_packets > sent.received_packets
+    assert not transfer.is_equal and not pair.i.of(ev.Closed)
+    pair.run(seconds=15)
+    assert [e.code for e in pair.i.of(ev.Closed)] == [CloseCode.REKEY_FAILED]
+
+
+@pytest.mark.spec("RK-5")
+def test_the_driver_shows_the_new_epoch_at_once_and_again_until_it_is_answered() -> None:
+    pair = EstablishedPair(config=EndpointConfig(idle_timeout_s=600))
+    pair.run(seconds=1)
+    pair.i.connection.rekey(pair.now)
+    session = pair.i.connection._session
+    assert session is not None
+    assert pair.run(seconds=2, until=lambda: session.keys.send == 1)
+    pair.net.a_to_b.config = LinkConfig(latency_s=0.01, loss=1.0)
+    pair.net.a_to_b.clear()
+    pair.run(seconds=3)
+    assert pair.r.connection.security.epoch == 0
+    pair.net.a_to_b.config = CLEAN
+    assert pair.run(seconds=6, until=lambda: rekeyed(pair, 1))
+
+
+@pytest.mark.spec("RK-8")
+def test_what_was_unacknowledged_under_old_keys_is_sent_again_under_new_ones() -> None:
+    pair = EstablishedPair(config=EndpointConfig(idle_timeout_s=600))
+    pair.run(seconds=1)
+    session = pair.i.connection._session
+    assert session is not None
+    window = session.recovery.controller.window
+    transfer = pair.send(b"x" * 500, finish=False)
+    pair.net.a_to_b.taps.append(lambda d: None)
+    pair.net.settle()
+    pair.net.a_to_b.taps.clear()
+    inbound = pair.i.connection._inbound
+    assert inbound is not None
+    session.keys.old_receive = 0  # as if the switch had just been completed
+    inbound.drop_old_epoch(pair.now)
+    assert session.recovery.bytes_in_flight == 0
+    assert session.recovery.controller.window == window
+    assert transfer.sid in session.mux.scheduler
 
 
 def test_a_blocked_application_does_not_stop_the_control_stream() -> None:

@@ -70,7 +70,7 @@ fn result<'py>(py: Python<'py>, report: &OpenReport) -> PyResult<Bound<'py, PyAn
 /// aead, fmt: as for `Sealer`. direction: of the packets that are received. hp_key: header-mask key of
 /// that direction. cid_key: key of this side's own connection ids. window: replay window in packets, a
 /// power of two from 256 to 65,536. Raises `ValueError`.
-#[pyclass(module = "wraith_native", subclass)]
+#[pyclass(module = "wraith_native")]
 pub(crate) struct Opener {
     inner: wraith_core::Opener<AwsLc>,
     /// Kept from call to call for its capacity.

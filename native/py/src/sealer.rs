@@ -13,7 +13,7 @@ use crate::buffers::{Input, Output};
 /// aead: 1 XChaCha20-Poly1305, 2 AES-256-GCM. direction: 0 if the handshake's initiator sends, 1 if its
 /// responder does. fmt: the packed wire format, 8 bytes. hp_key: header-mask key of this direction.
 /// cid_key: key of the connection ids that are written, the peer's. Raises `ValueError`.
-#[pyclass(module = "wraith_native", subclass)]
+#[pyclass(module = "wraith_native")]
 pub(crate) struct Sealer(wraith_core::Sealer<AwsLc>);
 
 #[pymethods]

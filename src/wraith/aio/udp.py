@@ -18,6 +18,7 @@ import socket
 import struct
 import sys
 import time
+import weakref
 from asyncio import AbstractEventLoop
 from collections.abc import Callable
 from typing import Final, Protocol
@@ -66,6 +67,12 @@ _BURST_REFUSED: Final = frozenset({errno.EMSGSIZE, errno.EINVAL, errno.EIO, errn
 _ANCILLARY_BYTES: Final = socket.CMSG_SPACE(4) + socket.CMSG_SPACE(20) if _LINUX else 128
 
 _Ancillary = list[tuple[int, int, bytes]]
+
+
+#: One buffer serves all sockets of a loop: what is in it is borrowed for one call only.
+_shared_buffers: weakref.WeakKeyDictionary[AbstractEventLoop, bytearray] = (
+    weakref.WeakKeyDictionary()
+)
 
 
 class DatagramSocket(Protocol):
@@ -144,7 +151,7 @@ class UdpSocket:
         self.datagrams_dropped = 0
         self._routes: dict[NetworkPath, _Route] = {}
         self._paths: dict[tuple[object, bytes], NetworkPath] = {}
-        self._buffer = bytearray(RECEIVE_BYTES)
+        self._buffer = bytearray()
         self._view = memoryview(self._buffer)
         self._loop: AbstractEventLoop | None = None
         self._resume: Callable[[], None] | None = None
@@ -185,6 +192,8 @@ class UdpSocket:
     ) -> None:
         """Begins to deliver. Raises ``NotImplementedError`` on a loop without ``add_reader``."""
         self._loop = loop
+        self._buffer = _shared_buffers.setdefault(loop, bytearray(RECEIVE_BYTES))
+        self._view = memoryview(self._buffer)
         loop.add_reader(self._sock.fileno(), self._read_turn, receive, turn)
 
     def _read_turn(self, receive: ReceiveBurst, turn: Callable[[], None]) -> None:
@@ -208,7 +217,7 @@ class UdpSocket:
                     segment_bytes = int.from_bytes(value[:4], sys.byteorder)
                 else:
                     local = value
-            if n == 0 or flags & _MSG_TRUNC or not 0 < segment_bytes <= n:
+            if flags & _MSG_TRUNC or not 0 < segment_bytes <= n:
                 continue
             path = paths.get((source, local))
             if path is None:

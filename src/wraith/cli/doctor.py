@@ -103,7 +103,7 @@ def _udp() -> Finding:
         return Finding("UDP", False, f"no socket: {error}", "is a sandbox in the way?")
     try:
         parts = [
-            f"segmentation offload {'on' if udp.can_burst else 'off'}",
+            f"segmentation offload {'on' if udp.bursts_out else 'off'}",
             f"receive buffer {udp.receive_buffer_bytes // 1024} KiB",
         ]
         small = udp.receive_buffer_bytes < SOCKET_BUFFER_WANTED
@@ -124,8 +124,7 @@ def _ipv6() -> Finding:
 def _addresses() -> Finding:
     found = reachable_addresses(0)
     texts = [
-        socket.inet_ntop(socket.AF_INET if len(a.ip) == 4 else socket.AF_INET6, a.ip)
-        for a in found
+        socket.inet_ntop(socket.AF_INET if len(a.ip) == 4 else socket.AF_INET6, a.ip) for a in found
     ]
     if not found or all(text.startswith("127.") or text == "::1" for text in texts):
         hint = "connect to a network, or use --listen for transfers on this machine"

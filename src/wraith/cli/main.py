@@ -94,7 +94,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         sys.exit(stop.exit_code)
     except click.UsageError as error:
         hint = f"try: {error.ctx.command_path} --help" if error.ctx else "try: wraith --help"
-        output.failure("usage", error.format_message(), hint)
+        output.failure("usage", error.format_message(), hint, 2)
         sys.exit(2)
     except click.ClickException as error:
         output.failure("failed", error.format_message(), "")

@@ -92,9 +92,9 @@ class Output:
         """What to do next."""
         self.say(f"hint: {text}")
 
-    def failure(self, code: str, message: str, hint: str) -> None:
+    def failure(self, code: str, message: str, hint: str, exit_code: int = 1) -> None:
         """An error, said even when ``quiet``."""
-        self.event("error", code=code, message=message, hint=hint)
+        self.event("error", code=code, message=message, hint=hint, exit_code=exit_code)
         if self.json_events:
             return
         self.clear_progress()
@@ -106,7 +106,7 @@ class Output:
 
     def error(self, error: WraithError) -> None:
         message = " ".join(str(error).split()).rstrip(".")
-        self.failure(error.code, message, error.hint)
+        self.failure(error.code, message, error.hint, error.exit_code)
 
     def progress(self, line: str, *, last: bool = False) -> None:
         """Redraws the one progress line, at most ten times a second."""

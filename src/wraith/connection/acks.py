@@ -4,7 +4,7 @@ One range set per live epoch. An acknowledgement is due at the end of a receive 
 ack-eliciting packets outstanding or a new gap, else after ``max_ack_delay``. Never per packet:
 halving the batch halves the throughput of a fast path.
 
-Spec: docs/spec/recovery.md [RC-1 to RC-6].
+Spec: docs/spec/recovery.md [RC-20 to RC-24].
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class AckState:
     def on_received(
         self, received: list[tuple[int, int, int, bool]], n_eliciting: int, now: float
     ) -> bool:
-        """Takes one receive batch: ``(epoch, first_pn, last_pn, any eliciting)`` each. [RC-1]
+        """Takes one receive batch: ``(epoch, first_pn, last_pn, any eliciting)`` each. [RC-20]
 
         Returns:
             Whether numbers are missing or came late.

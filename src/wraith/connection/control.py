@@ -2,7 +2,7 @@
 
 Carries records (HANDSHAKE_CONFIRM, REKEY, GOAWAY and their kin), goes before all other streams, is
 outside flow control and bounded by its own 64 KiB in both directions. It is read as soon as it is
-in order, whatever the application does. Spec: docs/spec/connection.md [CN-15 to CN-17].
+in order, whatever the application does. Spec: docs/spec/connection.md [CN-15, CN-16].
 """
 
 from __future__ import annotations

@@ -173,7 +173,7 @@ class Inbound:
             self.on_lost(outcome.lost, now)
 
     def _epoch_of(self, low_bits: int) -> int | None:
-        """The live epoch whose number ends in these 8 bits. [RC-5]"""
+        """The live epoch whose number ends in these 8 bits. [RC-24]"""
         keys = self._s.keys
         for epoch in (keys.send, keys.current, keys.old_receive):
             if epoch is not None and epoch & 0xFF == low_bits:

@@ -3,7 +3,7 @@
 Life of an epoch: receive keys are installed first, send keys with them; sending switches when the
 exchange allows it; the old send chain goes when a packet of the new epoch authenticates, the old
 receive keys a little later. Never more than two epochs live. Root keys live here and nowhere else.
-Spec: docs/spec/rekey.md [RK-5 to RK-9].
+Spec: docs/spec/rekey.md [RK-5 to RK-8].
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Joins the stream table, the scheduler and the announcements that are resent until acknowledged. An
 announcement is a token ``(frame type, key)``; its frame is made when it is sent, so the latest
 value goes out. This file knows frames but no packets, keys or time other than ``now``.
-Spec: docs/spec/connection.md [CN-10 to CN-27].
+Spec: docs/spec/connection.md [CN-11 to CN-26].
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ packet here. What was sent is remembered as one ``SentRun``.
 
 This file decides how much may leave (window, pacer, limits before confirmation and before a rekey)
 and in which form; what is worth sending is asked of the parts of the session.
-Spec: docs/spec/connection.md [CN-40 to CN-48].
+Spec: docs/spec/connection.md [CN-40, CN-41].
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ Applies the rules on stream ids (order of opening, limits per class, closed ids)
 and windows to what arrives, and raises on a breach. It does not encode, send or schedule: what
 must be told to the peer is the connection's business.
 
-Spec: docs/spec/connection.md [CN-10 to CN-24].
+Spec: docs/spec/connection.md [CN-11 to CN-24].
 """
 
 from __future__ import annotations

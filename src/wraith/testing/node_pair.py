@@ -122,9 +122,7 @@ class NodeSimulation(Simulation):
         if source is not None:
             self.source = source
         endpoint = self._endpoint(self.sender_identity, (self.access,))
-        node = Node(
-            endpoint, offer=self.source.outgoing, config=self.sender_config, now=self.now
-        )
+        node = Node(endpoint, offer=self.source.outgoing, config=self.sender_config, now=self.now)
         self.sender = NodeHost(node, self.source, endpoint)
         self.add_host(node, ADDRESS_A, self.sender.service)
         return self.sender

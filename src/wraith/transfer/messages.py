@@ -19,7 +19,7 @@ type  name         sent by    body
 10    HAVE         receiver   items: entry u32, ranges u16, (first u32, n u32) …, digest 32
 11    HAVE_END     receiver   (empty)
 12    SKIP         receiver   (first entry u32, n u32) …: not wanted
-13    PROGRESS     receiver   verified bytes u64, finished files u32
+13    PROGRESS     receiver   verified bytes u64, finished files u32, consumed bytes u64
 14    RECEIPT      receiver   listing digest 32, files u32, bytes u64, failed u32
 15    ABORT        both       reason u8, text
 ====  ===========  =========  =============================================================
@@ -173,8 +173,11 @@ class Skip:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
+    """``consumed_bytes`` of the data stream of this connection have been written or dropped."""
+
     verified_bytes: int
     n_finished: int
+    consumed_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,8 +265,9 @@ def _encode_body(message: Message) -> tuple[MessageType, bytes]:
             return MessageType.HAVE_END, b""
         case Skip(ranges):
             return MessageType.SKIP, b"".join(_PAIR.pack(*pair) for pair in ranges)
-        case Progress(verified_bytes, n_finished):
-            return MessageType.PROGRESS, struct.pack(">QI", verified_bytes, n_finished)
+        case Progress(verified_bytes, n_finished, consumed_bytes):
+            body = struct.pack(">QIQ", verified_bytes, n_finished, consumed_bytes)
+            return MessageType.PROGRESS, body
         case Receipt():
             return MessageType.RECEIPT, _RECEIPT.pack(
                 message.listing_digest, message.n_files, message.n_bytes, message.n_failed
@@ -399,8 +403,8 @@ def _decode_skip(body: bytes) -> Skip:
 
 
 def _decode_progress(body: bytes) -> Progress:
-    verified_bytes, n_finished = _unpack(struct.Struct(">QI"), body, "PROGRESS")
-    return Progress(verified_bytes, n_finished)
+    verified_bytes, n_finished, consumed = _unpack(struct.Struct(">QIQ"), body, "PROGRESS")
+    return Progress(verified_bytes, n_finished, consumed)
 
 
 def _decode_receipt(body: bytes) -> Receipt:

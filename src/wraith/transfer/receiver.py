@@ -69,7 +69,7 @@ from wraith.transfer.messages import (
 from wraith.transfer.messages import Progress as ProgressMessage
 from wraith.transfer.paths import PathRules, display_path
 from wraith.transfer.reasons import OfferTaken, error_of, reason_of, words_of
-from wraith.transfer.records import ChunkRecord, RecordParser
+from wraith.transfer.records import OVERHEAD_BYTES, ChunkRecord, RecordParser
 from wraith.transfer.state import (
     RECEIVER_ENDS,
     ReceiverInput,
@@ -101,6 +101,7 @@ FLUSH_AFTER_S = 0.005
 """A slow link's chunk waits at most this long for company before it is written."""
 
 PROGRESS_EVERY_S = 0.1
+PROGRESS_EVERY_BYTES = 8 * 1024 * 1024
 PAGES_PER_STORE = 16
 PAGES_WAITING_MAX = 64
 SUMMARIES_PER_WISH = 512
@@ -156,6 +157,8 @@ class Receiver:
         self._flush_at: float | None = None
         self._progress_at: float | None = None
         self._told_bytes = -1
+        self._consumed = 0
+        self._told_consumed = 0
         self._failed: dict[int, Reason] = {}
         self._n_failed_announced: int | None = None
         self._data_ended = False
@@ -267,6 +270,7 @@ class Receiver:
         assert inventory is not None
         for record in self._records.feed(data):
             if record.entry in self._failed or inventory.holds(record.entry, record.chunk):
+                self._consume(record.length + OVERHEAD_BYTES, now)
                 continue
             self._batch.append(record)
             self._batch_bytes += record.length
@@ -552,7 +556,7 @@ class Receiver:
             self._n_writing += 1
             # The records' buffers go with the wish; only numbers stay here.
             notes = [(record.entry, record.chunk, record.length) for record in records]
-            answer = partial(self._on_written, notes, n_bytes)
+            answer = partial(self._on_written, notes, n_bytes, self._generation)
             self._wish(WritePieces(next(self._ids), tuple(records)), answer, lasting=True)
         if not self._batch:
             self._flush_at = None
@@ -561,7 +565,21 @@ class Receiver:
         else:
             self._flush_at = None  # the end of a write looks again
 
-    def _on_written(self, notes: list[tuple[int, int, int]], n_bytes: int, result: object) -> None:
+    def _consume(self, n_bytes: int, now: float) -> None:
+        """So much of the data stream is dealt with; the sender hears of it before it must wait."""
+        self._consumed += n_bytes
+        if self._consumed - self._told_consumed >= PROGRESS_EVERY_BYTES:
+            self._tell_progress()
+        elif self._progress_at is None:
+            self._progress_at = now + PROGRESS_EVERY_S
+
+    def _on_written(
+        self,
+        notes: list[tuple[int, int, int]],
+        n_bytes: int,
+        generation: object,
+        result: object,
+    ) -> None:
         self._n_writing -= 1
         self._writing_bytes -= n_bytes
         if isinstance(result, WraithError):
@@ -580,8 +598,8 @@ class Receiver:
             if entry not in self._failed and inventory.add(entry, chunk, 1, known):
                 finished.append((entry, inventory.size_of(entry)))
         self._finish_files(finished)
-        if self._progress_at is None:
-            self._progress_at = self._now + PROGRESS_EVERY_S
+        if generation is self._generation:
+            self._consume(n_bytes + OVERHEAD_BYTES * len(notes), self._now)
         if self.state is ReceiverState.RECEIVING:
             self._write(self._now, all_of_it=self._n_failed_announced is not None)
             self._finish(self._now)
@@ -700,13 +718,18 @@ class Receiver:
     def _tell_progress(self) -> None:
         self._progress_at = None
         inventory = self._inventory
-        if inventory is None or inventory.verified_bytes == self._told_bytes:
+        if inventory is None:
             return
-        self._told_bytes = inventory.verified_bytes
-        self._events.append(Progress(inventory.verified_bytes, self._total, inventory.n_complete))
+        verified, n_complete = inventory.verified_bytes, inventory.n_complete
+        if verified != self._told_bytes:
+            self._events.append(Progress(verified, self._total, n_complete))
+        elif self._consumed == self._told_consumed:
+            return
+        self._told_bytes, self._told_consumed = verified, self._consumed
         if self.state is ReceiverState.RECEIVING:
-            message = ProgressMessage(inventory.verified_bytes, inventory.n_complete)
-            self._control.append(encode_message(message))
+            self._control.append(
+                encode_message(ProgressMessage(verified, n_complete, self._consumed))
+            )
 
     def _n_files_done(self) -> int:
         """Files that are in their place, empty ones included."""

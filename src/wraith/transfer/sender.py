@@ -79,6 +79,10 @@ from wraith.types import Buffer
 READ_BYTES = 4 * 1024 * 1024
 READ_PIECES_MAX = 512
 READ_AHEAD_BYTES = 3 * READ_BYTES
+UNCONSUMED_BYTES_MAX = 48 * 1024 * 1024
+"""Stream bytes that the receiver has not written yet: bounds this side's memory whatever the
+connection is willing to buffer, and is more than any window of ours lets through."""
+
 PAGES_PER_READ = 16
 PAGES_AHEAD = 32
 CHECKS_PER_WISH = 256
@@ -91,12 +95,14 @@ class Outgoing:
     """What is offered and what became of it; shared by the connections of one offer.
 
     ``kind`` and ``name`` are shown to the receiver. ``failed`` grows when sources change.
+    ``bytes_reused`` is what the receiver that is served now had when its first connection began.
     """
 
     index: ListingIndex
     kind: OfferKind = OfferKind.FILES
     name: bytes = b""
     failed: dict[int, Reason] = field(default_factory=dict)
+    bytes_reused: int | None = None
 
     def offer(self) -> Offer:
         return Offer(
@@ -116,8 +122,6 @@ class Sender:
 
     def __init__(self, outgoing: Outgoing, ids: Iterator[int]) -> None:
         self.state = SenderState.OFFERING
-        self.bytes_transferred = 0
-        self.bytes_reused = 0
         self._outgoing = outgoing
         self._offer = outgoing.offer()
         self._ids = ids
@@ -125,6 +129,8 @@ class Sender:
         self._control: deque[bytes] = deque([encode_message(self._offer)])
         self._data: deque[bytes] = deque()
         self._data_bytes = 0
+        self._handed_out = 0
+        self._consumed = 0
         self._events: deque[TransferEvent] = deque()
         self._wishes: deque[SenderWish] = deque()
         self._answers: dict[int, Callable[[object], None]] = {}
@@ -192,11 +198,13 @@ class Sender:
         caller; ``bytes``, so they may be kept without a copy."""
         out: list[bytes] = []
         data = self._data
+        n_max = min(n_max, UNCONSUMED_BYTES_MAX + self._consumed - self._handed_out)
         while data and n_max > 0:
             buffer = data.popleft()
             out.append(buffer)
             n_max -= len(buffer)
             self._data_bytes -= len(buffer)
+            self._handed_out += len(buffer)
         if self.state is SenderState.SENDING:
             self._want_pieces()
         return out
@@ -244,7 +252,8 @@ class Sender:
             case HaveEnd() if self._is_hearing_ranges():
                 self._have_ended = True
                 self._finish_checks()
-            case ProgressMessage(verified_bytes, n_finished) if self.has_started:
+            case ProgressMessage(verified_bytes, n_finished, consumed) if self.has_started:
+                self._consumed = max(self._consumed, min(consumed, self._handed_out))
                 total = self._total_bytes()
                 done = verified_bytes if total is None else min(verified_bytes, total)
                 self._events.append(Progress(done, total, n_finished))
@@ -275,8 +284,9 @@ class Sender:
         if receipt.listing_digest != self._offer.listing_digest:
             raise StateViolation("a receipt for something else")
         after = next_sender_state(self.state, SenderInput.RECEIPT)
-        if self.state is SenderState.CHECKING:
-            self.bytes_reused = receipt.n_bytes
+        outgoing = self._outgoing
+        if outgoing.bytes_reused is None:  # complete since an earlier run
+            outgoing.bytes_reused = receipt.n_bytes
         self._clear()
         self.state = after
         self._control.append(encode_message(ReceiptOk()))
@@ -284,11 +294,12 @@ class Sender:
             Done(
                 n_files=receipt.n_files,
                 bytes_total=receipt.n_bytes,
-                bytes_transferred=self.bytes_transferred,
-                bytes_reused=self.bytes_reused,
-                n_failed=max(receipt.n_failed, len(self._outgoing.failed)),
+                bytes_transferred=max(0, receipt.n_bytes - outgoing.bytes_reused),
+                bytes_reused=outgoing.bytes_reused,
+                n_failed=max(receipt.n_failed, len(outgoing.failed)),
             )
         )
+        outgoing.bytes_reused = None
 
     def _on_skip(self, ranges: tuple[tuple[int, int], ...]) -> None:
         sizes = self._outgoing.index.sizes
@@ -348,9 +359,11 @@ class Sender:
             self._control.append(encode_message(Failed(entry, reason)))
         self._control.append(encode_message(Start()))
         self._advance(SenderInput.RANGES_CHECKED)
-        self.bytes_reused = self._inventory.verified_bytes
+        reused = self._inventory.verified_bytes
+        if self._outgoing.bytes_reused is None:
+            self._outgoing.bytes_reused = reused
         self._plan = self._pieces()
-        self._events.append(Accepted(self.bytes_reused, self._total_bytes()))
+        self._events.append(Accepted(reused, self._total_bytes()))
         self._want_pieces()
 
     # --- inside: reading ------------------------------------------------------------------------
@@ -449,7 +462,6 @@ class Sender:
     def _on_read(self, pieces: tuple[Piece, ...], n_bytes: int, result: object) -> None:
         assert isinstance(result, PiecesRead)
         self._reading_bytes -= n_bytes
-        self.bytes_transferred += result.payload_bytes
         for buffer in result.buffers:
             self._data.append(buffer)
             self._data_bytes += len(buffer)

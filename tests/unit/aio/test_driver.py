@@ -46,7 +46,15 @@ class FakeSocket:
         return len(data)
 
     def when_writable(self, resume: Callable[[], None]) -> None:
+        assert self.resume is None, "one waiter at a time"
         self.resume = resume
+
+    def has_room(self, room: int) -> None:
+        """The kernel has sent something: it takes ``room`` more and says so."""
+        self.room = room
+        resume, self.resume = self.resume, None
+        assert resume is not None
+        resume()
 
     def close(self) -> None:
         self.closed = True
@@ -158,9 +166,7 @@ async def test_a_full_kernel_stops_the_machine_and_loses_nothing(rig: Callable[.
     assert one.machine.calls.count("send") == sends, "the lent buffers are still in use"
     assert one.events == [Received(b"in", 2, PATH)], "events flow all the same"
 
-    one.socket.room = 100
-    assert one.socket.resume is not None
-    one.socket.resume()
+    one.socket.has_room(100)
     assert one.socket.sent == [bytes([i]) * 2 for i in range(4) for _ in range(2)] + [b"in"]
 
 
@@ -311,9 +317,7 @@ async def test_flushed_waits_for_the_kernel(rig: Callable[..., Rig]) -> None:
     flushed = asyncio.ensure_future(one.driver.flushed())
     await turn()
     assert not flushed.done()
-    one.socket.room = 1
-    assert one.socket.resume is not None
-    one.socket.resume()
+    one.socket.has_room(1)
     async with asyncio.timeout(5):
         await flushed
     assert one.socket.sent == [b"last"]

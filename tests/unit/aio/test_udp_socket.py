@@ -108,12 +108,16 @@ async def test_a_burst_arrives_whole_and_in_order(
 async def test_bursts_beyond_the_kernel_limits_are_cut(pair: Callable[..., Pair]) -> None:
     sender, receiver, got = pair()
     path = NetworkPath(sender.local, receiver.local)
+    recorder = refuse(sender, lambda n, segmented: None)
     for data, size in ((numbered(200, 100), 100), (numbered(12, 8900), 8900)):
         before = len(got.joined)
         assert sender.send(burst(data, size, path), 0) == len(data)
         await got.wait_bytes(before + len(data))
     assert got.joined == numbered(200, 100) + numbered(12, 8900)
     assert sender.datagrams_dropped == 0
+    if sender.bursts_out:
+        sizes = [n for n, _ in recorder.calls]
+        assert sizes == [6400, 6400, 6400, 800, 7 * 8900, 5 * 8900]
 
 
 @pytest.mark.asyncio

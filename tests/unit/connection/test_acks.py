@@ -14,7 +14,7 @@ def test_one_packet_waits_for_the_delay_and_two_do_not() -> None:
     assert acks.is_due
 
 
-@pytest.mark.spec("RC-1")
+@pytest.mark.spec("RC-20")
 def test_a_gap_is_told_at_once() -> None:
     acks = AckState(0.025)
     acks.on_received([(0, 0, 0, True)], 1, 1.0)
@@ -29,7 +29,7 @@ def test_packets_that_ask_for_nothing_are_never_acknowledged_alone() -> None:
     assert not acks.is_due and acks.deadline is None and not acks.has_pending
 
 
-@pytest.mark.spec("RC-2")
+@pytest.mark.spec("RC-21")
 def test_the_frame_holds_all_ranges_descending_and_the_delay() -> None:
     acks = AckState(0.025)
     acks.on_received([(3, 0, 4, True), (3, 7, 7, True), (3, 9, 10, True)], 8, 1.0)
@@ -40,7 +40,7 @@ def test_the_frame_holds_all_ranges_descending_and_the_delay() -> None:
     assert decode_frames(encode_frame(frame)) == [frame]
 
 
-@pytest.mark.spec("RC-3")
+@pytest.mark.spec("RC-22")
 def test_each_live_epoch_has_its_own_frame() -> None:
     acks = AckState(0.025)
     acks.on_received([(1, 5, 6, True), (2, 0, 0, True)], 3, 1.0)
@@ -51,7 +51,7 @@ def test_each_live_epoch_has_its_own_frame() -> None:
     assert not acks.has_pending and not acks.is_due
 
 
-@pytest.mark.spec("RC-4")
+@pytest.mark.spec("RC-23")
 def test_ranges_stay_bounded_under_endless_loss() -> None:
     acks = AckState(0.025)
     for pn in range(0, 10_000, 2):

@@ -74,6 +74,12 @@ def test_a_part_sealed_again_has_room_for_fresh_padding(part_bytes: int, seed: i
     assert max(DATAGRAM_BYTES_MIN, part_bytes + VEIL_TAG_BYTES + 8) <= size <= DATAGRAM_BYTES_MAX
 
 
+@pytest.mark.spec("HS-11")
+def test_the_fullest_part_still_gets_its_padding() -> None:
+    rng, fullest = SeededRng(3), DATAGRAM_BYTES_MAX - VEIL_TAG_BYTES - PAD_BYTES_MIN
+    assert {redraw_size(rng, fullest) for _ in range(40)} == {DATAGRAM_BYTES_MAX}
+
+
 def test_bounds_of_a_draw_are_reached() -> None:
     rng = SeededRng(2)
     assert {uniform(rng, 3, 5) for _ in range(100)} == {3, 4, 5}

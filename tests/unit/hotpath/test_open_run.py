@@ -302,8 +302,9 @@ def test_keys_of_missing_packets_expire_and_count_as_seen(hotpath: ModuleType) -
     assert dropped(4, 4.0) == 1, "overtaken 3 s ago"
     assert dropped(11, 4.0) == 0, "overtaken 1 s ago, in an old block"
     assert dropped(300, 4.0) == 0, "overtaken 1 s ago, in a block of its own"
-    opener.expire(9.0, 2.6)
-    assert [dropped(pn, 9.0) for pn in (12, 301, 699)] == [1, 1, 1]
+    opener.expire(5.7, 2.6)
+    assert dropped(260, 5.7) == 1, "skipped at 4.0, but overtaken at 3.0"
+    assert [dropped(pn, 5.7) for pn in (12, 301, 699)] == [1, 1, 1]
     assert [dropped(pn, 9.0) for pn in (701, 702, 1000)] == [0, 0, 0]
 
 
@@ -314,6 +315,8 @@ def test_a_wrong_argument_is_refused(hotpath: ModuleType) -> None:
         opener.open_run(datagram, 0, bytearray(100), 0.0)
     with pytest.raises(ValueError):
         opener.open_run(datagram, 100, bytearray(len(datagram) - 1), 0.0)
+    with pytest.raises((ValueError, TypeError, BufferError)):
+        opener.open_run(datagram, 100, bytes(100), 0.0)
     with pytest.raises(ValueError):
         opener.set_hmk([bytes(32)] * 3)
     with pytest.raises(ValueError):

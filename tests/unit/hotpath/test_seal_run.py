@@ -224,6 +224,13 @@ def test_a_wrong_argument_changes_nothing(hotpath: ModuleType, changes: dict[str
     assert sealer.next_pn(0) == 0
 
 
+def test_a_buffer_that_cannot_be_written_changes_nothing(hotpath: ModuleType) -> None:
+    sealer = PacketSession(2, b"\x42" * 32).sealer(hotpath)
+    with pytest.raises((ValueError, TypeError, BufferError)):
+        sealer.seal_run(0, 0, 0, PING, SID, 0, [], False, 1200, 1, bytes(64), bytes(1200))
+    assert sealer.next_pn(0) == 0
+
+
 def test_form_b_needs_the_peers_key(hotpath: ModuleType) -> None:
     sealer = PacketSession(2, b"\x42" * 32).sealer(hotpath)
     sealer.set_hmk(None)

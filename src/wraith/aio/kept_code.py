@@ -1,0 +1,264 @@
+"""A code that outlives its process: the same paths are offered again under the same code.
+
+::
+
+    HOME/sends/<32 hex>/     locked (flock) by the process that offers; 0700
+      .lock
+      code.json              access key, psk, port, addresses, whom the code belongs to; 0600
+      replay-<n>.log         proven hellos (replay_files.py)
+      digests-<12 hex>       chunk digests already computed (file_source.py)
+
+A folder is found by what is offered, not by the code. While another process holds it, the next free
+one beside it is taken, so that process and this one have a code each. A code that is a day old, or
+spent, is never offered again.
+
+Spec: docs/spec/transfer.md §14.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from wraith.abc import Rng, WallClock
+from wraith.aio.addresses import format_address
+from wraith.aio.replay_files import ReplayFiles
+from wraith.aio.state_dir import FolderLock, FolderLocked, StateDir, write_private
+from wraith.connection.endpoint_keys import AccessKey
+from wraith.crypto.x25519 import X25519Key
+from wraith.errors import ConfigError, WraithError
+from wraith.types import Address, PeerKey
+
+LIFETIME_S: Final = 24 * 3600.0
+_FILE: Final = "code.json"
+_VERSION: Final = 1
+_COPIES_MAX: Final = 64
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """What ``code.json`` holds."""
+
+    created: float
+    secret: bytes = field(repr=False)
+    psk: bytes = field(repr=False)
+    port: int = 0
+    addresses: tuple[str, ...] = ()
+    bound_to: PeerKey | None = None
+
+
+@dataclass(slots=True)
+class KeptCode:
+    """One locked folder with the secrets of one code.
+
+    Attributes:
+        access: its access key and psk.
+        replay: the replay files of that key.
+        is_resumed: an earlier process offered the same under this code.
+        port: the UDP port that the code named last; 0 when there is none yet.
+        addresses: as the code named them last, for telling whether its text changes.
+        bound_to: the receiver that accepted first.
+    """
+
+    folder: Path
+    access: AccessKey = field(repr=False)
+    replay: ReplayFiles = field(repr=False)
+    created: float
+    is_resumed: bool
+    port: int = 0
+    addresses: tuple[str, ...] = ()
+    bound_to: PeerKey | None = None
+    is_spent: bool = False
+    _lock: FolderLock | None = field(default=None, repr=False)
+
+    @classmethod
+    def open(
+        cls,
+        folder: Path,
+        rng: Rng,
+        clock: WallClock,
+        *,
+        max_clock_skew_s: float,
+        new_code: bool = False,
+    ) -> KeptCode:
+        """The code kept in ``folder``, or a new one; in the next folder if that one is in use.
+
+        Args:
+            new_code: forget what an earlier process left.
+        Raises:
+            ConfigError: the stored code cannot be read; it is not silently replaced.
+        """
+        folder, lock = _free_folder(folder)
+        try:
+            return cls._load(folder, lock, rng, clock, max_clock_skew_s, new_code)
+        except BaseException:
+            lock.release()
+            raise
+
+    @classmethod
+    def _load(
+        cls,
+        folder: Path,
+        lock: FolderLock,
+        rng: Rng,
+        clock: WallClock,
+        skew_s: float,
+        new_code: bool,
+    ) -> KeptCode:
+        now = clock.unix_time()
+        stored = None if new_code else _read(folder / _FILE)
+        if stored is None or not 0 <= now - stored.created < LIFETIME_S:
+            _empty(folder)
+            is_resumed = False
+            stored = _Stored(now, rng.secret_bytes(32), rng.secret_bytes(32))
+        else:
+            is_resumed = True
+        kept = cls(
+            folder=folder,
+            access=AccessKey(X25519Key.from_secret(stored.secret), stored.psk, persistent=True),
+            replay=ReplayFiles(folder, clock, max_clock_skew_s=skew_s, fresh=not is_resumed),
+            created=stored.created,
+            is_resumed=is_resumed,
+            port=stored.port,
+            addresses=stored.addresses,
+            bound_to=stored.bound_to,
+            _lock=lock,
+        )
+        kept.save()
+        return kept
+
+    def save(self) -> None:
+        """Writes what changed. Raises ``OSError`` when the disk says no."""
+        assert self.access.psk is not None
+        row = {
+            "version": _VERSION,
+            "created": self.created,
+            "secret": self.access.ak.secret_bytes().hex(),
+            "psk": self.access.psk.hex(),
+            "port": self.port,
+            "addresses": list(self.addresses),
+            "bound_to": str(self.bound_to) if self.bound_to is not None else None,
+        }
+        write_private(self.folder / _FILE, json.dumps(row).encode())
+
+    def names(self, addresses: Iterable[Address], port: int) -> bool:
+        """Notes what the code names from now on; true if an earlier process named other ones."""
+        texts = tuple(format_address(address) for address in addresses)
+        changed = self.is_resumed and texts != self.addresses
+        if texts != self.addresses or port != self.port:
+            self.addresses, self.port = texts, port
+            self.save()
+        return changed
+
+    def bind(self, peer: PeerKey | None) -> None:
+        """Notes whom the code belongs to."""
+        if peer != self.bound_to and not self.is_spent:
+            self.bound_to = peer
+            self.save()
+
+    def spend(self) -> None:
+        """The receipt has come: no process offers this code again. The rest of the folder goes
+        with ``close``, because the endpoint may still be saying its last words."""
+        self.is_spent = True
+        with contextlib.suppress(OSError):
+            (self.folder / _FILE).unlink()
+
+    def close(self) -> None:
+        """Lets go of the folder. What is in it stays for the next process, unless it is spent."""
+        self.replay.close()
+        if self.is_spent:
+            _empty(self.folder)
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+
+
+def send_folder(home: StateDir, paths: Iterable[Path]) -> Path:
+    """Where the code of a send of exactly these paths is kept; their order does not matter."""
+    return home.send_folder(sorted({Path(os.path.abspath(path)) for path in paths}))
+
+
+def receive_folder(home: StateDir, out: Path) -> Path:
+    """Where the code of ``receive --listen`` into ``out`` is kept."""
+    name = hashlib.sha256(os.fsencode(os.path.realpath(out))).hexdigest()[:32]
+    return home.home / "receives" / name
+
+
+def remove_old_codes(home: StateDir, clock: WallClock) -> None:
+    """Removes what nobody may offer any more. Folders in use, and unreadable ones, stay."""
+    for kind in ("sends", "receives"):
+        root = home.home / kind
+        if not root.is_dir():
+            continue
+        for folder in list(root.iterdir()):
+            with contextlib.suppress(OSError, WraithError):
+                _remove_if_old(folder, clock.unix_time())
+
+
+def _remove_if_old(folder: Path, now: float) -> None:
+    if not folder.is_dir():
+        return
+    lock = FolderLock(folder)
+    lock.acquire()
+    try:
+        stored = _read(folder / _FILE)
+        created = stored.created if stored is not None else folder.stat().st_mtime
+        if now - created >= LIFETIME_S:
+            shutil.rmtree(folder, ignore_errors=True)
+    finally:
+        lock.release()
+
+
+def _free_folder(folder: Path) -> tuple[Path, FolderLock]:
+    for n in range(_COPIES_MAX):
+        candidate = folder if n == 0 else folder.with_name(f"{folder.name}-{n}")
+        candidate.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = FolderLock(candidate)
+        try:
+            lock.acquire()
+        except FolderLocked:
+            continue
+        return candidate, lock
+    raise FolderLocked(f"{folder} is in use by {_COPIES_MAX} wraith processes")
+
+
+def _empty(folder: Path) -> None:
+    """Removes everything but the lock: the file that holds it must stay the same one."""
+    for path in list(folder.iterdir()):
+        if path.name != ".lock":
+            with contextlib.suppress(OSError):
+                path.unlink()
+
+
+def _read(path: Path) -> _Stored | None:
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    try:
+        row = json.loads(data)
+        if row["version"] != _VERSION:
+            raise ValueError("another version")
+        secret, psk = bytes.fromhex(row["secret"]), bytes.fromhex(row["psk"])
+        if len(secret) != 32 or len(psk) != 32:
+            raise ValueError("keys of the wrong length")
+        bound = row["bound_to"]
+        return _Stored(
+            created=float(row["created"]),
+            secret=secret,
+            psk=psk,
+            port=int(row["port"]),
+            addresses=tuple(str(text) for text in row["addresses"]),
+            bound_to=PeerKey.parse(bound) if bound is not None else None,
+        )
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise ConfigError(
+            "code.json", str(path), "a file that wraith wrote; --new-code replaces it"
+        ) from None

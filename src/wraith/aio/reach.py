@@ -1,0 +1,141 @@
+"""Which addresses of a code answer, without disturbing what is offered there.
+
+Each address is dialled from a socket of its own with an identity made for this purpose. RESPONSE
+proves that the owner of the code is there; FINISH is never sent, so the other side keeps no
+connection, tells nobody and forgets the attempt by itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from wraith.aio.addresses import format_address
+from wraith.aio.clock import SystemClock
+from wraith.aio.datagram_endpoint import bind_sockets
+from wraith.aio.driver import Driver
+from wraith.aio.endpoint import local_for
+from wraith.aio.entropy import OsRng
+from wraith.aio.tracing import make_tracer
+from wraith.config import EndpointConfig
+from wraith.connection import events
+from wraith.connection.endpoint import Endpoint
+from wraith.connection.endpoint_keys import EndpointKeys
+from wraith.connection.record import NodeRecord
+from wraith.crypto.mlkem import MlKem768
+from wraith.errors import HandshakeTimeout, WraithError
+from wraith.node.records import record_of
+from wraith.transfer.code import decode_code
+from wraith.types import Buffer, NetworkPath, SuiteId, Transmit
+
+TIMEOUT_S: Final = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """What became of one address. ``detail`` is for people."""
+
+    address: str
+    ok: bool
+    detail: str
+
+
+def reach_addresses(code_text: str, *, timeout_s: float = TIMEOUT_S) -> list[Reach]:
+    """Tries every address of a code at the same time; blocks for ``timeout_s`` at most.
+
+    Raises:
+        CodeInvalid: it is not a code.
+    """
+    record = record_of(decode_code(code_text))
+    return asyncio.run(_reach_all(record, timeout_s))
+
+
+async def _reach_all(record: NodeRecord, timeout_s: float) -> list[Reach]:
+    probes = [
+        _reach(replace(record, addresses=(address,)), timeout_s) for address in record.addresses
+    ]
+    return list(await asyncio.gather(*probes))
+
+
+async def _reach(record: NodeRecord, timeout_s: float) -> Reach:
+    text = format_address(record.addresses[0])
+    loop = asyncio.get_running_loop()
+    answer: asyncio.Future[WraithError | None] = loop.create_future()
+    started = time.monotonic()
+    driver: Driver[None] | None = None
+    try:
+        sockets = await bind_sockets(local_for(record))
+        probe = _Probe(record, answer)
+        driver = Driver(probe, sockets, on_event=lambda _: None)
+        driver.start()
+        probe.dial(loop.time())
+        driver.wake()
+        error = await asyncio.wait_for(answer, timeout_s)
+    except TimeoutError:
+        return Reach(text, False, f"no answer within {timeout_s:g} s")
+    except WraithError as exc:
+        return Reach(text, False, str(exc))
+    finally:
+        if driver is not None:
+            driver.close()
+    if isinstance(error, HandshakeTimeout):
+        return Reach(text, False, f"no answer within {timeout_s:g} s")
+    if error is not None:
+        return Reach(text, False, str(error))
+    return Reach(text, True, f"answered in {(time.monotonic() - started) * 1000:.0f} ms")
+
+
+class _Probe:
+    """An endpoint that stops between RESPONSE and FINISH. Implements the driver's contract."""
+
+    def __init__(self, record: NodeRecord, answer: asyncio.Future[WraithError | None]) -> None:
+        rng = OsRng()
+        self._record = record
+        self._answer = answer
+        self._endpoint = Endpoint(
+            config=EndpointConfig(
+                suites=(SuiteId.A, SuiteId.B, SuiteId.D), min_suite=SuiteId.D
+            ),  # nothing is entrusted to this connection: any suite will do
+            keys=EndpointKeys.generate(rng, listening=False),
+            rng=rng,
+            clock=SystemClock(),
+            kem=MlKem768(),
+            tracer=make_tracer(),
+            listening=False,
+            now=asyncio.get_running_loop().time(),
+        )
+
+    def dial(self, now: float) -> None:
+        self._endpoint.connect(self._record, now, require_pq=False)
+
+    def receive_datagrams(
+        self, data: Buffer, segment_bytes: int, path: NetworkPath, now: float
+    ) -> None:
+        self._endpoint.receive_datagrams(data, segment_bytes, path, now)
+
+    def handle_timer(self, now: float) -> None:
+        self._endpoint.handle_timer(now)
+
+    def datagrams_to_send(self, now: float) -> Sequence[Transmit]:
+        self._look()
+        return () if self._answer.done() else self._endpoint.datagrams_to_send(now)
+
+    def next_timer(self) -> float | None:
+        return None if self._answer.done() else self._endpoint.next_timer()
+
+    def next_event(self) -> None:
+        self._look()
+
+    def _look(self) -> None:
+        """Before anything is sent: has the answer come? Then nothing more leaves."""
+        while (pair := self._endpoint.next_event()) is not None:
+            if self._answer.done():
+                continue
+            match pair[1]:
+                case events.Established():
+                    self._answer.set_result(None)
+                case events.Closed(error=error):
+                    self._answer.set_result(error or HandshakeTimeout())

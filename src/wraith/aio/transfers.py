@@ -1,0 +1,260 @@
+"""A transfer that runs: one node on sockets, with its disk, as a stream of events.
+
+::
+
+    transfer = await Transfer.open(source=source, identity=..., access=..., config=...)
+    text = transfer.code(addresses)            # a listening side shows it
+    transfer.start()
+    async for event in transfer.events():      # node.events; the last one is Finished
+        ...                                    # transfer.accept(), .decline(), .stop()
+    await transfer.close()
+
+It decides nothing: policies come in as configuration, questions go out as events.
+
+Spec: docs/spec/transfer.md §13.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+from typing import Final, Protocol
+
+from wraith.aio.clock import SystemClock
+from wraith.aio.datagram_endpoint import bind_sockets
+from wraith.aio.driver import Driver
+from wraith.aio.entropy import OsRng
+from wraith.aio.files import ServedNode, Store
+from wraith.aio.fork import poison_after_fork
+from wraith.aio.replay_files import ReplayFiles
+from wraith.aio.tracing import make_tracer
+from wraith.aio.udp import SocketSet
+from wraith.config import EndpointConfig
+from wraith.connection.connection import Connection
+from wraith.connection.endpoint import Endpoint
+from wraith.connection.endpoint_keys import AccessKey, EndpointKeys
+from wraith.connection.record import NodeRecord
+from wraith.crypto.ed25519 import Identity
+from wraith.crypto.mlkem import MlKem768
+from wraith.crypto.x25519 import X25519Key
+from wraith.errors import LocalProtocolError, TransportError, WraithError
+from wraith.node.config import NodeConfig
+from wraith.node.events import Finished, NodeEvent
+from wraith.node.node import Node
+from wraith.node.records import code_of
+from wraith.transfer.code import encode_code
+from wraith.transfer.messages import Reason
+from wraith.transfer.paths import PathRules
+from wraith.transfer.sender import Outgoing
+from wraith.types import ANY_ADDRESS, Address
+
+#: After the end: how long late packets of the peer are still answered, and how often we look.
+LINGER_S: Final = 1.0
+_LINGER_LOOK_S: Final = 0.02
+#: A read from a terminal or a pipe may never end; a disk should.
+_STORE_END_S: Final = 5.0
+
+
+class SourceStore(Store, Protocol):
+    """What is sent."""
+
+    @property
+    def outgoing(self) -> Outgoing: ...
+
+
+class TargetStore(Store, Protocol):
+    """Where what is received goes."""
+
+    @property
+    def rules(self) -> PathRules: ...
+
+
+class TransferFailed(WraithError):
+    """Something went wrong inside wraith; please report it."""
+
+    code = "internal-error"
+
+
+class Transfer:
+    """See the module. Made by ``open``; belongs to one event loop; ``close`` it.
+
+    The caller closes the store and the replay files afterwards.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        store: Store,
+        sockets: SocketSet,
+        *,
+        rng: OsRng,
+        replay: ReplayFiles | None,
+        access: AccessKey | None,
+    ) -> None:
+        self.node = node
+        self._access = access
+        self._replay = replay
+        self._rng = rng
+        self._events: asyncio.Queue[NodeEvent | Exception] = asyncio.Queue()
+        self._served = ServedNode(node, store)
+        self._port = sockets.port
+        self._driver: Driver[NodeEvent] = Driver(
+            self._served,
+            sockets,
+            on_event=self._events.put_nowait,
+            on_failed=self._events.put_nowait,
+            store=self._store_records,
+            tracer=make_tracer(),
+        )
+        poison_after_fork(self)
+
+    @classmethod
+    async def open(
+        cls,
+        *,
+        source: SourceStore | None = None,
+        target: TargetStore | None = None,
+        identity: Identity,
+        endpoint_config: EndpointConfig,
+        node_config: NodeConfig,
+        access: AccessKey | None = None,
+        replay: ReplayFiles | None = None,
+        local: Address = ANY_ADDRESS,
+        preferred_port: int = 0,
+    ) -> Transfer:
+        """Binds sockets and makes the node; nothing is sent or answered before ``start``.
+
+        Args:
+            source, target: exactly one: what is sent, or where to receive.
+            access: listen with this key; ``None`` only dials.
+            replay: the key's records on disk, for a key that outlives the process.
+            local: the address to bind; its port 0 takes any.
+            preferred_port: with port 0 in ``local``, taken if it is free.
+        Raises:
+            TransportError: the address cannot be bound.
+        """
+        store = source if source is not None else target
+        if store is None or (source is not None and target is not None):
+            raise ValueError("a transfer either sends or receives")
+        rng = OsRng()
+        sockets = await _bind(local, preferred_port)
+        now = asyncio.get_running_loop().time()
+        try:
+            keys = EndpointKeys(
+                identity, X25519Key.generate(rng), (access,) if access is not None else ()
+            )
+            endpoint = Endpoint(
+                config=endpoint_config,
+                keys=keys,
+                rng=rng,
+                clock=SystemClock(),
+                kem=MlKem768(),
+                tracer=make_tracer(),
+                listening=access is not None,
+                now=now,
+            )
+            if access is not None and replay is not None and not replay.history.complete_after:
+                endpoint.load_replay_records(access.ak.public, replay.history.records, now)
+            node = Node(
+                endpoint,
+                offer=source.outgoing if source is not None else None,
+                rules=target.rules if target is not None else None,
+                config=node_config,
+                now=now,
+            )
+        except BaseException:
+            sockets.close()
+            raise
+        return cls(node, store, sockets, rng=rng, replay=replay, access=access)
+
+    @property
+    def port(self) -> int:
+        """The UDP port that it is bound to."""
+        return self._port
+
+    @property
+    def connection(self) -> Connection | None:
+        """For figures of the connection in use."""
+        return self.node.connection
+
+    def code(self, addresses: Sequence[Address], *, maker_receives: bool = False) -> str:
+        """The code that leads here. It is a secret: whoever holds it may take part."""
+        if self._access is None:
+            raise LocalProtocolError("only who listens has a code")
+        record = self.node.endpoint.node_record(addresses, key=self._access)
+        return encode_code(code_of(record, maker_receives=maker_receives))
+
+    # --- running --------------------------------------------------------------------------------
+
+    def start(self, record: NodeRecord | None = None) -> None:
+        """Begins to listen, or to dial ``record``."""
+        self._served.start(self._driver)
+        self._driver.start()
+        if record is not None:
+            self.node.dial(record, self._driver.now())
+            self._driver.wake()
+
+    async def events(self) -> AsyncIterator[NodeEvent]:
+        """Everything that happens; ends after ``Finished``.
+
+        Raises:
+            TransferFailed: a defect of ours ended it.
+        """
+        while True:
+            event = await self._events.get()
+            if isinstance(event, Exception):
+                raise TransferFailed(f"internal error: {type(event).__name__}: {event}")
+            yield event
+            if isinstance(event, Finished):
+                return
+
+    def accept(self) -> None:
+        """Accepts the offer; does nothing when it has gone meanwhile."""
+        with contextlib.suppress(LocalProtocolError):
+            self.node.accept(self._driver.now())
+        self._driver.wake()
+
+    def decline(self, reason: Reason = Reason.DECLINED) -> None:
+        """Refuses the offer; does nothing when it has gone meanwhile."""
+        with contextlib.suppress(LocalProtocolError):
+            self.node.decline(self._driver.now(), reason=reason)
+        self._driver.wake()
+
+    def stop(self, error: WraithError | None = None) -> None:
+        """Ends everything; the peer is told and what is verified stays. ``Finished`` follows."""
+        if not self._driver.closed:
+            self.node.stop(self._driver.now(), error)
+            self._driver.wake()
+
+    async def close(self) -> None:
+        """Lets last packets leave, then closes sockets and the disk thread. Idempotent."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + LINGER_S
+        await self._driver.flushed()
+        while not self._driver.closed and self.node.endpoint.connections and loop.time() < until:
+            await asyncio.sleep(_LINGER_LOOK_S)
+        self._driver.close()
+        await self._served.closed(_STORE_END_S)
+
+    def abandon(self) -> None:
+        """Closes the sockets at once, without a word to anyone."""
+        self._driver.close()
+
+    def poison(self) -> None:
+        """In a forked child: nothing of this may be used there."""
+        self.node.endpoint.poison()
+        self._driver.poison()
+        self._rng.forget()
+
+    def _store_records(self) -> None:
+        for _, records in self.node.records_to_store():
+            if self._replay is not None:
+                self._replay.append(records)
+
+
+async def _bind(local: Address, preferred_port: int) -> SocketSet:
+    if preferred_port and not local.port:
+        with contextlib.suppress(TransportError):
+            return await bind_sockets(local._replace(port=preferred_port))
+    return await bind_sockets(local)

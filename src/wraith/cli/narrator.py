@@ -1,0 +1,345 @@
+"""Tells people and programs what a transfer does: words and a progress line, or JSON lines.
+
+One place for both commands, so that an event has one name and one set of fields
+(docs/reference/json-events.md). It decides nothing.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+
+from wraith.aio.addresses import format_address
+from wraith.cli.output import Output, duration, printable, size
+from wraith.errors import HandshakeTimeout, WraithError
+from wraith.node.events import (
+    ClockSkewSeen,
+    Connected,
+    Dialling,
+    Interrupted,
+    NodeEvent,
+    StillTrying,
+    TurnedAway,
+)
+from wraith.transfer.events import (
+    Accepted,
+    Declined,
+    Done,
+    FileFailed,
+    OfferReceived,
+    PeerDeciding,
+    Placed,
+    Progress,
+)
+from wraith.transfer.listing import Entry, Kind
+from wraith.transfer.messages import OfferKind, Reason
+from wraith.transfer.paths import display_path
+from wraith.types import Address, PeerKey
+
+RATE_WINDOW_S = 5.0
+SILENT_S = 3.0
+TOPS_SHOWN = 10
+
+_FAILED = {
+    Reason.SOURCE_CHANGED: "changed while it was sent",
+    Reason.SOURCE_UNREADABLE: "could not be read any more",
+}
+
+
+class Narrator:
+    """See the module.
+
+    Args:
+        other: how the other side is called: ``the receiver`` or ``the sender``.
+        name_of: the name that a person gave to a key, or nothing.
+        path_of: the path of an entry, where an event has only its number.
+    """
+
+    def __init__(
+        self,
+        output: Output,
+        *,
+        other: str,
+        name_of: Callable[[PeerKey], str],
+        path_of: Callable[[int], bytes] | None = None,
+        verbose: bool = False,
+    ) -> None:
+        self._output = output
+        self._other = other
+        self._name_of = name_of
+        self._path_of = path_of
+        self._verbose = verbose
+        self._dialled: tuple[Address, ...] = ()
+        self._samples: deque[tuple[float, int]] = deque()
+        self._progress = Progress(0, None, 0)
+        self._is_moving = False
+        self._heard_at = time.monotonic()
+        self._started_at: float | None = None
+        self._seconds = 0.0
+        self.placed: Placed | None = None
+
+    # --- before anyone is there -----------------------------------------------------------------
+
+    def dialling(self, addresses: tuple[Address, ...]) -> None:
+        """The first words of the side that dials."""
+        self._dialled = addresses
+        texts = [format_address(address) for address in addresses]
+        self._output.event("waiting", code=None, addresses=texts, port=None, resumed=False)
+        if self._verbose:
+            self._output.say(f"dialling {', '.join(texts)}")
+
+    def explain(self, error: WraithError, timeout_s: float) -> WraithError:
+        """Silence is all that a stranger gets from the other side, so this lists what it may
+        mean."""
+        if not isinstance(error, HandshakeTimeout):
+            return error
+        where = ", ".join(format_address(address) for address in self._dialled)
+        return HandshakeTimeout(
+            f"nobody answered at {where} within {timeout_s:g} s", hint=self._reasons()
+        )
+
+    def _reasons(self) -> str:
+        utc = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime())
+        return (
+            f"the code may be old or used already, {self._other} may have gone, a firewall may "
+            f"drop UDP on the way, or a clock may be wrong (here it is {utc} UTC); "
+            "`wraith doctor --reach -` tries each address"
+        )
+
+    # --- events ---------------------------------------------------------------------------------
+
+    def show(self, event: NodeEvent) -> None:
+        """One event of the transfer."""
+        self._heard_at = time.monotonic()
+        say, emit = self._output.say, self._output.event
+        match event:
+            case Connected():
+                self._on_connected(event)
+            case Dialling(attempt, again):
+                if again and self._is_moving:
+                    self._is_moving = False
+                    say(f"{self._other} is silent; dialling again")
+                elif self._verbose:
+                    say(f"dialling, attempt {attempt}")
+            case StillTrying(seconds):
+                emit("still_trying", seconds=round(seconds, 1), hint=self._reasons())
+                say(f"no answer after {seconds:.0f} s; still trying")
+                self._output.hint(self._reasons())
+            case TurnedAway(peer, busy):
+                emit("turned_away", peer=_text(peer), busy=busy)
+                who = self._called(peer)
+                why = "the code belongs to another one already" if busy else "not the one asked for"
+                say(f"turned {who} away: {why}")
+            case ClockSkewSeen(skew_s):
+                emit("clock_skew", skew_s=round(skew_s, 1))
+                say(_skew_words(skew_s))
+            case PeerDeciding():
+                emit("deciding")
+                say(f"{self._other} is deciding")
+            case OfferReceived():
+                self._on_offer(event)
+            case Accepted(reused, total):
+                self._on_accepted(reused, total)
+            case Progress():
+                self._on_progress(event)
+            case FileFailed(entry, reason, path):
+                self._on_file_failed(entry, reason, path)
+            case Interrupted(reason_text, until):
+                self._on_interrupted(reason_text, until)
+            case Declined(by_peer=True, reason=Reason.LIST_ONLY):
+                say(f"{self._other} looked at the list and left")
+            case Placed():
+                self.placed = event
+            case _:
+                pass
+
+    def _on_connected(self, event: Connected) -> None:
+        security = event.security
+        name = self._name_of(event.peer) if event.peer is not None else ""
+        self._output.event(
+            "connected",
+            post_quantum=security.post_quantum,
+            key_exchange=security.key_exchange,
+            suite=security.suite.name,
+            aead=security.aead,
+            peer=_text(event.peer),
+            peer_name=name or None,
+            this_machine=event.is_this_machine,
+            address=format_address(event.address),
+            again=event.again,
+        )
+        who = "this machine" if event.is_this_machine else self._called(event.peer)
+        strength = "post-quantum" if security.post_quantum else "NOT post-quantum"
+        self._output.say(
+            f"connected to {who}: {security.key_exchange} ({strength}), "
+            f"suite {security.suite.name} ({security.aead})"
+        )
+
+    def _on_offer(self, event: OfferReceived) -> None:
+        offer, survey = event.offer, event.survey
+        names = [display_path(top.path) for top in event.tops]
+        self._output.event(
+            "offer",
+            kind=offer.kind.name.lower(),
+            names=names,
+            files=offer.n_files,
+            folders=event.n_folders,
+            links=event.n_links,
+            bytes_total=offer.total_bytes,
+            bytes_here=survey.reused_bytes,
+            place=survey.place,
+        )
+        total = "of unknown size" if offer.total_bytes is None else size(offer.total_bytes)
+        counted = _counted(offer.n_files, event.n_folders, event.n_links)
+        if offer.kind is OfferKind.TEXT:
+            self._output.say(f"offered: a text, {total}")
+            return
+        self._output.say(f"offered: {counted}, {total}, into {printable(survey.place)}")
+        for top, name in list(zip(event.tops, names, strict=True))[:TOPS_SHOWN]:
+            self._output.say("  " + entry_line(top, name))
+        if len(names) > TOPS_SHOWN:
+            self._output.say(f"  and {len(names) - TOPS_SHOWN} more")
+        if survey.reused_bytes:
+            self._output.say(f"{size(survey.reused_bytes)} of it are here already")
+
+    def _on_accepted(self, reused: int, total: int | None) -> None:
+        self._output.event("accepted", bytes_reused=reused, bytes_total=total)
+        if self._started_at is None:
+            self._started_at = time.monotonic()
+        if reused:
+            self._output.say(f"going on after {size(reused)} that arrived earlier")
+        self._samples.clear()
+        self._is_moving = True
+
+    def _on_progress(self, event: Progress) -> None:
+        self._progress = event
+        self._is_moving = True
+        self._output.event(
+            "progress",
+            bytes_done=event.bytes_done,
+            bytes_total=event.bytes_total,
+            files_done=event.n_files_done,
+            rate=round(self._rate(event.bytes_done)),
+        )
+        self.redraw()
+
+    def _on_file_failed(self, entry: int, reason: Reason, path: bytes) -> None:
+        if not path and self._path_of is not None:
+            path = self._path_of(entry)
+        name = display_path(path)
+        why = _FAILED.get(reason, "failed")
+        self._output.event("file_failed", path=name, reason=reason.name.lower())
+        self._output.say(f"{name} {why}; the rest goes on")
+
+    def _on_interrupted(self, reason: str, until: float | None) -> None:
+        left = None if until is None else max(0.0, until - time.monotonic())
+        self._is_moving = False
+        self._output.event(
+            "interrupted", reason=reason, seconds_left=None if left is None else round(left, 1)
+        )
+        waiting = "" if left is None else f" for up to {duration(left)}"
+        self._output.say(f"{self._other} is gone ({printable(reason)}); waiting{waiting}")
+
+    def _called(self, peer: PeerKey | None) -> str:
+        if peer is None:
+            return self._other
+        name = self._name_of(peer)
+        return f"{printable(name)} ({peer.short}…)" if name else f"{self._other} {peer.short}…"
+
+    # --- progress -------------------------------------------------------------------------------
+
+    def _rate(self, bytes_done: int) -> float:
+        """Bytes per second over the last seconds."""
+        now = time.monotonic()
+        samples = self._samples
+        samples.append((now, bytes_done))
+        while len(samples) > 2 and now - samples[0][0] > RATE_WINDOW_S:
+            samples.popleft()
+        elapsed = now - samples[0][0]
+        return (bytes_done - samples[0][1]) / elapsed if elapsed > 0 else 0.0
+
+    def redraw(self) -> None:
+        """The progress line; also called once a second when nothing happens."""
+        if not self._is_moving:
+            return
+        done, total = self._progress.bytes_done, self._progress.bytes_total
+        samples = self._samples
+        silent = time.monotonic() - self._heard_at
+        if silent > SILENT_S:
+            self._output.progress(f"{size(done)} done; {self._other} is silent for {silent:.0f} s")
+            return
+        elapsed = samples[-1][0] - samples[0][0] if samples else 0.0
+        rate = (samples[-1][1] - samples[0][1]) / elapsed if elapsed > 0 else 0.0
+        if total is None:
+            self._output.progress(f"{size(done)}, {size(rate)}/s")
+            return
+        share = 100 * done // total if total else 100
+        left = f", {duration((total - done) / rate)} left" if rate > 0 and done < total else ""
+        self._output.progress(f"{share:3} % of {size(total)}, {size(rate)}/s{left}")
+
+    def done(self, done: Done, file_ids: tuple[tuple[bytes, bytes], ...] = ()) -> None:
+        """The last words of a transfer that is complete."""
+        began = self._started_at if self._started_at is not None else time.monotonic()
+        seconds = max(0.001, time.monotonic() - began)
+        self._started_at, self._is_moving = None, False
+        fields: dict[str, object] = {
+            "bytes_total": done.bytes_total,
+            "bytes_transferred": done.bytes_transferred,
+            "bytes_reused": done.bytes_reused,
+            "seconds": round(seconds, 3),
+            "files": done.n_files,
+            "failed": done.n_failed,
+            "file_ids": {display_path(path): digest.hex() for path, digest in file_ids},
+        }
+        placed = self.placed
+        if placed is not None:
+            fields["paths"] = list(placed.placed)
+            if placed.text is not None:
+                fields["text"] = placed.text.decode("utf-8", "replace")
+        self._output.event("done", **fields)
+        rate = size(done.bytes_transferred / seconds)
+        kept = f", {size(done.bytes_reused)} kept from before" if done.bytes_reused else ""
+        files = _counted(done.n_files, 0, 0)
+        self._output.say(
+            f"done: {files}, {size(done.bytes_total)} in {duration(seconds)} ({rate}/s){kept}, "
+            "every chunk verified"
+        )
+        if done.n_failed:
+            self._output.say(f"{done.n_failed} did not arrive; send again what is missing")
+        if self._verbose:
+            for path, digest in file_ids:
+                self._output.say(f"  {digest.hex()}  {display_path(path)}")
+
+
+def entry_line(entry: Entry, name: str) -> str:
+    """One entry of a listing for people."""
+    match entry.kind:
+        case Kind.FOLDER:
+            return name + "/"
+        case Kind.LINK:
+            return f"{name} -> {display_path(entry.target)}"
+        case _:
+            return f"{name}  {size(entry.size) if entry.size < 1 << 63 else 'size unknown'}"
+
+
+def _counted(n_files: int, n_folders: int, n_links: int) -> str:
+    parts = [f"{n_files} file{'' if n_files == 1 else 's'}"]
+    if n_folders:
+        parts.append(f"{n_folders} folder{'' if n_folders == 1 else 's'}")
+    if n_links:
+        parts.append(f"{n_links} link{'' if n_links == 1 else 's'}")
+    return ", ".join(parts)
+
+
+def _skew_words(skew_s: float) -> str:
+    way = "ahead" if skew_s > 0 else "behind"
+    utc = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime())
+    return (
+        f"someone with the code has a clock that is {duration(abs(skew_s))} {way} of this one "
+        f"(here it is {utc} UTC); they cannot connect until one of the clocks is set right"
+    )
+
+
+def _text(peer: PeerKey | None) -> str | None:
+    return str(peer) if peer is not None else None

@@ -1,0 +1,514 @@
+"""``wraith receive``: takes what a code offers, asking first."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from wraith.aio.addresses import format_address, parse_address
+from wraith.aio.clock import SystemClock
+from wraith.aio.endpoint import local_for
+from wraith.aio.entropy import OsRng
+from wraith.aio.files import FileTarget, Leftover, PipeTarget, Policy, discard, leftovers
+from wraith.aio.kept_code import KeptCode, receive_folder, remove_old_codes
+from wraith.aio.state_dir import StateDir
+from wraith.aio.transfers import Transfer
+from wraith.cli.narrator import Narrator, entry_line
+from wraith.cli.output import Output, printable, size
+from wraith.cli.running import Acquaintances, run, shown_events
+from wraith.cli.transfer_options import (
+    EXIT_CODES,
+    Duration,
+    chosen_config,
+    common_options,
+    local_address,
+    no_limit,
+    shown_addresses,
+)
+from wraith.config import EndpointConfig
+from wraith.errors import CodeInvalid, TransferError
+from wraith.node.config import NodeConfig
+from wraith.node.events import Finished
+from wraith.node.records import record_of
+from wraith.transfer.code import Code, decode_code
+from wraith.transfer.events import OfferReceived, Placed
+from wraith.transfer.listing import Entry
+from wraith.transfer.messages import Reason
+from wraith.transfer.paths import display_path
+from wraith.types import Address, PeerKey, SuiteId
+
+STDIN = "-"
+STDOUT = "-"
+PARTLY_DONE = 3
+NO_TERMINAL = (
+    "there is no terminal to ask on: give --yes to accept whatever is offered, or --list-only"
+)
+
+Target = FileTarget | PipeTarget
+
+
+@dataclass(frozen=True, slots=True)
+class ReceivePlan:
+    """What the options ask for, checked."""
+
+    code: Code | None
+    out: str
+    policy: Policy
+    verify: bool
+    yes: bool
+    list_only: bool
+    ask_on: str | None
+    peer_name: str | None
+    local: Address
+    config: EndpointConfig
+    suite: SuiteId | None
+    require_pq: bool
+    keep_code: bool
+    wait_s: float | None
+    connect_timeout_s: float
+    verbose: bool
+
+
+@click.command(
+    "receive",
+    epilog="""\b
+Examples:
+  wraith receive wr1...                    asks, then receives into this folder
+  wraith receive - --yes < code.txt        the code is not in the process list
+  wraith receive --listen --out inbox      prints a line for the machine that sends
+  wraith receive wr1... --out - | tar x    one file or stream to stdout
+
+"""
+    + EXIT_CODES,
+)
+@click.argument("code", nargs=-1, envvar="WRAITH_CODE")
+@click.option(
+    "--out",
+    default=".",
+    show_default=True,
+    envvar="WRAITH_OUT",
+    show_envvar=True,
+    metavar="DIR",
+    help="Where to put it; '-' writes a single file to stdout.",
+)
+@click.option("-y", "--yes", is_flag=True, help="Accept without asking.")
+@click.option("--overwrite", is_flag=True, help="Replace files that exist.")
+@click.option("--rename", is_flag=True, help="Give new files another name where one exists.")
+@click.option("--skip", is_flag=True, help="Leave files that exist as they are.")
+@click.option("--verify", is_flag=True, help="Check again what an earlier run has left.")
+@click.option("--from", "from_name", metavar="NAME", help="Accept nobody but this named peer.")
+@click.option(
+    "--listen",
+    is_flag=False,
+    flag_value=":0",
+    metavar="[HOST:PORT]",
+    help="Wait for a sender to dial: prints `wraith send --to CODE PATH...`.",
+)
+@click.option("--new-code", is_flag=True, help="With --listen: forget the code used before.")
+@click.option("--list", "list_leftovers", is_flag=True, help="Show unfinished transfers in DIR.")
+@click.option("--discard", metavar="ID|all", help="Remove an unfinished transfer from DIR.")
+@click.option("--list-only", is_flag=True, help="Show what is offered and take nothing.")
+@click.option(
+    "--wait",
+    "wait_s",
+    type=Duration(),
+    default="10m",
+    show_default=True,
+    envvar="WRAITH_WAIT",
+    show_envvar=True,
+    help="How long to go on after the sender vanished.",
+)
+@common_options
+def receive(
+    code: tuple[str, ...],
+    out: str,
+    yes: bool,
+    overwrite: bool,
+    rename: bool,
+    skip: bool,
+    verify: bool,
+    from_name: str | None,
+    listen: str | None,
+    new_code: bool,
+    list_leftovers: bool,
+    discard: str | None,
+    list_only: bool,
+    wait_s: float,
+    port: int | None,
+    suite: str | None,
+    require_pq: bool,
+    connect_timeout: float,
+    json_events: bool,
+    quiet: bool,
+    verbose: bool,
+) -> int:
+    """Receive what CODE offers.
+
+    CODE may be given as an argument, as '-' to read it from stdin, or in WRAITH_CODE; the latter
+    two keep it out of the process list. Interrupted or killed, the same command goes on.
+    """
+    output = Output(json_events=json_events, quiet=quiet)
+    if overwrite + rename + skip > 1:
+        raise click.UsageError("--overwrite, --rename and --skip exclude each other")
+    if list_leftovers:
+        return _list_leftovers(out, output)
+    if discard is not None:
+        return _discard(out, discard, output)
+    if out == STDOUT and json_events:
+        raise click.UsageError("stdout cannot hold both the file and JSON lines")
+    if out == STDOUT and listen is not None and not code:
+        raise click.UsageError("stdout cannot hold both the file and the line with the code")
+    config, chosen = chosen_config(suite, require_pq)
+    ask_on = None if yes or list_only else _terminal(code == (STDIN,))
+    plan = ReceivePlan(
+        code=_code(code, listen),
+        out=out,
+        policy=_policy(overwrite, rename, skip),
+        verify=verify,
+        yes=yes,
+        list_only=list_only,
+        ask_on=ask_on,
+        peer_name=from_name,
+        local=local_address(parse_address(listen) if listen is not None else None, port),
+        config=config,
+        suite=chosen,
+        require_pq=require_pq,
+        keep_code=not new_code,
+        wait_s=no_limit(wait_s),
+        connect_timeout_s=connect_timeout,
+        verbose=verbose,
+    )
+    return run(_Receiving(plan, output).run())
+
+
+def _policy(overwrite: bool, rename: bool, skip: bool) -> Policy:
+    if overwrite:
+        return Policy.OVERWRITE
+    if rename:
+        return Policy.RENAME
+    return Policy.SKIP if skip else Policy.REFUSE
+
+
+def _code(words: tuple[str, ...], listen: str | None) -> Code | None:
+    """The code to dial; ``None`` to listen."""
+    if listen is not None:
+        words = ()  # a code in the environment is meant for a receive that dials
+    elif not words:
+        raise click.UsageError("give a code, '-' to read it from stdin, or --listen")
+    if not words:
+        return None
+    code = decode_code(sys.stdin.read() if words == (STDIN,) else "".join(words))
+    if code.maker_receives:
+        raise CodeInvalid(
+            "this code waits for something: it is for `wraith send --to`",
+            hint="a code to receive with is printed by `wraith send`",
+        )
+    return code
+
+
+def _terminal(stdin_has_code: bool) -> str | None:
+    """Where to ask; found before anyone is dialled.
+
+    Raises:
+        click.UsageError: nowhere.
+    """
+    if not stdin_has_code and sys.stdin is not None and sys.stdin.isatty():
+        return None
+    if stdin_has_code:
+        try:
+            os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
+        except OSError:
+            raise click.UsageError(NO_TERMINAL) from None
+        return "/dev/tty"
+    raise click.UsageError(NO_TERMINAL)
+
+
+class _Receiving:
+    """One run of the command."""
+
+    def __init__(self, plan: ReceivePlan, output: Output) -> None:
+        self._plan = plan
+        self._output = output
+        self._home = StateDir.default()
+        self._peers = Acquaintances(self._home)
+        self._kept: KeptCode | None = None
+        self._answers: dict[bytes, bool] = {}
+        self._asking: asyncio.Task[None] | None = None
+
+    async def run(self) -> int:
+        plan = self._plan
+        expected = self._expected_peer()
+        identity = self._home.identity(OsRng())
+        with contextlib.ExitStack() as stack:
+            if plan.code is None:
+                remove_old_codes(self._home, SystemClock())
+                self._kept = KeptCode.open(
+                    receive_folder(self._home, Path(plan.out)),
+                    OsRng(),
+                    SystemClock(),
+                    max_clock_skew_s=plan.config.max_clock_skew_s,
+                    new_code=not plan.keep_code,
+                )
+                stack.callback(self._kept.close)
+            target = self._open_target()
+            stack.callback(target.close)
+            narrator = Narrator(
+                self._output,
+                other="the sender",
+                name_of=self._peers.name_of,
+                verbose=plan.verbose,
+            )
+            transfer = await Transfer.open(
+                target=target,
+                identity=identity,
+                endpoint_config=plan.config,
+                node_config=NodeConfig(
+                    expected_peer=expected,
+                    connect_timeout_s=plan.connect_timeout_s,
+                    wait_s=plan.wait_s,
+                    require_pq=plan.require_pq,
+                    suite=plan.suite,
+                ),
+                access=self._kept.access if self._kept is not None else None,
+                replay=self._kept.replay if self._kept is not None else None,
+                local=self._local(),
+                preferred_port=self._kept.port if self._kept is not None else 0,
+            )
+            try:
+                return await self._take(transfer, target, narrator)
+            finally:
+                if self._asking is not None:
+                    self._asking.cancel()
+                await transfer.close()
+
+    def _expected_peer(self) -> PeerKey | None:
+        plan = self._plan
+        if plan.peer_name is None:
+            return None
+        if plan.code is not None:
+            self._peers.check_pin(plan.peer_name, plan.code.peer)
+        return self._peers.pinned(plan.peer_name)
+
+    def _open_target(self) -> Target:
+        if self._plan.out == STDOUT:
+            return PipeTarget(sys.stdout.fileno())
+        return FileTarget(self._plan.out, policy=self._plan.policy, verify=self._plan.verify)
+
+    def _local(self) -> Address:
+        plan = self._plan
+        if plan.code is not None and not plan.local.ip:
+            return local_for(record_of(plan.code))._replace(port=plan.local.port)
+        return plan.local
+
+    # --- while it runs --------------------------------------------------------------------------
+
+    async def _take(self, transfer: Transfer, target: Target, narrator: Narrator) -> int:
+        code = self._plan.code
+        if code is not None:
+            narrator.dialling(code.addresses)
+            transfer.start(record_of(code))
+        else:
+            self._show_code(transfer)
+            transfer.start()
+        finished: Finished | None = None
+        async for event in shown_events(transfer, narrator):
+            self._peers.met(event)
+            match event:
+                case OfferReceived():
+                    self._on_offer(event, transfer, target)
+                case Placed():
+                    self._on_placed(event)
+                case Finished():
+                    finished = event
+                case _:
+                    pass
+        assert finished is not None, "events end with Finished"
+        return self._conclude(finished, narrator)
+
+    def _show_code(self, transfer: Transfer) -> None:
+        assert self._kept is not None
+        addresses = shown_addresses(self._plan.local, transfer.port)
+        changed = self._kept.names(addresses, transfer.port)
+        code = transfer.code(addresses, maker_receives=True)
+        texts = [format_address(address) for address in addresses]
+        self._output.event(
+            "waiting",
+            code=code,
+            addresses=texts,
+            port=transfer.port,
+            resumed=self._kept.is_resumed,
+        )
+        if changed:
+            self._output.say("the address or port is not the one of before: use this new line")
+        self._output.say("on the machine that sends run:")
+        self._output.result(f"wraith send --to {code} PATH...")
+        self._output.say(
+            f"waiting at {', '.join(texts)}; a firewall must let UDP port {transfer.port} in"
+        )
+
+    def _on_offer(self, event: OfferReceived, transfer: Transfer, target: Target) -> None:
+        digest = event.offer.listing_digest
+        if self._plan.list_only:
+            self._show_entries(target.entries())
+            transfer.decline(Reason.LIST_ONLY)
+        elif self._plan.yes or self._answers.get(digest, False):
+            transfer.accept()
+        elif self._asking is None:
+            self._asking = asyncio.create_task(self._ask(digest, transfer, target))
+
+    def _show_entries(self, entries: Iterator[Entry] | list[Entry]) -> None:
+        for entry in entries:
+            name = display_path(entry.path)
+            self._output.event(
+                "entry",
+                kind=entry.kind.name.lower(),
+                path=name,
+                bytes=entry.size if entry.size < 1 << 63 else None,
+            )
+            self._output.result(entry_line(entry, name))
+
+    async def _ask(self, digest: bytes, transfer: Transfer, target: Target) -> None:
+        """Asks the person until the answer is yes or no."""
+        with _Terminal(self._plan.ask_on) as terminal:
+            while True:
+                terminal.write("wraith: accept? [y]es, [n]o, [l]ist everything: ")
+                answer = (await terminal.read_line()).strip().lower()
+                if answer in ("l", "list"):
+                    for entry in target.entries():
+                        terminal.write(entry_line(entry, display_path(entry.path)) + "\n")
+                    continue
+                break
+        self._asking = None
+        if answer in ("y", "yes"):
+            self._answers[digest] = True
+            transfer.accept()
+        else:
+            transfer.decline()
+
+    def _on_placed(self, event: Placed) -> None:
+        if self._kept is not None:
+            self._kept.spend()
+        if event.text is None:
+            for path in event.placed:
+                self._output.say(f"received {printable(path)}")
+            return
+        text = event.text.decode("utf-8", "replace")
+        if sys.stdout.isatty():
+            text = "\n".join(printable(line) for line in text.split("\n"))
+        self._output.result(text)
+
+    def _conclude(self, finished: Finished, narrator: Narrator) -> int:
+        if finished.error is not None:
+            if self._plan.list_only and _is_list_only(finished):
+                return 0
+            raise narrator.explain(finished.error, self._plan.connect_timeout_s)
+        assert finished.done is not None
+        placed = narrator.placed
+        narrator.done(finished.done, placed.file_ids if placed is not None else ())
+        return PARTLY_DONE if finished.done.n_failed else 0
+
+
+def _is_list_only(finished: Finished) -> bool:
+    from wraith.errors import OfferRefused
+
+    return isinstance(finished.error, OfferRefused)
+
+
+class _Terminal:
+    """The terminal for one question: ``path``, or stdin and stderr."""
+
+    def __init__(self, path: str | None) -> None:
+        self._opened = None if path is None else os.open(path, os.O_RDWR | os.O_NOCTTY)
+
+    def __enter__(self) -> _Terminal:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._opened is not None:
+            os.close(self._opened)
+
+    def write(self, text: str) -> None:
+        sys.stdout.flush()
+        data = text.encode("utf-8", "backslashreplace")
+        os.write(self._opened if self._opened is not None else sys.stderr.fileno(), data)
+
+    async def read_line(self) -> str:
+        """One line, read without blocking the loop; empty at the end of input."""
+        loop = asyncio.get_running_loop()
+        descriptor = self._opened if self._opened is not None else sys.stdin.fileno()
+        line: asyncio.Future[str] = loop.create_future()
+        gathered = bytearray()
+
+        def on_readable() -> None:
+            data = os.read(descriptor, 4096)
+            gathered.extend(data)
+            if (not data or b"\n" in data) and not line.done():
+                line.set_result(gathered.decode("utf-8", "replace").partition("\n")[0])
+
+        loop.add_reader(descriptor, on_readable)
+        try:
+            return await line
+        finally:
+            loop.remove_reader(descriptor)
+
+
+def _list_leftovers(out: str, output: Output) -> int:
+    """``receive --list``."""
+    found = list(leftovers(out))
+    for leftover in found:
+        total = leftover.bytes_total
+        output.event(
+            "leftover",
+            id=_id(leftover),
+            path=str(leftover.path),
+            peer=str(leftover.peer) if leftover.peer is not None else None,
+            names=list(leftover.names),
+            bytes_done=leftover.bytes_done,
+            bytes_total=total,
+            complete=leftover.is_complete,
+            in_use=leftover.is_in_use,
+        )
+        of = "unknown size" if total is None else size(total)
+        state = "in use" if leftover.is_in_use else "complete" if leftover.is_complete else ""
+        names = ", ".join(leftover.names[:3]) or "?"
+        output.result(f"{_id(leftover)}  {size(leftover.bytes_done)} of {of}  {names}  {state}")
+    if not found:
+        output.say("there is no unfinished transfer here")
+    return 0
+
+
+def _discard(out: str, wanted: str, output: Output) -> int:
+    """``receive --discard ID`` or ``all``.
+
+    Raises:
+        TransferError: there is no such leftover.
+        Busy: it is in use.
+    """
+    chosen = [
+        each
+        for each in leftovers(out)
+        if (wanted == "all" and not each.is_in_use) or (wanted and _id(each).startswith(wanted))
+    ]
+    if not chosen and wanted != "all":
+        raise TransferError(
+            f"no unfinished transfer here is called {wanted}", hint="`wraith receive --list`"
+        )
+    for leftover in chosen:
+        discard(leftover)
+        output.event("discarded", id=_id(leftover), bytes=leftover.bytes_done)
+        output.say(f"removed {_id(leftover)}: {', '.join(leftover.names[:3])}")
+    return 0
+
+
+def _id(leftover: Leftover) -> str:
+    return leftover.path.name.removeprefix(".wraith-")
+
+
+__all__ = ["receive"]

@@ -1,0 +1,124 @@
+"""Runs a transfer inside an event loop for a command: signals, a tick, the peers' names.
+
+Ctrl-C once ends the transfer in good order (the other side is told, everything verified stays);
+twice ends the process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from typing import Any, TypeVar
+
+from wraith.aio.clock import SystemClock
+from wraith.aio.state_dir import StateDir
+from wraith.aio.transfers import Transfer
+from wraith.cli.narrator import Narrator
+from wraith.errors import PeerKeyMismatch, TransferError, WraithError
+from wraith.node.events import Connected, NodeEvent
+from wraith.transfer.reasons import Interrupted
+from wraith.types import PeerKey
+
+Result = TypeVar("Result")
+TICK_S = 1.0
+
+
+def run(coroutine: Coroutine[Any, Any, Result]) -> Result:
+    """Runs on a loop that has ``add_reader`` (on Windows the default loop has not)."""
+    factory = asyncio.SelectorEventLoop if sys.platform == "win32" else None
+    with asyncio.Runner(loop_factory=factory) as runner:
+        return runner.run(coroutine)
+
+
+async def shown_events(transfer: Transfer, narrator: Narrator) -> AsyncIterator[NodeEvent]:
+    """The events of ``transfer``, each told by ``narrator`` before the caller sees it."""
+    ticking = asyncio.create_task(_tick(narrator))
+    try:
+        with interrupts(transfer):
+            async for event in transfer.events():
+                narrator.show(event)
+                yield event
+    finally:
+        ticking.cancel()
+
+
+async def _tick(narrator: Narrator) -> None:
+    while True:
+        await asyncio.sleep(TICK_S)
+        narrator.redraw()
+
+
+@contextlib.contextmanager
+def interrupts(transfer: Transfer) -> Iterator[None]:
+    """While inside, Ctrl-C and a request to terminate end the transfer in good order."""
+    loop = asyncio.get_running_loop()
+    asked = False
+
+    def on_signal(number: int) -> None:
+        nonlocal asked
+        if asked:
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+        asked = True
+        transfer.stop(
+            Interrupted("interrupted", hint="run the same command again to go on where it stopped")
+        )
+
+    added: list[signal.Signals] = []
+    for number in (signal.SIGINT, signal.SIGTERM):
+        with contextlib.suppress(NotImplementedError, RuntimeError):
+            loop.add_signal_handler(number, on_signal, number)
+            added.append(number)
+    try:
+        yield
+    finally:
+        for number in added:
+            loop.remove_signal_handler(number)
+
+
+class Acquaintances:
+    """Who is known here. Records whom a transfer met."""
+
+    def __init__(self, home: StateDir) -> None:
+        self._home = home
+        self._names = {entry.key: entry.name for entry in home.peers()}
+
+    def name_of(self, key: PeerKey) -> str:
+        return self._names.get(key, "")
+
+    def pinned(self, name: str) -> PeerKey:
+        """The key that a person gave this name.
+
+        Raises:
+            TransferError: nobody has it.
+        """
+        entry = self._home.find_peer(name)
+        if entry is None:
+            raise TransferError(
+                f"no peer is called {name}", hint="`wraith peers name NAME KEY` gives a name"
+            )
+        return entry.key
+
+    def met(self, event: NodeEvent) -> None:
+        """Records the peer of a ``Connected``. A disk that is full does not end a transfer."""
+        if isinstance(event, Connected) and event.peer is not None and not event.is_this_machine:
+            with contextlib.suppress(OSError, WraithError):
+                self._home.peer_seen(event.peer, SystemClock().unix_time())
+
+    def check_pin(self, name: str, key: PeerKey) -> None:
+        """The code's key must be the one that this name stands for.
+
+        Raises:
+            PeerKeyMismatch: it is another one: nothing is dialled.
+        """
+        expected = self.pinned(name)
+        if expected != key:
+            raise PeerKeyMismatch(
+                f"this code is from {key.short}…, but {name} is known as {expected.short}…",
+                hint=f"ask {name} through another channel; if their key really changed, "
+                f"`wraith peers forget {name}` and name the new one",
+            )

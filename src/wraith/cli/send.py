@@ -1,0 +1,376 @@
+"""``wraith send``: offers files, folders, a stream or a text and waits for who takes them."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from wraith.aio.addresses import format_address
+from wraith.aio.clock import SystemClock
+from wraith.aio.entropy import OsRng
+from wraith.aio.files import FileSource, MemorySource, StreamSource
+from wraith.aio.kept_code import KeptCode, remove_old_codes, send_folder
+from wraith.aio.state_dir import StateDir
+from wraith.aio.transfers import Transfer
+from wraith.cli.narrator import Narrator
+from wraith.cli.output import Output, printable, size
+from wraith.cli.running import Acquaintances, run, shown_events
+from wraith.cli.transfer_options import (
+    EXIT_CODES,
+    Duration,
+    LocalAddress,
+    Rate,
+    chosen_config,
+    common_options,
+    local_address,
+    no_limit,
+    shown_addresses,
+)
+from wraith.config import EndpointConfig
+from wraith.connection.endpoint_keys import AccessKey
+from wraith.errors import CodeInvalid, SourceChanged
+from wraith.node.config import NodeConfig
+from wraith.node.events import Bound, Finished
+from wraith.node.records import record_of
+from wraith.transfer.code import PREFIX, Code, decode_code
+from wraith.transfer.events import Declined, Done
+from wraith.transfer.paths import display_path
+from wraith.types import Address, PeerKey, SuiteId
+
+STDIN = "-"
+PARTLY_DONE = 3
+PROBLEMS_SHOWN = 20
+
+Source = FileSource | StreamSource | MemorySource
+
+
+@dataclass(frozen=True, slots=True)
+class SendPlan:
+    """What the options ask for, checked."""
+
+    paths: tuple[str, ...]
+    text: str | None
+    name: str | None
+    code: Code | None
+    peer_name: str | None
+    local: Address
+    config: EndpointConfig
+    suite: SuiteId | None
+    require_pq: bool
+    keep: bool
+    new_code: bool
+    exclude: tuple[str, ...]
+    skip_unreadable: bool
+    limit: float | None
+    wait_s: float | None
+    connect_timeout_s: float
+    verbose: bool
+
+    @property
+    def is_stream(self) -> bool:
+        return self.paths == (STDIN,)
+
+    @property
+    def is_repeatable(self) -> bool:
+        """The same command can offer the same again: its code is worth keeping."""
+        return self.code is None and self.text is None and not self.is_stream
+
+
+@click.command(
+    "send",
+    epilog="""\b
+Examples:
+  wraith send photos/ notes.txt            prints one line to run on the other machine
+  tar c . | wraith send - --name all.tar   sends a stream
+  wraith send --text 'meet at noon'        sends a short text
+  wraith send --to - disk.img              to a machine that ran `wraith receive --listen`
+
+"""
+    + EXIT_CODES,
+)
+@click.argument("paths", nargs=-1, metavar="PATH...", type=click.Path())
+@click.option("--text", help="Send this text instead of files (anyone on this host may see it).")
+@click.option("--name", help="What a stream or a text is called. [default: stdin, text]")
+@click.option(
+    "--to",
+    metavar="CODE|NAME",
+    envvar="WRAITH_TO",
+    show_envvar=True,
+    help="Dial the code that `wraith receive --listen` printed ('-': read it from stdin), or "
+    "accept nobody but this named peer.",
+)
+@click.option(
+    "--listen",
+    type=LocalAddress(),
+    metavar="HOST:PORT",
+    envvar="WRAITH_LISTEN",
+    show_envvar=True,
+    help="Address to use; the code names it alone. Port 0 takes any. [default: all interfaces]",
+)
+@click.option("--keep", is_flag=True, help="Go on after a complete receiver; the code stays good.")
+@click.option("--new-code", is_flag=True, help="Forget the code of an unfinished earlier send.")
+@click.option(
+    "--exclude", multiple=True, metavar="GLOB", help="Leave out names or paths that match."
+)
+@click.option("--skip-unreadable", is_flag=True, help="Go on without what cannot be read.")
+@click.option(
+    "--limit",
+    type=Rate(),
+    metavar="RATE",
+    envvar="WRAITH_LIMIT",
+    show_envvar=True,
+    help="Bytes per second at most: 500k, 2.5M, 1MiB.",
+)
+@click.option(
+    "--wait",
+    "wait_s",
+    type=Duration(),
+    default="forever",
+    show_default=True,
+    help="How long to wait for a receiver that vanished.",
+)
+@common_options
+def send(
+    paths: tuple[str, ...],
+    text: str | None,
+    name: str | None,
+    to: str | None,
+    listen: Address | None,
+    keep: bool,
+    new_code: bool,
+    exclude: tuple[str, ...],
+    skip_unreadable: bool,
+    limit: float | None,
+    wait_s: float,
+    port: int | None,
+    suite: str | None,
+    require_pq: bool,
+    connect_timeout: float,
+    json_events: bool,
+    quiet: bool,
+    verbose: bool,
+) -> int:
+    """Send files, folders, standard input or a text.
+
+    Prints one line on stdout, `wraith receive CODE`, for the other machine, and waits. The code is
+    a secret. Interrupted or killed, the same command goes on under the same code.
+    """
+    if (text is not None) + bool(paths) != 1:
+        raise click.UsageError("give either paths, or - for standard input, or --text")
+    if STDIN in paths and len(paths) > 1:
+        raise click.UsageError("standard input cannot be sent together with files")
+    if name is not None and text is None and paths != (STDIN,):
+        raise click.UsageError("--name is for a stream or a text; files keep their names")
+    if to == STDIN and paths == (STDIN,):
+        raise click.UsageError("stdin cannot hold both the code and the content; set WRAITH_TO")
+    config, chosen = chosen_config(suite, require_pq)
+    code, peer_name = _destination(to)
+    plan = SendPlan(
+        paths=paths,
+        text=text,
+        name=name,
+        code=code,
+        peer_name=peer_name,
+        local=local_address(listen, port),
+        config=config,
+        suite=chosen,
+        require_pq=require_pq,
+        keep=keep,
+        new_code=new_code,
+        exclude=exclude,
+        skip_unreadable=skip_unreadable,
+        limit=limit,
+        wait_s=no_limit(wait_s),
+        connect_timeout_s=connect_timeout,
+        verbose=verbose,
+    )
+    return run(_Sending(plan, Output(json_events=json_events, quiet=quiet)).run())
+
+
+def _destination(to: str | None) -> tuple[Code | None, str | None]:
+    """A code to dial, or the name of the only peer that may come."""
+    if to is None:
+        return None, None
+    if to != STDIN and not to.strip().lower().startswith(PREFIX):
+        return None, to
+    code = decode_code(sys.stdin.read() if to == STDIN else to)
+    if not code.maker_receives:
+        raise CodeInvalid(
+            "this code offers something: it is for `wraith receive`",
+            hint="a code to send to is printed by `wraith receive --listen`",
+        )
+    return code, None
+
+
+class _Sending:
+    """One run of the command."""
+
+    def __init__(self, plan: SendPlan, output: Output) -> None:
+        self._plan = plan
+        self._output = output
+        self._home = StateDir.default()
+        self._peers = Acquaintances(self._home)
+        self._kept: KeptCode | None = None
+
+    async def run(self) -> int:
+        plan = self._plan
+        expected = self._peers.pinned(plan.peer_name) if plan.peer_name is not None else None
+        identity = self._home.identity(OsRng())
+        with contextlib.ExitStack() as stack:
+            if plan.is_repeatable:
+                self._kept = self._open_kept()
+                stack.callback(self._kept.close)
+            source = self._open_source()
+            stack.callback(source.close)
+            narrator = Narrator(
+                self._output,
+                other="the receiver",
+                name_of=self._peers.name_of,
+                path_of=_path_of(source),
+                verbose=plan.verbose,
+            )
+            transfer = await Transfer.open(
+                source=source,
+                identity=identity,
+                endpoint_config=plan.config,
+                node_config=self._node_config(expected),
+                access=self._access(),
+                replay=self._kept.replay if self._kept is not None else None,
+                local=plan.local,
+                preferred_port=self._kept.port if self._kept is not None else 0,
+            )
+            try:
+                return await self._offer(transfer, source, narrator)
+            finally:
+                await transfer.close()
+
+    def _open_kept(self) -> KeptCode:
+        remove_old_codes(self._home, SystemClock())
+        return KeptCode.open(
+            send_folder(self._home, [Path(path) for path in self._plan.paths]),
+            OsRng(),
+            SystemClock(),
+            max_clock_skew_s=self._plan.config.max_clock_skew_s,
+            new_code=self._plan.new_code,
+        )
+
+    def _open_source(self) -> Source:
+        plan = self._plan
+        if plan.text is not None:
+            return MemorySource.text(plan.text, name=plan.name or "text")
+        if plan.is_stream:
+            return StreamSource(sys.stdin.fileno(), plan.name or "stdin")
+        try:
+            source = FileSource.scan(
+                plan.paths,
+                exclude=plan.exclude,
+                skip_unreadable=plan.skip_unreadable,
+                state_dir=self._kept.folder if self._kept is not None else None,
+            )
+        except BaseException:
+            if self._kept is not None and not self._kept.is_resumed:
+                self._kept.spend()  # it was never shown
+            raise
+        for path, why in source.problems[:PROBLEMS_SHOWN]:
+            self._output.say(f"left out: {display_path(path)}: {why}")
+        if len(source.problems) > PROBLEMS_SHOWN:
+            self._output.say(f"left out: {len(source.problems) - PROBLEMS_SHOWN} more")
+        return source
+
+    def _node_config(self, expected: PeerKey | None) -> NodeConfig:
+        plan = self._plan
+        return NodeConfig(
+            keep=plan.keep,
+            expected_peer=expected,
+            bound_to=self._kept.bound_to if self._kept is not None else None,
+            connect_timeout_s=plan.connect_timeout_s,
+            wait_s=plan.wait_s,
+            limit_bytes_per_s=plan.limit,
+            require_pq=plan.require_pq,
+            suite=plan.suite,
+        )
+
+    def _access(self) -> AccessKey | None:
+        if self._plan.code is not None:
+            return None
+        if self._kept is not None:
+            return self._kept.access
+        return AccessKey.generate(OsRng(), with_psk=True)
+
+    # --- while it runs --------------------------------------------------------------------------
+
+    async def _offer(self, transfer: Transfer, source: Source, narrator: Narrator) -> int:
+        plan = self._plan
+        total = source.outgoing.index.total_bytes
+        what = "size unknown" if total is None else size(total)
+        self._output.say(f"sending {display_path(source.outgoing.name)}, {what}")
+        if plan.code is not None:
+            narrator.dialling(plan.code.addresses)
+            transfer.start(record_of(plan.code))
+        else:
+            self._show_code(transfer)
+            transfer.start()
+        finished: Finished | None = None
+        async for event in shown_events(transfer, narrator):
+            self._peers.met(event)
+            match event:
+                case Bound(peer) if self._kept is not None:
+                    self._kept.bind(peer)
+                case Declined() if self._kept is not None:
+                    self._kept.bind(transfer.node.bound_to)
+                case Done() if plan.keep:
+                    narrator.done(event)
+                    if self._kept is not None:
+                        self._kept.bind(None)
+                case Done() if self._kept is not None:
+                    self._kept.spend()
+                case Finished():
+                    finished = event
+                case _:
+                    pass
+        assert finished is not None, "events end with Finished"
+        return self._conclude(finished, source, narrator)
+
+    def _show_code(self, transfer: Transfer) -> None:
+        addresses = shown_addresses(self._plan.local, transfer.port)
+        changed = self._kept is not None and self._kept.names(addresses, transfer.port)
+        resumed = self._kept is not None and self._kept.is_resumed
+        code = transfer.code(addresses)
+        texts = [format_address(address) for address in addresses]
+        self._output.event(
+            "waiting", code=code, addresses=texts, port=transfer.port, resumed=resumed
+        )
+        if changed:
+            self._output.say(
+                "the address or port is not the one of before: a receiver that waits on the old "
+                "line must be started again with this one; what it has is kept"
+            )
+        elif resumed:
+            self._output.say("offering the unfinished transfer again, under the same code")
+        self._output.say("on the other machine run:")
+        self._output.result(f"wraith receive {code}")
+        self._output.say(
+            f"waiting at {', '.join(texts)}; a firewall must let UDP port {transfer.port} in"
+        )
+
+    def _conclude(self, finished: Finished, source: Source, narrator: Narrator) -> int:
+        if finished.error is not None:
+            raise narrator.explain(finished.error, self._plan.connect_timeout_s)
+        assert finished.done is not None
+        narrator.done(finished.done, _file_ids(source))
+        return PARTLY_DONE if finished.done.n_failed else 0
+
+
+def _path_of(source: Source):  # type: ignore[no-untyped-def]
+    return None
+
+
+def _file_ids(source: Source) -> tuple[tuple[bytes, bytes], ...]:
+    return ()
+
+
+__all__ = ["send", "SourceChanged", "printable"]

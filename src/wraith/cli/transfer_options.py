@@ -1,0 +1,180 @@
+"""Options that ``wraith send`` and ``wraith receive`` share, and what they mean."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from wraith.aio.addresses import parse_address
+from wraith.aio.endpoint import effective_config
+from wraith.aio.interfaces import reachable_addresses
+from wraith.config import EndpointConfig
+from wraith.types import ANY_ADDRESS, Address, SuiteId
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+EXIT_CODES = """\b
+Exit codes:
+  0 done            1 failed               2 usage, no terminal to ask on
+  3 partly done    11 not reached         12 nobody answered
+ 13 another key    14 not accepted        15 content does not match
+ 16 refused        17 busy with another   18 unsafe path
+ 19 no space       20 protocol broken     21 cryptography failed
+ 22 closed         23 connection lost     24 timeout
+130 interrupted: the same command goes on where it stopped
+All of them: docs/reference/exit-codes.md
+"""
+
+_UNITS = {"": 1, "k": 1_000, "m": 1_000_000, "g": 1_000_000_000}
+_BINARY = {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
+_RATE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmg]?)(i?)(?:b|b/s)?", re.IGNORECASE)
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smhd]?)", re.IGNORECASE)
+_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3_600, "d": 86_400}
+
+
+class Rate(click.ParamType[float]):
+    """Bytes per second: ``500k``, ``2.5M``, ``1MiB``."""
+
+    name = "rate"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        if isinstance(value, float):
+            return value
+        found = _RATE.fullmatch(str(value).strip())
+        if found is None:
+            self.fail(f"{value!r} is not a rate such as 500k, 2.5M or 1MiB", param, ctx)
+        number, unit, binary = found[1], found[2].lower(), found[3]
+        rate = float(number) * (_BINARY[unit] if binary and unit else _UNITS[unit])
+        if rate < 1_000:
+            self.fail("at least 1k (bytes per second)", param, ctx)
+        return rate
+
+
+class Duration(click.ParamType[float]):
+    """Seconds, or ``10m``, ``2h``, ``1d``; ``forever`` is infinite."""
+
+    name = "duration"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        if isinstance(value, float):
+            return value
+        text = str(value).strip().lower()
+        if text in ("forever", "inf"):
+            return math.inf
+        found = _DURATION.fullmatch(text)
+        if found is None:
+            self.fail(f"{value!r} is not a time such as 30, 10m, 2h or forever", param, ctx)
+        return float(found[1]) * _SECONDS[found[2]]
+
+
+class LocalAddress(click.ParamType[Address]):
+    """``HOST:PORT`` with a numeric host."""
+
+    name = "address"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Address:
+        if isinstance(value, Address):
+            return value
+        return parse_address(str(value))
+
+
+def common_options(command: Command) -> Command:
+    """The options of both commands, in the order of the help."""
+    for option in reversed(_COMMON):
+        command = option(command)
+    return command
+
+
+_COMMON = [
+    click.option(
+        "--port",
+        type=click.IntRange(1, 65_535),
+        envvar="WRAITH_PORT",
+        show_envvar=True,
+        help="UDP port to listen on. [default: the same as before if it is free, else any]",
+    ),
+    click.option(
+        "--suite",
+        type=click.Choice(["A", "B", "D"], case_sensitive=False),
+        envvar="WRAITH_SUITE",
+        show_envvar=True,
+        help="Cipher suite: A (XChaCha20-Poly1305) and B (AES-256-GCM) are post-quantum, D is "
+        "not. [default: A or B, as the other side prefers]",
+    ),
+    click.option(
+        "--require-pq/--no-require-pq",
+        default=True,
+        show_default=True,
+        envvar="WRAITH_REQUIRE_PQ",
+        show_envvar=True,
+        help="Refuse key exchange that a quantum computer could break.",
+    ),
+    click.option(
+        "--connect-timeout",
+        type=Duration(),
+        default="30",
+        show_default=True,
+        envvar="WRAITH_CONNECT_TIMEOUT",
+        show_envvar=True,
+        help="How long to try before anyone has answered.",
+    ),
+    click.option(
+        "--json", "json_events", is_flag=True, help="JSON lines on stdout, one per event."
+    ),
+    click.option("-q", "--quiet", is_flag=True, help="Errors only."),
+    click.option("-v", "--verbose", is_flag=True, help="Say more; see also WRAITH_LOG."),
+]
+
+
+def chosen_config(suite: str | None, require_pq: bool) -> tuple[EndpointConfig, SuiteId | None]:
+    """What the policy options ask for.
+
+    Raises:
+        click.UsageError: suite D without ``--no-require-pq``.
+    """
+    chosen = SuiteId[suite.upper()] if suite is not None else None
+    if chosen is SuiteId.D and require_pq:
+        raise click.UsageError(
+            "suite D has no post-quantum key exchange: give --no-require-pq as well if that is "
+            "really wanted"
+        )
+    suites = (chosen,) if chosen is not None else None
+    return effective_config(None, require_pq=require_pq, suites=suites), chosen
+
+
+def local_address(listen: Address | None, port: int | None) -> Address:
+    """Where to bind.
+
+    Raises:
+        click.UsageError: both options name a port.
+    """
+    if listen is not None and port is not None:
+        raise click.UsageError("--listen names a port already; leave --port out")
+    if listen is not None:
+        return listen
+    return Address(b"", port) if port is not None else ANY_ADDRESS
+
+
+def shown_addresses(local: Address, port: int) -> tuple[Address, ...]:
+    """What a code names: the address that was asked for alone, else those of all interfaces."""
+    if any(local.ip):
+        return (local._replace(port=port),)
+    found = reachable_addresses(port)
+    if local.ip:
+        found = tuple(a for a in found if len(a.ip) == len(local.ip)) or found
+    return found
+
+
+def no_limit(seconds: float) -> float | None:
+    """``None`` for ``forever``, as ``NodeConfig`` has it."""
+    return None if math.isinf(seconds) else seconds

@@ -1,0 +1,89 @@
+"""The tools around the native part: what a licence expression allows, when a build is skipped."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+TOOLS = Path(__file__).resolve().parents[3] / "tools"
+
+
+def load(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, TOOLS / f"{name}.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+check = load("check_rust_dependencies")
+build = load("build_native")
+
+
+@pytest.mark.parametrize(
+    ("expression", "allowed"),
+    [
+        ("MIT", True),
+        ("GPL-3.0-only", False),
+        ("MIT OR GPL-3.0-only", True),
+        ("MIT AND GPL-3.0-only", False),
+        ("GPL-3.0-only OR MIT AND ISC", True),
+        ("(GPL-3.0-only OR MIT) AND LGPL-2.1", False),
+        ("Apache-2.0 WITH LLVM-exception", True),
+        ("GPL-2.0 WITH Classpath-exception", False),
+        ("MIT/Apache-2.0", True),
+        ("Unlicense/MIT", True),
+    ],
+)
+def test_licence_expressions(expression: str, allowed: bool) -> None:
+    assert check.is_allowed(expression) is allowed
+
+
+@pytest.mark.parametrize("nonsense", ["", "MIT OR", "(MIT", "MIT)", "AND MIT", "MIT ISC"])
+def test_what_is_no_expression_is_an_error(nonsense: str) -> None:
+    with pytest.raises(ValueError):
+        check.is_allowed(nonsense)
+
+
+def test_problems_name_the_crate() -> None:
+    crate = {"name": "a", "version": "1", "license": "MIT"}
+    assert check.problems_of([crate, crate | {"name": "b"}]) == []
+    found = check.problems_of(
+        [crate, crate | {"version": "2"}, crate | {"name": "c", "license": None}]
+    )
+    assert len(found) == 2
+    assert "a is there more than once: 1, 2" in found
+    assert any(problem.startswith("c 1: licence None") for problem in found)
+
+
+def test_a_build_is_remembered_by_its_sources(tmp_path: Path) -> None:
+    (tmp_path / "core").mkdir()
+    source = tmp_path / "core" / "lib.rs"
+    source.write_text("one")
+    first = build.sources_hash(tmp_path, "cargo 1")
+    (tmp_path / "target").mkdir()
+    (tmp_path / "target" / "made.rs").write_text("not a source")
+    (tmp_path / "notes.md").write_text("not a source")
+    assert build.sources_hash(tmp_path, "cargo 1") == first
+    assert build.sources_hash(tmp_path, "cargo 2") != first
+    source.write_text("two")
+    assert build.sources_hash(tmp_path, "cargo 1") != first
+
+
+def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    present: set[str] = set()
+
+    def which(name: str, path: str | None = None) -> str | None:
+        return f"/bin/{name}" if name in present else None
+
+    monkeypatch.setattr(shutil, "which", which)
+    monkeypatch.delenv("CC", raising=False)
+    for name, missing in (("cargo", "cargo"), ("gcc", "C compiler"), ("maturin", "maturin")):
+        with pytest.raises(build.CannotBuild, match=missing):
+            build.find_tools(tmp_path / "python")
+        present.add(name)
+    assert build.find_tools(tmp_path / "python") == ("/bin/cargo", "/bin/maturin")
