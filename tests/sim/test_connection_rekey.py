@@ -196,6 +196,22 @@ def test_the_driver_shows_the_new_epoch_at_once_and_again_until_it_is_answered()
     assert pair.run(seconds=6, until=lambda: rekeyed(pair, 1))
 
 
+@pytest.mark.spec("RK-6")
+def test_no_rekey_begins_while_older_receive_keys_live() -> None:
+    pair = EstablishedPair(
+        config=EndpointConfig(idle_timeout_s=600), link=LinkConfig(latency_s=0.5)
+    )
+    pair.run(seconds=5)
+    pair.i.connection.rekey(pair.now)
+    assert pair.run(seconds=10, until=lambda: rekeyed(pair, 1))
+    session = pair.i.connection._session
+    assert session is not None
+    pair.i.connection.rekey(pair.now)
+    pair.run(seconds=2)
+    assert session.keys.old_receive == 0 and not session.rekey.is_running
+    assert pair.run(seconds=20, until=lambda: rekeyed(pair, 2))
+
+
 @pytest.mark.spec("RK-8")
 def test_what_was_unacknowledged_under_old_keys_is_sent_again_under_new_ones() -> None:
     pair = EstablishedPair(config=EndpointConfig(idle_timeout_s=600))

@@ -24,6 +24,7 @@ from wraith.content.chunking import (
     DIGEST_BYTES,
     chunk_digest,
     digest_of_digests,
+    n_chunks,
 )
 from wraith.errors import TransferError, UnsafePath, WraithError
 from wraith.transfer.listing import (
@@ -48,6 +49,8 @@ from wraith.transfer.wishes import (
 )
 
 PROBLEMS_SHOWN = 20
+FILE_IDS_SHOWN = 16
+_FILE_IDS_LOOKED_AT = 10_000
 _OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _POSIX = PathRules()
 
@@ -279,6 +282,22 @@ class FileSource:
     def file_id(self, number: int) -> bytes:
         """The id of a file that was sent whole."""
         return self._digests.file_id(number, self.entry(number).size)
+
+    def file_ids(self, n_max: int = FILE_IDS_SHOWN) -> tuple[tuple[bytes, bytes], ...]:
+        """Path and id of the files that were named themselves and are known whole, for showing.
+        Once no wish is under way."""
+        if self.outgoing.index.n_entries > _FILE_IDS_LOOKED_AT:
+            return ()
+        found: list[tuple[bytes, bytes]] = []
+        for number, entry in enumerate(self.entries()):
+            if entry.kind is not Kind.FILE or b"/" in entry.path or len(found) >= n_max:
+                continue
+            if number in self.outgoing.failed or self._digests.missing(
+                number, 0, n_chunks(entry.size)
+            ):
+                continue
+            found.append((entry.path, self._digests.file_id(number, entry.size)))
+        return tuple(found)
 
     # --- inside ---------------------------------------------------------------------------------
 

@@ -53,7 +53,6 @@ class Narrator:
     Args:
         other: how the other side is called: ``the receiver`` or ``the sender``.
         name_of: the name that a person gave to a key, or nothing.
-        path_of: the path of an entry, where an event has only its number.
     """
 
     def __init__(
@@ -62,13 +61,12 @@ class Narrator:
         *,
         other: str,
         name_of: Callable[[PeerKey], str],
-        path_of: Callable[[int], bytes] | None = None,
         verbose: bool = False,
     ) -> None:
         self._output = output
         self._other = other
         self._name_of = name_of
-        self._path_of = path_of
+        self._failed: dict[int, Reason] = {}
         self._verbose = verbose
         self._dialled: tuple[Address, ...] = ()
         self._samples: deque[tuple[float, int]] = deque()
@@ -143,14 +141,16 @@ class Narrator:
                 self._on_accepted(reused, total)
             case Progress():
                 self._on_progress(event)
-            case FileFailed(entry, reason, path):
-                self._on_file_failed(entry, reason, path)
+            case FileFailed(entry, reason, b""):
+                self._failed[entry] = reason
+            case FileFailed(_, reason, path):
+                self._tell_failed(path, reason)
             case Interrupted(reason_text, until):
                 self._on_interrupted(reason_text, until)
             case Declined(by_peer=True, reason=Reason.LIST_ONLY):
                 say(f"{self._other} looked at the list and left")
             case Placed():
-                self.placed = event
+                self._on_placed(event)
             case _:
                 pass
 
@@ -224,9 +224,14 @@ class Narrator:
         )
         self.redraw()
 
-    def _on_file_failed(self, entry: int, reason: Reason, path: bytes) -> None:
-        if not path and self._path_of is not None:
-            path = self._path_of(entry)
+    def _on_placed(self, event: Placed) -> None:
+        self.placed = event
+        # Until here a receiver knew the numbers only.
+        reasons = [reason for _, reason in sorted(self._failed.items())]
+        for path, reason in zip(event.failed_paths, reasons, strict=False):
+            self._tell_failed(path, reason)
+
+    def _tell_failed(self, path: bytes, reason: Reason) -> None:
         name = display_path(path)
         why = _FAILED.get(reason, "failed")
         self._output.event("file_failed", path=name, reason=reason.name.lower())

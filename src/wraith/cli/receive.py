@@ -33,7 +33,7 @@ from wraith.cli.transfer_options import (
     shown_addresses,
 )
 from wraith.config import EndpointConfig
-from wraith.errors import CodeInvalid, TransferError
+from wraith.errors import CodeInvalid, OfferRefused, TransferError
 from wraith.node.config import NodeConfig
 from wraith.node.events import Finished
 from wraith.node.records import record_of
@@ -406,19 +406,13 @@ class _Receiving:
 
     def _conclude(self, finished: Finished, narrator: Narrator) -> int:
         if finished.error is not None:
-            if self._plan.list_only and _is_list_only(finished):
-                return 0
+            if self._plan.list_only and isinstance(finished.error, OfferRefused):
+                return 0  # our own refusal, after the list
             raise narrator.explain(finished.error, self._plan.connect_timeout_s)
         assert finished.done is not None
         placed = narrator.placed
         narrator.done(finished.done, placed.file_ids if placed is not None else ())
         return PARTLY_DONE if finished.done.n_failed else 0
-
-
-def _is_list_only(finished: Finished) -> bool:
-    from wraith.errors import OfferRefused
-
-    return isinstance(finished.error, OfferRefused)
 
 
 class _Terminal:

@@ -17,7 +17,7 @@ from wraith.aio.kept_code import KeptCode, remove_old_codes, send_folder
 from wraith.aio.state_dir import StateDir
 from wraith.aio.transfers import Transfer
 from wraith.cli.narrator import Narrator
-from wraith.cli.output import Output, printable, size
+from wraith.cli.output import Output, size
 from wraith.cli.running import Acquaintances, run, shown_events
 from wraith.cli.transfer_options import (
     EXIT_CODES,
@@ -32,7 +32,7 @@ from wraith.cli.transfer_options import (
 )
 from wraith.config import EndpointConfig
 from wraith.connection.endpoint_keys import AccessKey
-from wraith.errors import CodeInvalid, SourceChanged
+from wraith.errors import CodeInvalid
 from wraith.node.config import NodeConfig
 from wraith.node.events import Bound, Finished
 from wraith.node.records import record_of
@@ -230,7 +230,6 @@ class _Sending:
                 self._output,
                 other="the receiver",
                 name_of=self._peers.name_of,
-                path_of=_path_of(source),
                 verbose=plan.verbose,
             )
             transfer = await Transfer.open(
@@ -365,12 +364,8 @@ class _Sending:
         return PARTLY_DONE if finished.done.n_failed else 0
 
 
-def _path_of(source: Source):  # type: ignore[no-untyped-def]
-    return None
-
-
 def _file_ids(source: Source) -> tuple[tuple[bytes, bytes], ...]:
-    return ()
+    return source.file_ids() if isinstance(source, FileSource) else ()
 
 
-__all__ = ["send", "SourceChanged", "printable"]
+__all__ = ["send"]

@@ -492,8 +492,7 @@ class Connection(ApplicationCommands):
         self.path = session.path = validation.path
         session.is_path_proven = True  # the answer came back over it
         if not validation.keeps_estimates:
-            session.recovery.reset_path(now)
-            session.mtu.restart(now)
+            session.start_path_anew(now)
         self._events.append(ev.PathChanged())
 
     # -- time in

@@ -126,3 +126,11 @@ class Session:
         self.last_eliciting_sent = now
         self.n_bytes_received = self.n_bytes_sent = 0
         self.n_datagrams_received = self.n_datagrams_sent = 0
+
+    def start_path_anew(self, now: float) -> None:
+        """Another network: round-trip time, window and datagram size of the old one say nothing."""
+        recovery = self.recovery
+        recovery.reset_path(now)
+        recovery.controller = make_controller(self.config.congestion, self.mtu.current)
+        self.pacer.update(recovery.controller.window, recovery.srtt, self.mtu.current)
+        self.mtu.restart(now)

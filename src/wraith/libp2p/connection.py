@@ -205,6 +205,10 @@ class PeerConnection:
         stream = self._streams.get(stream_id)
         return stream is None or (stream.fin_received and not stream.chunks)
 
+    def has_stream(self, stream_id: int) -> bool:
+        """False once a stream is over; an event that was queued before may still name it."""
+        return stream_id in self._streams
+
     def stream_unread(self, stream_id: int) -> int:
         stream = self._streams.get(stream_id)
         return 0 if stream is None else stream.unread
@@ -327,23 +331,29 @@ class PeerConnection:
     def check_timers(self, now: float) -> None:
         """The handshake deadline and the keepalive."""
         if self.state is ConnectionState.HANDSHAKING and now >= self.deadline:
-            self.abandon(
-                quic.INTERNAL_ERROR,
-                "handshake timeout",
-                HandshakeTimeout(
-                    f"no handshake within {self.timeout_s:g} s",
-                    hint="check the address, and whether a firewall filters UDP",
-                ),
-            )
+            self._on_handshake_timeout()
         if self.next_keepalive is not None and now >= self.next_keepalive:
             keepalive_s = self._config.keepalive_s or 0.0
             if self.state is not ConnectionState.CONNECTED:
                 self.next_keepalive = None
-            elif now - self.last_received < keepalive_s:
+            elif now < self.last_received + keepalive_s:
                 self.next_keepalive = self.last_received + keepalive_s
             else:
                 self.packet.ping(_KEEPALIVE_UID)
                 self.next_keepalive = now + keepalive_s
+
+    def _on_handshake_timeout(self) -> None:
+        error = HandshakeTimeout(
+            f"no handshake within {self.timeout_s:g} s",
+            hint="check the address, and whether a firewall filters UDP",
+        )
+        if self.role is Role.INITIATOR:
+            self.abandon(quic.INTERNAL_ERROR, "handshake timeout", error)
+            return
+        # The address has proved nothing: a close frame would come on top of the three times that
+        # it may be sent, because the library does not count it [LQ-46]. Silence instead.
+        self.state = ConnectionState.DRAINED
+        self._emit(self, events.ConnectionClosed(0, "", False, error))
 
     def own_timer(self) -> float | None:
         """The earliest of the deadlines that are not the packet layer's."""
@@ -416,8 +426,6 @@ class PeerConnection:
             stream.unread += len(event.data)
         if not stream.readable_told:
             stream.readable_told = True
-            self._emit(self, events.StreamReadable(event.stream_id))
-        elif event.fin:
             self._emit(self, events.StreamReadable(event.stream_id))
 
     def _is_new_stream_of_peer(self, stream_id: int) -> bool:

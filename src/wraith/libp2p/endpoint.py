@@ -44,6 +44,8 @@ ROTATE_BEFORE_S = 7 * 86_400
 """A certificate that ends within this time is replaced; the PeerId stays [LQ-8]."""
 RUN_BYTES_MAX = 60_000
 LOCALS_MAX = 4096
+TIMER_GRANULARITY_S = 0.001
+"""RFC 9002 section 6.1.2."""
 EndpointEvent = tuple[PeerConnection, events.Libp2pEvent]
 
 
@@ -181,14 +183,14 @@ class QuicEndpoint:
         while self._touched:
             connection = next(iter(self._touched))
             del self._touched[connection]
-            datagrams = connection.packet.datagrams_to_send(now)
-            connection.take_packet_events(now)
-            self._pack(datagrams, due)
+            if connection.state is not ConnectionState.DRAINED:
+                self._pack(connection.packet.datagrams_to_send(now), due)
+                connection.take_packet_events(now)
             self._follow_cids(connection)
             if connection.state is ConnectionState.DRAINED:
                 self._drop(connection)
             else:
-                self._arm(connection)
+                self._arm(connection, now)
         return due
 
     def next_event(self) -> EndpointEvent | None:
@@ -374,7 +376,7 @@ class QuicEndpoint:
             self._by_cid.setdefault(cid, connection)
         connection.routed_cids = set(connection.cids)
 
-    def _arm(self, connection: PeerConnection) -> None:
+    def _arm(self, connection: PeerConnection, now: float) -> None:
         number = self._numbers[connection]
         times = [
             when
@@ -385,6 +387,9 @@ class QuicEndpoint:
             self._armed.pop(number, None)
             return
         when = min(times)
+        if when <= now:
+            # Still due after it was handled: it waits for rounding or for room. No busy loop.
+            when = now + TIMER_GRANULARITY_S
         if self._armed.get(number) != when:
             self._armed[number] = when
             heapq.heappush(self._timers, (when, number))

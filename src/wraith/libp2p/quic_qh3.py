@@ -84,6 +84,9 @@ class _Connection(_QuicConnection):  # type: ignore[misc]  # qh3's types are not
 
     def _create_tls(self, remote_source_cid: bytes | None) -> Any:
         bridge = super()._create_tls(remote_source_cid)
+        # The library learns only non-empty ids from headers and then compares with ``None``; a peer
+        # may have an empty one (quic-go clients do). A longer id still replaces this one.
+        bridge.remote_initial_source_connection_id = b""
         bridge.tls = self.adapter = _Adapter(_tls, self._make_engine(), bridge.tls)
         return bridge
 

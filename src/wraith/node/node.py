@@ -54,11 +54,19 @@ from wraith.transfer.messages import Reason
 from wraith.transfer.paths import PathRules
 from wraith.transfer.receiver import Receiver
 from wraith.transfer.sender import Outgoing, Sender
+from wraith.transfer.state import ReceiverState, SenderState
 from wraith.transfer.wishes import Wish
 from wraith.types import Buffer, NetworkPath, PeerKey, Role, Transmit
 
 GRACE_S = 2.0
 """How long last words (a receipt's answer, an abort) may take before the connection closes."""
+
+SILENCE_S = 1.0
+"""While something should be coming, a dialler asks after this long whether the peer is still there.
+Whoever only receives has nothing in flight, and would notice nothing until a keepalive."""
+
+_PATIENT = frozenset({ReceiverState.DECIDING, SenderState.AWAITING_ANSWER})
+"""A person is thinking: nothing is expected."""
 
 UNDECIDED_MAX = 4
 """Receivers that may look at an offer at the same time before one accepts."""
@@ -108,6 +116,7 @@ class Node:
         self._ending_by: float | None = None
         self._last_failure: WraithError | None = None
         self._now = now
+        self._heard_at = now
         rate = config.limit_bytes_per_s
         self._limit = RateLimit(rate, now) if rate is not None else None
 
@@ -117,7 +126,7 @@ class Node:
         self, data: Buffer, segment_bytes: int, path: NetworkPath, now: float
     ) -> None:
         """As ``Endpoint.receive_datagrams``."""
-        self._now = now
+        self._now = self._heard_at = now
         self.endpoint.receive_datagrams(data, segment_bytes, path, now)
 
     def handle_timer(self, now: float) -> None:
@@ -138,7 +147,22 @@ class Node:
             assert self._receiver is not None
             self._end(self._receiver.done(), None)
             return
+        if (at := self._ask_at()) is not None and now >= at:
+            self._heard_at = now
+            assert self._current is not None
+            with contextlib.suppress(LocalProtocolError):
+                self._current.connection.ping(now)
         self._dial_when_due()
+
+    def _ask_at(self) -> float | None:
+        """When a silent peer is asked for a sign of life."""
+        link = self._current
+        if self._plan is None or link is None or link.is_suspect or self._is_over():
+            return None
+        machine = link.machine
+        if machine.is_over or machine.state in _PATIENT:
+            return None
+        return self._heard_at + SILENCE_S
 
     def _receiver_timer(self) -> None:
         assert self._receiver is not None
@@ -184,7 +208,7 @@ class Node:
 
     def next_timer(self) -> float | None:
         """When to call ``handle_timer``."""
-        times = [self.endpoint.next_timer(), self._ending_by, self._receipt_by]
+        times = [self.endpoint.next_timer(), self._ending_by, self._receipt_by, self._ask_at()]
         if self._receiver is not None:
             times.append(self._receiver.next_timer())
         for link in self._links.values():

@@ -10,6 +10,7 @@ Run by hand: ``python -m wraith.testing.demo [--rate MBIT] [--loss PERCENT] [--s
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
 import json
 import os
@@ -40,15 +41,24 @@ class DemoFailed(Exception):
 
 
 class Command:
-    """One ``wraith`` process whose NDJSON events are read as they come."""
+    """One ``wraith`` process whose NDJSON events are read as they come.
+
+    Args:
+        home: its ``WRAITH_HOME``.
+        stdin: what it reads there; nothing when ``None``. ``keep_stdin`` leaves it open.
+        prelude: Python that runs in the process before the command does, to break something at an
+            exact place.
+    """
 
     def __init__(
         self,
         arguments: list[str],
         *,
         home: Path,
-        stdin: str | None = None,
+        stdin: str | bytes | None = None,
+        keep_stdin: bool = False,
         environment: dict[str, str] | None = None,
+        prelude: str = "",
     ) -> None:
         self.arguments = arguments
         self.events: list[dict[str, object]] = []
@@ -56,19 +66,34 @@ class Command:
         home.mkdir(parents=True, exist_ok=True)
         self._stderr = self.stderr_path.open("wb")
         self._queue: queue.Queue[dict[str, object] | None] = queue.Queue()
+        program = ["-m", "wraith"]
+        if prelude:
+            program = ["-c", f"{prelude}\nfrom wraith.cli.main import main\nmain()"]
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "wraith", *arguments],
+            [sys.executable, *program, *arguments],
             env={**os.environ, "WRAITH_HOME": str(home), **(environment or {})},
             stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=self._stderr,
         )
         if stdin is not None:
-            assert self.process.stdin is not None
-            self.process.stdin.write(stdin.encode())
-            self.process.stdin.close()
+            self.feed(stdin, end=not keep_stdin)
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
+
+    def feed(self, data: str | bytes, *, end: bool = False) -> None:
+        """Writes to its stdin, in a thread: a process reads when it wants to."""
+        raw = data.encode() if isinstance(data, str) else data
+        threading.Thread(target=self._feed, args=(raw, end), daemon=True).start()
+
+    def _feed(self, data: bytes, end: bool) -> None:
+        stdin = self.process.stdin
+        assert stdin is not None
+        with contextlib.suppress(OSError, ValueError):  # it has ended meanwhile
+            stdin.write(data)
+            stdin.flush()
+            if end:
+                stdin.close()
 
     def _read(self) -> None:
         assert self.process.stdout is not None
@@ -107,6 +132,13 @@ class Command:
         self._reader.join(timeout=5)
         return code
 
+    def last(self, name: str) -> dict[str, object]:
+        """The newest event called ``name`` so far. Raises ``DemoFailed`` if there was none."""
+        for event in reversed(self.events):
+            if event["event"] == name:
+                return event
+        raise DemoFailed(f"no {name} so far\n{self.story()}")
+
     def stderr(self) -> str:
         return self.stderr_path.read_text(errors="replace")
 
@@ -128,6 +160,11 @@ class Command:
     def close(self) -> None:
         if self.process.poll() is None:
             self.kill()
+        if self.process.stdin is not None and not self.process.stdin.closed:
+            with contextlib.suppress(OSError):
+                self.process.stdin.close()
+        if self.process.stdout is not None:
+            self.process.stdout.close()
         self._stderr.close()
 
     def __enter__(self) -> Command:
@@ -148,6 +185,8 @@ class Report:
     datagrams_to_receiver: int = 0
     bytes_on_wire: int = 0
     first_sizes: tuple[list[int], list[int]] = ([], [])
+    hello_sizes: list[int] = field(default_factory=list)
+    response_sizes: list[int] = field(default_factory=list)
     differences: list[str] = field(default_factory=list)
 
 
@@ -223,10 +262,21 @@ def transfer_between_processes(
             report.datagrams_to_sender = relay.to_target.datagrams
             report.datagrams_to_receiver = relay.to_client.datagrams
             report.bytes_on_wire = relay.to_target.bytes + relay.to_client.bytes
+            report.hello_sizes, report.response_sizes = _flights(relay)
             report.first_sizes = (relay.to_target.sizes[:8], relay.to_client.sizes[:8])
     for source in sources:
         report.differences += compare_trees(source, out / source.name)
     return report
+
+
+def _flights(relay: UdpRelay) -> tuple[list[int], list[int]]:
+    """What the relay saw before the first answer, and of the answer before the next reply."""
+    to_target, to_client = relay.to_target, relay.to_client
+    answered = to_client.times[0]
+    hello = [n for n, at in zip(to_target.sizes, to_target.times, strict=True) if at < answered]
+    replied = next((at for at in to_target.times if at > answered), answered)
+    response = [n for n, at in zip(to_client.sizes, to_client.times, strict=True) if at < replied]
+    return hello, response
 
 
 def compare_trees(expected: Path, actual: Path) -> list[str]:

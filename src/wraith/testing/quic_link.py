@@ -206,6 +206,8 @@ class EchoServer:
         del now
         if not isinstance(event, events.StreamReadable | events.StreamWritable):
             return False
+        if not connection.has_stream(event.stream_id):
+            return False
         key = (connection, event.stream_id)
         pending = self._pending.get(key, b"")
         while len(pending) < 1 << 20 and (data := connection.stream_read(event.stream_id, 1 << 16)):

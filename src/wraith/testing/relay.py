@@ -21,17 +21,19 @@ SOCKET_BUFFER_BYTES = 4 * 1024 * 1024
 
 @dataclass(slots=True)
 class DirectionCount:
-    """What crossed in one direction. ``sizes`` are those of the first datagrams, in order."""
+    """What crossed in one direction. ``sizes`` and ``times`` are those of the first datagrams."""
 
     datagrams: int = 0
     bytes: int = 0
     sizes: list[int] = field(default_factory=list)
+    times: list[float] = field(default_factory=list)
 
     def count(self, size: int) -> None:
         self.datagrams += 1
         self.bytes += size
         if len(self.sizes) < SIZES_KEPT:
             self.sizes.append(size)
+            self.times.append(time.monotonic())
 
 
 class _Client:

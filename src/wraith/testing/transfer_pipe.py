@@ -1,7 +1,7 @@
 """A sender and a receiver joined by two byte pipes: transfers without any connection.
 
-Wishes are fulfilled at once, or when the test says so (``hold_target``). Bytes may be cut at any
-place (``cut``), so that parsers meet every boundary.
+A step fulfils one of the target's wishes. Bytes may be cut at any place (``cut``), so that parsers
+meet every boundary.
 """
 
 from __future__ import annotations
@@ -116,7 +116,8 @@ class TransferPipe:
         while (wish := sender.next_wish()) is not None:
             sender.io_done(wish.id, self.source.fulfil(wish))
             moved = True
-        while (receiver_wish := receiver.next_wish()) is not None:
+        # One at a time, so that a test can stop between any two.
+        if (receiver_wish := receiver.next_wish()) is not None:
             self.n_target_wishes += 1
             receiver.io_done(receiver_wish.id, self.target.fulfil(receiver_wish), self.now)
             moved = True

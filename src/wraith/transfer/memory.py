@@ -99,6 +99,9 @@ class MemorySource:
         if page is not None:
             self.pages.append(page)
 
+    def close(self) -> None:
+        """Nothing to close; it stands beside sources that have."""
+
     def fulfil(self, wish: Wish) -> object:
         """The answer to one of the sender's wishes."""
         match wish:
@@ -149,7 +152,7 @@ class MemorySource:
 
 class MemoryTarget:
     """Receives into dictionaries. What ``journal`` and ``data`` hold survives a restart: give them
-    to a new target. ``fail`` (if set) is raised by every write."""
+    to a new target. ``fail`` (if set) is raised by every write after the first ``fail_after``."""
 
     def __init__(
         self,
@@ -164,6 +167,7 @@ class MemoryTarget:
         self.journal = bytearray(journal)
         self.data: dict[int, dict[int, bytes]] = data if data is not None else {}
         self.fail: WraithError | None = None
+        self.fail_after = 0
         self.placed: dict[bytes, bytes | None] = {}
         self.entries: list[Entry] = []
         self.n_written = 0
@@ -273,7 +277,7 @@ class MemoryTarget:
 
     def _write(self, wish: WritePieces) -> None:
         for record in wish.records:
-            if self.fail is not None:
+            if self.fail is not None and self.n_written >= self.fail_after:
                 raise self.fail
             name = display_path(self.entries[record.entry].path)
             verify_chunk(record.parts, record.digest, file=name, chunk=record.chunk)

@@ -24,7 +24,7 @@ STATE_PREFIX = b".wraith-"
 _PLAIN = re.compile(rb"[\x20-\x2e\x30-\x7e]+")
 _WINDOWS_BAD = frozenset('<>:"|?*\\')
 _WINDOWS_RESERVED = re.compile(
-    r"(con|prn|aux|nul|conin\$|conout\$|com[0-9¹²³]|lpt[0-9¹²³])(\..*)?", re.IGNORECASE
+    r"con|prn|aux|nul|conin\$|conout\$|com[0-9¹²³]|lpt[0-9¹²³]", re.IGNORECASE
 )
 
 
@@ -72,7 +72,7 @@ def check_name(name: bytes, rules: PathRules) -> None:
 
 
 def _check_windows_name(text: str) -> None:
-    if _WINDOWS_RESERVED.fullmatch(text.rstrip(" .")):
+    if _WINDOWS_RESERVED.fullmatch(text.partition(".")[0].rstrip()):
         raise UnsafePath("is a name that Windows reserves")
     if _WINDOWS_BAD.intersection(text) or text[-1] in " .":
         raise UnsafePath("is a name that Windows cannot hold")

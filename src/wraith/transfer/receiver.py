@@ -465,6 +465,8 @@ class Receiver:
         self._inventory = result.inventory
         self._skipped = list(result.skipped)
         self._total = self._count_total()
+        if self._is_first_start:
+            self.bytes_reused = result.inventory.verified_bytes
         if result.completed is not None:
             self._completed = result.completed
             self._tell_placed(result.completed)

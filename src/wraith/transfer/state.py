@@ -128,3 +128,15 @@ def next_receiver_state(state: ReceiverState, on: ReceiverInput) -> ReceiverStat
     if after is None:
         raise StateViolation(f"{on.value} while {state.value}")
     return after
+
+
+def render_tables() -> str:
+    """Both tables as they stand in docs/spec/transfer.md."""
+    lines = ["| Sender | Input | To |", "|---|---|---|"]
+    lines += [
+        f"| {a.value} | {on.value} | {b.value} |" for (a, on), b in SENDER_TRANSITIONS.items()
+    ]
+    lines += ["", "| Receiver | Input | To |", "|---|---|---|"]
+    for (before, what), after in RECEIVER_TRANSITIONS.items():
+        lines.append(f"| {before.value} | {what.value} | {after.value} |")
+    return "\n".join(lines) + "\n"

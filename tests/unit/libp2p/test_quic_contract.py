@@ -132,22 +132,24 @@ def test_a_reader_that_does_not_read_stops_the_writer(backend: str) -> None:
 
     def offer(*_: object) -> bool:
         nonlocal taken
-        taken += (n := client.stream_write(stream, bytes(64 << 10)))
-        return n > 0
+        begun = taken
+        while n := client.stream_write(stream, bytes(64 << 10)):
+            taken += n
+        return taken > begun
 
     pair.client_log.on_event = lambda connection, event, now: (
         isinstance(event, events.StreamWritable) and offer()
     )
-    while offer():
-        pass
+    offer()
     pair.run(20)
     server = other_end(pair)
     unread = server.stream_unread(stream)
-    assert unread <= 512 << 10 and taken <= (512 + 256 + 128 + 64) << 10
-    for _ in range(200):  # and reading lets it go on, to the last byte
+    burst = 64 << 10  # a backend may look only after a burst
+    assert unread <= (512 << 10) + burst and taken <= ((512 + 256 + 128) << 10) + burst
+    for _ in range(12):  # and reading lets it go on
         server.stream_read(stream, 1 << 20)
         pair.run(0.1)
-    assert taken > 4 << 20
+    assert taken > 2 << 20
 
 
 def test_ping_is_answered(backend: str) -> None:

@@ -1,0 +1,217 @@
+"""Scanning and reading sources on a real disk."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from wraith.aio.file_source import FileSource, SourceUnreadable
+from wraith.content.chunking import CHUNK_BYTES, chunk_digest, digest_of_digests, file_id
+from wraith.transfer.listing import Kind
+from wraith.transfer.messages import HaveItem, Reason
+from wraith.transfer.wishes import CheckRanges, Piece, PiecesRead, ReadPages, ReadPieces
+
+
+def make_tree(root: Path) -> Path:
+    tree = root / "tree"
+    (tree / "empty").mkdir(parents=True)
+    (tree / "b").mkdir()
+    (tree / "b" / "x.bin").write_bytes(bytes(range(256)) * 3000)
+    (tree / "b.txt").write_text("hello")
+    (tree / "link").symlink_to("b/x.bin")
+    (tree / "zero").touch()
+    (tree / "b.txt").chmod(0o640)
+    os.utime(tree / "b.txt", ns=(1_000_000_007, 1_000_000_007))
+    return tree
+
+
+def read(source: FileSource, *pieces: Piece) -> PiecesRead:
+    result = source.fulfil(ReadPieces(1, pieces))
+    assert isinstance(result, PiecesRead)
+    return result
+
+
+def test_a_scan_lists_everything_in_walking_order(tmp_path: Path) -> None:
+    source = FileSource.scan([make_tree(tmp_path)])
+    entries = list(source.entries())
+    assert [e.path for e in entries] == [
+        b"tree",
+        b"tree/b",
+        b"tree/b/x.bin",
+        b"tree/b.txt",
+        b"tree/empty",
+        b"tree/link",
+        b"tree/zero",
+    ]
+    assert [e.kind for e in entries] == [
+        Kind.FOLDER,
+        Kind.FOLDER,
+        Kind.FILE,
+        Kind.FILE,
+        Kind.FOLDER,
+        Kind.LINK,
+        Kind.FILE,
+    ]
+    text = entries[3]
+    assert (text.mode, text.mtime_ns, text.size) == (0o640, 1_000_000_007, 5)
+    assert entries[5].target == b"b/x.bin"
+    assert source.outgoing.index.total_bytes == 768_005
+    assert [source.entry(i) for i in range(len(entries))] == entries
+    pages = source.fulfil(ReadPages(1, 0, 1))
+    assert isinstance(pages, list) and sum(map(len, pages)) == source.outgoing.index.listing_bytes
+    source.close()
+
+
+def test_several_paths_keep_their_own_names(tmp_path: Path) -> None:
+    make_tree(tmp_path)
+    (tmp_path / "one").write_text("1")
+    (tmp_path / "two").symlink_to(tmp_path / "one")  # named, so followed
+    source = FileSource.scan([tmp_path / "two", tmp_path / "one", tmp_path / "tree" / "b" / ".."])
+    assert [(e.path, e.kind) for e in source.entries()][:2] == [
+        (b"one", Kind.FILE),
+        (b"tree", Kind.FOLDER),
+    ]
+    assert [e.path for e in source.entries() if b"/" not in e.path] == [b"one", b"tree", b"two"]
+
+
+@pytest.mark.spec("TR-60")
+def test_everything_that_cannot_be_sent_is_named_at_once(tmp_path: Path) -> None:
+    tree = make_tree(tmp_path)
+    os.mkfifo(tree / "pipe")
+    (tree / "out").symlink_to("/etc/passwd")
+    (tree / "up").symlink_to("../..")
+    (tree / "bad\nname").write_text("x")
+    with pytest.raises(SourceUnreadable) as caught:
+        FileSource.scan([tree, tmp_path / "missing"])
+    assert [path for path, _ in caught.value.problems] == [
+        b"missing",
+        b"tree/bad\nname",
+        b"tree/out",
+        b"tree/pipe",
+        b"tree/up",
+    ]
+    assert "\n" not in str(caught.value)
+    source = FileSource.scan([tree, tmp_path / "missing"], skip_unreadable=True)
+    assert len(source.problems) == 5
+    assert source.outgoing.index.n_entries == 7
+
+
+@pytest.mark.spec("TR-60")
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
+def test_a_file_without_permission_is_named(tmp_path: Path) -> None:
+    tree = make_tree(tmp_path)
+    (tree / "zero").chmod(0)
+    with pytest.raises(SourceUnreadable, match="zero: permission denied"):
+        FileSource.scan([tree])
+
+
+def test_nothing_to_send_says_so(tmp_path: Path) -> None:
+    with pytest.raises(SourceUnreadable, match="missing"):
+        FileSource.scan([tmp_path / "missing"], skip_unreadable=True)
+    with pytest.raises(SourceUnreadable, match="same name"):
+        make_tree(tmp_path / "other")
+        FileSource.scan([make_tree(tmp_path), tmp_path / "other" / "tree"])
+
+
+@pytest.mark.parametrize("pattern", ["*.bin", "tree/b", "b"])
+def test_excluded_names_and_what_is_below_them_stay_out(tmp_path: Path, pattern: str) -> None:
+    source = FileSource.scan([make_tree(tmp_path)], exclude=[pattern])
+    paths = [e.path for e in source.entries()]
+    assert b"tree/b/x.bin" not in paths and b"tree/b.txt" in paths
+
+
+def test_pieces_are_read_as_wire_ready_records(tmp_path: Path) -> None:
+    source = FileSource.scan([make_tree(tmp_path)])
+    data = bytes(range(256)) * 3000
+    result = read(source, Piece(2, 1, 2), Piece(3, 0, 1))
+    assert result.payload_bytes == len(data) - CHUNK_BYTES + 5 and result.failed == ()
+
+    def record(entry: int, chunk: int, body: bytes) -> bytes:
+        head = b"".join(n.to_bytes(4, "big") for n in (entry, chunk, len(body)))
+        return head + body + chunk_digest(body)
+
+    assert b"".join(result.buffers) == (
+        record(2, 1, data[CHUNK_BYTES : 2 * CHUNK_BYTES])
+        + record(2, 2, data[2 * CHUNK_BYTES :])
+        + record(3, 0, b"hello")
+    )
+
+
+@pytest.mark.spec("TR-62")
+@pytest.mark.parametrize("change", ["content", "shorter", "longer", "gone", "folder", "touched"])
+@pytest.mark.parametrize("name", ["b.txt", "b/x.bin"])
+def test_a_file_that_changed_fails_alone(tmp_path: Path, name: str, change: str) -> None:
+    tree = make_tree(tmp_path)
+    source = FileSource.scan([tree])
+    path = tree / name
+    if change == "content":
+        path.write_bytes(b"y" * path.stat().st_size)
+    elif change == "shorter":
+        os.truncate(path, 3)
+    elif change == "longer":
+        path.write_bytes(path.read_bytes() + b"more")
+    elif change == "gone":
+        path.unlink()
+    elif change == "folder":
+        path.unlink()
+        path.mkdir()
+    else:
+        os.utime(path, ns=(5, 5))
+    number = 3 if name == "b.txt" else 2
+    other = 2 if name == "b.txt" else 3
+    result = read(source, Piece(number, 0, 1), Piece(other, 0, 1))
+    assert [(f.entry, f.path) for f in result.failed] == [(number, b"tree/" + name.encode())]
+    assert result.failed[0].reason in (Reason.SOURCE_CHANGED, Reason.SOURCE_UNREADABLE)
+    head = b"".join(result.buffers)[:4]
+    assert int.from_bytes(head, "big") == other
+
+
+@pytest.mark.spec("TR-62")
+def test_a_file_replaced_by_a_link_is_not_followed(tmp_path: Path) -> None:
+    tree = make_tree(tmp_path)
+    source = FileSource.scan([tree])
+    secret = tmp_path / "secret"
+    secret.write_text("SECRE")
+    os.utime(secret, ns=(1_000_000_007, 1_000_000_007))
+    (tree / "b.txt").unlink()
+    (tree / "b.txt").symlink_to(secret)
+    result = read(source, Piece(3, 0, 1))
+    assert len(result.failed) == 1 and result.buffers == []
+
+
+def test_ranges_are_checked_from_kept_digests_or_by_reading_again(tmp_path: Path) -> None:
+    tree = make_tree(tmp_path)
+    data = (tree / "b" / "x.bin").read_bytes()
+    digests = [chunk_digest(data[i : i + CHUNK_BYTES]) for i in range(0, len(data), CHUNK_BYTES)]
+    source = FileSource.scan([tree])
+    good = HaveItem(2, ((0, 1), (2, 1)), digest_of_digests([digests[0], digests[2]]))
+    bad = HaveItem(2, ((1, 1),), digests[1])  # not a digest over digests
+    assert source.fulfil(CheckRanges(1, (good, bad))) == [True, False]
+    os.utime(tree / "b" / "x.bin", ns=(5, 5))
+    assert source.fulfil(CheckRanges(2, (good,))) == [True]  # kept
+    unread = HaveItem(2, ((0, 3),), digest_of_digests(digests))
+    fresh = FileSource.scan([make_tree(tmp_path / "again")])
+    os.utime(tmp_path / "again" / "tree" / "b" / "x.bin", ns=(5, 5))
+    assert fresh.fulfil(CheckRanges(3, (unread,))) == [False]
+
+
+def test_digests_outlive_the_process_and_belong_to_one_listing(tmp_path: Path) -> None:
+    tree = make_tree(tmp_path)
+    state = tmp_path / "state"
+    state.mkdir()
+    first = FileSource.scan([tree], state_dir=state)
+    read(first, Piece(2, 0, 3))
+    expected = first.file_id(2)
+    first.close()
+    again = FileSource.scan([tree], state_dir=state)
+    data = (tree / "b" / "x.bin").read_bytes()
+    digests = b"".join(
+        chunk_digest(data[i : i + CHUNK_BYTES]) for i in range(0, len(data), CHUNK_BYTES)
+    )
+    assert again.file_id(2) == expected == file_id(len(data), digests)
+    again.close()
+    os.utime(tree / "b.txt", ns=(9, 9))
+    other = FileSource.scan([tree], state_dir=state)
+    assert other.file_id(2) != expected

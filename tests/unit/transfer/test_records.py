@@ -1,0 +1,74 @@
+"""The data stream's records."""
+
+from __future__ import annotations
+
+from array import array
+
+import pytest
+from blake3 import blake3
+
+from wraith.content.chunking import CHUNK_BYTES, UNKNOWN_SIZE
+from wraith.errors import DecodeError
+from wraith.transfer.records import SMALL_BYTES, RecordParser, RecordWriter
+
+SIZES = array("Q", [3, 0, CHUNK_BYTES + 1, UNKNOWN_SIZE])
+
+
+def record(entry: int, chunk: int, data: bytes) -> bytes:
+    head = b"".join(n.to_bytes(4, "big") for n in (entry, chunk, len(data)))
+    return head + data + blake3(data).digest()
+
+
+@pytest.mark.parametrize("cut", [1, 5, 12, 13, 1000, 1 << 20])
+def test_records_may_arrive_in_any_pieces(cut: int) -> None:
+    big = bytes(range(256)) * (CHUNK_BYTES // 256)
+    chunks = [(0, 0, b"abc"), (2, 0, big), (2, 1, b"z"), (3, 0, b"q"), (3, 9, big)]
+    writer = RecordWriter()
+    for entry, chunk, data in chunks:
+        assert writer.add(entry, chunk, data) == blake3(data).digest()
+    stream = b"".join(writer.finish())
+    assert stream == b"".join(record(*chunk) for chunk in chunks)
+    parser = RecordParser(SIZES)
+    got = [r for at in range(0, len(stream), cut) for r in parser.feed(stream[at : at + cut])]
+    assert [(r.entry, r.chunk, b"".join(r.parts)) for r in got] == chunks
+    assert all(r.digest == blake3(b"".join(r.parts)).digest() for r in got)
+    assert parser.is_between_records and parser.held_bytes == 0
+
+
+def test_small_chunks_share_a_buffer_and_large_ones_are_not_copied() -> None:
+    writer = RecordWriter()
+    large = bytes(SMALL_BYTES + 1)
+    for i in range(100):
+        writer.add(i, 0, b"small")
+    writer.add(100, 0, large)
+    buffers = writer.finish()
+    assert len(buffers) == 3
+    assert buffers[1] is large
+    assert writer.finish() == []
+
+
+@pytest.mark.spec("TR-35")
+@pytest.mark.parametrize(
+    ("entry", "chunk", "length"),
+    [(4, 0, 3), (1, 0, 0), (0, 1, 3), (0, 0, 2), (0, 0, 4), (2, 0, 1), (2, 1, 2), (2, 2, 0)],
+)
+def test_a_record_that_the_listing_does_not_allow_is_refused_at_its_header(
+    entry: int, chunk: int, length: int
+) -> None:
+    head = b"".join(n.to_bytes(4, "big") for n in (entry, chunk, length))
+    with pytest.raises(DecodeError):
+        RecordParser(SIZES).feed(head)
+
+
+@pytest.mark.spec("TR-35")
+@pytest.mark.parametrize("length", [0, CHUNK_BYTES + 1])
+def test_a_stream_chunk_is_neither_empty_nor_too_long(length: int) -> None:
+    head = (3).to_bytes(4, "big") + bytes(4) + length.to_bytes(4, "big")
+    with pytest.raises(DecodeError):
+        RecordParser(SIZES).feed(head)
+
+
+def test_what_is_held_is_counted() -> None:
+    parser = RecordParser(SIZES)
+    parser.feed(record(2, 0, bytes(CHUNK_BYTES))[:1012])
+    assert parser.held_bytes == 1000 and not parser.is_between_records
