@@ -35,7 +35,7 @@ test: setup  ## run the tests (with both implementations of the hot path where b
 
 .PHONY: test-slow
 test-slow: setup  ## run the long tests too (many seeds, large files); never gates a change
-	@$(BIN)/python -m pytest -q -n 2 --dist worksteal -m slow
+	@HYPOTHESIS_PROFILE=search $(BIN)/python -m pytest -q -n 2 --dist worksteal
 
 .PHONY: lint
 lint: $(STAMP)  ## style and formatting

@@ -2,7 +2,7 @@
 
 A *bulk peer* is a program with two verbs: ``recv [DATAGRAM]`` prints ``{"port": N}``, takes one
 stream and prints ``{"bytes", "seconds", "cpu_s"}``; ``send PORT MIB DATAGRAM`` prints
-``{"cpu_s"}``.
+``{"cpu_s"}``. Both use the address in ``BULK_HOST`` (127.0.0.1 without it).
 Peers of one table are run in turn (a, b, c, a, b, c, …), so that a noisy minute hurts all alike.
 """
 
@@ -15,15 +15,23 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "bench" / "results"
 PEERS = ROOT / "bench" / "peers"
 BUILT = ROOT / "interop-bin"
 TIMEOUT_S = 300
+GIB = 1 << 30
+MIB = 1 << 20
+
+
+class PeerFailed(Exception):
+    """A program ended badly or said nothing; the message is its last words."""
 
 
 @dataclass(frozen=True)
@@ -55,40 +63,52 @@ def python_peer(name: str, script: Path, mib: int, *options: str, **environment:
 def run_bulk(
     peer: BulkPeer, datagram: int, prefix: Sequence[Sequence[str]] = ((), ())
 ) -> BulkFigure:
-    """One transfer. ``prefix`` goes before the receiver's and the sender's command (namespaces)."""
+    """One transfer. ``prefix`` goes before the receiver's and the sender's command (namespaces).
+
+    Raises:
+        PeerFailed: with the last words of the side that failed.
+    """
     environment = {**os.environ, **peer.environment}
-    receiver = subprocess.Popen(
-        [*prefix[0], *peer.command, "recv", str(datagram)],
-        stdout=subprocess.PIPE,
-        text=True,
-        env=environment,
-    )
-    try:
-        assert receiver.stdout is not None
-        port = json.loads(receiver.stdout.readline())["port"]
-        sent = subprocess.run(
-            [*prefix[1], *peer.command, "send", str(port), str(peer.mib), str(datagram)],
-            stdout=subprocess.PIPE,
-            text=True,
-            env=environment,
-            timeout=TIMEOUT_S,
-            check=True,
+    with started(
+        [*prefix[0], *peer.command, "recv", str(datagram)], environment=environment
+    ) as receiver:
+        port = str(receiver.line()["port"])
+        sent = finished(
+            [*prefix[1], *peer.command, "send", port, str(peer.mib), str(datagram)],
+            environment=environment,
         )
-        received, _ = receiver.communicate(timeout=TIMEOUT_S)
-    finally:
-        receiver.kill()
-    arrival = json.loads(received.strip().splitlines()[-1])
-    cpu = arrival["cpu_s"] + json.loads(sent.stdout.strip().splitlines()[-1])["cpu_s"]
-    gib = arrival["bytes"] / (1 << 30)
-    return BulkFigure(arrival["bytes"] / arrival["seconds"] / 1e6, cpu / gib)
+        arrival = receiver.line()
+    cpu = float(arrival["cpu_s"]) + float(sent["cpu_s"])
+    n_bytes = int(arrival["bytes"])
+    return BulkFigure(n_bytes / float(arrival["seconds"]) / 1e6, cpu * GIB / n_bytes)
 
 
-def alternate(peers: Sequence[BulkPeer], datagram: int, runs: int) -> dict[str, list[BulkFigure]]:
-    """``runs`` transfers of each peer, in turn."""
-    figures: dict[str, list[BulkFigure]] = {peer.name: [] for peer in peers}
+def alternate(
+    peers: Sequence[BulkPeer],
+    datagram: int,
+    runs: int,
+    prefix: Sequence[Sequence[str]] = ((), ()),
+    left_out: list[str] | None = None,
+) -> dict[str, list[BulkFigure]]:
+    """``runs`` transfers of each peer, in turn. One that is absent or fails is left out, and
+    ``left_out`` says why."""
+    figures: dict[str, list[BulkFigure]] = {}
+    reasons: list[str] = [] if left_out is None else left_out
+    present = [peer for peer in peers if peer.is_present]
+    reasons += [f"{peer.name}: not built" for peer in peers if not peer.is_present]
+    failed: set[str] = set()
     for _ in range(runs):
-        for peer in peers:
-            figures[peer.name].append(run_bulk(peer, datagram))
+        for peer in present:
+            if peer.name in failed:
+                continue
+            try:
+                figure = run_bulk(peer, datagram, prefix)
+            except PeerFailed as error:
+                failed.add(peer.name)
+                reasons.append(f"{peer.name}, {datagram}-byte datagrams: {error}")
+                continue
+            figures.setdefault(peer.name, []).append(figure)
+            print(f"  {peer.name}: {figure.mb_per_s:.0f} MB/s", file=sys.stderr, flush=True)
     return figures
 
 
@@ -97,6 +117,113 @@ def medians(figures: Sequence[BulkFigure]) -> BulkFigure:
         statistics.median(f.mb_per_s for f in figures),
         statistics.median(f.cpu_s_per_gib for f in figures),
     )
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """The value that ``share`` (0 … 1) of ``values`` do not exceed."""
+    ordered = sorted(values)
+    return ordered[min(int(share * len(ordered)), len(ordered) - 1)]
+
+
+# --- processes ------------------------------------------------------------------------------------
+
+
+class Program:
+    """A process that speaks JSON lines on stdout and takes lines on stdin."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.process = process
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def line(self) -> dict[str, Any]:
+        """Its next line.
+
+        Raises:
+            PeerFailed: it ended instead.
+        """
+        assert self.process.stdout is not None
+        text = self.process.stdout.readline()
+        if not text:
+            code = self.process.wait(timeout=10)
+            raise PeerFailed(f"{Path(self.process.args[0]).name} ended with code {code}")  # type: ignore[arg-type,index]
+        value: dict[str, Any] = json.loads(text)
+        return value
+
+    def ask(self, command: str) -> dict[str, Any]:
+        """Writes a line, reads a line."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(command + "\n")
+        self.process.stdin.flush()
+        return self.line()
+
+
+@contextmanager
+def started(
+    command: Sequence[str], *, environment: dict[str, str] | None = None, cwd: Path | None = None
+) -> Iterator[Program]:
+    """A process that is stopped on the way out."""
+    process = subprocess.Popen(
+        list(command),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment,
+        cwd=cwd,
+    )
+    try:
+        yield Program(process)
+    finally:
+        process.terminate()
+        try:
+            process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        for pipe in (process.stdin, process.stdout):
+            if pipe is not None:
+                pipe.close()
+
+
+def finished(command: Sequence[str], *, environment: dict[str, str] | None = None) -> Any:
+    """Runs to the end and returns the JSON of the last line of stdout.
+
+    Raises:
+        PeerFailed: a failure, silence, or more than ``TIMEOUT_S``.
+    """
+    name = Path(command[0]).name
+    try:
+        done = subprocess.run(
+            list(command), capture_output=True, text=True, env=environment, timeout=TIMEOUT_S
+        )
+    except subprocess.TimeoutExpired:
+        raise PeerFailed(f"{name} took more than {TIMEOUT_S} s") from None
+    if done.returncode or not done.stdout.strip():
+        words = done.stderr.strip().splitlines()
+        raise PeerFailed(f"{name} ended with code {done.returncode}: {words[-1] if words else ''}")
+    return json.loads(done.stdout.strip().splitlines()[-1])
+
+
+def cpu_of(pid: int) -> float:
+    """CPU seconds of all live threads of a process, as the scheduler counts them."""
+    nanoseconds = 0
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        nanoseconds += int((task / "schedstat").read_text().split()[0])
+    return nanoseconds / 1e9
+
+
+def private_bytes(pid: int) -> int:
+    """What a process has to itself: RssAnon and RssShmem."""
+    total = 0
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith(("RssAnon:", "RssShmem:")):
+            total += int(line.split()[1]) * 1024
+    return total
+
+
+# --- results --------------------------------------------------------------------------------------
 
 
 def machine() -> dict[str, object]:
@@ -115,6 +242,7 @@ def machine() -> dict[str, object]:
     return {
         "cpu": model,
         "cores": os.cpu_count(),
+        "load": os.getloadavg()[0],
         "kernel": platform.release(),
         "python": platform.python_version(),
         "wraith": wraith.__version__,
@@ -125,8 +253,8 @@ def machine() -> dict[str, object]:
 
 def save(name: str, result: dict[str, object]) -> Path:
     """Writes ``bench/results/NAME.json`` with the machine it was measured on."""
-    RESULTS.mkdir(parents=True, exist_ok=True)
     path = RESULTS / f"{name}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({"machine": machine(), **result}, indent=1) + "\n", encoding="utf-8")
     return path
 

@@ -4,35 +4,178 @@
     python bench/throughput.py --suite B --mib 256 --peer aioquic        # alternating in one run
     WRAITH_PURE_PYTHON=1 python bench/throughput.py --mib 64 --runs 1 --parts
 
-Prints one JSON object on stdout; progress goes to stderr. bench/README.md says what is measured.
+Prints one JSON object on stdout; progress goes to stderr. ``run`` is the whole table of the suite.
+bench/README.md says what is measured.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
-from harness import PEERS, TIMEOUT_S, machine, medians, python_peer, run_bulk
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
+from harness import (
+    BUILT,
+    GIB,
+    MIB,
+    PEERS,
+    TIMEOUT_S,
+    BulkFigure,
+    BulkPeer,
+    alternate,
+    machine,
+    medians,
+    python_peer,
+    run_bulk,
+)
+from report import Report
 
-GIB = 1 << 30
 SCRIPT = PEERS / "wraith_bulk.py"
 FIGURES = ("mb_per_s", "cpu_s_per_gib", "sender_us_per_packet", "receiver_us_per_packet")
 Result = dict[str, Any]
 
 
-def run_once(options: list[str], mib: int, datagram: int, *, parts: bool) -> Result:
+# --- the table of the suite -----------------------------------------------------------------------
+
+
+def wraith_peer(suite: str, mib: int, *, twin: bool = False) -> BulkPeer:
+    """Our own line of a table; ``twin`` is the pure-Python hot path."""
+    environment = {"WRAITH_PURE_PYTHON": "1"} if twin else {}
+    name = f"wraith {suite}" + (" (pure Python)" if twin else "")
+    return python_peer(name, SCRIPT, mib, "--suite", suite, **environment)
+
+
+def all_peers(*, quick: bool) -> list[BulkPeer]:
+    """Transfers are long enough to be past slow start and short enough for slow peers."""
+    fast, slow = (128, 8) if quick else (1024, 64)
+    return [
+        wraith_peer("A", fast),
+        wraith_peer("B", fast),
+        wraith_peer("A", slow, twin=True),
+        wraith_peer("B", slow, twin=True),
+        python_peer("aioquic", PEERS / "aioquic_bulk.py", slow // 2),
+        python_peer("qh3", PEERS / "qh3_bulk.py", slow),
+        BulkPeer("quinn", (str(BUILT / "quinn-bulk"),), mib=fast),
+        BulkPeer("quic-go", (str(BUILT / "quicgo-bulk"),), mib=fast // 2),
+        python_peer("TLS 1.3 (asyncio)", PEERS / "tls_bulk.py", fast),
+        python_peer("raw UDP with GSO", PEERS / "raw_udp_gso.py", fast),
+    ]
+
+
+def aead_alone(kind: type[AESGCM] | type[ChaCha20Poly1305]) -> BulkFigure:
+    """The limit that the cipher sets: sealing on one core while another opens. 64 KiB messages
+    under one key, so neither key set-up nor the call counts."""
+    cipher, nonce, text = kind(os.urandom(32)), bytes(12), os.urandom(1 << 16)
+    sealed = cipher.encrypt(nonce, text, None)
+    seconds = []
+    for call, data in ((cipher.encrypt, text), (cipher.decrypt, sealed)):
+        best = float("inf")
+        for _ in range(5):
+            start = time.process_time()
+            for _ in range(400):
+                call(nonce, data, None)
+            best = min(best, (time.process_time() - start) / 400)
+        seconds.append(best)
+    return BulkFigure(len(text) / max(seconds) / 1e6, sum(seconds) * GIB / len(text))
+
+
+def run(*, quick: bool) -> Report:
+    """All peers at 1400 and at 8900 bytes."""
+    report = Report(
+        "throughput",
+        "One stream over loopback",
+        "One process a side, memory to memory, first to last application byte, medians of "
+        "alternating runs. CPU is both sides together.",
+    )
+    limits = {
+        "AES-256-GCM alone, a core a side": aead_alone(AESGCM),
+        "ChaCha20-Poly1305 alone, a core a side": aead_alone(ChaCha20Poly1305),
+    }
+    for datagram, runs in ((1400, 1 if quick else 5), (8900, 1 if quick else 3)):
+        figures = alternate(
+            all_peers(quick=quick), datagram, runs, left_out=report.left_out
+        )
+        middle = {name: medians(each) for name, each in figures.items()} | limits
+        quinn, aioquic = middle.get("quinn"), middle.get("aioquic")
+        rows = [
+            (
+                name,
+                figure.mb_per_s,
+                figure.mb_per_s * 8 / 1000,
+                figure.cpu_s_per_gib,
+                figure.mb_per_s / quinn.mb_per_s if quinn else None,
+                figure.mb_per_s / aioquic.mb_per_s if aioquic else None,
+            )
+            for name, figure in middle.items()
+        ]
+        report.add(
+            f"{datagram}-byte datagrams",
+            ("", "MB/s", "Gbit/s", "CPU-s/GiB", "× quinn", "× aioquic"),
+            rows,
+        )
+        report.data[str(datagram)] = {
+            name: {"mb_per_s": f.mb_per_s, "cpu_s_per_gib": f.cpu_s_per_gib, "runs": len(
+                figures.get(name, ())
+            )}
+            for name, f in middle.items()
+        }
+        if datagram == 1400:
+            needs(report, middle)
+    return report
+
+
+def needs(report: Report, middle: dict[str, BulkFigure]) -> None:
+    """The bounds, at 1400 bytes."""
+    for suite, gbit, cpu, quinn, aioquic in (("B", 8.0, 2.0, 1.0, 30), ("A", 5.5, 3.0, 0.75, 20)):
+        ours = middle.get(f"wraith {suite}")
+        if ours is None:
+            continue
+        report.need(f"suite {suite}", ours.mb_per_s * 8 / 1000, gbit, "Gbit/s")
+        report.need(f"suite {suite}", ours.cpu_s_per_gib, cpu, "CPU-s/GiB", at_most=True)
+        if "quinn" in middle:
+            other = middle["quinn"]
+            report.need(f"suite {suite} to quinn", ours.mb_per_s / other.mb_per_s, quinn, "×")
+            if suite == "B":
+                report.need(
+                    "quinn's CPU to suite B's", other.cpu_s_per_gib / ours.cpu_s_per_gib, 1.0, "×"
+                )
+        if "aioquic" in middle:
+            ratio = ours.mb_per_s / middle["aioquic"].mb_per_s
+            report.need(f"suite {suite} to aioquic", ratio, aioquic, "×")
+        if "qh3" in middle and suite == "B":
+            report.need("suite B to qh3", ours.mb_per_s / middle["qh3"].mb_per_s, 6, "×")
+    twin = middle.get("wraith B (pure Python)")
+    if twin is not None and "aioquic" in middle:
+        ratio = twin.mb_per_s / middle["aioquic"].mb_per_s
+        report.need("pure Python, suite B, to aioquic", ratio, 3, "×")
+
+
+# --- one peer, in detail --------------------------------------------------------------------------
+
+
+def run_once(
+    options: list[str],
+    mib: int,
+    datagram: int,
+    *,
+    parts: bool,
+    environment: dict[str, str] | None = None,
+) -> Result:
     """One transfer between two fresh processes, in more detail than the harness keeps."""
     base = [sys.executable, str(SCRIPT), *options]
     pipes: dict[str, Any] = {
         "stdout": subprocess.PIPE,
         "stderr": subprocess.PIPE if parts else None,
         "text": True,
+        "env": {**os.environ, **(environment or {})},
     }
     receiver = subprocess.Popen([*base, "recv", str(datagram)], **pipes)
     try:
@@ -102,7 +245,7 @@ def main() -> None:
             figures.append(run_bulk(peer, arguments.datagram))
             print(f"run {i + 1}: {peer.name} {figures[-1].mb_per_s:.1f} MB/s", file=sys.stderr)
     median = {key: statistics.median(run[key] for run in runs) for key in FIGURES}
-    report: Result = {
+    result: Result = {
         "machine": machine(),
         "what": f"one stream of {arguments.mib} MiB, loopback",
         "suite": arguments.suite,
@@ -112,15 +255,15 @@ def main() -> None:
     }
     if peer is not None:
         middle = medians(figures)
-        report["peer"] = {
+        result["peer"] = {
             "name": peer.name,
             "mib": peer.mib,
             "mb_per_s": round(middle.mb_per_s, 1),
             "cpu_s_per_gib": round(middle.cpu_s_per_gib, 2),
             "runs_mb_per_s": [round(figure.mb_per_s, 1) for figure in figures],
         }
-        report["ratio"] = round(median["mb_per_s"] / middle.mb_per_s, 2)
-    text = json.dumps(report, indent=1)
+        result["ratio"] = round(median["mb_per_s"] / middle.mb_per_s, 2)
+    text = json.dumps(result, indent=1)
     print(text)
     if arguments.json:
         arguments.json.parent.mkdir(parents=True, exist_ok=True)

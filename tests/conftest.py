@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 from hypothesis import HealthCheck, settings
 
+# The same examples in every run of `make test`: a red build must mean a changed tree.
+# `HYPOTHESIS_PROFILE=search` looks for new ones, as `make test-slow` does.
+_SLOW = [HealthCheck.too_slow]
 settings.register_profile(
-    "wraith", deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow]
+    "repeat", deadline=None, max_examples=60, derandomize=True, suppress_health_check=_SLOW
 )
-settings.load_profile("wraith")
+settings.register_profile(
+    "search", deadline=None, max_examples=300, suppress_health_check=_SLOW, print_blob=True
+)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeat"))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

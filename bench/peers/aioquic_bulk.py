@@ -21,6 +21,7 @@ from aioquic.quic.events import ConnectionTerminated, QuicEvent, StreamDataRecei
 sys.path.insert(0, str(Path(__file__).parent))
 from certificate import write_pair
 
+HOST = os.environ.get("BULK_HOST", "127.0.0.1")
 MIB = 1 << 20
 WRITE_BYTES = 256 * 1024
 AHEAD_BYTES = 4 * MIB
@@ -63,7 +64,7 @@ async def receive(datagram: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         settings.load_cert_chain(*write_pair(Path(folder)))
     Receiver.done = asyncio.Event()
-    server = await serve("127.0.0.1", 0, configuration=settings, create_protocol=Receiver)
+    server = await serve(HOST, 0, configuration=settings, create_protocol=Receiver)
     port = server._transport.get_extra_info("sockname")[1]
     print(json.dumps({"port": port}), flush=True)
     await Receiver.done.wait()
@@ -74,7 +75,7 @@ async def send(port: int, mib: int, datagram: int) -> None:
     settings = configuration(datagram, is_client=True)
     piece = os.urandom(WRITE_BYTES)
     total = mib * MIB
-    async with connect("127.0.0.1", port, configuration=settings) as client:
+    async with connect(HOST, port, configuration=settings) as client:
         reader, _ = await client.create_stream()
         quic, stream_id = client._quic, 0
         cpu = time.process_time()

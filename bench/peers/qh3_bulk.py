@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import resource
 import sys
 import tempfile
@@ -18,6 +19,8 @@ from qh3.quic.events import ConnectionTerminated, QuicEvent, StreamDataReceived
 
 sys.path.insert(0, str(Path(__file__).parent))
 from certificate import write_pair
+
+HOST = os.environ.get("BULK_HOST", "127.0.0.1")
 
 
 def cpu_seconds() -> float:
@@ -58,7 +61,7 @@ async def receive(datagram: int) -> None:
         configuration.load_cert_chain(certificate, key)
     done = asyncio.Event()
     Receiver.done = done
-    server = await serve("127.0.0.1", 0, configuration=configuration, create_protocol=Receiver)
+    server = await serve(HOST, 0, configuration=configuration, create_protocol=Receiver)
     transport = server._transport
     print(json.dumps({"port": transport.get_extra_info("sockname")[1]}), flush=True)
     await done.wait()
@@ -69,7 +72,7 @@ async def send(port: int, mib: int, datagram: int) -> None:
     configuration = QuicConfiguration(
         alpn_protocols=["bulk"], max_datagram_size=datagram, verify_mode=0
     )
-    async with connect("127.0.0.1", port, configuration=configuration) as client:
+    async with connect(HOST, port, configuration=configuration) as client:
         cpu = cpu_seconds()
         reader, writer = await client.create_stream()
         stream_id = 0

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import resource
 import socket
 import struct
 import sys
 import time
 
+HOST = os.environ.get("BULK_HOST", "127.0.0.1")
 UDP_SEGMENT, UDP_GRO, SOL_UDP = 103, 104, 17
 BUFFER_BYTES = 8 << 20
 
@@ -32,7 +34,7 @@ def new_socket() -> socket.socket:
 def receive() -> None:
     sock = new_socket()
     sock.setsockopt(SOL_UDP, UDP_GRO, 1)
-    sock.bind(("127.0.0.1", 0))
+    sock.bind((HOST, 0))
     print(json.dumps({"port": sock.getsockname()[1]}), flush=True)
     buffer = bytearray(65_536)
     start, last, total, cpu = 0.0, 0.0, 0, cpu_seconds()
@@ -50,7 +52,7 @@ def receive() -> None:
 
 def send(port: int, mib: int, datagram: int) -> None:
     sock = new_socket()
-    sock.connect(("127.0.0.1", port))
+    sock.connect((HOST, port))
     burst = bytes(datagram * min(64, 65_507 // datagram))
     segment = [(SOL_UDP, UDP_SEGMENT, struct.pack("H", datagram))]
     cpu = cpu_seconds()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import resource
 import ssl
 import sys
@@ -17,6 +18,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 from certificate import write_pair
+
+HOST = os.environ.get("BULK_HOST", "127.0.0.1")
 
 
 def cpu_seconds() -> float:
@@ -44,7 +47,7 @@ async def receive() -> None:
         writer.close()
         done.set_result(None)
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=server_context(), limit=4 << 20)
+    server = await asyncio.start_server(serve, HOST, 0, ssl=server_context(), limit=4 << 20)
     print(json.dumps({"port": server.sockets[0].getsockname()[1]}), flush=True)
     await done
     server.close()
@@ -54,7 +57,7 @@ async def send(port: int, mib: int) -> None:
     context = ssl.create_default_context()
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
-    _, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context)
+    _, writer = await asyncio.open_connection(HOST, port, ssl=context)
     cpu = cpu_seconds()
     block = bytes(1 << 20)
     for _ in range(mib):

@@ -20,6 +20,7 @@ from typing import Any
 
 import wraith
 
+HOST = os.environ.get("BULK_HOST", "127.0.0.1")
 MIB = 1 << 20
 WRITE_BYTES = 256 * 1024
 READ_BYTES = 1 * MIB
@@ -41,7 +42,7 @@ def say(**fields: Any) -> None:
 async def receive(arguments: argparse.Namespace) -> None:
     """Takes one stream and measures from its first to its last byte."""
     config = config_of(arguments)
-    async with wraith.listen("127.0.0.1:0", config=config) as listener:
+    async with wraith.listen(f"{HOST}:0", config=config) as listener:
         say(port=listener.record)
         session = await listener.accept()
         stream = await session.accept_stream()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 from pathlib import Path
 from typing import Literal
 
@@ -116,7 +117,8 @@ def test_an_interrupted_sender_goes_on_and_its_receiver_waits(homes: TwoHomes) -
     sender = homes.send("--limit", "4M", path)
     code = code_of(sender)
     receiver = homes.receive(code)
-    receiver.wait_event("progress")
+    while number(receiver.wait_event("progress"), "bytes_done") < MIB:
+        pass
     signalled(sender, signal.SIGINT)
     assert sender.wait_exit() == 130
     receiver.wait_event("interrupted")
@@ -153,8 +155,6 @@ def test_another_port_is_said_and_the_data_is_kept(homes: TwoHomes) -> None:
     sender.kill()
     before = number(receiver.last("progress"), "bytes_done")
     receiver.wait_exit()
-    import socket
-
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as squatter:
         squatter.bind(("127.0.0.1", number(waiting, "port")))
         again = homes.send(path)

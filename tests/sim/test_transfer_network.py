@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
 from wraith.content.chunking import CHUNK_BYTES
@@ -13,6 +15,7 @@ from wraith.node.events import (
     Finished,
     Interrupted,
     StillTrying,
+    TurnedAway,
 )
 from wraith.testing.netem import LinkConfig
 from wraith.testing.node_pair import ADDRESS_A, ADDRESS_B, NodeSimulation
@@ -108,7 +111,7 @@ def test_a_rate_limit_is_kept() -> None:
 # --- the peer vanishes ------------------------------------------------------------------------
 
 
-def verified(host_events: list[object]) -> int:
+def verified(host_events: Sequence[object]) -> int:
     return max([e.bytes_done for e in host_events if isinstance(e, Progress)] + [0])
 
 
@@ -128,6 +131,7 @@ def test_a_receiver_killed_and_started_again_is_served_at_once() -> None:
     second = sim.start_receiver(again)
     assert sim.run(seconds=5, until=lambda: bool(second.of(Accepted)))
     assert sim.now - killed_at < 1.0  # the old connection is not waited for
+    assert sim.sender.of(TurnedAway) == []  # and it is replaced, not turned away as a stranger
     assert sim.run_until_finished(sim.sender, second)
     assert again.placed == {b"f": DATA}
     assert second.finished is not None and second.finished.done is not None
@@ -201,12 +205,8 @@ def test_a_path_that_is_cut_for_a_while_is_bridged() -> None:
 
 
 def test_a_receiver_with_a_wrong_clock_is_seen_at_the_sender() -> None:
-    from wraith.testing.clock import VirtualCalendar
-
     sim = NodeSimulation(MemorySource(TREE))
-    receiver = sim.start_receiver(MemoryTarget())
-    context = receiver.endpoint._context  # the calendar is given at construction only
-    object.__setattr__(context, "clock", VirtualCalendar(sim.clock, 3600.0))
+    sim.start_receiver(MemoryTarget(), skew_s=3600.0)
     sim.run(seconds=12)
     skews = [e for e in sim.sender.events if isinstance(e, ClockSkewSeen)]
     assert skews and 3590 < skews[0].skew_s < 3610

@@ -29,7 +29,7 @@ from wraith.transfer.events import (
 )
 from wraith.transfer.memory import MemorySource, MemoryTarget
 from wraith.transfer.messages import Reason
-from wraith.transfer.wishes import PiecesRead, ReadPieces, Wish
+from wraith.transfer.wishes import Complete, PiecesRead, ReadPieces, Wish
 from wraith.types import PeerKey
 
 DATA = SeededRng("sim people").public_bytes(8 * CHUNK_BYTES)
@@ -42,6 +42,7 @@ def error_of(host: NodeHost) -> WraithError | None:
 
 
 @pytest.mark.spec("TR-91")
+@pytest.mark.spec("TR-94")
 def test_a_second_receiver_is_told_that_the_code_is_in_use() -> None:
     target = MemoryTarget()
     sim = NodeSimulation(MemorySource({b"f": DATA}), link=SLOW)
@@ -227,15 +228,16 @@ def test_an_interrupted_sender_leaves_the_receiver_trying() -> None:
 
 
 def test_the_receipt_is_not_needed_for_the_receiver_to_end_well() -> None:
-    target = MemoryTarget()
     sim = NodeSimulation(MemorySource({b"f": DATA}))
+
+    class Severing(MemoryTarget):
+        def fulfil(self, wish: Wish) -> object:
+            if isinstance(wish, Complete):
+                sim.set_links(LinkConfig(latency_s=0.01, loss=1.0))
+            return super().fulfil(wish)
+
+    target = Severing()
     receiver = sim.start_receiver(target)
-
-    def sever(event: object) -> None:
-        if type(event).__name__ == "Placed":
-            sim.set_links(LinkConfig(latency_s=0.01, loss=1.0))
-
-    receiver.on_event = sever
     assert sim.run_until_finished(receiver, seconds=60)
     assert error_of(receiver) is None
     assert isinstance(receiver.events[-1], Finished) and target.placed == {b"f": DATA}

@@ -31,6 +31,14 @@ func cpuSeconds() float64 {
 		float64(usage.Stime.Sec) + float64(usage.Stime.Usec)*1e-6
 }
 
+// The address of the receiver: BULK_HOST, else loopback.
+func host() string {
+	if text := os.Getenv("BULK_HOST"); text != "" {
+		return text
+	}
+	return "127.0.0.1"
+}
+
 func config(datagram int) *quic.Config {
 	return &quic.Config{
 		InitialPacketSize:              uint16(datagram),
@@ -59,7 +67,7 @@ func check(err error) {
 }
 
 func receive(datagram int) {
-	listener, err := quic.ListenAddr("127.0.0.1:0", &tls.Config{
+	listener, err := quic.ListenAddr(host()+":0", &tls.Config{
 		Certificates: []tls.Certificate{certificate()}, NextProtos: []string{"bulk"},
 	}, config(datagram))
 	check(err)
@@ -100,7 +108,7 @@ func cut(address string) (string, string, bool) {
 }
 
 func send(port string, mib, datagram int) {
-	connection, err := quic.DialAddr(context.Background(), "127.0.0.1:"+port, &tls.Config{
+	connection, err := quic.DialAddr(context.Background(), host()+":"+port, &tls.Config{
 		InsecureSkipVerify: true, NextProtos: []string{"bulk"},
 	}, config(datagram))
 	check(err)

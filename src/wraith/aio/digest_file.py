@@ -6,6 +6,7 @@ written reads as zeros. The file may vanish at any time: everything in it can be
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
 from array import array
@@ -34,7 +35,8 @@ class DigestFile:
 
     def close(self) -> None:
         if self._fd >= 0:
-            self._flush()
+            with contextlib.suppress(OSError):  # a full disk; what is missing is computed again
+                self._flush()
             os.close(self._fd)
             self._fd = -1
 

@@ -1,6 +1,6 @@
 """The journal of a receiver on a disk: opening, replaying, appending (format: transfer/resume.py).
 
-Spec: transfer §8 [TR-50 … TR-53].
+Spec: transfer §8.
 """
 
 from __future__ import annotations

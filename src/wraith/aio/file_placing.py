@@ -3,7 +3,7 @@
 It starts only when everything is verified and it can be run again after a kill at any point: what
 has been moved is not in ``data`` any more and is left alone.
 
-Spec: transfer §10 [TR-70 … TR-77].
+Spec: transfer §10.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from wraith.transfer.paths import display_path
 from wraith.transfer.reasons import OfferTaken
 
 Entries = Callable[..., Iterator[tuple[int, Entry]]]
+"""All entries of one top name, itself first; ``backwards=True`` from its end."""
+
 NAMES_TRIED = 10_000
 
 
@@ -80,8 +82,6 @@ class Placer:
             raise OfferTaken(f"{display_path(name)} exists already")
         created: list[bytes] = []
         for _, entry in entries():
-            if not _is_below(entry.path, top):
-                continue
             target = name + entry.path[len(top) :]
             if entry.kind is Kind.FOLDER:
                 if self._out.mkdir(target):
@@ -124,16 +124,12 @@ class Placer:
         self._out.forget()
         only = None if created is None else frozenset(created)
         for _, entry in entries(backwards=True):
-            if entry.kind is not Kind.FOLDER or not _is_below(entry.path, top):
+            if entry.kind is not Kind.FOLDER:
                 continue
             if only is None or entry.path in only:
                 mode = entry.mode & ~self._umask
                 self._out.set_folder(name + entry.path[len(top) :], mode, entry.mtime_ns)
         self._out.forget()
-
-
-def _is_below(path: bytes, top: bytes) -> bool:
-    return path == top or path.startswith(top + b"/")
 
 
 def sync_file_system(fd: int) -> None:

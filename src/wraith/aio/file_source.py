@@ -5,7 +5,7 @@ sent is named in one error before anything is offered. ``fulfil`` answers the se
 blocks, so it runs in a worker thread (``aio/files.py``), where reading and hashing let go of the
 interpreter lock.
 
-Spec: transfer §9 [TR-60 … TR-64].
+Spec: transfer §9.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@
 is verified before a byte of it is written, its journal record follows the bytes, and nothing is
 hashed again at the end. Where things lie until then: ``aio/state_folder.py``.
 
-Spec: transfer §8-§10 [TR-56 … TR-77].
+Spec: transfer §8-§10.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import unicodedata
 from collections import OrderedDict
 from collections.abc import Iterator
 from enum import Enum
+from functools import partial
 
 from wraith.aio.file_journal import load_journal, read_header
 from wraith.aio.file_placing import Placer, sync_file_system
@@ -362,7 +363,7 @@ class FileTarget:
     def _close_file(
         self, number: int, entry: Entry, size: int, whole: bytes, journal: bytearray
     ) -> None:
-        """All chunks are there: mode, time, one fsync for a large one. [TR-57]"""
+        """All chunks are there: mode, time, one fsync for a large one."""
         fd = self._file(number, entry)
         if size > CHUNK_BYTES or entry.size == UNKNOWN_SIZE:
             os.ftruncate(fd, size)
@@ -404,9 +405,12 @@ class FileTarget:
             self._placing[number] = placer.choose_name(entry)
             self._folder.journal.append(encode_record(Placing(number, self._placing[number])))
         self._close_files()
-        for number, entry in tops:
+        listing = self._folder.listing
+        ends = [number for number, _ in tops[1:]] + [listing.index.n_entries]
+        for (number, entry), end in zip(tops, ends, strict=True):
             if number in self._placing:
-                placer.place(entry, self._placing[number], self._folder.listing.entries)
+                below = partial(listing.entries, number, end)
+                placer.place(entry, self._placing[number], below)
         self._tree.forget()
         sync_file_system(self._tree.fd)
         self._folder.journal.append(encode_record(CompleteMark()))

@@ -74,9 +74,16 @@ class ListingFile:
             self._page = (first, first + len(entries), entries)
         return entries[number - first]
 
-    def entries(self, *, backwards: bool = False) -> Iterator[tuple[int, Entry]]:
-        """All entries with their numbers; one page in memory at a time."""
-        pages = range(self.index.n_pages)
+    def entries(
+        self, first: int = 0, end: int | None = None, *, backwards: bool = False
+    ) -> Iterator[tuple[int, Entry]]:
+        """Entries ``first`` … ``end - 1`` with their numbers; one page in memory at a time."""
+        end = self.index.n_entries if end is None else end
+        if first >= end:
+            return
+        pages = range(self.index.page_of(first), self.index.page_of(end - 1) + 1)
         for page in reversed(pages) if backwards else pages:
             numbered = list(enumerate(self.page(page), self.index.page_first[page]))
-            yield from reversed(numbered) if backwards else numbered
+            for number, entry in reversed(numbered) if backwards else numbered:
+                if first <= number < end:
+                    yield number, entry

@@ -3,7 +3,7 @@
 Neither can go back: a source keeps the last 64 MiB that it sent, so that a receiver that reconnects
 can go on if it lacks no more; a target writes in order and starts over never.
 
-Spec: transfer §11 [TR-80 … TR-82].
+Spec: transfer §11.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@
         digests             chunk digests by position, made again from the journal
         data/<path>         the files, under their own paths
 
-Spec: transfer §8 [TR-50 … TR-55].
+Spec: transfer §8.
 """
 
 from __future__ import annotations

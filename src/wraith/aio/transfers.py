@@ -70,7 +70,7 @@ class TargetStore(Store, Protocol):
     def rules(self) -> PathRules: ...
 
 
-class TransferFailed(WraithError):
+class InternalError(WraithError):
     """Something went wrong inside wraith; please report it."""
 
     code = "internal-error"
@@ -96,16 +96,17 @@ class Transfer:
         self._access = access
         self._replay = replay
         self._rng = rng
+        self._tracer = make_tracer()
         self._events: asyncio.Queue[NodeEvent | Exception] = asyncio.Queue()
         self._served = ServedNode(node, store)
         self._port = sockets.port
         self._driver: Driver[NodeEvent] = Driver(
             self._served,
             sockets,
-            on_event=self._events.put_nowait,
+            on_event=self._on_event,
             on_failed=self._events.put_nowait,
             store=self._store_records,
-            tracer=make_tracer(),
+            tracer=self._tracer,
         )
         poison_after_fork(self)
 
@@ -199,12 +200,12 @@ class Transfer:
         """Everything that happens; ends after ``Finished``.
 
         Raises:
-            TransferFailed: a defect of ours ended it.
+            InternalError: a defect of ours ended it.
         """
         while True:
             event = await self._events.get()
             if isinstance(event, Exception):
-                raise TransferFailed(f"internal error: {type(event).__name__}: {event}")
+                raise InternalError(f"internal error: {type(event).__name__}: {event}")
             yield event
             if isinstance(event, Finished):
                 return
@@ -246,6 +247,11 @@ class Transfer:
         self.node.endpoint.poison()
         self._driver.poison()
         self._rng.forget()
+
+    def _on_event(self, event: NodeEvent) -> None:
+        # The kind alone: what an event holds may be private.
+        self._tracer.record("transfer.event", kind=type(event).__name__)
+        self._events.put_nowait(event)
 
     def _store_records(self) -> None:
         for _, records in self.node.records_to_store():

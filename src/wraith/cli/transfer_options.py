@@ -106,6 +106,7 @@ _COMMON = [
     click.option(
         "--suite",
         type=click.Choice(["A", "B", "D"], case_sensitive=False),
+        metavar="A|B|D",
         envvar="WRAITH_SUITE",
         show_envvar=True,
         help="Cipher suite: A (XChaCha20-Poly1305) and B (AES-256-GCM) are post-quantum, D is "

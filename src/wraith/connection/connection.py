@@ -588,7 +588,9 @@ class Connection(ApplicationCommands):
         session = self._session
         if session is None or not self._life.is_open:
             return due
-        times = [due, session.recovery.timer(), session.rekey.next_time()]
+        times = [due, session.recovery.timer()]
+        if session.is_confirmed:  # until then a rekey that is due would have to wait, not to wake
+            times.append(session.rekey.next_time())
         if not session.acks.is_due:
             times.append(session.acks.deadline)
         times.extend(validation.deadline for validation in self._validations)

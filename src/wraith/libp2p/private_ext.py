@@ -17,7 +17,7 @@ ServerHello  0       1      version 1
 
 Must not be offered together with a hybrid group: a ClientHello with both needs three datagrams.
 
-Spec: libp2p-quic [LQ-30] to [LQ-34].
+Spec: libp2p-quic section 7 [LQ-30] to [LQ-33].
 """
 
 from __future__ import annotations

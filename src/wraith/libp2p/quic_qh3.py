@@ -7,6 +7,8 @@ the version is pinned and aioquic stays the default.
 Known limits of this backend, each contained here and covered by the contract test:
 
 - it sometimes raises "packet builder capacity exhausted" while sending and can go on afterwards;
+- it cannot serve peers that use an empty connection id (a quic-go client on a socket of its own,
+  browsers): it goes on sending to the id that they made up for their first packet;
 - it opens the peer's flow-control windows as its events are taken, not as bytes are read: while a
   connection window's worth is unread no event is taken, which stops the peer as connection flow
   control does, and delays the peer's close until there is room [LQ-45].
@@ -84,9 +86,6 @@ class _Connection(_QuicConnection):  # type: ignore[misc]  # qh3's types are not
 
     def _create_tls(self, remote_source_cid: bytes | None) -> Any:
         bridge = super()._create_tls(remote_source_cid)
-        # The library learns only non-empty ids from headers and then compares with ``None``; a peer
-        # may have an empty one (quic-go clients do). A longer id still replaces this one.
-        bridge.remote_initial_source_connection_id = b""
         bridge.tls = self.adapter = _Adapter(_tls, self._make_engine(), bridge.tls)
         return bridge
 

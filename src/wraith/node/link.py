@@ -4,7 +4,7 @@ Moves bytes between the connection's two streams and a transfer machine, both wa
 windows and the machine's own limits allow. It decides nothing about peers or retries.
 
 The sender of the transfer opens both streams: number 1 of its class is control, number 2 data,
-whoever dialled. [TR-90]
+whoever dialled.
 
 Spec: docs/spec/transfer.md §13.
 """
@@ -30,11 +30,11 @@ WRITE_BYTES_MIN = 64 * 1024
 
 
 class RateLimit:
-    """A token bucket for payload: ``rate`` bytes per second, bursts of a tenth of a second."""
+    """A token bucket for payload: ``rate`` bytes per second, bursts of 0.1 s or 128 KiB."""
 
     def __init__(self, rate: float, now: float) -> None:
         self._rate = rate
-        self._burst = max(rate / 10, float(WRITE_BYTES_MIN))
+        self._burst = max(rate / 10, 2.0 * WRITE_BYTES_MIN)
         self._tokens = self._burst
         self._at = now
 
@@ -47,8 +47,9 @@ class RateLimit:
         self._tokens -= n_bytes
 
     def ready_at(self) -> float:
-        """When a useful amount may be sent again."""
-        want = min(self._burst, float(WRITE_BYTES_MIN)) - self._tokens
+        """When a useful amount may be sent again (a little more, so that rounding cannot make
+        the moment come and bring nothing)."""
+        want = 1.01 * WRITE_BYTES_MIN - self._tokens
         return self._at + max(0.0, want) / self._rate
 
 

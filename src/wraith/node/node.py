@@ -6,7 +6,7 @@
        ▲                     │ who may have the offer, dialling again, the end
        └──── commands ───────┘
 
-Spec: docs/spec/transfer.md §13 [TR-90 … TR-99].
+Spec: docs/spec/transfer.md §13.
 """
 
 from __future__ import annotations
@@ -215,7 +215,7 @@ class Node:
             times += [link.closing_at, link.blocked_until]
         if not self.is_finished and self._ending_by is None:
             if self._plan is not None:
-                times.append(self._plan.next_timer(trying=self._current is None))
+                times.append(self._plan.next_timer(trying=self._is_trying()))
             elif self._lost_at is not None and self.config.wait_s is not None:
                 times.append(self._lost_at + self.config.wait_s)
         due = [t for t in times if t is not None]
@@ -526,10 +526,14 @@ class Node:
             self._end(None, final)
             return
         self._lost_at = self._now
-        if self._plan is not None:
+        if event.code == NodeCloseCode.REPLACED and not event.by_peer:
+            return  # its successor is here already
+        if self._plan is not None and not link.is_suspect:  # else it counts from the silence
             self._plan.on_lost(self._now)
         wait = self.config.wait_s
         until = None if wait is None else self._now + wait
+        if self._plan is not None:
+            until = self._plan.deadline
         self._events.append(Interrupted(_why(event), until))
         self._dial_when_due()
 
@@ -539,7 +543,7 @@ class Node:
             self._end(None, final)
             return
         self._last_failure = event.error
-        if self._plan is not None and (self._current is None or self._current.is_suspect):
+        if self._plan is not None and self._is_trying():
             self._plan.on_failed(self._now)
             self._dial_when_due()
 
@@ -577,9 +581,9 @@ class Node:
             ):
                 self._end(None, ConnectionLost("the peer did not come back"))
             return
-        if self._current is None:
+        if self._is_trying():
             if plan.is_over(self._now):
-                self._end(None, self._gave_up(plan))
+                self._give_up(plan)
                 return
             seconds = plan.takes_long(self._now)
             if seconds is not None:
@@ -600,10 +604,17 @@ class Node:
         self._attempts.add(attempt)
         self._events.append(Dialling(plan.attempts, plan.was_connected))
 
-    def _gave_up(self, plan: DialPlan) -> WraithError:
-        if plan.was_connected:
-            return ConnectionLost("the peer did not come back")
-        return HandshakeTimeout()
+    def _is_trying(self) -> bool:
+        """There is no connection, or one that has fallen silent."""
+        return self._current is None or self._current.is_suspect
+
+    def _give_up(self, plan: DialPlan) -> None:
+        if self._receiver is not None and self._receiver.is_placed:
+            self._end(self._receiver.done(), None)  # only the receipt did not get through
+        elif plan.was_connected:
+            self._end(None, ConnectionLost("the peer did not come back"))
+        else:
+            self._end(None, HandshakeTimeout())
 
     def _drop_attempts(self) -> None:
         for attempt in list(self._attempts):

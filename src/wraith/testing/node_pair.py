@@ -103,14 +103,16 @@ class NodeSimulation(Simulation):
         self.sender_config = sender_config if sender_config is not None else NodeConfig()
         self.sender = self.start_sender()
 
-    def _endpoint(self, identity: Identity, access: tuple[AccessKey, ...]) -> Endpoint:
+    def _endpoint(
+        self, identity: Identity, access: tuple[AccessKey, ...], skew_s: float = 0.0
+    ) -> Endpoint:
         self.n_processes += 1
         rng = SeededRng(f"process {self.seed} {self.n_processes}")
         return Endpoint(
             config=self.config,
             keys=EndpointKeys(identity, X25519Key.generate(rng), access),
             rng=rng,
-            clock=VirtualCalendar(self.clock),
+            clock=VirtualCalendar(self.clock, skew_s),
             kem=HashKem(),
             tracer=NullTracer(),
             listening=bool(access),
@@ -136,10 +138,11 @@ class NodeSimulation(Simulation):
         rules: PathRules | None = None,
         config: NodeConfig | None = None,
         answer: Reason | bool | None = True,
+        skew_s: float = 0.0,
     ) -> NodeHost:
         """A receiver process that dials A; ``name`` decides its identity."""
         identity = Identity.generate(SeededRng(f"identity {self.seed} {name}"))
-        endpoint = self._endpoint(identity, ())
+        endpoint = self._endpoint(identity, (), skew_s)
         node = Node(
             endpoint,
             rules=rules if rules is not None else PathRules(),

@@ -15,7 +15,7 @@ addresses   7/19   each: type u8 (4 or 6) ‖ ip 4 or 16 ‖ port u16
 
 It never looks a name up and never decides whether to trust what it reads.
 
-Spec: transfer §1 [TR-10 … TR-12]; docs/reference/code-format.md.
+Spec: transfer §1; docs/reference/code-format.md.
 """
 
 from __future__ import annotations

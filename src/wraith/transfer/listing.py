@@ -18,7 +18,7 @@ path       n      parts joined by ``/``
 target     n      of a link
 =========  =====  ==============================================================
 
-Spec: transfer §3 [TR-13 … TR-19].
+Spec: transfer §3.
 """
 
 from __future__ import annotations
@@ -50,6 +50,9 @@ LISTING_BYTES_MAX = 256 * 1024 * 1024
 PAGE_BYTES_MAX = 65_536
 MAX_PAGES = 8_192
 """A page is cut only where the next entry (at most 8,215 bytes) does not fit any more."""
+
+TOPS_MAX = 10_000
+"""Names at the top: they alone are kept as objects, to be shown and looked up in the target."""
 
 TOTAL_BYTES_MAX = 1 << 62
 MODE_MASK = 0o777
@@ -191,6 +194,7 @@ class ListingWriter:
         self._page: list[bytes] = []
         self._entries: list[Entry] = []
         self._page_bytes = 0
+        self._n_tops = 0
         self._order = _WalkOrder()
 
     def add(self, entry: Entry) -> bytes | None:
@@ -200,7 +204,10 @@ class ListingWriter:
             LimitExceeded: more than a million entries or 256 MiB.
             DecodeError: out of order (a defect of the caller).
         """
-        self._order.enter(entry)
+        depth, _ = self._order.enter(entry)
+        self._n_tops += depth == 1
+        if self._n_tops > TOPS_MAX:
+            raise LimitExceeded(f"an offer has at most {TOPS_MAX:,} names at its top")
         encoded = encode_entry(entry)
         done = None
         if self._page_bytes + len(encoded) > PAGE_BYTES_MAX:
@@ -274,6 +281,8 @@ class ListingReader:
             if depth == 1:
                 check_path(entry.path, self._rules)
                 self.tops.append(entry)
+                if len(self.tops) > TOPS_MAX:
+                    raise LimitExceeded(f"an offer has at most {TOPS_MAX:,} names at its top")
             if depth > DEPTH_MAX:
                 raise UnsafePath("lies too deep")
             if entry.kind is Kind.LINK:

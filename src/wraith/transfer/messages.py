@@ -24,7 +24,7 @@ type  name         sent by    body
 15    ABORT        both       reason u8, text
 ====  ===========  =========  =============================================================
 
-Spec: transfer §4 [TR-30 … TR-33].
+Spec: transfer §4.
 """
 
 from __future__ import annotations

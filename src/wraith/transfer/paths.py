@@ -4,7 +4,7 @@ Paths are bytes with ``/`` between their parts, relative, as they stand on the s
 module only judges names; whether a folder on the way is a link on *this* disk is checked by
 whoever opens it (``aio/file_target.py``), at the moment of opening.
 
-Spec: transfer §3 [TR-20 … TR-26].
+Spec: transfer §3.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Between the reasons that cross the wire and the errors that people read.
 
-Spec: transfer §4 [TR-33].
+Spec: transfer §4.
 """
 
 from __future__ import annotations
@@ -48,6 +48,8 @@ _CLASSES: dict[Reason, type[TransferError]] = {
 class PeerAborted(TransferError):
     """The other side gave up."""
 
+    code = "peer-aborted"
+
 
 class Interrupted(TransferError):
     """The transfer was interrupted; the same command goes on where it stopped."""
@@ -59,6 +61,8 @@ class Interrupted(TransferError):
 class TooLate(TransferError):
     """What the receiver still needs is not kept any more, so this stream cannot be resumed."""
 
+    code = "too-late"
+
 
 class DiskFailed(TransferError):
     """The disk reported an error."""
@@ -68,6 +72,8 @@ class DiskFailed(TransferError):
 
 class OfferTaken(OfferRefused):
     """The name exists already."""
+
+    code = "name-exists"
 
 
 _REASONS: list[tuple[type[WraithError], Reason]] = [

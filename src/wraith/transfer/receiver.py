@@ -10,7 +10,7 @@ It verifies and writes nothing itself: whole batches of records go out as ``Writ
 its answer makes a byte count. What it holds unwritten is bounded by ``HELD_BYTES_MAX``: beyond
 that it stops reading, and flow control stops the sender.
 
-Spec: transfer §4-§7 [TR-30 … TR-47].
+Spec: transfer §4-§7.
 """
 
 from __future__ import annotations
@@ -485,7 +485,7 @@ class Receiver:
 
     @staticmethod
     def _held_items(inventory: Inventory) -> Iterator[tuple[int, tuple[tuple[int, int], ...]]]:
-        for entry in list(inventory.held_entries()):
+        for entry in inventory.held_entries():
             ranges = inventory.ranges(entry)
             for at in range(0, len(ranges), RANGES_PER_ITEM):
                 yield entry, tuple(ranges[at : at + RANGES_PER_ITEM])

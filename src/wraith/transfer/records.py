@@ -5,7 +5,7 @@ Records follow each other back to back, across files, with nothing between them.
 The digest follows its bytes, so a sender can hash while the first of them are on their way. This
 module cuts and joins; it verifies nothing (that happens in a worker, on whole batches).
 
-Spec: transfer §5 [TR-34, TR-35].
+Spec: transfer §5 [TR-35].
 """
 
 from __future__ import annotations

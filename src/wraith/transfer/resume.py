@@ -17,7 +17,7 @@ type  name       body
 6     COMPLETE   (empty)
 ====  =========  ======================================================================
 
-Spec: transfer §8 [TR-50 … TR-53].
+Spec: transfer §8.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ One machine per connection; what outlives a connection is in ``Outgoing``. It ne
 ``next_wish`` says what to read, ``io_done`` brings it. What is read ahead is bounded by
 ``READ_AHEAD_BYTES``, whatever the network does.
 
-Spec: transfer §4-§7 [TR-30 … TR-47].
+Spec: transfer §4-§7.
 """
 
 from __future__ import annotations

@@ -181,7 +181,7 @@ async def test_back_pressure_reaches_the_writer(backend: str) -> None:
                 await connection.transport_ping()
                 if written == before and written:
                     break
-            assert 128 << 10 <= written <= 640 << 10
+            assert 0 < written <= 640 << 10
             let_go.set()
             assert await stream.read_all(4 << 20) == data
 

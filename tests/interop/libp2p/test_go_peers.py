@@ -151,6 +151,31 @@ async def test_we_dial_quic_go(
         assert received == echoed["sha256"] == hashlib.sha256(data).hexdigest()
 
 
+async def quic_go_dials(backend: str, groups: str, policy: PqPolicy, cid_bytes: int) -> str | None:
+    """The group that quic-go reports after an echo of 1 MiB, ``None`` when we refused it."""
+    binary = require_binary("go-libp2p", "quic-peer")
+
+    async def echo_raw(stream: Libp2pStream) -> None:
+        async with stream:
+            assert await stream.read_exactly(1) == b"e"
+            await serve_echo(stream)
+
+    async with await Libp2pHost.create(listen=LISTEN, config=config(backend, policy)) as host:
+        host.on_raw_stream = echo_raw
+        target = f"127.0.0.1:{host.listen_addresses[0].value('udp')}"
+        arguments = ("dial", target, groups, str(MIB), "echo", str(cid_bytes))
+        async with ForeignPeer(binary, *arguments) as peer:
+            first = await peer.next()
+            if first["event"] == "failed":
+                assert "0x128" in first["error"], first
+                assert host.counters.refusals["handshake_failure"] == 1
+                return None
+            echoed = await peer.event("echo")
+            assert echoed["sha256"] == echoed["sent_sha256"] and echoed["bytes"] == MIB
+        assert host.counters.handshakes == {first["group"]: 1}
+        return str(first["group"])
+
+
 @pytest.mark.asyncio
 @pytest.mark.parametrize(
     ("groups", "policy", "reached"),
@@ -164,26 +189,18 @@ async def test_we_dial_quic_go(
 async def test_quic_go_dials_us(
     backend: str, groups: str, policy: PqPolicy, reached: str | None
 ) -> None:
-    binary = require_binary("go-libp2p", "quic-peer")
+    assert await quic_go_dials(backend, groups, policy, 8) == reached
 
-    async def echo_raw(stream: Libp2pStream) -> None:
-        async with stream:
-            assert await stream.read_exactly(1) == b"e"
-            await serve_echo(stream)
 
-    async with await Libp2pHost.create(listen=LISTEN, config=config(backend, policy)) as host:
-        host.on_raw_stream = echo_raw
-        port = host.listen_addresses[0].value("udp")
-        async with ForeignPeer(binary, "dial", f"127.0.0.1:{port}", groups, str(MIB)) as peer:
-            if reached is None:
-                failed = await peer.next()
-                assert failed["event"] == "failed" and "0x128" in failed["error"]
-                assert host.counters.refusals["handshake_failure"] == 1
-                return
-            assert (await peer.event("connected"))["group"] == reached
-            echoed = await peer.event("echo")
-            assert echoed["sha256"] == echoed["sent_sha256"]
-        assert host.counters.handshakes == {reached: 1}
+@pytest.mark.asyncio
+async def test_quic_go_dials_us_with_empty_connection_ids(
+    backend: str, request: pytest.FixtureRequest
+) -> None:
+    if backend == "qh3":
+        # qh3 2.1.0 keeps sending to the id that the client made up for its first packet. A release
+        # that does better turns this red, and the note in quic_qh3.py goes.
+        request.applymarker(pytest.mark.xfail(strict=True, reason="empty connection ids in qh3"))
+    assert await quic_go_dials(backend, "default", PqPolicy.REQUIRE, 0) == "X25519MLKEM768"
 
 
 def test_go_recomputes_our_hybrid_vectors() -> None:

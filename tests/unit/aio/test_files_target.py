@@ -398,6 +398,7 @@ def with_old(tmp_path: Path) -> tuple[Path, Path]:
     (out / "tree" / "sub").mkdir(parents=True)
     (out / "tree" / "sub" / "small").write_text("OLD")
     (out / "tree" / "mine").write_text("MINE")
+    (out / "tree" / "zero").write_text("NOT EMPTY")
     return tree, out
 
 
@@ -423,8 +424,9 @@ def test_a_merge_goes_file_by_file(tmp_path: Path, policy: Policy) -> None:
     old, beside = got / "sub" / "small", got / "sub" / "small (1)"
     assert old.read_text() == ("small" if policy is Policy.OVERWRITE else "OLD")
     assert beside.exists() == (policy is Policy.RENAME)
+    assert (got / "zero").read_text() == ("" if policy is Policy.OVERWRITE else "NOT EMPTY")
     if policy is Policy.RENAME:
-        assert beside.read_text() == "small"
+        assert beside.read_text() == "small" and (got / "zero (1)").read_text() == ""
     if policy is Policy.SKIP:
         assert done_of(pipe).bytes_total == done_of(pipe).bytes_transferred
         total = pipe.source.outgoing.index.total_bytes

@@ -6,7 +6,7 @@
 //!
 //! Times are from the first to the last application byte at the receiver. AES-256-GCM, X25519.
 
-use std::{net::SocketAddr, sync::Arc, time::Instant};
+use std::{net::{IpAddr, SocketAddr}, sync::Arc, time::Instant};
 
 use anyhow::Result;
 use quinn::{ClientConfig, Endpoint, ServerConfig, TransportConfig, VarInt};
@@ -30,6 +30,12 @@ fn transport(datagram: u16) -> Arc<TransportConfig> {
     config.receive_window(VarInt::from_u32(24 << 20));
     config.send_window(16 << 20);
     Arc::new(config)
+}
+
+/// The address of the receiver: `BULK_HOST`, else loopback.
+fn host() -> IpAddr {
+    let text = std::env::var("BULK_HOST").unwrap_or_default();
+    text.parse().unwrap_or(IpAddr::from([127, 0, 0, 1]))
 }
 
 fn cpu_seconds() -> f64 {
@@ -80,7 +86,7 @@ fn server(datagram: u16) -> Result<Endpoint> {
     let mut config =
         ServerConfig::with_crypto(Arc::new(quinn::crypto::rustls::QuicServerConfig::try_from(tls)?));
     config.transport_config(transport(datagram));
-    Ok(Endpoint::server(config, "127.0.0.1:0".parse()?)?)
+    Ok(Endpoint::server(config, SocketAddr::new(host(), 0))?)
 }
 
 fn client(datagram: u16) -> Result<Endpoint> {
@@ -94,7 +100,7 @@ fn client(datagram: u16) -> Result<Endpoint> {
     let mut config =
         ClientConfig::new(Arc::new(quinn::crypto::rustls::QuicClientConfig::try_from(tls)?));
     config.transport_config(transport(datagram));
-    let mut endpoint = Endpoint::client("127.0.0.1:0".parse()?)?;
+    let mut endpoint = Endpoint::client("0.0.0.0:0".parse()?)?;
     endpoint.set_default_client_config(config);
     Ok(endpoint)
 }
@@ -128,7 +134,7 @@ async fn receive(datagram: u16) -> Result<()> {
 
 async fn send(port: u16, mib: usize, datagram: u16) -> Result<()> {
     let endpoint = client(datagram)?;
-    let address: SocketAddr = ([127, 0, 0, 1], port).into();
+    let address: SocketAddr = SocketAddr::new(host(), port);
     let connection = endpoint.connect(address, "localhost")?.await?;
     let cpu = cpu_seconds();
     let mut stream = connection.open_uni().await?;
@@ -145,7 +151,7 @@ async fn send(port: u16, mib: usize, datagram: u16) -> Result<()> {
 
 async fn connect(port: u16, n: usize) -> Result<()> {
     let endpoint = client(1400)?;
-    let address: SocketAddr = ([127, 0, 0, 1], port).into();
+    let address: SocketAddr = SocketAddr::new(host(), port);
     let mut times = Vec::new();
     for _ in 0..n {
         let start = Instant::now();

@@ -3,7 +3,7 @@
 // One JSON object per line on stdout.
 //
 //	quic-peer listen GROUPS            GROUPS: default | hybrid | classical
-//	quic-peer dial HOST:PORT GROUPS [BYTES [send]]
+//	quic-peer dial HOST:PORT GROUPS [BYTES [echo|send [CID_BYTES]]]
 //
 // The group comes from the TLS connection state, the hashes are computed here. With "send" the
 // client only uploads and prints its rate (the throughput figure of the benchmarks).
@@ -18,6 +18,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"strconv"
 	"time"
@@ -145,11 +146,29 @@ func listen(groups string) {
 	_, _ = io.Copy(io.Discard, os.Stdin)
 }
 
-func dial(address, groups string, size int, sendOnly bool) {
+// open dials with connection ids of cidBytes; 0 means empty ones, quic-go's default for a socket
+// that serves one connection.
+func open(ctx context.Context, address string, config *tls.Config, cidBytes int) (*quic.Conn, error) {
+	if cidBytes == 0 {
+		return quic.DialAddr(ctx, address, config, quicConfig)
+	}
+	remote, err := net.ResolveUDPAddr("udp4", address)
+	if err != nil {
+		return nil, err
+	}
+	socket, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		return nil, err
+	}
+	transport := &quic.Transport{Conn: socket, ConnectionIDLength: cidBytes}
+	return transport.Dial(ctx, remote, config, quicConfig)
+}
+
+func dial(address, groups string, size int, sendOnly bool, cidBytes int) {
 	config, _ := configure(groups)
 	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
 	defer cancel()
-	conn, err := quic.DialAddr(ctx, address, config, quicConfig)
+	conn, err := open(ctx, address, config, cidBytes)
 	if err != nil {
 		fail("connect", err)
 	}
@@ -203,9 +222,13 @@ func main() {
 		if len(os.Args) > 4 {
 			size, _ = strconv.Atoi(os.Args[4])
 		}
-		dial(os.Args[2], os.Args[3], size, len(os.Args) > 5 && os.Args[5] == "send")
+		cidBytes := 0
+		if len(os.Args) > 6 {
+			cidBytes, _ = strconv.Atoi(os.Args[6])
+		}
+		dial(os.Args[2], os.Args[3], size, len(os.Args) > 5 && os.Args[5] == "send", cidBytes)
 	default:
-		fmt.Fprintln(os.Stderr, "usage: quic-peer listen GROUPS | dial HOST:PORT GROUPS [BYTES [send]]")
+		fmt.Fprintln(os.Stderr, "usage: quic-peer listen GROUPS | dial HOST:PORT GROUPS [BYTES [echo|send [CID_BYTES]]]")
 		os.Exit(2)
 	}
 }

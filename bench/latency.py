@@ -1,0 +1,80 @@
+"""Echo latency, idle and beside a bulk stream, and the time to the first byte of a small file.
+
+    python bench/latency.py [--quick]
+
+Two processes over loopback; one 64-byte message there and back at a time. Under load the same
+session carries a bulk stream as fast as it goes; the echo stream is the more urgent one where the
+library has priorities. First byte: a new session for each file of 1 KiB, timed from the call that
+dials.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent))
+from harness import PEERS, PeerFailed, finished, percentile, started
+from report import Cell, Report
+
+PARTIES = {
+    "wraith B": ("wraith_echo.py", ("echo", "loaded", "first")),
+    "aioquic": ("aioquic_echo.py", ("echo", "loaded", "first")),
+    "plain UDP (asyncio)": ("udp_echo.py", ("echo",)),
+}
+TITLES = {
+    "echo": "Echo, idle",
+    "loaded": "Echo beside a bulk stream of the same session",
+    "first": "From dialling to the first byte of a 1 KiB file",
+}
+
+
+def measure(script: str, verb: str, n: int) -> dict[str, Any]:
+    base = (sys.executable, str(PEERS / script))
+    with started((*base, "serve")) as server:
+        found: dict[str, Any] = finished((*base, verb, str(server.line()["port"]), str(n)))
+    return found
+
+
+def run(*, quick: bool) -> Report:
+    counts = {"echo": 2000, "loaded": 1000, "first": 100}
+    report = Report(
+        "latency",
+        "Latency",
+        "Two processes over loopback, 64 bytes there and back, one at a time; suite B.",
+    )
+    for verb, title in TITLES.items():
+        n = counts[verb] // (10 if quick else 1)
+        rows: list[tuple[Cell, ...]] = []
+        for name, (script, verbs) in PARTIES.items():
+            if verb not in verbs:
+                continue
+            try:
+                found = measure(script, verb, n)
+            except PeerFailed as error:
+                report.left_out.append(f"{name}, {title}: {error}")
+                continue
+            times = found["ms"]
+            p50, p99 = statistics.median(times), percentile(times, 0.99)
+            rows.append((name, p50, p99, max(times), found.get("bulk_mb_per_s")))
+            report.data[f"{verb} {name}"] = {"p50_ms": p50, "p99_ms": p99}
+            if verb == "echo" and name.startswith("wraith"):
+                report.need("echo on an idle machine, P50", p50, 0.5, "ms", at_most=True)
+                report.need("echo on an idle machine, P99", p99, 3.0, "ms", at_most=True)
+        report.add(
+            f"{title}, {n} times", ("", "P50 ms", "P99 ms", "worst ms", "bulk MB/s"), rows
+        )
+    return report
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Echo latency and time to first byte")
+    parser.add_argument("--quick", action="store_true")
+    print(run(quick=parser.parse_args().quick).text())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,157 @@
+"""Codes that outlive their process, and those that must not."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+import pytest
+
+from wraith.aio.kept_code import LIFETIME_S, KeptCode, remove_old_codes, send_folder
+from wraith.aio.state_dir import StateDir
+from wraith.errors import ConfigError
+from wraith.testing.rng import SeededRng
+from wraith.types import Address, PeerKey
+
+ADDRESS = Address(bytes([192, 0, 2, 1]), 4433)
+PEER = PeerKey(bytes(range(32)))
+
+
+class Calendar:
+    def __init__(self, now: float = 1_800_000_000.0) -> None:
+        self.now = now
+
+    def unix_time(self) -> float:
+        return self.now
+
+
+class Desk:
+    """One home, one clock, one source of randomness."""
+
+    def __init__(self, folder: Path) -> None:
+        self.home = StateDir(folder / "home")
+        self.clock = Calendar()
+        self.rng = SeededRng("kept")
+        self.paths = [folder / "a", folder / "b"]
+
+    def open(self, *, new_code: bool = False) -> KeptCode:
+        return KeptCode.open(
+            send_folder(self.home, self.paths),
+            self.rng,
+            self.clock,
+            max_clock_skew_s=60,
+            new_code=new_code,
+        )
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Desk:
+    return Desk(tmp_path)
+
+
+def _secrets(kept: KeptCode) -> tuple[bytes, bytes | None]:
+    return kept.access.ak.public, kept.access.psk
+
+
+def test_the_next_process_has_the_same_code(desk: Desk) -> None:
+    first = desk.open()
+    assert not first.is_resumed and first.replay.history.complete_after == 0
+    assert first.names([ADDRESS], 4433) is False
+    first.bind(PEER)
+    secrets = _secrets(first)
+    first.close()
+    second = desk.open()
+    assert second.is_resumed
+    assert _secrets(second) == secrets
+    assert (second.port, second.bound_to) == (4433, PEER)
+    assert second.names([ADDRESS], 4433) is False
+    assert second.names([ADDRESS._replace(port=5)], 5) is True
+    second.close()
+
+
+def test_the_order_of_the_paths_does_not_matter(desk: Desk) -> None:
+    first = desk.open()
+    secrets = _secrets(first)
+    first.close()
+    desk.paths.reverse()
+    second = desk.open()
+    assert _secrets(second) == secrets
+    second.close()
+
+
+def test_only_this_user_can_read_it(desk: Desk) -> None:
+    kept = desk.open()
+    assert stat.S_IMODE(kept.folder.stat().st_mode) == 0o700
+    for name in ("code.json", "replay-1.log"):
+        assert stat.S_IMODE((kept.folder / name).stat().st_mode) == 0o600
+    assert kept.access.psk is not None and kept.access.psk.hex() not in repr(kept)
+    kept.close()
+
+
+def test_a_second_process_at_the_same_time_gets_its_own(desk: Desk) -> None:
+    first, second = desk.open(), desk.open()
+    assert first.folder != second.folder
+    assert _secrets(first) != _secrets(second)
+    first.close()
+    second.close()
+
+
+def test_a_spent_code_is_gone(desk: Desk) -> None:
+    first = desk.open()
+    secrets = _secrets(first)
+    first.spend()
+    first.replay.append([bytes(24)])  # last words may still be said
+    first.bind(PEER)  # and bring nothing back
+    first.close()
+    assert [path.name for path in first.folder.iterdir()] == [".lock"]
+    second = desk.open()
+    assert not second.is_resumed and _secrets(second) != secrets
+    second.close()
+
+
+@pytest.mark.parametrize("seconds", [LIFETIME_S, -1.0])
+def test_a_code_older_than_a_day_or_from_the_future_is_not_offered(
+    desk: Desk, seconds: float
+) -> None:
+    first = desk.open()
+    secrets = _secrets(first)
+    first.close()
+    desk.clock.now += seconds
+    second = desk.open()
+    assert not second.is_resumed and _secrets(second) != secrets
+    second.close()
+
+
+def test_a_new_code_on_request(desk: Desk) -> None:
+    first = desk.open()
+    secrets = _secrets(first)
+    first.close()
+    second = desk.open(new_code=True)
+    assert _secrets(second) != secrets
+    second.close()
+
+
+def test_a_damaged_file_stops_and_a_new_code_helps(desk: Desk) -> None:
+    first = desk.open()
+    first.close()
+    (first.folder / "code.json").write_text('{"version": 1}')
+    with pytest.raises(ConfigError):
+        desk.open()
+    second = desk.open(new_code=True)
+    assert second.folder == first.folder, "the lock was given back"
+    second.close()
+
+
+def test_old_folders_go_and_those_in_use_stay(desk: Desk) -> None:
+    first = desk.open()
+    first.close()
+    desk.clock.now += LIFETIME_S - 1
+    remove_old_codes(desk.home, desk.clock)
+    assert first.folder.exists()
+    held = desk.open()
+    desk.clock.now += 2
+    remove_old_codes(desk.home, desk.clock)
+    assert held.folder.exists()
+    held.close()
+    remove_old_codes(desk.home, desk.clock)
+    assert not held.folder.exists()

@@ -1,0 +1,139 @@
+"""What is told of a transfer, in words and in JSON."""
+
+from __future__ import annotations
+
+import io
+import json
+
+import pytest
+
+from wraith.cli.narrator import Narrator
+from wraith.cli.output import Output
+from wraith.errors import Busy, HandshakeTimeout
+from wraith.node.events import ClockSkewSeen, Connected, Interrupted, StillTrying, TurnedAway
+from wraith.transfer.events import (
+    Accepted,
+    Done,
+    FileFailed,
+    OfferReceived,
+    PeerDeciding,
+    Placed,
+    Progress,
+)
+from wraith.transfer.listing import Entry, Kind
+from wraith.transfer.messages import Offer, OfferKind, Reason
+from wraith.transfer.wishes import SurveyResult
+from wraith.types import Address, PeerKey, SecurityInfo, SuiteId
+
+PEER = PeerKey(bytes(range(32)))
+ADDRESS = Address(bytes([192, 0, 2, 1]), 4433)
+
+
+class Heard:
+    """A narrator and what it said."""
+
+    def __init__(self, *, json_events: bool = False, names: dict[PeerKey, str] | None = None):
+        self.stdout, self.stderr = io.StringIO(), io.StringIO()
+        output = Output(
+            json_events=json_events, quiet=False, stdout=self.stdout, stderr=self.stderr
+        )
+        known = names or {}
+        self.narrator = Narrator(output, other="the sender", name_of=lambda key: known.get(key, ""))
+
+    @property
+    def words(self) -> str:
+        return self.stderr.getvalue()
+
+    @property
+    def events(self) -> list[dict[str, object]]:
+        return [json.loads(line) for line in self.stdout.getvalue().splitlines()]
+
+
+def _connected(post_quantum: bool = True) -> Connected:
+    kem = "X25519+ML-KEM-768" if post_quantum else "X25519"
+    suite = SuiteId.A if post_quantum else SuiteId.D
+    security = SecurityInfo(kem, post_quantum, suite, "XChaCha20-Poly1305", PEER, 0, "static-key")
+    return Connected(PEER, security, False, ADDRESS, False)
+
+
+def test_the_security_card() -> None:
+    heard = Heard(json_events=True, names={PEER: "anna"})
+    heard.narrator.show(_connected())
+    (event,) = heard.events
+    assert event["post_quantum"] is True
+    assert (event["key_exchange"], event["suite"]) == ("X25519+ML-KEM-768", "A")
+    assert (event["peer"], event["peer_name"]) == (str(PEER), "anna")
+    assert heard.words == ""
+
+
+def test_a_classical_key_exchange_is_said_loudly() -> None:
+    heard = Heard()
+    heard.narrator.show(_connected(post_quantum=False))
+    assert "NOT post-quantum" in heard.words
+
+
+def test_names_of_the_peer_cannot_control_the_terminal() -> None:
+    entry = Entry(Kind.FILE, 0o644, 0, 5, b"a\x1b[2J\xe2\x80\xae.txt")
+    offer = Offer(OfferKind.FILES, 1, 1, 5, 1, 30, bytes(32))
+    heard = Heard()
+    heard.narrator.show(OfferReceived(offer, (entry,), 0, 0, SurveyResult(place="/tmp/o\x07ut")))
+    assert "\x1b" not in heard.words and "\u202e" not in heard.words and "\x07" not in heard.words
+    assert "1 file" in heard.words
+
+
+def test_silence_lists_what_it_may_mean_and_our_own_time() -> None:
+    heard = Heard()
+    heard.narrator.dialling((ADDRESS,))
+    error = heard.narrator.explain(HandshakeTimeout(), 30)
+    assert "192.0.2.1:4433" in str(error)
+    for word in ("old", "gone", "firewall", "clock", "UTC"):
+        assert word in error.hint
+    heard.narrator.show(StillTrying(10.0))
+    assert "no answer after 10 s" in heard.words
+
+
+def test_other_errors_stay_what_they_are() -> None:
+    error = Busy()
+    assert Heard().narrator.explain(error, 30) is error
+
+
+@pytest.mark.parametrize(("skew", "word"), [(3600.0, "ahead"), (-3600.0, "behind")])
+def test_a_wrong_clock_is_named_with_its_direction(skew: float, word: str) -> None:
+    heard = Heard()
+    heard.narrator.show(ClockSkewSeen(skew))
+    assert word in heard.words and "1:00:00" in heard.words
+
+
+def test_a_failed_file_gets_its_name_when_it_is_known() -> None:
+    heard = Heard(json_events=True)
+    heard.narrator.show(FileFailed(7, Reason.SOURCE_CHANGED))
+    assert heard.events == []
+    heard.narrator.show(Placed((), None, (b"tree/b",), ()))
+    (event,) = heard.events
+    assert event == {"event": "file_failed", "path": "tree/b", "reason": "source_changed"}
+
+
+def test_done_counts_this_run_and_the_earlier_one() -> None:
+    heard = Heard(json_events=True)
+    heard.narrator.show(Accepted(40, 100))
+    heard.narrator.show(Progress(100, 100, 1))
+    heard.narrator.done(Done(1, 100, 60, 40, 0), ((b"a", bytes(32)),))
+    done = heard.events[-1]
+    assert (done["bytes_total"], done["bytes_transferred"], done["bytes_reused"]) == (100, 60, 40)
+    assert isinstance(done["seconds"], float) and done["seconds"] > 0
+    assert done["file_ids"] == {"a": "00" * 32}
+    assert "paths" not in done
+
+
+def test_a_receiver_that_is_turned_away_and_one_that_decides() -> None:
+    heard = Heard()
+    heard.narrator.show(TurnedAway(PEER, busy=True))
+    heard.narrator.show(PeerDeciding())
+    assert "belongs to another one" in heard.words
+    assert "is deciding" in heard.words
+
+
+def test_an_interruption_without_limit_has_no_end() -> None:
+    heard = Heard(json_events=True)
+    heard.narrator.show(Interrupted("idle", None))
+    assert heard.events[0]["seconds_left"] is None
