@@ -127,15 +127,21 @@ class Watched:
 
 
 def cli_transfer(
-    source: Path, work: Path, *, suite: str = "B", environment: dict[str, str] | None = None
+    source: Path,
+    work: Path,
+    *,
+    suite: str = "B",
+    out: Path | None = None,
+    environment: dict[str, str] | None = None,
 ) -> CliFigure:
-    """Sends ``source`` into ``work/out`` over loopback; homes are made under ``work``.
+    """Sends ``source`` into ``out`` (``work/out`` without it) over loopback; homes are made under
+    ``work``.
 
     Raises:
         PeerFailed: anything but two exit codes 0.
     """
     extra = environment or {}
-    out = work / "out"
+    out = out if out is not None else work / "out"
     out.mkdir(parents=True, exist_ok=True)
     common = ["--json", "-q", "--suite", suite]
     send = ["send", *common, "--listen", "127.0.0.1:0", "--new-code", str(source)]

@@ -20,13 +20,16 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeat"))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--spec-id", default=None, help="run only the tests that cite this spec id")
+    parser.addoption("--spec-id", default=None, help="run only tests that cite one of these spec ids")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    wanted = config.getoption("--spec-id")
-    if wanted is None:
+    option = config.getoption("--spec-id")
+    if option is None:
         return
+    wanted = set(option.split(","))
     items[:] = [
-        item for item in items if any(wanted in mark.args for mark in item.iter_markers("spec"))
+        item
+        for item in items
+        if any(wanted.intersection(mark.args) for mark in item.iter_markers("spec"))
     ]

@@ -12,6 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from wraith.testing.demo import through_relay
+from wraith.testing.netem import LinkConfig
+from wraith.testing.relay import UdpRelay
 from wraith.testing.two_homes import TwoHomes, code_of, finish, number
 
 MIB = 1 << 20
@@ -180,7 +183,7 @@ def test_a_listing_that_changed_is_shown_again_and_keeps_what_is_the_same(
 
 
 def test_leftovers_are_listed_and_discarded(homes: TwoHomes) -> None:
-    sender = homes.send("--limit", "1M", homes.file("a.bin", 8 * MIB))
+    sender = homes.send("--limit", "2M", homes.file("a.bin", 16 * MIB))
     receiver = homes.receive(code_of(sender))
     while number(receiver.wait_event("progress"), "bytes_done") < MIB:
         pass
@@ -209,10 +212,6 @@ def test_modes_and_times_arrive_without_dangerous_bits(homes: TwoHomes) -> None:
 
 def test_many_small_files_are_quick(homes: TwoHomes) -> None:
     """No round trip per file: 2,000 of them over a path of 40 ms."""
-    from wraith.testing.demo import through_relay
-    from wraith.testing.netem import LinkConfig
-    from wraith.testing.relay import UdpRelay
-
     for i in range(2_000):
         homes.file(f"tree/{i % 20}/{i:05}", 600, seed=i)
     sender = homes.send(homes.source / "tree")

@@ -93,7 +93,9 @@ def test_a_receiver_of_a_killed_sender_that_never_comes_back_gives_up(homes: Two
     assert len(homes.leftovers()) == 1  # what is verified is kept
 
 
-@pytest.mark.parametrize("number_sent", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "number_sent", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)]
+)
 def test_an_interrupted_receiver_goes_on(homes: TwoHomes, number_sent: signal.Signals) -> None:
     path = homes.file("a.bin", 4 * MIB)
     sender = homes.send("--limit", "4M", path)
@@ -144,6 +146,7 @@ def test_a_stream_survives_a_killed_receiver(homes: TwoHomes) -> None:
     assert (homes.out / "stdin").read_bytes() == data
 
 
+@pytest.mark.slow
 def test_another_port_is_said_and_the_data_is_kept(homes: TwoHomes) -> None:
     """The old port is taken when the sender comes back: a new line, and a receiver started anew."""
     path = homes.file("a.bin", 4 * MIB)

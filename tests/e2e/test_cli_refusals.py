@@ -158,42 +158,24 @@ def test_suites_that_do_not_meet_are_a_refusal_of_policy(homes: TwoHomes) -> Non
     assert _error(receiver) == ("policy-refused", 2)
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ("send", "--suite", "D", "x"),
-        ("send",),
-        ("send", "--text", "a", "x"),
-        ("send", "-", "x"),
-        ("send", "--listen", "127.0.0.1:0", "--port", "5000", "x"),
-        ("send", "--listen", "no-such-place", "x"),
-        ("receive",),
-        ("receive", "--overwrite", "--skip", "wr1"),
-        ("receive", "--yes", "--json", "--out", "-", "wr1"),
-        ("receive", "wr1aaaa"),  # no terminal and no --yes
-    ],
-)
-def test_usage_errors(homes: TwoHomes, arguments: tuple[str, ...]) -> None:
-    command = homes.start(*arguments, home="home-sender")
-    assert command.wait_exit() == 2, command.story()
-    said = command.stderr() or str(command.last("error")["message"])
-    assert said.startswith("wraith: ") or "--json" in arguments
-    assert "Traceback" not in command.stderr()
-
-
 HOSTILE: list[tuple[str, list[Entry]]] = [
     ("leaves", [file_entry(b"../evil")]),
+    ("leaves the folder", [folder_entry(b"a"), link_entry(b"a/l", b"../../x")]),
+    ("control characters", [file_entry(b"a\x1b[2Jb")]),
+]
+MORE_HOSTILE: list[tuple[str, list[Entry]]] = [
     ("leaves", [folder_entry(b"a"), file_entry(b"a/../../evil")]),
     ("absolute", [file_entry(b"/tmp/evil")]),
     ("outside", [link_entry(b"l", b"../../etc"), file_entry(b"m")]),
     ("absolute path", [folder_entry(b"a"), link_entry(b"a/l", b"/etc/passwd")]),
-    ("leaves the folder", [folder_entry(b"a"), link_entry(b"a/l", b"../../x")]),
-    ("control characters", [file_entry(b"a\x1b[2Jb")]),
     ("uses for itself", [folder_entry(b".wraith-0123456789ab")]),
 ]
 
 
-@pytest.mark.parametrize(("reason", "entries"), HOSTILE)
+@pytest.mark.parametrize(
+    ("reason", "entries"),
+    [*HOSTILE, *(pytest.param(*case, marks=pytest.mark.slow) for case in MORE_HOSTILE)],
+)
 def test_hostile_paths_never_leave_the_destination(
     homes: TwoHomes, reason: str, entries: list[Entry]
 ) -> None:

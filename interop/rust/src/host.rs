@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use futures::{AsyncReadExt, AsyncWriteExt, StreamExt};
 use libp2p::swarm::{NetworkBehaviour, SwarmEvent};
-use libp2p::{Multiaddr, PeerId, Stream, StreamProtocol, Swarm, identify, multiaddr::Protocol, ping};
+use libp2p::{
+    Multiaddr, PeerId, Stream, StreamProtocol, Swarm, identify, multiaddr::Protocol, ping,
+};
 use serde_json::json;
 
 use crate::{ECHO, emit, fail, sha256, until_stdin_closes};
@@ -25,7 +27,9 @@ fn build() -> Swarm<Behaviour> {
                 "wraith/2".into(),
                 key.public(),
             )),
-            ping: ping::Behaviour::new(ping::Config::new().with_interval(Duration::from_millis(200))),
+            ping: ping::Behaviour::new(
+                ping::Config::new().with_interval(Duration::from_millis(200)),
+            ),
             stream: libp2p_stream::Behaviour::new(),
         })
         .unwrap_or_else(|error| fail("host", error))
@@ -52,14 +56,18 @@ fn report(event: &SwarmEvent<BehaviourEvent>) {
         SwarmEvent::ConnectionEstablished { peer_id, .. } => {
             emit(json!({"event": "connected", "peer_id": peer_id.to_string()}));
         }
-        SwarmEvent::Behaviour(BehaviourEvent::Identify(identify::Event::Received { info, .. })) => {
+        SwarmEvent::Behaviour(BehaviourEvent::Identify(identify::Event::Received {
+            info, ..
+        })) => {
             let protocols: Vec<String> = info.protocols.iter().map(ToString::to_string).collect();
             emit(json!({
                 "event": "identify", "agent": info.agent_version, "protocols": protocols,
                 "observed": info.observed_addr.to_string(),
             }));
         }
-        SwarmEvent::Behaviour(BehaviourEvent::Ping(ping::Event { result: Ok(rtt), .. })) => {
+        SwarmEvent::Behaviour(BehaviourEvent::Ping(ping::Event {
+            result: Ok(rtt), ..
+        })) => {
             emit(json!({"event": "ping", "rtt_ms": rtt.as_secs_f64() * 1000.0}));
         }
         SwarmEvent::OutgoingConnectionError { error, .. } => {
@@ -85,8 +93,12 @@ pub async fn listen() {
             tokio::spawn(echo(peer, stream));
         }
     });
-    let address: Multiaddr = "/ip4/127.0.0.1/udp/0/quic-v1".parse().expect("a valid address");
-    swarm.listen_on(address).unwrap_or_else(|error| fail("listen", error));
+    let address: Multiaddr = "/ip4/127.0.0.1/udp/0/quic-v1"
+        .parse()
+        .expect("a valid address");
+    swarm
+        .listen_on(address)
+        .unwrap_or_else(|error| fail("listen", error));
     let id = *swarm.local_peer_id();
     let done = until_stdin_closes();
     tokio::pin!(done);
@@ -107,13 +119,17 @@ pub async fn listen() {
 }
 
 pub async fn dial(target: &str, size: usize) {
-    let address: Multiaddr = target.parse().unwrap_or_else(|error| fail("multiaddr", error));
+    let address: Multiaddr = target
+        .parse()
+        .unwrap_or_else(|error| fail("multiaddr", error));
     let Some(Protocol::P2p(peer)) = address.iter().last() else {
         fail("multiaddr", "it does not end in /p2p/<PeerId>")
     };
     let mut swarm = build();
     let mut control = swarm.behaviour().stream.new_control();
-    swarm.dial(address).unwrap_or_else(|error| fail("dial", error));
+    swarm
+        .dial(address)
+        .unwrap_or_else(|error| fail("dial", error));
     let (mut pinged, mut identified) = (false, false);
     // Ping and identify run inside the swarm; the echo needs both to have been seen first.
     while !(pinged && identified) {
@@ -123,7 +139,9 @@ pub async fn dial(target: &str, size: usize) {
             SwarmEvent::OutgoingConnectionError { .. } => std::process::exit(1),
             SwarmEvent::ConnectionClosed { cause, .. } => fail("connection", format!("{cause:?}")),
             SwarmEvent::Behaviour(BehaviourEvent::Ping(event)) => pinged |= event.result.is_ok(),
-            SwarmEvent::Behaviour(BehaviourEvent::Identify(identify::Event::Received { .. })) => {
+            SwarmEvent::Behaviour(BehaviourEvent::Identify(identify::Event::Received {
+                ..
+            })) => {
                 identified = true;
             }
             _ => {}

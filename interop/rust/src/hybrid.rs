@@ -5,10 +5,13 @@ use std::sync::Arc;
 
 use libp2p::identity::Keypair;
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
+use rustls::client::ResolvesClientCert;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, aws_lc_rs};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
 use rustls::{DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
 use serde_json::json;
 
@@ -117,27 +120,51 @@ impl ClientCertVerifier for Libp2pVerifier {
 
 struct Identity {
     peer_id: String,
-    certificate: CertificateDer<'static>,
-    key: PrivateKeyDer<'static>,
+    certified: Arc<CertifiedKey>,
     provider: Arc<CryptoProvider>,
+}
+
+/// Presents the certificate as it is: rustls' own check stumbles over the critical libp2p extension.
+#[derive(Debug)]
+struct Always(Arc<CertifiedKey>);
+
+impl ResolvesServerCert for Always {
+    fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(self.0.clone())
+    }
+}
+
+impl ResolvesClientCert for Always {
+    fn resolve(&self, _hints: &[&[u8]], _schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        Some(self.0.clone())
+    }
+
+    fn has_certs(&self) -> bool {
+        true
+    }
 }
 
 fn identity() -> Identity {
     let keypair = Keypair::generate_ed25519();
-    let (certificate, key) =
-        libp2p_tls::certificate::generate(&keypair).unwrap_or_else(|error| fail("certificate", error));
+    let (certificate, key) = libp2p_tls::certificate::generate(&keypair)
+        .unwrap_or_else(|error| fail("certificate", error));
     let mut provider = aws_lc_rs::default_provider();
     provider.kx_groups = vec![aws_lc_rs::kx_group::X25519MLKEM768];
+    let signer = provider
+        .key_provider
+        .load_private_key(key)
+        .unwrap_or_else(|error| fail("certificate", error));
     Identity {
         peer_id: keypair.public().to_peer_id().to_string(),
-        certificate,
-        key,
+        certified: Arc::new(CertifiedKey::new(vec![certificate], signer)),
         provider: Arc::new(provider),
     }
 }
 
 fn verifier(identity: &Identity) -> Arc<Libp2pVerifier> {
-    Arc::new(Libp2pVerifier(identity.provider.signature_verification_algorithms))
+    Arc::new(Libp2pVerifier(
+        identity.provider.signature_verification_algorithms,
+    ))
 }
 
 /// quinn 0.11 does not report the group; what this side could negotiate is all that it can say.
@@ -154,14 +181,16 @@ pub async fn listen() {
         .with_protocol_versions(&[&rustls::version::TLS13])
         .unwrap_or_else(|error| fail("tls", error))
         .with_client_cert_verifier(verify)
-        .with_single_cert(vec![identity.certificate.clone()], identity.key.clone_key())
-        .unwrap_or_else(|error| fail("tls", error));
+        .with_cert_resolver(Arc::new(Always(identity.certified.clone())));
     tls.alpn_protocols = vec![ALPN.to_vec()];
     let crypto = QuicServerConfig::try_from(tls).unwrap_or_else(|error| fail("tls", error));
     let config = quinn::ServerConfig::with_crypto(Arc::new(crypto));
     let local: SocketAddr = "127.0.0.1:0".parse().expect("a valid address");
-    let endpoint = quinn::Endpoint::server(config, local).unwrap_or_else(|error| fail("listen", error));
-    let address = endpoint.local_addr().unwrap_or_else(|error| fail("listen", error));
+    let endpoint =
+        quinn::Endpoint::server(config, local).unwrap_or_else(|error| fail("listen", error));
+    let address = endpoint
+        .local_addr()
+        .unwrap_or_else(|error| fail("listen", error));
     emit(json!({
         "event": "listening", "address": address.to_string(), "peer_id": identity.peer_id,
     }));
@@ -194,14 +223,15 @@ async fn serve(connection: quinn::Connection) {
 
 pub async fn dial(target: &str, size: usize) {
     let identity = identity();
-    let remote: SocketAddr = target.parse().unwrap_or_else(|error| fail("address", error));
+    let remote: SocketAddr = target
+        .parse()
+        .unwrap_or_else(|error| fail("address", error));
     let mut tls = rustls::ClientConfig::builder_with_provider(identity.provider.clone())
         .with_protocol_versions(&[&rustls::version::TLS13])
         .unwrap_or_else(|error| fail("tls", error))
         .dangerous()
         .with_custom_certificate_verifier(verifier(&identity))
-        .with_client_auth_cert(vec![identity.certificate.clone()], identity.key.clone_key())
-        .unwrap_or_else(|error| fail("tls", error));
+        .with_client_cert_resolver(Arc::new(Always(identity.certified.clone())));
     tls.alpn_protocols = vec![ALPN.to_vec()];
     let crypto = QuicClientConfig::try_from(tls).unwrap_or_else(|error| fail("tls", error));
     let local: SocketAddr = "127.0.0.1:0".parse().expect("a valid address");
@@ -212,12 +242,17 @@ pub async fn dial(target: &str, size: usize) {
         .await
         .unwrap_or_else(|error| fail("connect", error));
     connected(&GROUPS);
-    let (mut writer, mut reader) =
-        connection.open_bi().await.unwrap_or_else(|error| fail("stream", error));
+    let (mut writer, mut reader) = connection
+        .open_bi()
+        .await
+        .unwrap_or_else(|error| fail("stream", error));
     let sent: Vec<u8> = (0..size).map(|_| rand::random()).collect();
     let digest = sha256(&sent);
     let write = async move {
-        writer.write_all(&sent).await.unwrap_or_else(|error| fail("echo", error));
+        writer
+            .write_all(&sent)
+            .await
+            .unwrap_or_else(|error| fail("echo", error));
         let _ = writer.finish();
     };
     let (_, received) = tokio::join!(write, reader.read_to_end(64 << 20));

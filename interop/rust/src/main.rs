@@ -29,7 +29,10 @@ pub fn fail(stage: &str, error: impl std::fmt::Display) -> ! {
 }
 
 pub fn sha256(data: &[u8]) -> String {
-    Sha256::digest(data).iter().map(|byte| format!("{byte:02x}")).collect()
+    Sha256::digest(data)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }
 
 /// Returns when whoever started us closes our standard input.
@@ -51,7 +54,9 @@ async fn main() {
         ["hybrid-dial", target] => hybrid::dial(target, 1 << 20).await,
         ["hybrid-dial", target, bytes] => hybrid::dial(target, size(bytes)).await,
         _ => {
-            eprintln!("usage: rust-libp2p-peer listen | dial MULTIADDR | hybrid-listen | hybrid-dial HOST:PORT");
+            eprintln!(
+                "usage: rust-libp2p-peer listen | dial MULTIADDR | hybrid-listen | hybrid-dial HOST:PORT"
+            );
             std::process::exit(2)
         }
     }

@@ -303,7 +303,7 @@ class AioquicConnection:
     # ---- inside ------------------------------------------------------------------------------
 
     def _guard(self, operation: Callable[..., Any], *arguments: Any) -> Any:
-        """A defect of the library ends this connection, not the endpoint."""
+        """A defect of the library ends this connection, not the endpoint [LQ-44]."""
         if self._broken is not None:
             return None
         try:

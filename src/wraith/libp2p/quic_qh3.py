@@ -243,7 +243,7 @@ class Qh3Connection:
     # ---- inside ------------------------------------------------------------------------------
 
     def _guard(self, operation: Callable[..., Any], *arguments: Any) -> Any:
-        """A defect of the library ends this connection, not the endpoint."""
+        """A defect of the library ends this connection, not the endpoint [LQ-44]."""
         if self._broken:
             return None
         try:

@@ -155,6 +155,7 @@ def test_identify_refuses(data: bytes) -> None:
         IdentifyInfo.decode(data)
 
 
+@pytest.mark.spec("LQ-62")
 def test_ping_payloads_are_fresh_and_checked() -> None:
     rng = SeededRng("ping")
     first, second = ping.make_payload(rng), ping.make_payload(rng)

@@ -120,6 +120,7 @@ def test_stop_reaches_the_writer(backend: str) -> None:
 
 
 @pytest.mark.spec("LQ-43")
+@pytest.mark.spec("LQ-45")
 def test_a_reader_that_does_not_read_stops_the_writer(backend: str) -> None:
     """Memory on both sides stays within the windows however much is offered."""
     limits = config(
@@ -186,6 +187,7 @@ def test_close_tells_the_peer_and_frees_everything(backend: str) -> None:
         client.open_stream()
 
 
+@pytest.mark.spec("LQ-51")
 def test_graceful_close_is_no_error(backend: str) -> None:
     pair = QuicPair(config(backend))
     pair.connect().close()

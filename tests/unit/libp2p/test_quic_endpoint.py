@@ -106,12 +106,15 @@ def test_total_limit_drops_and_counts() -> None:
     assert pair.server.counters.refusals["limit"] > 0
 
 
+@pytest.mark.spec("LQ-51")
 def test_limit_per_peer_closes_the_surplus() -> None:
     pair = QuicPair(QuicTransportConfig(), limited(connections_per_peer=2))
     dialled = dial_many(pair, 3)
     pair.run(5)
     assert sum(c.state is ConnectionState.CONNECTED for c in dialled) == 2
     assert pair.server.counters.refusals["connections per peer"] == 1
+    ended = pair.client_log.closed()
+    assert ended is not None and ended.code == 0x1002
     told = [e for _, e in pair.server_log.seen if isinstance(e, events.Connected)]
     assert len(told) == 2, "a connection beyond the limit is never announced"
 

@@ -162,6 +162,33 @@ def test_p256_credential_serves_peers_that_cannot_read_ed25519() -> None:
     assert codec.Certificate.decode(certificate).entries[0][0] == second.der
 
 
+def client_shares(pair: TlsPair) -> dict[int, bytes]:
+    hello = codec.ClientHello.decode(pair.messages_of("client")[0])
+    body = codec.find_extension(hello.extensions, ExtensionType.KEY_SHARE)
+    assert body is not None
+    return dict(codec.read_client_shares(body))
+
+
+@pytest.mark.spec("LQ-13")
+def test_shares_are_fresh_and_both_groups_use_one_x25519_key() -> None:
+    rng = SeededRng("fresh")
+    first, second = (client_shares(TlsPair(PqPolicy.PREFER, rng=rng).run()) for _ in range(2))
+    for shares in (first, second):
+        assert shares[GroupId.X25519MLKEM768][1184:] == shares[GroupId.X25519]
+    assert first[GroupId.X25519] != second[GroupId.X25519]
+    assert first[GroupId.X25519MLKEM768][:1184] != second[GroupId.X25519MLKEM768][:1184]
+
+
+@pytest.mark.spec("LQ-30")
+def test_the_private_profile_never_offers_a_hybrid_group() -> None:
+    pair = TlsPair(PqPolicy.PRIVATE_EXT).run()
+    hello = codec.ClientHello.decode(pair.messages_of("client")[0])
+    assert set(client_shares(pair)) == {GroupId.X25519}
+    alpn = codec.find_extension(hello.extensions, ExtensionType.ALPN)
+    assert alpn is not None and codec.read_alpn(alpn) == (b"creto-pq/1",)
+    assert len(pair.messages_of("client")[0]) < 2 * 1100, "two datagrams, not three"
+
+
 # ---- HelloRetryRequest --------------------------------------------------------------------------
 
 

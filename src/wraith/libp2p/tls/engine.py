@@ -278,6 +278,7 @@ class TlsEngine(ABC):
             self._application.wipe_traffic()
 
     def _send(self, level: Level, message: bytes) -> None:
+        """Every message is in the transcript, so a changed one never goes unnoticed [LQ-19]."""
         self._transcript.add(message)
         self._output.append((level, message))
 
