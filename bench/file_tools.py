@@ -13,6 +13,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ from pathlib import Path
 from cli_transfer import cli_transfer
 from harness import BUILT, PeerFailed
 
+TOOL_TIMEOUT_S = 120
 WORMHOLE = BUILT / "wormhole" / "bin"
 SSHD = shutil.which("sshd", path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
 
@@ -37,44 +39,60 @@ class FileFigure:
 
 
 class Child:
-    """A process whose CPU, with that of the children it waited for, is known at its end."""
+    """A process whose CPU, with that of the children it waited for, is known at its end. What it
+    prints goes to a file, so that it never waits for a reader."""
 
     def __init__(
         self, words: Sequence[str], *, cwd: Path | None = None, **environment: str
     ) -> None:
         self.name = Path(words[0]).name
+        self._output = tempfile.TemporaryFile("w+b")  # noqa: SIM115  # lives as long as the process
         self.process = subprocess.Popen(
             list(words),
             cwd=cwd,
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
+            stdout=self._output,
             stderr=subprocess.STDOUT,
-            text=True,
             env={**os.environ, **environment},
         )
 
-    def wait_line(self, word: str) -> str:
+    def _said(self) -> str:
+        return os.pread(self._output.fileno(), 1 << 20, 0).decode(errors="replace")
+
+    def _last_words(self) -> str:
+        return " / ".join(self._said().strip().splitlines()[-2:])
+
+    def wait_line(self, word: str, timeout_s: float = 60) -> str:
         """The first line with ``word`` in it."""
-        assert self.process.stdout is not None
-        seen = []
-        for line in self.process.stdout:
-            seen.append(line.strip())
-            if word in line:
-                return line.strip()
-        raise PeerFailed(f"{self.name} said {seen[-3:]}")
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline:
+            for line in self._said().splitlines(keepends=True):
+                if word in line and line.endswith("\n"):
+                    return line.strip()
+            if self.process.returncode is not None:
+                break
+            time.sleep(0.01)
+        raise PeerFailed(f"{self.name} did not say {word!r}: {self._last_words()}")
 
     def end(self, *, interrupt: bool = False) -> float:
         """Waits (after an interrupt, when asked); CPU seconds. Raises ``PeerFailed`` on failure."""
         if interrupt:
             self.process.send_signal(signal.SIGINT)
-        assert self.process.stdout is not None
-        words = self.process.stdout.read()
-        _, status, usage = os.wait4(self.process.pid, 0)
+        deadline = time.monotonic() + TOOL_TIMEOUT_S
+        while True:
+            pid, status, usage = os.wait4(self.process.pid, os.WNOHANG)
+            if pid:
+                break
+            if time.monotonic() > deadline:
+                words = self._last_words()
+                self.stop()
+                raise PeerFailed(f"{self.name} took more than {TOOL_TIMEOUT_S} s: {words}")
+            time.sleep(0.005)
         self.process.returncode = os.waitstatus_to_exitcode(status)
-        self.process.stdout.close()
+        words = self._last_words()
+        self._output.close()
         if self.process.returncode and not interrupt:
-            last = words.strip().splitlines()[-2:]
-            raise PeerFailed(f"{self.name} ended with {self.process.returncode}: {last}")
+            raise PeerFailed(f"{self.name} ended with {self.process.returncode}: {words}")
         return usage.ru_utime + usage.ru_stime
 
     def stop(self) -> None:
@@ -82,8 +100,7 @@ class Child:
         if self.process.returncode is None:
             self.process.kill()
             self.process.wait()
-            if self.process.stdout is not None:
-                self.process.stdout.close()
+        self._output.close()
 
 
 def free_port() -> int:

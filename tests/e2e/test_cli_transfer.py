@@ -141,6 +141,13 @@ def test_the_receiver_may_listen_and_the_sender_dial(homes: TwoHomes) -> None:
     assert (homes.out / "a.bin").read_bytes() == path.read_bytes()
 
 
+def test_a_receiver_may_dial_from_a_chosen_address(homes: TwoHomes) -> None:
+    sender = homes.send(homes.file("a.txt", b"a"))
+    receiver = homes.receive(code_of(sender), "--listen", "127.0.0.2:0")
+    assert finish(sender, receiver) == (0, 0)
+    assert str(sender.last("connected")["address"]).startswith("127.0.0.2:")
+
+
 def test_a_code_is_for_one_direction(homes: TwoHomes) -> None:
     path = homes.file("a.txt", b"a")
     sender = homes.send(path)

@@ -106,6 +106,10 @@ class Driver(Generic[EventT]):
         keep_freed_memory()
         self._loop = asyncio.get_running_loop()
         self.now = self._loop.time
+        # Not every machine searches for the path MTU.
+        refused = getattr(self._machine, "handle_mtu_exceeded", None)
+        if refused is not None:
+            self._sockets.tell_refused_size(lambda path, n: refused(path, n, self.now()))
         self._sockets.start(self._loop, self._on_burst, self._drain)
         self.wake()
 

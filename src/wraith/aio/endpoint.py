@@ -36,6 +36,7 @@ EndpointEvent = tuple[Connection | None, object]
 #: A closed endpoint answers late packets of its peers this long at most before its sockets go.
 LINGER_S: Final = 3.0
 _LINGER_LOOK_S: Final = 0.05
+_SETTLE_LOOK_S: Final = 0.005
 
 
 def effective_config(
@@ -138,13 +139,26 @@ class AsyncEndpoint:
         if all(session.is_closed for session in self.sessions.values()):
             self.linger()
 
+    @property
+    def is_unsettled(self) -> bool:
+        """A peer may still have to be told the end again."""
+        return any(not connection.is_settled for connection in self.machine.connections)
+
+    async def settled(self) -> None:
+        """After everything was closed: answers late packets until each peer has said CLOSE too,
+        or has had three probe timeouts for it; ``LINGER_S`` at most. Cancellation is harmless."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + LINGER_S
+        while self.is_unsettled and not self.driver.closed and loop.time() < until:
+            await asyncio.sleep(_SETTLE_LOOK_S)
+
     def linger(self) -> None:
         """Stays until the machine has nothing left to answer, then closes the sockets."""
         loop = asyncio.get_running_loop()
         until = loop.time() + LINGER_S
 
         def look() -> None:
-            if self.machine.connections and loop.time() < until:
+            if self.is_unsettled and loop.time() < until:
                 self._linger = loop.call_later(_LINGER_LOOK_S, look)
             else:
                 self.close()

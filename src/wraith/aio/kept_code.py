@@ -12,7 +12,7 @@ A folder is found by what is offered, not by the code. While another process hol
 one beside it is taken, so that process and this one have a code each. A code that is a day old, or
 spent, is never offered again.
 
-Spec: docs/spec/transfer.md §14.
+Behaviour: docs/reference/cli.md, "Again after a crash". Replay records: handshake.md.
 """
 
 from __future__ import annotations

@@ -29,6 +29,7 @@ from wraith.aio import libp2p_protocols as protocols
 from wraith.aio.clock import SystemClock
 from wraith.aio.driver import Driver
 from wraith.aio.entropy import OsRng
+from wraith.aio.fork import poison_after_fork
 from wraith.aio.interfaces import reachable_addresses
 from wraith.aio.libp2p_protocols import StreamHandler
 from wraith.aio.libp2p_stream import Libp2pStream
@@ -56,7 +57,6 @@ from wraith.types import Address, Role
 
 PROTOCOL_VERSION: Final = "wraith/2"
 CLOSE_TIMEOUT_S: Final = 3.0
-_QUEUE_MAX: Final = 64
 
 
 class Libp2pConnection:
@@ -239,6 +239,10 @@ async def _contained(stream: Libp2pStream, work: object) -> None:
         stream.reset(Libp2pCode.NO_ERROR)
     except WraithError:
         stream.reset(Libp2pCode.PROTOCOL_VIOLATION)
+    except Exception:
+        # A defect of the handler: the peer sees a reset, the loop's exception handler the error.
+        stream.reset(Libp2pCode.NO_ERROR)
+        raise
 
 
 class _Sockets(SocketSet):
@@ -300,8 +304,6 @@ class Libp2pHost:
         )
         self._connections: dict[PeerConnection, Libp2pConnection] = {}
         self._dials: dict[PeerConnection, asyncio.Future[Libp2pConnection]] = {}
-        self._failure: Exception | None = None
-        self._drained: asyncio.Event | None = None
         self._handlers: dict[str, StreamHandler] = {
             ping.PROTOCOL: protocols.serve_ping,
             identify.PROTOCOL: self._serve_identify,
@@ -344,6 +346,7 @@ class Libp2pHost:
             tracer=tracer,
         )
         host._driver.start()
+        poison_after_fork(host)
         return host
 
     # --- facts ------------------------------------------------------------------------------
@@ -455,6 +458,10 @@ class Libp2pHost:
     def wake(self) -> None:
         self._driver.wake()
 
+    def poison(self) -> None:
+        """In a forked child: never sends or reads again; two processes must not share keys."""
+        self._driver.poison()
+
     async def serve(self, stream: Libp2pStream) -> None:
         """Negotiates an incoming stream among the handlers and runs the chosen one."""
         await protocols.serve_stream(stream, self._handlers)
@@ -484,7 +491,6 @@ class Libp2pHost:
     def _on_failed(self, failure: Exception) -> None:
         """A defect of the machine: everything that waits learns of it."""
         lost = ConnectionLost(f"internal error: {failure!r}")
-        self._failure = failure
         for waiter in self._dials.values():
             if not waiter.done():
                 waiter.set_exception(lost)

@@ -56,7 +56,8 @@ class Libp2pStream:
 
         Raises:
             StreamReset: the peer reset the stream.
-            TransportError: the connection ended without the stream's end.
+            TransportError: the connection ended without the stream's end; what had arrived
+                before that is read first.
         """
         while True:
             data = self.read_nowait(n_max)
@@ -79,16 +80,18 @@ class Libp2pStream:
             raise StreamReset(self._reset_code)
         if self._read_over:
             return b""
-        if self._machine.state is not ConnectionState.CONNECTED:
+        machine = self._machine
+        if machine.has_stream(self.stream_id):
+            data = machine.stream_read(self.stream_id, n_max)
+            if data:
+                self.connection.wake()
+                return data
+            if machine.stream_at_end(self.stream_id):
+                self._read_over = True
+                self._forget_if_over()
+                return b""
+        if machine.state is not ConnectionState.CONNECTED:
             raise self.connection.error()
-        data = self._machine.stream_read(self.stream_id, n_max)
-        if data:
-            self.connection.wake()
-            return data
-        if self._machine.stream_at_end(self.stream_id):
-            self._read_over = True
-            self._forget_if_over()
-            return b""
         return None
 
     async def read_exactly(self, n: int) -> bytes:

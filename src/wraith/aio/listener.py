@@ -178,6 +178,8 @@ class Listener:
     async def close(self, grace_s: float = 0.0) -> None:
         """Lets nobody in any more, waits up to ``grace_s`` for sessions to end, closes the rest.
 
+        Peers are told at the beginning of the grace time and open no more streams. Returns when
+        every peer knows of the end, or three probe timeouts later; 3 s at most.
         Idempotent. Cancelled during the grace time, it closes at once.
         """
         if self._closed:
@@ -186,19 +188,24 @@ class Listener:
         self._notify()
         endpoint = self._endpoint
         try:
-            if grace_s > 0 and endpoint.sessions:
+            if grace_s > 0 and endpoint.sessions and not endpoint.driver.closed:
+                endpoint.machine.go_away(endpoint.driver.now())
+                endpoint.driver.wake()
                 waits = [self._quietly(session) for session in self.sessions]
                 await asyncio.wait_for(asyncio.gather(*waits), grace_s)
         except TimeoutError:
             pass
         finally:
             self._closed = True
-            if not endpoint.driver.closed:
-                endpoint.machine.close_all(endpoint.driver.now())
-                endpoint.driver.wake()
-                await endpoint.driver.flushed()
-            endpoint.close()
-            self._unaccepted.clear()
+            try:
+                if not endpoint.driver.closed:
+                    endpoint.machine.close_all(endpoint.driver.now())
+                    endpoint.driver.wake()
+                    await endpoint.driver.flushed()
+                    await endpoint.settled()
+            finally:
+                endpoint.close()
+                self._unaccepted.clear()
 
     @staticmethod
     async def _quietly(session: Session) -> None:

@@ -60,6 +60,8 @@ class Session:
         self._final_stats: ConnectionStats | None = None
         self._failure: WraithError | None = None
         self.suspect = False
+        #: The peer has announced the end of this session: no new streams, finish what is open.
+        self.is_going_away = False
 
     def __repr__(self) -> str:
         peer = self.connection.peer
@@ -299,6 +301,9 @@ class Session:
                 self._notify()
             case events.Confirmed():
                 self._is_ready = True
+                self._notify()
+            case events.GoingAway():
+                self.is_going_away = True
                 self._notify()
             case events.PathSuspect():
                 self.suspect = True

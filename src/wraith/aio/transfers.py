@@ -11,7 +11,7 @@
 
 It decides nothing: policies come in as configuration, questions go out as events.
 
-Spec: docs/spec/transfer.md §13.
+Spec: transfer §10.
 """
 
 from __future__ import annotations

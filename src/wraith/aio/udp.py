@@ -1,8 +1,9 @@
 """UDP as fast as the kernel allows it from Python: whole bursts in and out, no decisions.
 
 A raw non-blocking socket per address family. Incoming datagrams are read until the socket is
-empty, at most 64 reads or ``TURN_S`` a turn, into one 64 KiB buffer; the kernel joins datagrams
-of one size where it can (``UDP_GRO``). Outgoing bursts go down in one call (``UDP_SEGMENT``), or
+empty, at most 64 reads or ``TURN_S`` a turn; the kernel joins datagrams of one size where it can
+(``UDP_GRO``), and what consecutive reads bring from one path in datagrams of one size is delivered
+together, since one call upwards costs as much as one read. Outgoing bursts go down in one call (``UDP_SEGMENT``), or
 one datagram a call where the kernel or the path refuses that. asyncio's own datagram endpoint
 takes one datagram per loop turn, which is an order of magnitude slower
 (``datagram_endpoint.py`` keeps it for loops without ``add_reader``).
@@ -30,12 +31,16 @@ from wraith.types import ANY_ADDRESS, Address, NetworkPath, Transmit
 
 #: ``data`` is borrowed: it is valid until the call returns.
 ReceiveBurst = Callable[[memoryview, int, NetworkPath], None]
+#: A single datagram of so many bytes was refused for its size (EMSGSIZE).
+RefuseSize = Callable[[NetworkPath, int], None]
 
 READS_PER_TURN: Final = 64
 #: A turn of reading also ends after this long, so that acknowledgements, timers and other tasks
 #: are not held up by 64 bursts of slow cryptography (4 MiB take 60 ms in pure Python).
 TURN_S: Final = 0.002
-RECEIVE_BYTES: Final = 65_536
+#: What one read may bring, and what is delivered in one call at most.
+READ_BYTES: Final = 65_536
+RECEIVE_BYTES: Final = 4 * READ_BYTES
 BURST_BYTES_MAX: Final = 65_507
 BURST_SEGMENTS_MAX: Final = 64
 BUFFER_BYTES: Final = 8 * 1024 * 1024
@@ -129,6 +134,7 @@ class UdpSocket:
         receive_buffer_bytes, send_buffer_bytes: what the kernel really gave.
         bursts_out, bursts_in: True while the kernel segments (GSO) and joins (GRO).
         datagrams_dropped: datagrams that the kernel refused to send; recovery resends them.
+        on_refused_size: told of single datagrams that were too large for the host's network.
     """
 
     def __init__(
@@ -151,10 +157,10 @@ class UdpSocket:
         self.datagrams_dropped = 0
         self._routes: dict[NetworkPath, _Route] = {}
         self._paths: dict[tuple[object, bytes], NetworkPath] = {}
-        self._buffer = bytearray()
-        self._view = memoryview(self._buffer)
+        self._view = memoryview(b"")
         self._loop: AbstractEventLoop | None = None
         self._resume: Callable[[], None] | None = None
+        self.on_refused_size: RefuseSize | None = None
 
     @classmethod
     def bind(
@@ -192,18 +198,26 @@ class UdpSocket:
     ) -> None:
         """Begins to deliver. Raises ``NotImplementedError`` on a loop without ``add_reader``."""
         self._loop = loop
-        self._buffer = _shared_buffers.setdefault(loop, bytearray(RECEIVE_BYTES))
-        self._view = memoryview(self._buffer)
+        buffer = _shared_buffers.get(loop)
+        if buffer is None:
+            buffer = _shared_buffers[loop] = bytearray(RECEIVE_BYTES)
+        self._view = memoryview(buffer)
         loop.add_reader(self._sock.fileno(), self._read_turn, receive, turn)
 
     def _read_turn(self, receive: ReceiveBurst, turn: Callable[[], None]) -> None:
-        receive_into = self._sock.recvmsg_into
-        buffers = [self._buffer]
-        paths = self._paths
-        stop_at = time.monotonic() + TURN_S
+        receive_into, monotonic = self._sock.recvmsg_into, time.monotonic
+        view, paths = self._view, self._paths
+        stop_at = monotonic() + TURN_S
+        # What is read and not yet delivered: view[start:end], datagrams of ``segment`` on ``path``.
+        # It is open while all are full, so that more of that size may follow.
+        start = end = segment = 0
+        path: NetworkPath | None = None
+        is_open = False
         for _ in range(READS_PER_TURN):
             try:
-                n, ancillary, flags, source = receive_into(buffers, _ANCILLARY_BYTES)
+                n, ancillary, flags, source = receive_into(
+                    [view[end : end + READ_BYTES]], _ANCILLARY_BYTES
+                )
             except (BlockingIOError, InterruptedError):
                 break
             except OSError as exc:
@@ -219,12 +233,26 @@ class UdpSocket:
                     local = value
             if flags & _MSG_TRUNC or not 0 < segment_bytes <= n:
                 continue
-            path = paths.get((source, local))
-            if path is None:
-                path = self._learn_path(source, local)
-            receive(self._view[:n], segment_bytes, path)
-            if time.monotonic() >= stop_at or self._loop is None:
+            found = paths.get((source, local))
+            if found is None:
+                found = self._learn_path(source, local)
+            joins = is_open and found == path and segment_bytes <= segment
+            if not joins or (segment_bytes < segment and n > segment_bytes):
+                if path is not None:
+                    receive(view[start:end], segment, path)
+                start, segment, path = end, segment_bytes, found
+            end += n
+            is_open = segment_bytes == segment and n % segment == 0
+            if not is_open or end + READ_BYTES > RECEIVE_BYTES:
+                receive(view[start:end], segment, path)
+                start = end = 0
+                path, is_open = None, False
+                if self._loop is None:
+                    return
+            if monotonic() >= stop_at:
                 break
+        if path is not None:
+            receive(view[start:end], segment, path)
         turn()
 
     def _learn_path(self, source: tuple[object, ...], info: bytes) -> NetworkPath:
@@ -311,6 +339,9 @@ class UdpSocket:
         self._tracer.record(
             "udp.dropped", errno=exc.errno, bytes=n, offset=start, address=transmit.path.remote
         )
+        is_single = n <= transmit.segment_bytes
+        if exc.errno == errno.EMSGSIZE and is_single and self.on_refused_size is not None:
+            self.on_refused_size(transmit.path, n)
 
     def when_writable(self, resume: Callable[[], None]) -> None:
         """Calls ``resume`` once when the kernel has room again. One waiter at a time."""
@@ -451,6 +482,12 @@ class SocketSet:
                 bound.close()
         assert last is not None
         raise last
+
+    def tell_refused_size(self, tell: RefuseSize) -> None:
+        """``tell`` is called for each single datagram that the host refuses for its size."""
+        for sock in self.sockets:
+            if isinstance(sock, UdpSocket):
+                sock.on_refused_size = tell
 
     @property
     def port(self) -> int:

@@ -46,6 +46,7 @@ from wraith.types import Address, PeerKey, SuiteId
 
 STDIN = "-"
 STDOUT = "-"
+ANY_PORT = ":0"
 PARTLY_DONE = 3
 NO_TERMINAL = (
     "there is no terminal to ask on: give --yes to accept whatever is offered, or --list-only"
@@ -107,9 +108,10 @@ Examples:
 @click.option(
     "--listen",
     is_flag=False,
-    flag_value=":0",
+    flag_value=ANY_PORT,
     metavar="[HOST:PORT]",
-    help="Wait for a sender to dial: prints `wraith send --to CODE PATH...`.",
+    help="Without a code: wait for a sender to dial, and print `wraith send --to CODE PATH...`. "
+    "With a code: the address to dial from.",
 )
 @click.option("--new-code", is_flag=True, help="With --listen: forget the code used before.")
 @click.option("--list", "list_leftovers", is_flag=True, help="Show unfinished transfers in DIR.")
@@ -165,6 +167,9 @@ def receive(
         raise click.UsageError("stdout cannot hold both the file and JSON lines")
     if out == STDOUT and listen is not None and not code:
         raise click.UsageError("stdout cannot hold both the file and the line with the code")
+    source = click.get_current_context().get_parameter_source("code")
+    if listen is not None and source is not click.core.ParameterSource.COMMANDLINE:
+        code = ()  # a code in the environment is meant for a receive that dials
     config, chosen = chosen_config(suite, require_pq)
     ask_on = None if yes or list_only else _terminal(code == (STDIN,))
     plan = ReceivePlan(
@@ -197,13 +202,13 @@ def _policy(overwrite: bool, rename: bool, skip: bool) -> Policy:
 
 
 def _code(words: tuple[str, ...], listen: str | None) -> Code | None:
-    """The code to dial; ``None`` to listen."""
-    if listen is not None:
-        words = ()  # a code in the environment is meant for a receive that dials
-    elif not words:
+    """The code to dial, from the address ``listen`` if there is one; ``None`` to listen."""
+    if not words and listen is None:
         raise click.UsageError("give a code, '-' to read it from stdin, or --listen")
     if not words:
         return None
+    if listen == ANY_PORT:
+        raise click.UsageError("--listen waits for a sender to dial: it takes no code")
     code = decode_code(sys.stdin.read() if words == (STDIN,) else "".join(words))
     if code.maker_receives:
         raise CodeInvalid(
@@ -490,6 +495,8 @@ def _discard(out: str, wanted: str, output: Output) -> int:
         for each in leftovers(out)
         if (wanted == "all" and not each.is_in_use) or (wanted and _id(each).startswith(wanted))
     ]
+    if len(chosen) > 1 and wanted != "all":
+        raise TransferError(f"{wanted} fits {len(chosen)} of them", hint="give more of the id")
     if not chosen and wanted != "all":
         raise TransferError(
             f"no unfinished transfer here is called {wanted}", hint="`wraith receive --list`"

@@ -4,4 +4,63 @@ Floor: machines. Sans-I/O: datagrams, time and randomness come in as arguments; 
 and events come out. May import ``hotpath``, ``wire``, ``crypto`` and what lies below them. Must
 never touch a socket, a clock or the application's data. Start with ``connection.py`` (one peer) and
 ``endpoint.py`` (routing and first contact); docs/spec/connection.md and docs/spec/handshake.md.
+
+The public names below load on first use: whoever needs a node record only does not pay for a
+handshake. A program with an event loop of its own needs nothing else; docs/reference/api.md shows
+how to drive an ``Endpoint``.
 """
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from wraith.connection.application import ConnectionStats as ConnectionStats
+    from wraith.connection.connection import Connection as Connection
+    from wraith.connection.endpoint import Endpoint as Endpoint
+    from wraith.connection.endpoint_events import ClockSkew as ClockSkew
+    from wraith.connection.endpoint_keys import AccessKey as AccessKey
+    from wraith.connection.endpoint_keys import EndpointKeys as EndpointKeys
+    from wraith.connection.events import Event as Event
+    from wraith.connection.record import NodeRecord as NodeRecord
+    from wraith.connection.state import SessionState as SessionState
+
+#: Public name -> the module that defines it.
+_HOMES = {
+    "AccessKey": "endpoint_keys",
+    "ClockSkew": "endpoint_events",
+    "Connection": "connection",
+    "ConnectionStats": "application",
+    "Endpoint": "endpoint",
+    "EndpointKeys": "endpoint_keys",
+    "Event": "events",
+    "NodeRecord": "record",
+    "SessionState": "state",
+}
+
+__all__ = [
+    "AccessKey",
+    "ClockSkew",
+    "Connection",
+    "ConnectionStats",
+    "Endpoint",
+    "EndpointKeys",
+    "Event",
+    "NodeRecord",
+    "SessionState",
+]
+
+
+def __getattr__(name: str) -> object:
+    from importlib import import_module
+
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'wraith.connection' has no attribute {name!r}")
+    value: object = getattr(import_module(f"wraith.connection.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(set(globals()) | set(__all__))

@@ -390,6 +390,8 @@ class Admission:
         is_validated = hello.cookie is not None and self._cookies.check(
             hello.cookie, path.remote, ak_public, unix_now
         )
+        if is_validated:
+            self._pre_auth.on_validated(path.remote, now)
         if self._hello_full.update(now, len(self._half_open)) and not is_validated:
             self.count("cookie_sent")
             cookie = self._cookies.make(path.remote, ak_public, unix_now)

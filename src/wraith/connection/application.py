@@ -86,11 +86,15 @@ class ApplicationCommands:
             priority = 0 if expedited else 128
         if not 0 <= priority <= 255:
             raise LocalProtocolError("a priority lies between 0 and 255")
-        return self._command().mux.open(priority=priority, expedited=expedited)
+        session = self._command()
+        if session.is_going_away:
+            raise LocalProtocolError("this connection is about to end: no new streams")
+        return session.mux.open(priority=priority, expedited=expedited)
 
     def can_open_stream(self, *, expedited: bool = False) -> bool:
         """Whether the peer allows one more stream now (event ``StreamsAvailable`` else)."""
-        return self._open().mux.table.can_open(expedited=expedited)
+        session = self._open()
+        return not session.is_going_away and session.mux.table.can_open(expedited=expedited)
 
     def stream_write(self, sid: StreamId, data: Buffer, *, fin: bool = False, now: float) -> int:
         """Takes as much of ``data`` as the send buffer has room for and returns how much.

@@ -25,6 +25,9 @@ REFUSED_ENTRIES_MAX = 1_024
 
 KNOWN_PREFIX_S = 24 * 3600.0
 
+VALIDATED_S = 120.0
+VALIDATED_ENTRIES_MAX = 1_024
+
 COOKIE_ON_LEVEL = 0.5
 COOKIE_ON_S = 1.0
 COOKIE_OFF_LEVEL = 0.9
@@ -74,7 +77,10 @@ class TokenBucket:
 class PreAuth:
     """The gate before the first public-key operation on a stranger's datagram."""
 
-    __slots__ = ("_budgets", "_general", "_reserved", "_prefixes", "_known", "_refused")
+    __slots__ = (
+        "_budgets", "_general", "_known", "_prefixes", "_refused", "_reserved", "_validated",
+        "_validated_prefixes",
+    )  # fmt: skip
 
     def __init__(self, budgets: Budgets, now: float) -> None:
         share = budgets.known_prefix_share
@@ -87,6 +93,8 @@ class PreAuth:
         )
         self._prefixes: OrderedDict[bytes, TokenBucket] = OrderedDict()
         self._known: OrderedDict[bytes, float] = OrderedDict()
+        self._validated: OrderedDict[Address, float] = OrderedDict()
+        self._validated_prefixes: OrderedDict[bytes, TokenBucket] = OrderedDict()
         self._refused: OrderedDict[Address, float] = OrderedDict()
 
     def take(self, source: Address, now: float) -> bool:
@@ -96,7 +104,7 @@ class PreAuth:
         A refusal is remembered, so that the second half of a refused hello is free to drop.
         """
         prefix = prefix_of(source)
-        if self._prefix_bucket(prefix, now).take(now) and self._take_global(prefix, now):
+        if self._take_of_prefix(source, prefix, now) and self._take_global(prefix, now):
             return True
         self._refused[source] = now + REFUSED_S
         self._refused.move_to_end(source)
@@ -122,6 +130,23 @@ class PreAuth:
         while len(self._known) > self._budgets.known_prefixes:
             self._known.popitem(last=False)
 
+    def on_validated(self, source: Address, now: float) -> None:
+        """``source`` has shown a cookie: it receives where it sends from. What others send in the
+        name of its prefix does not lock it out while the cookie lasts. [HS-27]"""
+        self._validated[source] = now + VALIDATED_S
+        self._validated.move_to_end(source)
+        while len(self._validated) > VALIDATED_ENTRIES_MAX:
+            self._validated.popitem(last=False)
+
+    def _take_of_prefix(self, source: Address, prefix: bytes, now: float) -> bool:
+        """A token of the prefix; where strangers have used those up, one of the second bucket,
+        from which only validated addresses of the prefix may take."""
+        if self._bucket_of(self._prefixes, prefix, now).take(now):
+            return True
+        if self._validated.get(source, now) <= now:
+            return False
+        return self._bucket_of(self._validated_prefixes, prefix, now).take(now)
+
     def _is_known(self, prefix: bytes, now: float) -> bool:
         at = self._known.get(prefix)
         return at is not None and now - at <= KNOWN_PREFIX_S
@@ -131,21 +156,26 @@ class PreAuth:
             return True
         return self._is_known(prefix, now) and self._reserved.take(now)
 
-    def _prefix_bucket(self, prefix: bytes, now: float) -> TokenBucket:
-        bucket = self._prefixes.get(prefix)
+    def _bucket_of(
+        self, buckets: OrderedDict[bytes, TokenBucket], prefix: bytes, now: float
+    ) -> TokenBucket:
+        bucket = buckets.get(prefix)
         if bucket is None:
             bucket = TokenBucket(self._budgets.prefix_rate, self._budgets.prefix_burst, now)
-            self._prefixes[prefix] = bucket
-            while len(self._prefixes) > PREFIX_ENTRIES_MAX:
-                self._prefixes.popitem(last=False)
+            buckets[prefix] = bucket
+            while len(buckets) > PREFIX_ENTRIES_MAX:
+                buckets.popitem(last=False)
         else:
-            self._prefixes.move_to_end(prefix)
+            buckets.move_to_end(prefix)
         return bucket
 
     @property
     def n_entries(self) -> int:
         """Everything remembered about sources: bounded whatever arrives."""
-        return len(self._prefixes) + len(self._known) + len(self._refused)
+        tables = (
+            self._prefixes, self._known, self._refused, self._validated, self._validated_prefixes,
+        )  # fmt: skip
+        return sum(map(len, tables))
 
 
 class HelloFull:

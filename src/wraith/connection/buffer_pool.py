@@ -1,51 +1,75 @@
 """Output buffers shared by all connections of an endpoint.
 
-A burst is sealed straight into a buffer of the pool and handed out as a ``Transmit``; the buffers
+A run is sealed straight into a buffer of the pool and handed out as a ``Transmit``; the buffers
 come back all at once with the next ``datagrams_to_send``. So an endpoint with ten thousand
-connections owns a handful of buffers, not ten thousand.
+connections owns a handful of buffers, not ten thousand. Single datagrams, which are all that an
+idle connection sends, have small buffers of their own: an endpoint that moves no bulk owns no
+large one.
 """
 
 from __future__ import annotations
 
-BUFFER_BYTES = 65_536
+BUFFER_BYTES = 4 * 65_536
+SMALL_BUFFER_BYTES = 4_096
 BUFFERS_MAX = 32
 
 
-class BufferPool:
-    """At most ``n_buffers`` buffers of ``buffer_bytes``, made when first needed."""
+class _Shelf:
+    """At most ``n_left`` more buffers of one size."""
 
-    __slots__ = ("buffer_bytes", "_n_max", "_free", "_taken", "_n_made")
+    __slots__ = ("buffer_bytes", "free", "n_left", "taken")
 
-    def __init__(self, buffer_bytes: int = BUFFER_BYTES, n_buffers: int = BUFFERS_MAX) -> None:
+    def __init__(self, buffer_bytes: int, n_buffers: int) -> None:
         self.buffer_bytes = buffer_bytes
-        self._n_max = n_buffers
-        self._free: list[memoryview] = []
-        self._taken: list[memoryview] = []
-        self._n_made = 0
+        self.free: list[memoryview] = []
+        self.taken: list[memoryview] = []
+        self.n_left = n_buffers
 
     def take(self) -> memoryview | None:
-        """A writable buffer, all of it; ``None`` when all are out until the next ``reclaim``."""
-        if self._free:
-            buffer = self._free.pop()
-        elif self._n_made < self._n_max:
-            self._n_made += 1
+        if self.free:
+            buffer = self.free.pop()
+        elif self.n_left:
+            self.n_left -= 1
             buffer = memoryview(bytearray(self.buffer_bytes))
         else:
             return None
-        self._taken.append(buffer)
+        self.taken.append(buffer)
         return buffer
 
-    def give_back(self, buffer: memoryview) -> None:
-        """Returns the buffer that was taken last and not used."""
-        if not self._taken or self._taken[-1] is not buffer:
-            raise ValueError("only the buffer that was taken last can be given back")
-        self._free.append(self._taken.pop())
+    def reclaim(self) -> None:
+        if self.taken:
+            self.free.extend(reversed(self.taken))  # what is warm in the cache goes first again
+            self.taken.clear()
+
+
+class BufferPool:
+    """At most ``n_buffers`` buffers of ``buffer_bytes`` and as many of ``small_bytes``, made when
+    first needed."""
+
+    __slots__ = ("_large", "_small")
+
+    def __init__(
+        self,
+        buffer_bytes: int = BUFFER_BYTES,
+        n_buffers: int = BUFFERS_MAX,
+        small_bytes: int = SMALL_BUFFER_BYTES,
+    ) -> None:
+        self._large = _Shelf(buffer_bytes, n_buffers)
+        self._small = _Shelf(small_bytes, n_buffers)
+
+    def take(self, n_bytes: int) -> memoryview | None:
+        """A writable buffer for up to ``n_bytes``, all of it; of the larger size if they exceed
+        both. ``None`` when all of that size are out until the next ``reclaim``."""
+        shelf = self._small if n_bytes <= self._small.buffer_bytes else self._large
+        return shelf.take()
 
     @property
     def is_exhausted(self) -> bool:
-        return not self._free and self._n_made >= self._n_max
+        """Of one size nothing is left."""
+        large, small = self._large, self._small
+        return not ((large.free or large.n_left) and (small.free or small.n_left))
 
     def reclaim(self) -> None:
         """Takes all buffers back: what was handed out before is no longer valid."""
-        self._free.extend(reversed(self._taken))
-        self._taken.clear()
+        self._large.reclaim()
+        self._small.reclaim()

@@ -24,8 +24,9 @@ from wraith.connection.buffer_pool import BufferPool
 from wraith.connection.flow import WindowBudget
 from wraith.connection.inbound import ONESHOTS_MAX, Inbound
 from wraith.connection.keys import CLOSE_ONLY
-from wraith.connection.packet_builder import Blocked, PacketBuilder
+from wraith.connection.packet_builder import PacketBuilder
 from wraith.connection.path import (
+    BASE_DATAGRAM_BYTES,
     CHALLENGE_PADDED_BYTES,
     VALIDATIONS_MAX,
     PathValidation,
@@ -49,15 +50,28 @@ from wraith.errors import (
     WraithError,
 )
 from wraith.hotpath import OpenResult
-from wraith.types import Buffer, NetworkPath, PeerKey, Role, SecurityInfo, Transmit
+from wraith.types import (
+    Buffer,
+    NetworkPath,
+    PeerKey,
+    Role,
+    SecurityInfo,
+    StreamId,
+    Transmit,
+)
 from wraith.wire.frames import FrameType, PathChallenge, Ping, encode_frame
-from wraith.wire.records import HandshakeConfirm
+from wraith.wire.records import Goaway, HandshakeConfirm
 
 __all__ = ["Connection", "ConnectionStats"]
 
 RUNS_PER_CALL = 4
+CALL_BYTES = 128 * 1024
+"""No further run is begun once a call has made so much: what is sealed should leave the machine
+while it is in the processor's cache, and other connections wait for it."""
 DRAIN_PTOS = 3
 SESSION_AGE_MAX_S = 86_400.0
+GOAWAY_LEAD_S = 60.0
+"""An aged session says so this long before it ends."""
 KEEPALIVE_LOW, KEEPALIVE_SPAN = 1 / 2, 1 / 3
 IDLE_PTOS_MIN = 3
 SKIPPED_TTL_MIN_S, SKIPPED_TTL_MAX_S = 1.0, 10.0
@@ -81,7 +95,7 @@ class Connection(ApplicationCommands):
         rng, kem, tracer: the seams to the world.
         now: monotonic seconds; the handshake timeout counts from here.
         budget: windows promised by all connections of the endpoint together.
-        pool: shared buffers; also lends the one that received bytes are opened into.
+        pool: shared output buffers.
         wake: called by every command that may leave something to send, so that an endpoint with
             many connections need not ask all of them. It must only take a note.
 
@@ -94,6 +108,7 @@ class Connection(ApplicationCommands):
         "_builder",
         "_close",
         "_close_epochs",
+        "_ends_with",
         "_events",
         "_inbound",
         "_is_authorised",
@@ -160,6 +175,7 @@ class Connection(ApplicationCommands):
         self._validations: list[PathValidation] = []
         self._close: tuple[int, str] | None = None
         self._close_epochs: list[int] = []
+        self._ends_with: tuple[int, str] | None = None
         self._n_draining = 0
         self._n_dropped = 0
 
@@ -191,7 +207,8 @@ class Connection(ApplicationCommands):
         is_initiator = self.role is Role.INITIATOR
         self._builder = PacketBuilder(session, is_initiator=is_initiator)
         self._inbound = Inbound(session, self._builder, self.role, self._emit)
-        self._timers.set(Timer.SESSION_AGE, now + SESSION_AGE_MAX_S)
+        self._timers.set(Timer.SESSION_AGE, now + SESSION_AGE_MAX_S - GOAWAY_LEAD_S)
+        self._timers.set(Timer.SESSION_END, now + SESSION_AGE_MAX_S)
         self._events.append(ev.PeerAuthenticated(result.peer))
         if is_initiator:
             self._is_authorised = True
@@ -220,6 +237,13 @@ class Connection(ApplicationCommands):
     @property
     def is_drained(self) -> bool:
         """Closed for good: the endpoint may forget this connection."""
+        return self._life.state is SessionState.CLOSED
+
+    @property
+    def is_settled(self) -> bool:
+        """Nothing is left to say: Closed, or Draining and both sides have said CLOSE."""
+        if self._life.state is SessionState.DRAINING:
+            return self._n_draining < 0 and not self._close_epochs
         return self._life.state is SessionState.CLOSED
 
     @property
@@ -308,11 +332,6 @@ class Connection(ApplicationCommands):
             self._builder.oneshots.append(encode_frame(Ping(token=0)))
         self._woken()
 
-    def on_duplicate_finish(self, now: float) -> None:
-        """The initiator still waits to be confirmed: one packet shows it that we are here."""
-        if self._life.is_open:
-            self.ping(now)
-
     def close(self, code: int, reason: str, now: float) -> None:
         """Closes at once; unsent and unacknowledged bytes are lost. No effect when closing."""
         if self._life.is_open:
@@ -322,6 +341,38 @@ class Connection(ApplicationCommands):
             self._life.apply(Input.FAIL)
             self._events.append(ev.Closed(code, reason, False, None))
             self._erase(now)
+
+    def go_away(self, now: float) -> None:
+        """Tells the peer that this session will end: it opens no new streams from now on, and
+        neither does this side. What is open goes on. Idempotent. [CN-8]"""
+        del now
+        session = self._open()
+        session.is_going_away = True
+        if not session.has_sent_goaway:
+            session.has_sent_goaway = True
+            for last in session.mux.table.last_remote():
+                session.control.push(Goaway(StreamId(last), CloseCode.NO_ERROR))
+        self._woken()
+
+    def end(self, reason: str, now: float) -> None:
+        """A planned end: GOAWAY, and CLOSE without error as soon as it has left. [CN-8]
+
+        Unsent and unacknowledged bytes are lost, as with ``close``. A connection that is not in
+        use yet is closed at once.
+        """
+        session = self._session
+        if session is None or not self._life.is_open or not self._is_authorised:
+            self.close(CloseCode.NO_ERROR, reason, now)
+            return
+        self.go_away(now)
+        if self._ends_with is None:
+            self._ends_with = (CloseCode.NO_ERROR, reason)
+            self._timers.set(Timer.END, now + session.recovery.pto_s())
+
+    def _end(self, now: float) -> None:
+        if self._ends_with is not None and self._life.is_open:
+            code, reason = self._ends_with
+            self._shut(code, reason, now, error=None)
 
     def poison(self) -> None:
         """After a fork: both processes would repeat keys and nonces. Erases everything, sends and
@@ -335,10 +386,17 @@ class Connection(ApplicationCommands):
         self._timers.clear()
         self._life = LifeCycle()
 
-    def handle_mtu_exceeded(self, now: float) -> None:
-        """The local network refused a datagram for its size: back to 1200 bytes, search later."""
-        if self._session is not None:
-            self._shrink_mtu(self._session, now)
+    def handle_mtu_exceeded(self, n_bytes: int, now: float) -> None:
+        """The local network refused a datagram of ``n_bytes`` for its size. A probe of that size
+        is given up; if it was the size in use, back to 1,200 bytes, and search later. [CN-37]"""
+        session = self._session
+        if session is None or not self._life.is_open:
+            return
+        if n_bytes > session.mtu.current:
+            session.mtu.on_refused(n_bytes, now)
+        elif n_bytes > BASE_DATAGRAM_BYTES:
+            self._shrink_mtu(session, now)
+        self._woken()
 
     # -- bytes in
 
@@ -353,20 +411,14 @@ class Connection(ApplicationCommands):
         session = self._session
         if session is None:
             return list(range(-(-len(data) // segment_bytes)))
-        pool = self._pool or self._ensure_pool()
-        scratch = pool.take() if len(data) <= pool.buffer_bytes else None
-        out = scratch if scratch is not None else memoryview(bytearray(len(data)))
-        try:
-            result = session.keys.opener.open_run(data, segment_bytes, out, now)
-            self._n_dropped += result.dropped
-            if result.highest is not None:
-                try:
-                    self._on_received(session, result, out, path, now)
-                except RemoteProtocolError as error:
-                    self._on_breach(error, now)
-        finally:
-            if scratch is not None:
-                pool.give_back(scratch)
+        out = bytearray(len(data))  # never used again: a stream may keep what it gets of it
+        result = session.keys.opener.open_run(data, segment_bytes, out, now)
+        self._n_dropped += result.dropped
+        if result.highest is not None:
+            try:
+                self._on_received(session, result, memoryview(out), path, now)
+            except RemoteProtocolError as error:
+                self._on_breach(error, now)
         return result.unclaimed
 
     def _on_received(
@@ -532,7 +584,12 @@ class Connection(ApplicationCommands):
         elif timer is Timer.AUTHORISE:
             self.refuse(now)
         elif timer is Timer.SESSION_AGE:
+            if self._is_authorised:
+                self.go_away(now)
+        elif timer is Timer.SESSION_END:
             self._shut(CloseCode.NO_ERROR, "session too old", now, error=None)
+        elif timer is Timer.END:
+            self._end(now)
         elif timer is Timer.OLD_EPOCH:
             assert self._inbound is not None
             self._inbound.drop_old_epoch(now)
@@ -636,22 +693,23 @@ class Connection(ApplicationCommands):
         quiet = session.last_eliciting_sent <= session.last_received
         self._send_on_other_paths(builder, out, pool, now)
         if session.is_confirmed and session.mtu.next_time is not None:
-            size = session.mtu.due(now)
+            size = session.mtu.due(now) if not session.rekey.is_stopped(now) else 0
             if size and not pool.is_exhausted and session.recovery.room() >= size:
                 probe = builder.mtu_probe(now, pool, size)
                 if probe is not None:
                     out.append(probe)
-        session.recovery.app_limited = False
-        while len(out) < RUNS_PER_CALL and not pool.is_exhausted:
+        n_bytes = 0
+        while len(out) < RUNS_PER_CALL and n_bytes < CALL_BYTES and not pool.is_exhausted:
             transmit = builder.next_run(now, pool)
             if transmit is None:
-                room = session.recovery.room()
-                session.recovery.app_limited = (
-                    builder.blocked is Blocked.NOTHING and room >= session.mtu.current
-                )
                 break
+            n_bytes += len(transmit.data)
             out.append(transmit)
         self._timers.set(Timer.PACE, builder.pace_at)
+        if self._ends_with is not None and not session.control.has_data():
+            self._end(now)
+            self._send_close(session, builder, out, pool, now)
+            return out
         if quiet and session.last_eliciting_sent == now > session.last_received:
             self._touch(now)
         return out

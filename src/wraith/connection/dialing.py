@@ -29,6 +29,7 @@ from wraith.connection.handshake import (
     PartialResponse,
     Proposal,
     ResponseReply,
+    RetryFullReply,
     UnsupportedReply,
 )
 from wraith.connection.negotiate import suite_after_refusal
@@ -97,6 +98,7 @@ class Dial(Deadline):
         "_outbox",
         "_kem_secret",
         "_retried",
+        "_was_sent_back",
         "_ends_at",
         "_finish",
         "_finish_path",
@@ -123,6 +125,7 @@ class Dial(Deadline):
         self._proposal = proposal
         self._outbox = outbox
         self._retried = False
+        self._was_sent_back = False
         self._ends_at = now + context.config.handshake_timeout_s
         self._finish: AwaitingConfirmation | None = None
         self._finish_path: NetworkPath | None = None
@@ -189,6 +192,9 @@ class Dial(Deadline):
                         return Outcome.TAKEN
                     case UnsupportedReply():
                         return self._retry_with_other_suite(reply, now)
+                    case RetryFullReply():
+                        self._restart_in_full(target, attempt, now)
+                        return Outcome.TAKEN
                     case ResponseReply():
                         return self._finish_with(target, attempt, path, now)
         return Outcome.IGNORED
@@ -247,6 +253,14 @@ class Dial(Deadline):
         # Once per attempt: a hello that carried a cookie and gets another one waits for its timer,
         # so a responder cannot make this side send faster than it answers.
         if not attempt.had_cookie:
+            self._send_hello(target, now)
+
+    def _restart_in_full(self, target: _Target, attempt: _Attempt, now: float) -> None:
+        """RETRY_FULL: a fresh XX hello at once, the first time; then by the timer. [HS-65]"""
+        target.attempts.remove(attempt)
+        attempt.stage.wipe()
+        if not self._was_sent_back:
+            self._was_sent_back = True
             self._send_hello(target, now)
 
     def _retry_with_other_suite(self, reply: UnsupportedReply, now: float) -> Outcome:

@@ -42,6 +42,7 @@ from wraith.connection.negotiate import SuitePolicy, responder_suites
 from wraith.connection.record import NodeRecord
 from wraith.connection.routed import RoutedConnection
 from wraith.connection.routing import Route, RoutingTable
+from wraith.connection.state import OPEN_STATES
 from wraith.errors import CloseCode, ConnectFailed, LocalProtocolError, WraithError
 from wraith.types import (
     ANY_ADDRESS,
@@ -54,7 +55,9 @@ from wraith.types import (
 )
 
 TRANSMITS_MAX = 32
-"""Bursts per ``datagrams_to_send``; what is left over comes with the next call."""
+CALL_BYTES = 128 * 1024
+"""Transmits per ``datagrams_to_send``, and bytes after which none is added: what is left over comes
+with the next call, while this much is still in the processor's cache."""
 
 
 class Endpoint:
@@ -146,6 +149,13 @@ class Endpoint:
                 continue
             self._receive_unclaimed(datagram, path, now)
 
+    def handle_mtu_exceeded(self, path: NetworkPath, n_bytes: int, now: float) -> None:
+        """The host's network refused a single datagram of ``n_bytes`` on ``path`` for its size
+        (EMSGSIZE). It is lost; smaller ones follow. [CN-37]"""
+        self._enter(now)
+        for route in self._routing.on_path(path):
+            route.connection.handle_mtu_exceeded(n_bytes, now)
+
     def handle_timer(self, now: float) -> None:
         """Does what is due at ``now``."""
         self._enter(now)
@@ -186,12 +196,18 @@ class Endpoint:
                 datagram, path = outbox.popleft()
                 transmits.append(Transmit(memoryview(datagram), len(datagram), path))
         self._flush()
-        ready = self._ready
-        while ready and len(transmits) < TRANSMITS_MAX and not self._pool.is_exhausted:
+        ready, pool, n_bytes = self._ready, self._pool, 0
+        while (
+            ready
+            and len(transmits) < TRANSMITS_MAX
+            and n_bytes < CALL_BYTES
+            and not pool.is_exhausted
+        ):
             route = ready.popleft()
-            bursts = route.connection.datagrams_to_send(now, self._pool)
+            bursts = route.connection.datagrams_to_send(now, pool)
             if bursts:
                 transmits += bursts
+                n_bytes += sum([len(burst.data) for burst in bursts])
                 ready.append(route)
             else:
                 route.is_ready = False
@@ -329,12 +345,24 @@ class Endpoint:
         """All connections that have not ended, in the order in which they began."""
         return tuple(c for c, route in self._routes.items() if not route.is_hidden)
 
-    def close_all(self, now: float, code: int = CloseCode.NO_ERROR, reason: str = "") -> None:
-        """Closes every connection and stops listening."""
+    def go_away(self, now: float) -> None:
+        """Tells every peer that its connection will end, and stops listening. [CN-8]"""
         self._enter(now)
         self._admission.stop()
         for connection in tuple(self._routes):
-            connection.close(code, reason, now)
+            if connection.authorised and connection.state in OPEN_STATES:
+                connection.go_away(now)
+
+    def close_all(self, now: float, code: int = CloseCode.NO_ERROR, reason: str = "") -> None:
+        """Closes every connection and stops listening. Without an error it is a planned end:
+        GOAWAY goes before CLOSE. [CN-8]"""
+        self._enter(now)
+        self._admission.stop()
+        for connection in tuple(self._routes):
+            if code == CloseCode.NO_ERROR:
+                connection.end(reason, now)
+            else:
+                connection.close(code, reason, now)
 
     def stop_listening(self) -> None:
         """Answers no more hellos; connections and connects go on."""

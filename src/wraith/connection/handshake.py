@@ -158,7 +158,12 @@ class UnsupportedReply:
     body: bytes
 
 
-Reply = PartialResponse | ResponseReply | CookieReply | UnsupportedReply
+@dataclass(frozen=True, slots=True)
+class RetryFullReply:
+    """The ticket is not taken: a full handshake, please."""
+
+
+Reply = PartialResponse | ResponseReply | CookieReply | UnsupportedReply | RetryFullReply
 
 
 class AwaitingResponse:
@@ -266,6 +271,8 @@ class AwaitingResponse:
                     return CookieReply(part.fragment)
                 case PartKind.UNSUPPORTED:
                     return UnsupportedReply(part.fragment)
+                case PartKind.RETRY_FULL:
+                    return RetryFullReply()
                 case PartKind.RESPONSE:
                     self._response.add(part)
                 case _:

@@ -194,7 +194,7 @@ class Inbound:
             if run.lead and piece.first == 0:
                 for token in run.lead:
                     self._on_token_acked(token)  # type: ignore[arg-type]
-            if run.mtu_probe and s.mtu.on_acked(now):
+            if run.mtu_probe and s.mtu.on_acked(run.datagram_bytes, now):
                 size = s.mtu.current
                 s.recovery.controller.set_datagram_bytes(size)
                 self._emit(ev.MtuChanged(size))
@@ -211,7 +211,7 @@ class Inbound:
         for piece in slices:
             run = piece.run
             if run.mtu_probe:
-                s.mtu.on_lost(now)
+                s.mtu.on_lost(run.datagram_bytes, now)
             else:
                 self.send_again(piece)
 
@@ -252,13 +252,16 @@ class Inbound:
             case RekeyResp():
                 s.rekey.on_resp(record, now)
                 s.cids.advance()
+                s.keys.opener.set_cids(*s.cids.accepted())
                 # The responder waits for this epoch. Not a PING: its answer would count as traffic
                 # and keep an idle session rekeying.
                 self._once(encode_frame(Pad(b"", eliciting=True)))
             case RekeyRequest():
                 s.rekey.on_request()
             case Goaway():
-                self._emit(ev.GoingAway(record.code))
+                if not s.is_going_away:  # one record per class, one event
+                    s.is_going_away = True
+                    self._emit(ev.GoingAway(record.code))
             case _:
                 pass  # tickets and post-quantum signatures: not offered yet, ignored
 

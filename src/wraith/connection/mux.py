@@ -192,7 +192,7 @@ class StreamMux:
     def on_data(
         self, sid: int, offset: int, data: memoryview, fin: bool, now: float, srtt_s: float
     ) -> None:
-        """One run of contiguous stream bytes; copied."""
+        """One run of contiguous stream bytes, which nobody may write to afterwards."""
         stream = self.table.streams.get(sid)
         if stream is None:
             stream = self._lookup(sid)

@@ -1,8 +1,8 @@
 """What goes into the next run, and sealing it.
 
-One call makes one kernel burst: acknowledgements and announcements lead, then the bytes of one
-stream, cut by ``seal_run`` into equal datagrams straight into a pooled buffer. Nothing is done per
-packet here. What was sent is remembered as one ``SentRun``.
+One call makes one run of a few kernel bursts: acknowledgements and announcements lead, then the
+bytes of one stream, cut by ``seal_run`` into equal datagrams straight into a pooled buffer. Nothing
+is done per packet here. What was sent is remembered as one ``SentRun``.
 
 This file decides how much may leave (window, pacer, limits before confirmation and before a rekey)
 and in which form; what is worth sending is asked of the parts of the session.
@@ -10,8 +10,6 @@ Spec: docs/spec/connection.md [CN-40, CN-41].
 """
 
 from __future__ import annotations
-
-from enum import Enum
 
 from wraith.connection.buffer_pool import BufferPool
 from wraith.connection.keys import CLOSE_ONLY
@@ -22,22 +20,16 @@ from wraith.connection.stream_table import Stream
 from wraith.types import NetworkPath, Transmit
 from wraith.wire.frames import Close, MtuProbe, Ping, encode_frame
 
-BATCH_MAX = 64
+BURST_DATAGRAMS_MAX = 64
 BURST_BYTES_MAX = 65_507
+BURSTS_PER_RUN = 4
+"""What is done per run costs Python as much as a kernel burst costs the kernel."""
 DATA_FRAME_HEADER = 16
 UNCONFIRMED_MAX = 10
 FORM_B_SILENCE_S = 5.0
 PROBES_PER_PTO = 2
 CID_TOKEN = -1
 """A token ``(CID_TOKEN, index)``: this packet was the first with that connection-id index."""
-
-
-class Blocked(Enum):
-    """Why ``next_run`` had nothing, though something waits."""
-
-    NOTHING = "nothing waits"
-    WINDOW = "congestion window"
-    PACER = "pacer"
 
 
 class PacketBuilder:
@@ -47,7 +39,6 @@ class PacketBuilder:
         "_is_initiator",
         "_n_unconfirmed",
         "_s",
-        "blocked",
         "n_probes",
         "oneshots",
         "pace_at",
@@ -61,7 +52,6 @@ class PacketBuilder:
         self.oneshots: list[bytes] = []
         #: Datagrams that a probe timeout still allows beyond window and pacer.
         self.n_probes = 0
-        self.blocked = Blocked.NOTHING
         #: When the pacer lets the next burst go.
         self.pace_at: float | None = None
 
@@ -87,16 +77,14 @@ class PacketBuilder:
         )
 
     def _allowed(self, datagram_bytes: int, now: float) -> int:
-        """How many datagrams window and pacer let go now; sets ``blocked`` and ``pace_at``."""
+        """How many datagrams window and pacer let go now; sets ``pace_at``."""
         s = self._s
         room = s.recovery.room()
         if room < datagram_bytes:
-            self.blocked = Blocked.WINDOW
             return 0
         budget = s.pacer.budget(now)
         quantum = min(s.pacer.burst // 2, BURST_BYTES_MAX // 2, room)
         if budget < max(quantum, datagram_bytes):
-            self.blocked = Blocked.PACER
             self.pace_at = s.pacer.next_time(now, max(quantum, datagram_bytes))
             return 0
         return min(room, budget) // datagram_bytes
@@ -116,7 +104,6 @@ class PacketBuilder:
     def next_run(self, now: float, pool: BufferPool) -> Transmit | None:
         """The next burst on the main path, ``None`` when nothing may leave now."""
         s = self._s
-        self.blocked = Blocked.NOTHING
         self.pace_at = None
         left = self._packets_left()
         if left <= 0:
@@ -155,7 +142,8 @@ class PacketBuilder:
         form = self._form(now, s.path, is_probe=is_probe)
         if form and not s.is_suspect:
             n_max = min(n_max, PROBES_PER_PTO)
-        n_max = min(n_max, BATCH_MAX, BURST_BYTES_MAX // datagram_bytes)
+        per_burst = min(BURST_DATAGRAMS_MAX, BURST_BYTES_MAX // datagram_bytes)
+        n_max = min(n_max, BURSTS_PER_RUN * per_burst)
         is_stopped = s.rekey.is_stopped(now)
         if not is_stopped:
             n_max = max(min(n_max, s.rekey.data_packets_left()), 1)
@@ -251,9 +239,11 @@ class PacketBuilder:
         data: list[bytes | memoryview] | None = None,
     ) -> Transmit | None:
         s = self._s
-        buffer = pool.take()
-        assert buffer is not None  # the connection asks before it builds
         sealer = s.keys.sealer
+        per_len = sealer.capacity(datagram_bytes) - DATA_FRAME_HEADER
+        n_max = min(n_max, length // per_len + 2)  # beside the lead, and a short last one
+        buffer = pool.take(n_max * datagram_bytes)
+        assert buffer is not None  # the connection asks before it builds
         epoch = s.keys.send
         first_pn = sealer.next_pn(epoch)
         sid = stream.sid if stream is not None else 0
@@ -268,8 +258,7 @@ class PacketBuilder:
             tokens = [*tokens, (CID_TOKEN, s.cids.sent)]
         run = SentRun(
             epoch, first_pn, n, now, datagram_bytes, n_bytes - (n - 1) * datagram_bytes,
-            sid, offset, taken, first_len, sealer.capacity(datagram_bytes) - DATA_FRAME_HEADER,
-            fin, tuple(tokens), eliciting, eliciting,
+            sid, offset, taken, first_len, per_len, fin, tuple(tokens), eliciting, eliciting,
         )  # fmt: skip
         s.recovery.on_sent(run)
         if with_acks:
@@ -315,13 +304,13 @@ class PacketBuilder:
         CLOSE is never repeated but on demand.
         """
         s = self._s
-        buffer = pool.take()
+        datagram_bytes = max(fill_to, s.mtu.current)
+        buffer = pool.take(datagram_bytes)
         if buffer is None:
             return None
         sealer = s.keys.sealer
         epoch = s.keys.send if epoch is None else epoch
         first_pn = sealer.next_pn(epoch)
-        datagram_bytes = max(fill_to, s.mtu.current)
         lead = frame
         if fill_to:
             lead += bytes(max(sealer.capacity(fill_to) - len(frame), 0))

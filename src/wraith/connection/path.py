@@ -145,8 +145,10 @@ class MtuSearch:
     def on_sent(self, size: int) -> None:
         self.probing = size
 
-    def on_acked(self, now: float) -> bool:
-        """The probe has arrived; true: ``current`` has grown."""
+    def on_acked(self, size: int, now: float) -> bool:
+        """A probe of ``size`` has arrived; true: ``current`` has grown."""
+        if size != self.probing:
+            return False  # given up meanwhile
         grown = self.probing > self.current
         self.current = max(self.current, self.probing)
         self.probing = 0
@@ -154,8 +156,10 @@ class MtuSearch:
         self._schedule(now)
         return grown
 
-    def on_lost(self, now: float) -> None:
-        size, self.probing = self.probing, 0
+    def on_lost(self, size: int, now: float) -> None:
+        if size != self.probing:
+            return
+        self.probing = 0
         self.n_lost += 1
         if self.n_lost >= MTU_PROBES_MAX:
             self._failed = min(self._failed, size)
@@ -169,6 +173,14 @@ class MtuSearch:
             self._failed = self.ceiling + 1
             raises = self.current < self.ceiling and not self._is_pinned
             self.next_time = now + MTU_RAISE_S if raises else None
+
+    def on_refused(self, size: int, now: float) -> None:
+        """This host's own network does not take ``size``: no need to try that again. [CN-37]"""
+        self._failed = max(min(self._failed, size), self.current + 1)
+        if self.probing >= self._failed:
+            self.probing = 0
+        self.n_lost = 0
+        self._schedule(now)
 
     def on_black_hole(self, now: float) -> bool:
         """Nothing of the present size gets through: back to the base. True if that is smaller."""

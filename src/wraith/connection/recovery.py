@@ -117,7 +117,7 @@ class Recovery:
         "_n_eliciting",
         "_next_counter",
         "_next_pn",
-        "app_limited",
+        "_window_used_at",
         "bytes_in_flight",
         "controller",
         "initial_rtt_s",
@@ -141,11 +141,11 @@ class Recovery:
         self.pto_count = 0
         self.lost_packets = 0
         self.sent_packets = 0
-        self.app_limited = True
         self._epochs: dict[int, list[SentRun]] = {}
         self._next_pn: dict[int, int] = {}
         self._next_counter = 0
         self._largest_acked = -1
+        self._window_used_at = 0  # the send counter when the window was last the limit
         self._loss_time: float | None = None
         self._last_eliciting_time = 0.0
         self._n_eliciting = 0
@@ -229,6 +229,17 @@ class Recovery:
             self.bytes_in_flight += run.slice_bytes(0, run.n - 1)
         self._epochs.setdefault(run.epoch, []).append(run)
         self.controller.on_sent(self._next_counter)
+        self._note_use(run.datagram_bytes)
+
+    def _note_use(self, datagram_bytes: int) -> None:
+        """Whether the window is the limit now: full, or in slow start, where the pacer keeps a
+        sender a little below a window that doubles meanwhile, half full. A sender that has no more
+        to send, or that flow control or its own speed holds back, never gets there. [RC-12]"""
+        controller, in_flight = self.controller, self.bytes_in_flight
+        if in_flight + datagram_bytes > controller.window or (
+            controller.in_slow_start and 2 * in_flight >= controller.window
+        ):
+            self._window_used_at = self._next_counter
 
     def on_ack(
         self,
@@ -270,7 +281,7 @@ class Recovery:
                 next_counter=self._next_counter,
                 rtt=self.latest_rtt if rtt_updated else 0.0,
                 srtt=self.srtt,
-                app_limited=self.app_limited,
+                app_limited=newest_counter >= self._window_used_at,
                 now=now,
             )
         )

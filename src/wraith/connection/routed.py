@@ -51,6 +51,8 @@ class RoutedConnection(Connection):
     ping = _waking(Connection.ping)
     rekey = _waking(Connection.rekey)
     close = _waking(Connection.close)
+    go_away = _waking(Connection.go_away)
+    end = _waking(Connection.end)
     handle_mtu_exceeded = _waking(Connection.handle_mtu_exceeded)
 
     @property

@@ -37,7 +37,9 @@ class Session:
         "config",
         "control",
         "datagrams",
+        "has_sent_goaway",
         "idle_s",
+        "is_going_away",
         "is_confirmed",
         "is_path_proven",
         "is_suspect",
@@ -120,6 +122,8 @@ class Session:
         self.is_confirmed = False
         self.is_path_proven = True  # the handshake has crossed this path both ways
         self.is_suspect = False
+        self.is_going_away = False
+        self.has_sent_goaway = False
         self.knows_hmk = result.peer_hmk is not None
         self.last_received = now
         self.last_gap = now

@@ -187,6 +187,14 @@ class StreamTable:
             self._n_closed_remote[number_class] += 1
         return True
 
+    def last_remote(self) -> list[int]:
+        """Per class that the peer opens: the highest id that it has opened (number 0: none)."""
+        return [
+            number_class << CLASS_SHIFT | self._highest[number_class]
+            for number_class in range(4)
+            if number_class not in self._own_classes
+        ]
+
     # -- limits on streams
 
     def on_max_streams(self, number_class: int, limit: int) -> bool:

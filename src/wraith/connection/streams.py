@@ -19,6 +19,8 @@ from wraith.errors import CloseCode, LimitExceeded, RemoteProtocolError
 from wraith.types import Buffer
 
 SMALL_WRITE_BYTES = 4_096
+KEPT_SHARE = 2
+"""A received piece of at least this part of its buffer (1 / share) is kept where it is."""
 TAIL_BYTES_MAX = 65_536
 PAGE_BYTES = 16_384
 MAX_RANGES = 1_024
@@ -323,7 +325,9 @@ class ReceiveHalf:
             raise RemoteProtocolError("final size changed", close_code=CloseCode.FLOW_CONTROL_ERROR)
 
     def receive(self, offset: int, data: memoryview, fin: bool) -> int:
-        """Takes stream bytes (copied). Returns by how much ``highest`` rose.
+        """Takes stream bytes. Returns by how much ``highest`` rose.
+
+        Large pieces are kept as views: nobody may write to ``data`` afterwards.
 
         Raises:
             RemoteProtocolError, LimitExceeded: final size or the bound on ranges is broken.
@@ -357,7 +361,9 @@ class ReceiveHalf:
         if self._chunks is None:
             self._chunks = deque()
         if n_bytes >= SMALL_WRITE_BYTES:
-            self._chunks.append(bytes(data))
+            # Small pieces are copied: they must not hold a large buffer, whatever the peer sends.
+            keeps = n_bytes * KEPT_SHARE >= memoryview(data.obj).nbytes
+            self._chunks.append(data if keeps else bytes(data))
             self._tail = None
             return
         # Small pieces share one buffer: a peer that sends single bytes must not cost objects.

@@ -20,6 +20,8 @@ class Timer(IntEnum):
     CONFIRM = 11
     SKIPPED_KEYS = 12
     SESSION_AGE = 13
+    SESSION_END = 14
+    END = 15
 
 
 class Timers:

@@ -177,6 +177,8 @@ class PeerConnection:
     def stream_read(self, stream_id: int, n_max: int) -> bytes:
         """At most ``n_max`` bytes that have arrived, possibly none; opens the peer's window.
 
+        Works after the end of the connection too, for what had arrived before it.
+
         Raises :class:`StreamReset` when the peer reset the stream; what had arrived is dropped.
         """
         stream = self._stream(stream_id)
@@ -195,13 +197,17 @@ class PeerConnection:
             n += len(chunk)
         if n:
             stream.unread -= n
-            self.packet.stream_consumed(stream_id, n)
-            self._touch(self)  # the next drain also takes what the packet layer held back
+            if self.is_open:
+                self.packet.stream_consumed(stream_id, n)
+                self._touch(self)  # the next drain also takes what the packet layer held back
         stream.readable_told = bool(stream.chunks)
         return taken[0] if len(taken) == 1 else b"".join(taken)
 
     def stream_at_end(self, stream_id: int) -> bool:
-        """Whether everything up to the peer's end was read. True for a forgotten stream."""
+        """Whether everything up to the peer's end was read. True for a forgotten stream, so check
+        the connection's state first: on a connection that ended it proves nothing without
+        :meth:`has_stream`.
+        """
         stream = self._streams.get(stream_id)
         return stream is None or (stream.fin_received and not stream.chunks)
 
@@ -460,8 +466,7 @@ class PeerConnection:
         handshaking = self.state is ConnectionState.HANDSHAKING
         self.state = ConnectionState.CLOSING
         self.next_keepalive = None
-        self._streams.clear()
-        self._blocked.clear()
+        self._blocked.clear()  # what has arrived can still be read
         code, reason, by_peer, error = event.code, event.reason, True, None
         if self._closed_by_us is not None:
             code, reason, error = self._closed_by_us

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 
 from wraith.abc import NullTracer, Rng, Tracer, WallClock
 from wraith.crypto.ed25519 import Identity
-from wraith.errors import LimitExceeded, LocalProtocolError
+from wraith.errors import LimitExceeded
 from wraith.libp2p import events, quic
 from wraith.libp2p.admission import Admission, Verdict
 from wraith.libp2p.certificate import CertificateKey, host_key_of, make_certificate
@@ -483,8 +483,3 @@ class QuicEndpoint:
         if path.remote not in self._locals and len(self._locals) >= LOCALS_MAX:
             self._locals.clear()
         self._locals[path.remote] = path.local
-
-    def require_listening(self) -> None:
-        """Raises :class:`LocalProtocolError` when strangers are not admitted."""
-        if not self.listening:
-            raise LocalProtocolError("this endpoint does not listen")

@@ -129,6 +129,10 @@ class Node:
         self._now = self._heard_at = now
         self.endpoint.receive_datagrams(data, segment_bytes, path, now)
 
+    def handle_mtu_exceeded(self, path: NetworkPath, n_bytes: int, now: float) -> None:
+        """As ``Endpoint.handle_mtu_exceeded``."""
+        self.endpoint.handle_mtu_exceeded(path, n_bytes, now)
+
     def handle_timer(self, now: float) -> None:
         """Does what is due at ``now``."""
         self._now = now

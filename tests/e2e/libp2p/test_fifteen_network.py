@@ -186,6 +186,52 @@ async def test_back_pressure_reaches_the_writer(backend: str) -> None:
             assert await stream.read_all(4 << 20) == data
 
 
+async def test_what_arrived_before_the_end_is_still_read(backend: str) -> None:
+    """A peer that says everything, ends the stream and closes at once loses nothing."""
+    config = QuicTransportConfig(backend=backend)
+    data = os.urandom(200_000)
+    async with server(config) as host, await Libp2pHost.create(config=config) as dialler:
+
+        async def hasty(stream: Libp2pStream) -> None:
+            await stream.write(data)
+            await stream.close_write()
+            await stream.read()  # the peer has it all
+            stream.connection.close()
+
+        host.handle("/hasty/1", hasty)
+        connection = await dialler.dial(address(host))
+        stream = await connection.open_stream("/hasty/1")
+        while stream.connection.machine.stream_unread(stream.stream_id) < len(data):
+            await connection.transport_ping()
+        await stream.close_write()
+        assert await connection.wait_closed() is None
+        assert await stream.read_all(1 << 20) == data
+        cut = Libp2pStream(connection, 400)
+        with pytest.raises(TransportError):
+            await cut.read()
+
+
+async def test_a_handler_s_defect_resets_its_stream_only(backend: str) -> None:
+    config = QuicTransportConfig(backend=backend)
+    seen: list[dict[str, object]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: seen.append(context))
+    async with server(config) as host, await Libp2pHost.create(config=config) as dialler:
+
+        async def broken(stream: Libp2pStream) -> None:
+            await stream.read()
+            raise ZeroDivisionError("a defect")
+
+        host.handle("/broken/1", broken)
+        connection = await dialler.dial(address(host))
+        stream = await connection.open_stream("/broken/1")
+        await stream.write(b"go")
+        with pytest.raises(StreamReset):
+            await stream.read()
+        assert await echo(connection, b"still here") == b"still here"
+    gc.collect()
+    assert isinstance(seen[0]["exception"], ZeroDivisionError)
+
+
 @pytest.mark.parametrize("kind", ["dead port", "silent port"])
 async def test_connection_timeout_handling(backend: str, kind: str) -> None:
     """Test 9: an error that is a timeout, between the limit and one second more."""

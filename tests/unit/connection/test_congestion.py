@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from wraith.config import EndpointConfig
 from wraith.connection.congestion import (
     CSS_ROUNDS,
     AckSample,
@@ -14,6 +15,7 @@ from wraith.connection.congestion import (
     initial_window,
     make_controller,
 )
+from wraith.errors import ConfigError
 
 MSS = 1200
 
@@ -92,6 +94,15 @@ def test_cubic_is_back_at_its_old_window_after_k_seconds() -> None:
     k = (old * 0.3 / 0.4) ** (1 / 3)
     assert drive(controller, k, 0.1) == pytest.approx(old, rel=0.03)
     assert drive(controller, k + 8.0, 0.1, start=k) > 1.05 * old, "beyond K it probes for more"
+
+
+@pytest.mark.spec("RC-9")
+def test_cubic_is_the_default_and_newreno_can_be_chosen() -> None:
+    assert EndpointConfig().congestion == "cubic"
+    assert isinstance(make_controller(EndpointConfig().congestion, MSS), Cubic)
+    assert isinstance(make_controller("newreno", MSS), NewReno)
+    with pytest.raises(ConfigError):
+        EndpointConfig(congestion="fast")
 
 
 @pytest.mark.spec("RC-9")

@@ -16,9 +16,9 @@ def search_to(search: MtuSearch, path_mtu: int) -> int:
             break
         search.on_sent(size)
         if size <= path_mtu:
-            search.on_acked(now)
+            search.on_acked(size, now)
         else:
-            search.on_lost(now)
+            search.on_lost(size, now)
     return search.current
 
 
@@ -32,7 +32,7 @@ def test_finds_the_path_mtu_within_a_step(path_mtu: int) -> None:
 def test_one_lost_probe_does_not_settle_it() -> None:
     search = MtuSearch(1200, 1472, is_ipv6=False, pinned=False)
     search.on_sent(search.due(0.0))
-    search.on_lost(0.0)
+    search.on_lost(1472, 0.0)
     assert search.due(0.0) == 1472
 
 

@@ -124,8 +124,10 @@ def test_probe_timeouts_double_up_to_the_cap() -> None:
         waits.append(due - now)
         assert recovery.on_timer(due).pto
         now = due
-    assert waits[1] == pytest.approx(2 * waits[0])
-    assert waits[-1] == PTO_MAX_S
+    # srtt 0.333 and rttvar half of it before any sample, and the peer's delay
+    assert waits[0] == pytest.approx(0.333 + 4 * 0.1665 + 0.025)
+    assert waits[1:3] == pytest.approx([2 * waits[0], 4 * waits[0]])
+    assert waits[-1] == PTO_MAX_S == 5.0
     assert recovery.bytes_in_flight == 700, "a probe timeout is no loss"
 
 
@@ -171,6 +173,25 @@ def test_persistent_congestion_collapses_the_window() -> None:
         recovery.on_sent(run(i, 1, 0.02 + i * 0.05))
     recovery.on_ack(0, 29, [(29, 29)], 0.0, 1.6)
     assert recovery.controller.window == 2 * 1200
+
+
+@pytest.mark.spec("RC-7")
+@pytest.mark.parametrize("heard", ["nothing between", "two between", "no sample before"])
+def test_congestion_persists_only_when_nothing_came_through_for_three_timeouts(heard: str) -> None:
+    recovery = new_recovery()
+    recovery.on_sent(run(0, 1, 0.0))
+    if heard != "no sample before":
+        recovery.on_ack(0, 0, [(0, 0)], 0.0, 0.01)
+    for i in range(1, 30):
+        recovery.on_sent(run(i, 1, 0.02 + i * 0.0125))
+    window = recovery.controller.window
+    if heard == "two between":
+        recovery.on_ack(0, 29, [(29, 29), (20, 20), (10, 10)], 0.0, 0.3925)
+    else:
+        recovery.on_ack(0, 29, [(29, 29)], 0.0, 0.3925)
+    has_collapsed = recovery.controller.window == 2 * 1200
+    assert has_collapsed == (heard == "nothing between")
+    assert recovery.controller.window < window, "but it is a loss in any case"
 
 
 def test_non_eliciting_runs_cost_nothing_and_are_never_lost() -> None:
