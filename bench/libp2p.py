@@ -34,6 +34,7 @@ from harness import (
 )
 from report import Report
 
+from wraith.abc import NullTracer
 from wraith.aio.entropy import OsRng
 from wraith.aio.libp2p import Libp2pHost
 from wraith.crypto.mlkem import MlKem768
@@ -111,7 +112,8 @@ async def loopback_handshakes(backend: str, multiaddr: str, n: int) -> dict[str,
     took: dict[str, list[float]] = {}
     hosts = {
         policy: await Libp2pHost.create(
-            config=QuicTransportConfig(policy=policy, backend=backend, keepalive_s=None)
+            config=QuicTransportConfig(policy=policy, backend=backend, keepalive_s=None),
+            tracer=NullTracer(),
         )
         for policy in (HYBRID, PqPolicy.CLASSICAL)
     }

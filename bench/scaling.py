@@ -66,16 +66,19 @@ def by_sessions(report: Report, counts: tuple[int, ...], mib: int) -> None:
             code = str(server.line()["port"])
             with started((*SCRIPT, "dial", code)) as client:
                 for n in counts:
-                    client.ask(f"open {n}")
+                    opened = client.ask(f"open {n}")
                     before = cpu_of(server.pid)
                     sent = client.ask(f"send {mib * MIB}")
                     cpu = cpu_of(server.pid) - before + float(sent["cpu_s"])
                     rate = mib * MIB / float(sent["seconds"]) / 1e6
-                    rows.append((f"{n:,}", rate, cpu * GIB / (mib * MIB), sent["open"]))
+                    lost = sent["lost_packets"] - opened["lost_packets"]
+                    share = lost / (sent["sent_packets"] - opened["sent_packets"]) * 100
+                    per_gib = cpu * GIB / (mib * MIB)
+                    rows.append((f"{n:,}", rate, per_gib, share, sent["open"]))
                     points.append((n, rate))
     except PeerFailed as error:
         report.left_out.append(f"sessions beyond {len(rows)} steps: {error}")
-    headers = ("active sessions", "MB/s in all", "CPU-s/GiB", "still open")
+    headers = ("active sessions", "MB/s in all", "CPU-s/GiB", "% lost", "still open")
     report.add(f"By active sessions, {mib} MiB in all, suite B", headers, rows)
     report.data["sessions"] = points
 

@@ -14,6 +14,7 @@ import sys
 import time
 from dataclasses import replace
 
+from wraith.abc import NullTracer
 from wraith.aio.libp2p import Libp2pHost
 from wraith.aio.libp2p_stream import Libp2pStream
 from wraith.libp2p.config import PqPolicy, QuicLimits, QuicTransportConfig
@@ -61,7 +62,9 @@ async def receive(config: QuicTransportConfig) -> None:
 
 async def serve(config: QuicTransportConfig) -> None:
     listen = ["/ip4/127.0.0.1/udp/0/quic-v1"]
-    async with await Libp2pHost.create(listen=listen, config=config) as host:
+    # No tracer: a line on stderr per classical connection would flatter the hybrid.
+    host = await Libp2pHost.create(listen=listen, config=config, tracer=NullTracer())
+    async with host:
         print(json.dumps({"port": str(host.listen_addresses[0])}), flush=True)
         await asyncio.Event().wait()
 

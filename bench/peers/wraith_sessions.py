@@ -2,8 +2,9 @@
 
 ``serve`` prints ``{"port": code}``, lets everybody in, keeps every session and drops what comes
 over its streams. ``dial CODE`` answers lines on stdin with lines on stdout: ``open N`` dials until
-it holds N sessions, all from one socket; ``send BYTES`` sends that much over all sessions at once,
-the same share on each, and answers when all of it is acknowledged.
+it holds N sessions, each from a socket and endpoint of its own, because the protocol allows four
+sessions between two sockets; ``send BYTES`` sends that much over all sessions at once, the same
+share on each, and answers when all of it is acknowledged.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
+import resource
 import sys
 import time
 from dataclasses import replace
@@ -61,32 +63,34 @@ async def serve() -> None:
 async def dial(code: str) -> None:
     sessions: list[wraith.Session] = []
     loop = asyncio.get_running_loop()
-    async with wraith.listen(f"{HOST}:0", config=config()) as node:
-        while line := await loop.run_in_executor(None, sys.stdin.readline):
-            verb, number = line.split()
-            start, cpu = time.perf_counter(), time.process_time()
-            if verb == "open":
-                await open_until(node, code, sessions, int(number))
-                gc.collect()
-            else:
-                each = int(number) // len(sessions)
-                await asyncio.gather(*(send(session, each) for session in sessions))
-            say(
-                sessions=len(sessions),
-                open=sum(not session.is_closed for session in sessions),
-                seconds=time.perf_counter() - start,
-                cpu_s=time.process_time() - cpu,
-            )
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    while line := await loop.run_in_executor(None, sys.stdin.readline):
+        verb, number = line.split()
+        start, cpu = time.perf_counter(), time.process_time()
+        if verb == "open":
+            await open_until(code, sessions, int(number))
+            gc.collect()
+        else:
+            each = int(number) // len(sessions)
+            await asyncio.gather(*(send(session, each) for session in sessions))
+        stats = [session.stats() for session in sessions]
+        say(
+            sessions=len(sessions),
+            lost_packets=sum(each.lost_packets for each in stats),
+            sent_packets=sum(each.sent_packets for each in stats),
+            open=sum(not session.is_closed for session in sessions),
+            seconds=time.perf_counter() - start,
+            cpu_s=time.process_time() - cpu,
+        )
 
 
-async def open_until(
-    node: wraith.Listener, code: str, sessions: list[wraith.Session], n: int
-) -> None:
+async def open_until(code: str, sessions: list[wraith.Session], n: int) -> None:
     async def worker() -> None:
         nonlocal left
         while left > 0:
             left -= 1
-            sessions.append(await node.connect(code))
+            sessions.append(await wraith.connect(code, config=config()))
 
     left = n - len(sessions)
     await asyncio.gather(*(worker() for _ in range(AT_ONCE)))

@@ -27,7 +27,7 @@ from wraith.errors import (
 )
 from wraith.testing.rng import HashKem
 from wraith.testing.sessions import session_pair
-from wraith.types import SuiteId
+from wraith.types import SuiteId, Transmit
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(60)]
 QUICK = EndpointConfig(handshake_timeout_s=1)
@@ -196,8 +196,9 @@ async def test_a_silent_peer_is_given_up() -> None:
 async def test_keepalive_holds_an_idle_session() -> None:
     config = EndpointConfig(idle_timeout_s=1)
     async with session_pair(config=config) as pair:
-        await asyncio.sleep(2.5)
-        assert not pair.client.is_closed and not pair.server.is_closed
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(pair.server.wait_closed(), 2.5)
+        assert not pair.client.is_closed
         stream = await pair.client.open_stream()
         await stream.write(b"still there")
         assert await (await pair.server.accept_stream()).read() == b"still there"
@@ -222,6 +223,43 @@ async def test_closing_the_listener_tells_every_peer() -> None:
     assert [session async for session in listener] == []
 
 
+async def test_a_close_that_the_peer_did_not_get_is_said_again() -> None:
+    listener = await wraith.listen("127.0.0.1:0")
+    client = await wraith.connect(listener.record)
+    await listener.accept()
+    stream = await client.open_stream()
+    sockets = listener._endpoint.driver._sockets
+    send = sockets.send
+    lost: list[bytes] = []
+
+    def lossy(transmit: Transmit, start: int) -> int:
+        if len(lost) < 2:  # GOAWAY and the first CLOSE
+            lost.append(bytes(transmit.data))
+            return len(transmit.data)
+        return send(transmit, start)
+
+    sockets.send = lossy  # type: ignore[method-assign]
+    closing = asyncio.create_task(listener.close())
+    while len(lost) < 2:
+        await asyncio.sleep(0)
+    assert not client.is_closed
+    await stream.write(b"is anybody there?")
+    async with asyncio.timeout(5):
+        await client.wait_closed()
+        await closing
+    assert listener._endpoint.driver.closed
+    await client.close()
+
+
+async def test_closing_does_not_wait_long_for_a_peer_that_is_gone() -> None:
+    listener = await wraith.listen("127.0.0.1:0")
+    client = await wraith.connect(listener.record)
+    await listener.accept()
+    client._endpoint.close()
+    async with asyncio.timeout(3.5):
+        await listener.close()
+
+
 async def test_grace_lets_sessions_end_by_themselves() -> None:
     listener = await wraith.listen("127.0.0.1:0")
     client = await wraith.connect(listener.record)
@@ -229,6 +267,7 @@ async def test_grace_lets_sessions_end_by_themselves() -> None:
     closing = asyncio.create_task(listener.close(grace_s=30))
     await asyncio.sleep(0.05)
     assert not closing.done() and not server.is_closed
+    assert client.is_going_away, "told at once, so that it can finish what it does"
     refused = [asyncio.ensure_future(wraith.connect(listener.node_record, config=QUICK))]
     with pytest.raises(TransportError):
         await refused[0]

@@ -138,9 +138,9 @@ async def test_a_recorded_hello_stays_spent_after_a_crash(
             replayer.setblocking(False)
             for datagram in recorded[:2]:
                 replayer.sendto(datagram, ("127.0.0.1", again.driver.port))
-            await asyncio.sleep(0.2)
-            with pytest.raises(BlockingIOError):
-                replayer.recv(2000)
+            with pytest.raises(TimeoutError):
+                answer = asyncio.get_running_loop().sock_recv(replayer, 2000)
+                await asyncio.wait_for(answer, 0.2)
         fresh = NodeRecord(
             access_key=ak.public,
             access_psk=psk,

@@ -10,6 +10,7 @@ from wraith.config import EndpointConfig
 from wraith.connection import events as ev
 from wraith.connection.connection import Connection
 from wraith.connection.state import SessionState
+from wraith.testing.endpoints import linked
 from wraith.testing.established import EstablishedPair
 from wraith.testing.netem import LinkConfig
 from wraith.testing.pair import ADDRESS_A, ADDRESS_B
@@ -131,10 +132,48 @@ def test_a_path_that_shrinks_is_noticed_and_data_goes_on() -> None:
     assert pair.i.of(ev.MtuChanged)[-1].datagram_bytes <= 1_250
 
 
+@pytest.mark.spec("CN-37")
 def test_a_size_that_the_kernel_refuses_is_left_at_once() -> None:
     pair = EstablishedPair()
     pair.run(seconds=2)
-    pair.i.connection.handle_mtu_exceeded(pair.now)
+    pair.i.connection.handle_mtu_exceeded(1_472, pair.now)
     assert pair.i.connection.stats().datagram_bytes == 1_200
     transfer = pair.send(DATA)
     assert pair.run(seconds=20, until=lambda: transfer.is_equal)
+
+
+@pytest.mark.spec("CN-37")
+def test_a_probe_that_the_kernel_refuses_costs_nothing_and_the_search_goes_on() -> None:
+    pair = EstablishedPair(config=EndpointConfig(max_udp_bytes=8_972))
+    refused: list[int] = []
+
+    def host_mtu(datagram: bytes) -> bytes | None:
+        if len(datagram) > 1_300:
+            refused.append(len(datagram))
+            pair.i.connection.handle_mtu_exceeded(len(datagram), pair.now)
+            return None
+        return datagram
+
+    pair.net.a_to_b.taps.append(host_mtu)
+    pair.run(seconds=5)
+    assert 1_284 < pair.i.connection.stats().datagram_bytes <= 1_300
+    assert len(refused) == len(set(refused)), "no size is tried twice"
+    assert [e.datagram_bytes for e in pair.i.of(ev.MtuChanged)] == sorted(
+        e.datagram_bytes for e in pair.i.of(ev.MtuChanged)
+    ), "the size in use was never given up"
+
+
+@pytest.mark.spec("CN-37")
+def test_the_endpoint_tells_the_connection_on_that_path_only() -> None:
+    net = linked()
+    first = net.dial()
+    assert net.run_until_confirmed(first)
+    net.run(seconds=2)
+    assert first.stats().datagram_bytes == 1_472
+    elsewhere = NetworkPath(first.path.local, Address(bytes((9, 9, 9, 9)), 1))
+    net.i.endpoint.handle_mtu_exceeded(elsewhere, 1_472, net.now)
+    assert first.stats().datagram_bytes == 1_472
+    net.i.endpoint.handle_mtu_exceeded(first.path, 1_472, net.now)
+    assert first.stats().datagram_bytes == 1_200
+    net.i.endpoint.handle_mtu_exceeded(first.path, 1_200, net.now)
+    assert first.stats().datagram_bytes == 1_200, "nothing smaller exists"

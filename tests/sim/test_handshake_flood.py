@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
@@ -193,6 +194,22 @@ class TestProvenFlood:
         net.run(seconds=20)
         assert net.run_until_confirmed(net.dial())
         assert not net.r.endpoint._admission.cookie_mode
+
+    @pytest.mark.spec("HS-27")
+    def test_neighbours_cannot_lock_out_who_has_shown_a_cookie(self) -> None:
+        budgets = replace(self.budgets, prefix_rate=0.001, prefix_burst=12)
+        net = network(budgets, link=LinkConfig(latency_s=0.005))
+        net.r.endpoint._admission._hello_full.cookie_mode = True
+        assert net.run_until_confirmed(net.dial()), "with a cookie by now"
+        neighbour = Address(ADDRESS_A.ip[:3] + b"\x99", 9)
+        for _ in range(40):
+            receive(net, RNG.public_bytes(900), neighbour)
+            net.run(seconds=0.01)
+        spent = net.r.endpoint.counters["budget"]
+        assert spent >= 30, "nothing is left of the prefix's tokens"
+        net.r.endpoint._admission._hello_full.cookie_mode = False
+        assert net.run_until_confirmed(net.dial())
+        assert net.r.endpoint.counters["budget"] == spent
 
     @pytest.mark.spec("HS-27")
     def test_a_hello_that_got_a_cookie_is_spent(self) -> None:

@@ -94,6 +94,11 @@ class Libp2pStream:
             raise self.connection.error()
         return None
 
+    @property
+    def n_waiting(self) -> int:
+        """Bytes that have arrived and can be read without waiting."""
+        return len(self._pushed_back) + self._machine.stream_unread(self.stream_id)
+
     async def read_exactly(self, n: int) -> bytes:
         """``n`` bytes, or fewer when the end comes first."""
         parts: list[bytes] = []

@@ -244,7 +244,7 @@ class UdpSocket:
             end += n
             is_open = segment_bytes == segment and n % segment == 0
             if not is_open or end + READ_BYTES > RECEIVE_BYTES:
-                receive(view[start:end], segment, path)
+                receive(view[start:end], segment, found)
                 start = end = 0
                 path, is_open = None, False
                 if self._loop is None:

@@ -347,7 +347,6 @@ class Connection(ApplicationCommands):
         neither does this side. What is open goes on. Idempotent. [CN-8]"""
         del now
         session = self._open()
-        session.is_going_away = True
         if not session.has_sent_goaway:
             session.has_sent_goaway = True
             for last in session.mux.table.last_remote():

@@ -145,7 +145,9 @@ class Endpoint:
         view = memoryview(data)
         for index in unclaimed:
             datagram = bytes(view[index * segment_bytes : (index + 1) * segment_bytes])
-            if len(routes) > 1 and self._deliver_to_one_of(routes, datagram, path, now):
+            # The datagram before this one may have completed a handshake on this path.
+            routes = self._routing.on_path(path)
+            if routes and self._deliver_to_one_of(routes, datagram, path, now):
                 continue
             self._receive_unclaimed(datagram, path, now)
 

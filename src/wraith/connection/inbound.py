@@ -259,8 +259,8 @@ class Inbound:
             case RekeyRequest():
                 s.rekey.on_request()
             case Goaway():
-                if not s.is_going_away:  # one record per class, one event
-                    s.is_going_away = True
+                if not s.has_heard_goaway:  # one record per class, one event
+                    s.has_heard_goaway = True
                     self._emit(ev.GoingAway(record.code))
             case _:
                 pass  # tickets and post-quantum signatures: not offered yet, ignored

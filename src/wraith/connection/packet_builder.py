@@ -79,11 +79,11 @@ class PacketBuilder:
     def _allowed(self, datagram_bytes: int, now: float) -> int:
         """How many datagrams window and pacer let go now; sets ``pace_at``."""
         s = self._s
-        room = s.recovery.room()
-        if room < datagram_bytes:
+        if s.recovery.is_window_full(datagram_bytes):
             return 0
+        room = s.recovery.room()
         budget = s.pacer.budget(now)
-        quantum = min(s.pacer.burst // 2, BURST_BYTES_MAX // 2, room)
+        quantum = min(s.pacer.burst // 2, BURSTS_PER_RUN * BURST_BYTES_MAX // 2, room)
         if budget < max(quantum, datagram_bytes):
             self.pace_at = s.pacer.next_time(now, max(quantum, datagram_bytes))
             return 0

@@ -25,6 +25,7 @@ GRANULARITY_S = 0.001
 PERSISTENT_CONGESTION_PTOS = 3
 PTO_MAX_S = 5.0
 SUSPECT_PTOS = 3
+ROOM_QUANTUM_BYTES = 65_536
 
 
 @dataclass(slots=True, eq=False)
@@ -182,6 +183,13 @@ class Recovery:
         """Bytes that the congestion window still allows; negative when over it."""
         return self.controller.window - self.bytes_in_flight
 
+    def is_window_full(self, datagram_bytes: int) -> bool:
+        """Too little room is left to send: a datagram, or with a large window an eighth of it or a
+        kernel burst. Else a sender would fill a large window by datagrams, one per acknowledgement,
+        at the price of a burst each."""
+        quantum = min(self.controller.window // 8, ROOM_QUANTUM_BYTES)
+        return self.room() < max(quantum, datagram_bytes)
+
     @property
     def n_eliciting(self) -> int:
         """Ack-eliciting datagrams that are neither acknowledged nor declared lost."""
@@ -235,9 +243,8 @@ class Recovery:
         """Whether the window is the limit now: full, or in slow start, where the pacer keeps a
         sender a little below a window that doubles meanwhile, half full. A sender that has no more
         to send, or that flow control or its own speed holds back, never gets there. [RC-12]"""
-        controller, in_flight = self.controller, self.bytes_in_flight
-        if in_flight + datagram_bytes > controller.window or (
-            controller.in_slow_start and 2 * in_flight >= controller.window
+        if self.is_window_full(datagram_bytes) or (
+            self.controller.in_slow_start and 2 * self.bytes_in_flight >= self.controller.window
         ):
             self._window_used_at = self._next_counter
 

@@ -37,9 +37,9 @@ class Session:
         "config",
         "control",
         "datagrams",
+        "has_heard_goaway",
         "has_sent_goaway",
         "idle_s",
-        "is_going_away",
         "is_confirmed",
         "is_path_proven",
         "is_suspect",
@@ -122,14 +122,18 @@ class Session:
         self.is_confirmed = False
         self.is_path_proven = True  # the handshake has crossed this path both ways
         self.is_suspect = False
-        self.is_going_away = False
-        self.has_sent_goaway = False
+        self.has_heard_goaway = self.has_sent_goaway = False
         self.knows_hmk = result.peer_hmk is not None
         self.last_received = now
         self.last_gap = now
         self.last_eliciting_sent = now
         self.n_bytes_received = self.n_bytes_sent = 0
         self.n_datagrams_received = self.n_datagrams_sent = 0
+
+    @property
+    def is_going_away(self) -> bool:
+        """Either side has announced the end: no new streams."""
+        return self.has_sent_goaway or self.has_heard_goaway
 
     def start_path_anew(self, now: float) -> None:
         """Another network: round-trip time, window and datagram size of the old one say nothing."""

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 pytestmark = pytest.mark.timeout(90)
+NOBODY = "12D3KooWM6CgA9iBFZmcYAHA6A2qvbAxqfkmrYiRQuz3XEsk4Ksv"
 WRAITH = [sys.executable, "-m", "wraith", "quic"]
 
 
@@ -106,6 +107,12 @@ def test_a_classical_peer_is_refused_by_name_of_the_way_out(
     assert "no post-quantum key exchange" in said and "--policy prefer" in said
 
 
+def test_another_peer_than_the_named_one(listener: Listener, tmp_path: Path) -> None:
+    other = f"{listener.multiaddr.partition('/p2p/')[0]}/p2p/{NOBODY}"
+    done = quic(tmp_path, "dial", other)
+    assert done.returncode == 13 and "belongs to" in done.stderr and done.stdout == ""
+
+
 def test_prefer_accepts_and_says_so(tmp_path: Path) -> None:
     listener = Listener(tmp_path / "listener", "--policy", "prefer")
     try:
@@ -137,19 +144,15 @@ def test_private_profile(tmp_path: Path) -> None:
             12,
             "no handshake",
         ),
-        (("dial", "{other}"), 13, "belongs to"),
         (("listen", "--multiaddr", "/ip4/203.0.113.9/udp/0/quic-v1"), 10, "cannot bind"),
         (("listen", "--multiaddr", "/dns4/localhost/udp/0/quic-v1"), 2, "name to resolve"),
         (("ping", "/ip4/127.0.0.1/udp/1/quic-v1/p2p/{peer}", "--policy", "none"), 2, "policy"),
     ],
 )
 def test_errors_are_sentences_with_exit_codes(
-    listener: Listener, tmp_path: Path, arguments: tuple[str, ...], code: int, words: str
+    tmp_path: Path, arguments: tuple[str, ...], code: int, words: str
 ) -> None:
-    peer = "12D3KooWM6CgA9iBFZmcYAHA6A2qvbAxqfkmrYiRQuz3XEsk4Ksv"
-    other = f"{listener.multiaddr.partition('/p2p/')[0]}/p2p/{peer}"
-    filled = [each.format(peer=peer, other=other) for each in arguments]
-    done = quic(tmp_path, *filled)
+    done = quic(tmp_path, *[each.format(peer=NOBODY) for each in arguments])
     assert done.returncode == code, done.stderr
     assert words in done.stderr and "Traceback" not in done.stderr
     assert done.stdout == ""

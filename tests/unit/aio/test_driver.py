@@ -371,3 +371,26 @@ async def test_two_drivers_echo_over_real_sockets() -> None:
         client.close()
     data = b"".join(event.data for event in got if isinstance(event, Received))
     assert data == b"".join(bytes([i]) * 40 * 1200 for i in range(200))
+
+
+@pytest.mark.asyncio
+async def test_a_size_that_the_kernel_refuses_is_told_to_the_machine() -> None:
+    refused: list[tuple[NetworkPath, int]] = []
+
+    class Searching(EchoMachine):
+        def handle_mtu_exceeded(self, path: NetworkPath, n_bytes: int, now: float) -> None:
+            refused.append((path, n_bytes))
+
+    machine = Searching()
+    sockets = SocketSet.bind(Address(b"\x7f\0\0\1", 0))
+    driver: Driver[EchoEvent] = Driver(machine, sockets, on_event=lambda event: None)
+    driver.start()
+    path = NetworkPath(Address(b"\x7f\0\0\1", driver.port), Address(b"\x7f\0\0\1", 9))
+    machine.datagrams_to_send = lambda now: (  # type: ignore[method-assign]
+        [] if refused else [Transmit(memoryview(bytes(65_600)), 65_600, path)]
+    )
+    driver.wake()
+    async with asyncio.timeout(5):
+        await driver.flushed()
+    driver.close()
+    assert refused == [(path, 65_600)]

@@ -44,3 +44,28 @@ def test_every_public_name_can_be_had() -> None:
     assert set(wraith.__all__) <= set(dir(wraith))
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
         _ = wraith.nonsense
+
+
+def test_a_machine_without_asyncio_has_public_names() -> None:
+    loaded = run(
+        "import sys; from wraith.connection import Connection, Endpoint; "
+        "print(Connection.__module__, Endpoint.__module__, *sys.modules)"
+    ).split()
+    assert loaded[:2] == ["wraith.connection.connection", "wraith.connection.endpoint"]
+    assert "asyncio" not in loaded and "socket" not in loaded
+
+
+def test_a_part_of_the_connection_room_does_not_load_all_of_it() -> None:
+    loaded = run("import sys, wraith.connection.state; print(*sys.modules)").split()
+    assert "wraith.connection.endpoint" not in loaded and "cryptography" not in loaded
+
+
+def test_every_public_name_of_connection_can_be_had() -> None:
+    import wraith.connection
+
+    for name in wraith.connection.__all__:
+        assert getattr(wraith.connection, name) is not None
+    assert set(wraith.connection.__all__) == set(wraith.connection._HOMES)
+    assert set(wraith.connection.__all__) <= set(dir(wraith.connection))
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        _ = wraith.connection.nonsense

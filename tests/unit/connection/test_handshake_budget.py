@@ -100,6 +100,31 @@ def test_refusal_is_remembered_for_250_ms_and_that_address_only() -> None:
     assert not gate.was_refused(v4(1), 0.26)
 
 
+@pytest.mark.spec("HS-27")
+def test_a_validated_address_has_a_second_burst_of_its_prefix_for_two_minutes() -> None:
+    gate = PreAuth(Budgets(prefix_rate=0.001, prefix_burst=3), 0.0)
+    assert [gate.take(v4(1, d=1), 0.0) for _ in range(4)] == [True, True, True, False]
+    gate.on_validated(v4(1, d=2), 0.0)
+    assert not gate.take(v4(1, d=3), 1.0), "another address of the prefix"
+    assert [gate.take(v4(1, d=2), 1.0) for _ in range(4)] == [True, True, True, False]
+    gate.on_validated(v4(1, d=4), 1.0)
+    assert not gate.take(v4(1, d=4), 1.0), "one such bucket per prefix, not per address"
+    late = PreAuth(Budgets(prefix_rate=0.001, prefix_burst=1), 0.0)
+    late.on_validated(v4(1), 0.0)
+    assert late.take(v4(1), 119.0) and late.take(v4(1), 119.5)
+    expired = PreAuth(Budgets(prefix_rate=0.001, prefix_burst=1), 0.0)
+    expired.on_validated(v4(1), 0.0)
+    assert expired.take(v4(1), 121.0) and not expired.take(v4(1), 121.5)
+
+
+@pytest.mark.spec("HS-27")
+def test_memory_of_validated_addresses_is_bounded() -> None:
+    gate = PreAuth(Budgets(), 0.0)
+    for n in range(5_000):
+        gate.on_validated(v4(n >> 8 & 255, n & 255), 0.0)
+    assert gate.n_entries <= 1_024
+
+
 def test_memory_of_sources_is_bounded() -> None:
     budgets = Budgets(preauth_rate=0.001, preauth_burst=1)
     gate = PreAuth(budgets, 0.0)
