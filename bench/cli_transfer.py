@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -99,10 +100,8 @@ class Watched:
 
     def look(self) -> bool:
         """Notes its memory. False once it has ended; its CPU is known then."""
-        try:
+        with contextlib.suppress(OSError, ValueError):  # it may be on its way out
             self.peak_bytes = max(self.peak_bytes, private_bytes(self.process.pid))
-        except OSError:
-            pass
         if self.process.returncode is not None:
             return False
         pid, status, usage = os.wait4(self.process.pid, os.WNOHANG)
@@ -150,9 +149,7 @@ def cli_transfer(
         code = str(sender.wait_event("waiting")["code"])
         start = time.perf_counter()
         receive = ["receive", *common, "--yes", "--overwrite", "--out", str(out)]
-        receiver = Watched(
-            receive, work / "home-receiver", {**extra, "WRAITH_CODE": code}
-        )
+        receiver = Watched(receive, work / "home-receiver", {**extra, "WRAITH_CODE": code})
         try:
             deadline = start + TIMEOUT_S
             while receiver.look():

@@ -6,24 +6,20 @@ that is thrown away, and moves one path into a folder with ``transfer``.
 
 from __future__ import annotations
 
-import contextlib
 import getpass
 import os
 import shutil
-import signal
-import socket
 import subprocess
-import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from child import Child, cpu_with_children, free_port, wait_for_port
 from cli_transfer import cli_transfer
-from harness import BUILT, PeerFailed
+from harness import BUILT
 
-TOOL_TIMEOUT_S = 120
 WORMHOLE = BUILT / "wormhole" / "bin"
 SSHD = shutil.which("sshd", path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
 
@@ -36,86 +32,6 @@ class FileFigure:
     seconds: float
     cpu_s: float
     own_seconds: float | None = None
-
-
-class Child:
-    """A process whose CPU, with that of the children it waited for, is known at its end. What it
-    prints goes to a file, so that it never waits for a reader."""
-
-    def __init__(
-        self, words: Sequence[str], *, cwd: Path | None = None, **environment: str
-    ) -> None:
-        self.name = Path(words[0]).name
-        self._output = tempfile.TemporaryFile("w+b")  # noqa: SIM115  # lives as long as the process
-        self.process = subprocess.Popen(
-            list(words),
-            cwd=cwd,
-            stdin=subprocess.DEVNULL,
-            stdout=self._output,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, **environment},
-        )
-
-    def _said(self) -> str:
-        return os.pread(self._output.fileno(), 1 << 20, 0).decode(errors="replace")
-
-    def _last_words(self) -> str:
-        return " / ".join(self._said().strip().splitlines()[-2:])
-
-    def wait_line(self, word: str, timeout_s: float = 60) -> str:
-        """The first line with ``word`` in it."""
-        deadline = time.monotonic() + timeout_s
-        while time.monotonic() < deadline:
-            for line in self._said().splitlines(keepends=True):
-                if word in line and line.endswith("\n"):
-                    return line.strip()
-            if self.process.returncode is not None:
-                break
-            time.sleep(0.01)
-        raise PeerFailed(f"{self.name} did not say {word!r}: {self._last_words()}")
-
-    def end(self, *, interrupt: bool = False) -> float:
-        """Waits (after an interrupt, when asked); CPU seconds. Raises ``PeerFailed`` on failure."""
-        if interrupt:
-            self.process.send_signal(signal.SIGINT)
-        deadline = time.monotonic() + TOOL_TIMEOUT_S
-        while True:
-            pid, status, usage = os.wait4(self.process.pid, os.WNOHANG)
-            if pid:
-                break
-            if time.monotonic() > deadline:
-                words = self._last_words()
-                self.stop()
-                raise PeerFailed(f"{self.name} took more than {TOOL_TIMEOUT_S} s: {words}")
-            time.sleep(0.005)
-        self.process.returncode = os.waitstatus_to_exitcode(status)
-        words = self._last_words()
-        self._output.close()
-        if self.process.returncode and not interrupt:
-            raise PeerFailed(f"{self.name} ended with {self.process.returncode}: {words}")
-        return usage.ru_utime + usage.ru_stime
-
-    def stop(self) -> None:
-        """Kills what is still there."""
-        if self.process.returncode is None:
-            self.process.kill()
-            self.process.wait()
-        self._output.close()
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
-
-
-def wait_for_port(port: int) -> None:
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-            return
-        time.sleep(0.05)
-    raise PeerFailed(f"nothing listens on port {port}")
 
 
 class Tool:
@@ -220,11 +136,11 @@ class Croc(Tool):
         home = work / "croc"
         home.mkdir(exist_ok=True)
         environment = {"CROC_SECRET": secret, "HOME": str(home)}
-        sender = Child([*common, "send", "--no-local", str(source)], **environment)
+        sender = Child([*common, "send", "--no-local", str(source)], environment=environment)
         try:
             sender.wait_line("Code is")
             start = time.perf_counter()
-            cpu = Child([*common, "--out", str(out)], **environment).end()
+            cpu = Child([*common, "--out", str(out)], environment=environment).end()
             seconds = time.perf_counter() - start
             cpu += sender.end()
         finally:
@@ -288,12 +204,6 @@ class OverSsh(Tool):
         return FileFigure(seconds, cpu + cpu_with_children(self.daemon) - before)
 
 
-def cpu_with_children(pid: int) -> float:
-    """CPU of a process and of the children that it has waited for."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
-
-
 class Wormhole(Tool):
     """magic-wormhole with a mailbox server and a transit relay of our own."""
 
@@ -354,4 +264,3 @@ def all_tools() -> list[Tool]:
         Wormhole(),
         Copy(),
     ]
-

@@ -100,9 +100,7 @@ def add_table(
         own = [f.own_seconds for f in each if f.own_seconds is not None]
         figure = middle[name] = FileFigure(seconds, cpu, statistics.median(own) if own else None)
         rate = n_bytes / figure.own_seconds / 1e6 if figure.own_seconds else None
-        rows.append(
-            (name, seconds, n_bytes / seconds / 1e6, rate, cpu, cpu * GIB / n_bytes)
-        )
+        rows.append((name, seconds, n_bytes / seconds / 1e6, rate, cpu, cpu * GIB / n_bytes))
     headers = ("", "s", "MB/s", "MB/s connected to done", "CPU-s", "CPU-s/GiB")
     report.add(title, headers, rows)
     report.data[title] = {

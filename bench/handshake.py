@@ -117,7 +117,14 @@ def run(*, quick: bool) -> Report:
             "responder_cpu_ms": figure.responder_cpu_ms,
             "initiator_cpu_ms": figure.initiator_cpu_ms,
         }
-    headers = ("", "median ms", "p95 ms", "CPU ms, initiator", "CPU ms, responder", "per s and core")
+    headers = (
+        "",
+        "median ms",
+        "p95 ms",
+        "CPU ms, initiator",
+        "CPU ms, responder",
+        "per s and core",
+    )
     report.add("Time and CPU", headers, rows)
     sizes(report, 5 if quick else 50)
     needs(report, figures)

@@ -64,9 +64,7 @@ def run(*, quick: bool) -> Report:
             if verb == "echo" and name.startswith("wraith"):
                 report.need("echo on an idle machine, P50", p50, 0.5, "ms", at_most=True)
                 report.need("echo on an idle machine, P99", p99, 3.0, "ms", at_most=True)
-        report.add(
-            f"{title}, {n} times", ("", "P50 ms", "P99 ms", "worst ms", "bulk MB/s"), rows
-        )
+        report.add(f"{title}, {n} times", ("", "P50 ms", "P99 ms", "worst ms", "bulk MB/s"), rows)
     return report
 
 

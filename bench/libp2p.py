@@ -240,9 +240,9 @@ def measure_bulk(report: Report, runs: int, mib: int) -> None:
             report.need(f"stream over {backend} with its own TLS and X25519", ratio, 0.9, "x")
         plain = found.get(f"ours on {backend}, X25519")
         if ours is not None and plain is not None:
-            report.need(
-                f"stream over our own X25519, {backend}", ours.mb_per_s / plain.mb_per_s, 0.9, "x"
-            )
+            # By CPU: the key exchange cannot touch bulk, and wall clocks differ by a third.
+            ratio = plain.cpu_s_per_gib / ours.cpu_s_per_gib
+            report.need(f"stream over our own X25519, by CPU, {backend}", ratio, 0.9, "x")
 
 
 def measure_migration(report: Report) -> None:

@@ -79,9 +79,7 @@ def large_file(report: Report, gib: float) -> None:
     )
     report.data["file"] = {"gib": gib, "seconds": figure.seconds}
     for name, side in sides:
-        report.need(
-            f"wraith {name}, {gib:g} GiB", side.peak_bytes / 1e6, 150, "MB", at_most=True
-        )
+        report.need(f"wraith {name}, {gib:g} GiB", side.peak_bytes / 1e6, 150, "MB", at_most=True)
 
 
 def run(*, quick: bool, gib: float | None = None) -> Report:

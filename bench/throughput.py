@@ -25,7 +25,6 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
 from harness import (
     BUILT,
     GIB,
-    MIB,
     PEERS,
     TIMEOUT_S,
     BulkFigure,
@@ -100,9 +99,7 @@ def run(*, quick: bool) -> Report:
         "ChaCha20-Poly1305 alone, a core a side": aead_alone(ChaCha20Poly1305),
     }
     for datagram, runs in ((1400, 1 if quick else 5), (8900, 1 if quick else 3)):
-        figures = alternate(
-            all_peers(quick=quick), datagram, runs, left_out=report.left_out
-        )
+        figures = alternate(all_peers(quick=quick), datagram, runs, left_out=report.left_out)
         middle = {name: medians(each) for name, each in figures.items()} | limits
         quinn, aioquic = middle.get("quinn"), middle.get("aioquic")
         rows = [
@@ -122,9 +119,11 @@ def run(*, quick: bool) -> Report:
             rows,
         )
         report.data[str(datagram)] = {
-            name: {"mb_per_s": f.mb_per_s, "cpu_s_per_gib": f.cpu_s_per_gib, "runs": len(
-                figures.get(name, ())
-            )}
+            name: {
+                "mb_per_s": f.mb_per_s,
+                "cpu_s_per_gib": f.cpu_s_per_gib,
+                "runs": len(figures.get(name, ())),
+            }
             for name, f in middle.items()
         }
         if datagram == 1400:

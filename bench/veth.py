@@ -94,8 +94,8 @@ STATES = (
 
 def set_offloads(ends: Ends, state: State) -> list[str]:
     """Switches what the device allows; returns what it refused."""
-    wanted = {feature: state.segmentation for feature in SEGMENTATION}
-    wanted |= {feature: state.gro for feature in RECEIVE}
+    wanted = dict.fromkeys(SEGMENTATION, state.segmentation)
+    wanted |= dict.fromkeys(RECEIVE, state.gro)
     refused = []
     for name in (ends.receiver, ends.sender):
         for feature, is_on in wanted.items():

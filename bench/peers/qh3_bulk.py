@@ -28,7 +28,7 @@ def cpu_seconds() -> float:
     return usage.ru_utime + usage.ru_stime
 
 
-class Receiver(QuicConnectionProtocol):
+class Receiver(QuicConnectionProtocol):  # type: ignore[misc]  # untyped here, see pyproject
     done: asyncio.Event
     start = 0.0
     total = 0

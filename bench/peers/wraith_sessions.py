@@ -86,13 +86,12 @@ async def dial(code: str) -> None:
 
 
 async def open_until(code: str, sessions: list[wraith.Session], n: int) -> None:
+    todo = iter(range(n - len(sessions)))
+
     async def worker() -> None:
-        nonlocal left
-        while left > 0:
-            left -= 1
+        for _ in todo:
             sessions.append(await wraith.connect(code, config=config()))
 
-    left = n - len(sessions)
     await asyncio.gather(*(worker() for _ in range(AT_ONCE)))
 
 

@@ -258,6 +258,7 @@ async def test_closing_does_not_wait_long_for_a_peer_that_is_gone() -> None:
     client._endpoint.close()
     async with asyncio.timeout(3.5):
         await listener.close()
+    assert listener._endpoint.driver.closed
 
 
 async def test_grace_lets_sessions_end_by_themselves() -> None:

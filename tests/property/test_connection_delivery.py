@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from wraith.config import EndpointConfig
 from wraith.connection import events as ev
+from wraith.connection.state import OPEN_STATES
 from wraith.testing.established import EstablishedPair
 from wraith.testing.netem import LinkConfig
 from wraith.types import SuiteId
@@ -65,7 +66,8 @@ def drive(
 def test_streams_deliver_what_was_written(
     seed: int, link: LinkConfig, back: LinkConfig, sizes: list[int], rekey_s: float
 ) -> None:
-    drive(seed, link, back, sizes, rekey_s)
+    pair = drive(seed, link, back, sizes, rekey_s)
+    assert {pair.i.connection.state, pair.r.connection.state} <= OPEN_STATES
 
 
 @pytest.mark.slow
@@ -80,7 +82,8 @@ def test_streams_deliver_what_was_written(
 def test_streams_deliver_what_was_written_at_length(
     seed: int, link: LinkConfig, back: LinkConfig, sizes: list[int], rekey_s: float
 ) -> None:
-    drive(seed, link, back, sizes, rekey_s)
+    pair = drive(seed, link, back, sizes, rekey_s)
+    assert {pair.i.connection.state, pair.r.connection.state} <= OPEN_STATES
 
 
 def test_the_same_seed_gives_the_same_datagrams() -> None:

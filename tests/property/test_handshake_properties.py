@@ -12,27 +12,18 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from wraith.config import EndpointConfig
-from wraith.connection.endpoint_keys import EndpointKeys
 from wraith.connection.flight import cut, seal_part
-from wraith.connection.flow import WindowBudget
 from wraith.connection.handshake import (
-    AwaitingResponse,
-    HandshakeContext,
-    Proposal,
     ResponseReply,
 )
-from wraith.connection.header_masks import HeaderMaskKeys
 from wraith.connection.negotiate import (
     SuitePolicy,
     accept_offer,
     check_accept,
     make_offer,
     responder_choice,
-    responder_suites,
 )
-from wraith.connection.record import NodeRecord
 from wraith.connection.responder import (
-    AwaitingFinish,
     AwaitingHello,
     FinishOutcome,
     HelloRefused,
@@ -40,61 +31,22 @@ from wraith.connection.responder import (
 )
 from wraith.crypto.elligator2 import decode
 from wraith.errors import CryptoError, HandshakeTimeout, RemoteProtocolError, WraithError
-from wraith.testing.clock import VirtualCalendar, VirtualClock
+from wraith.testing.clock import VirtualClock
 from wraith.testing.endpoints import LinkedEndpoints, endpoint_host, linked
 from wraith.testing.netem import LinkConfig
-from wraith.testing.rng import HashKem, SeededRng
+from wraith.testing.rng import SeededRng
+from wraith.testing.stages import UNIX, StagedHandshake, handshake_context
 from wraith.types import Role, SuiteId
 from wraith.wire.extensions import Extension, ExtensionId, is_grease
 from wraith.wire.handshake import PartKind
 
 A, B, D = SuiteId.A, SuiteId.B, SuiteId.D
-UNIX = VirtualCalendar(VirtualClock()).unix_time()
-
-
-def context(seed: str, config: EndpointConfig | None = None) -> HandshakeContext:
-    rng = SeededRng(seed)
-    return HandshakeContext(
-        config=config if config is not None else EndpointConfig(),
-        keys=EndpointKeys.generate(rng),
-        rng=rng,
-        kem=HashKem(),
-        clock=VirtualCalendar(VirtualClock()),
-        hmks=HeaderMaskKeys(rng, 0.0),
-        windows=WindowBudget(1 << 30),
-    )
-
-
-class Run:
-    """One handshake, stage by stage, without an endpoint."""
-
-    def __init__(self, suite: SuiteId = A) -> None:
-        config = EndpointConfig(suites=(suite,), min_suite=D)
-        self.i, self.r = context("i", config), context("r", config)
-        self.key = self.r.keys.access[0]
-        record = NodeRecord(self.key.ak.public, self.r.keys.identity.public, (suite,))
-        policy = SuitePolicy.of(config, require_pq=False)
-        self.proposal = Proposal.first(record, policy)
-        e1 = self.i.generate_kem(suite)
-        self.waiting = AwaitingResponse(self.i, self.proposal, e1=e1, cookie=None, now=0.0)
-
-    def hello(self, datagrams: Sequence[bytes]) -> AwaitingHello:
-        head = datagrams[0]
-        proven = open_first_hello(self.key, head, decode(head[:32]))
-        stage = AwaitingHello(self.r, self.key, proven, self.proposal.suite)
-        for datagram in datagrams[1:]:
-            if not stage.receive(datagram):
-                raise CryptoError
-        return stage
-
-    def answer(self, stage: AwaitingHello) -> AwaitingFinish:
-        return stage.answer(responder_suites(self.r.config), UNIX)
 
 
 @pytest.mark.spec("HS-3")
 @pytest.mark.parametrize("suite", [A, B, D])
 def test_both_derive_the_same_session(suite: SuiteId) -> None:
-    run = Run(suite)
+    run = StagedHandshake(suite)
     finish_stage = run.answer(run.hello(run.waiting.datagrams))
     replies = [run.waiting.receive(datagram, 0.0) for datagram in finish_stage.response(0.0)]
     assert replies[-1] == ResponseReply()
@@ -113,7 +65,7 @@ def test_both_derive_the_same_session(suite: SuiteId) -> None:
 @given(st.integers(0, 4), st.integers(0, 600 * 8 - 1))
 @pytest.mark.spec("HS-5")
 def test_any_flipped_bit_of_any_datagram_is_not_a_handshake(which: int, bit: int) -> None:
-    run = Run()
+    run = StagedHandshake()
 
     def altered(datagram: bytes, n: int) -> bytes:
         if n != which:
@@ -146,7 +98,7 @@ def test_any_flipped_bit_of_any_datagram_is_not_a_handshake(which: int, bit: int
 @pytest.mark.spec("HS-5")
 def test_any_bit_of_the_hello_is_in_the_transcript(at: int, bit: int) -> None:
     # The attacker holds the access key and alters what is under the veil.
-    run = Run()
+    run = StagedHandshake()
     head = run.waiting.datagrams[0]
     proven = open_first_hello(run.key, head, decode(head[:32]))
     fragment = bytearray(proven.part.fragment)
@@ -167,13 +119,13 @@ def test_any_bit_of_the_hello_is_in_the_transcript(at: int, bit: int) -> None:
 @pytest.mark.parametrize("what", ["suite", "access_key", "retry_of"])
 @pytest.mark.spec("HS-6")
 def test_the_prologue_covers_what_was_not_sent(what: str) -> None:
-    run = Run()
+    run = StagedHandshake()
     stage = run.hello(run.waiting.datagrams)
     if what == "suite":
         run.r = replace(run.r, config=EndpointConfig(suites=(B,)))
         stage._suite = B
     elif what == "access_key":
-        stage._key = context("elsewhere").keys.access[0]
+        stage._key = handshake_context("elsewhere").keys.access[0]
     else:
         prefix = replace(stage.hello.prefix, retry_of=bytes(32))
         stage.hello = replace(stage.hello, prefix=prefix)
@@ -189,7 +141,7 @@ def test_the_prologue_covers_what_was_not_sent(what: str) -> None:
 
 
 def test_a_reflected_datagram_is_nothing() -> None:
-    run = Run()
+    run = StagedHandshake()
     for datagram in run.waiting.datagrams:
         assert run.waiting.receive(datagram, 0.0) is None
     finish_stage = run.answer(run.hello(run.waiting.datagrams))
@@ -199,7 +151,7 @@ def test_a_reflected_datagram_is_nothing() -> None:
 
 @pytest.mark.spec("HS-13")
 def test_a_finish_that_does_not_authenticate_leaves_the_attempt_as_it_was() -> None:
-    run = Run()
+    run = StagedHandshake()
     finish_stage = run.answer(run.hello(run.waiting.datagrams))
     for datagram in finish_stage.response(0.0):
         run.waiting.receive(datagram, 0.0)
@@ -228,7 +180,7 @@ def test_a_response_that_fails_in_noise_costs_its_attempt_only() -> None:
 
 
 def test_a_stage_that_was_left_refuses_everything() -> None:
-    run = Run()
+    run = StagedHandshake()
     stage = run.hello(run.waiting.datagrams)
     finish_stage = run.answer(stage)
     with pytest.raises(WraithError):
@@ -361,7 +313,9 @@ def test_on_any_link_it_ends_and_leaves_nothing_half_done(
         reorder=reorder,
         reorder_delay_s=0.4,
     )
-    end_of(linked(seed=seed, link=link))
+    net = linked(seed=seed, link=link)
+    end_of(net)
+    assert net.i.endpoint.counters == {}, "nothing that came was a stranger's"
 
 
 FATES = ("deliver", "lose", "twice", "late")

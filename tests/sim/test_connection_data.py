@@ -69,6 +69,7 @@ def test_streams_in_a_row_go_beyond_the_limit_of_open_ones() -> None:
     pair = EstablishedPair(config=EndpointConfig(max_streams=4))
     for n in range(25):
         exchange(pair, bytes([n]) * 100)
+    assert pair.i.connection.open_stream(now=pair.now) == 26
 
 
 def test_opening_beyond_the_limit_is_refused_and_changes_nothing() -> None:

@@ -79,6 +79,22 @@ def test_goaway_names_the_last_stream_of_each_class_and_precedes_close() -> None
 
 
 @pytest.mark.spec("CN-8")
+def test_goaway_precedes_close_even_when_the_window_is_full() -> None:
+    pair = EstablishedPair(link=LinkConfig(latency_s=0.1))
+    pair.run(seconds=1)
+    pair.send(bytes(1 << 20))
+    pair.net.settle()
+    session = pair.i.connection._session
+    assert session is not None
+    pair.run(seconds=0.05, until=lambda: session.recovery.room() < 1_200)
+    assert session.recovery.room() < 1_200
+    pair.i.connection.end("", pair.now)
+    pair.run(seconds=2)
+    kinds = [type(event) for event in pair.r.events if isinstance(event, ev.GoingAway | ev.Closed)]
+    assert kinds == [ev.GoingAway, ev.Closed]
+
+
+@pytest.mark.spec("CN-8")
 def test_a_planned_end_does_not_wait_for_a_peer_that_is_gone() -> None:
     pair = EstablishedPair(link=LinkConfig(latency_s=0.01))
     pair.run(seconds=1)
@@ -99,6 +115,7 @@ def test_an_endpoint_that_goes_away_tells_every_peer_and_answers_no_hello() -> N
     net.r.endpoint.go_away(net.now)
     net.run(seconds=1)
     assert len(net.i.events(ev.GoingAway)) == 2 and not net.i.events(ev.Closed)
+    assert not first.can_open_stream() and not net.r.incoming[0].can_open_stream()
     assert not net.run_until_confirmed(net.dial())
     net.r.endpoint.close_all(net.now)
     net.run(seconds=5)

@@ -196,3 +196,20 @@ def test_connections_are_bounded() -> None:
     assert net.run_until_confirmed(net.dial())
     assert not net.run_until_confirmed(net.dial())
     assert len(net.r.endpoint.connections) == 1
+
+
+@pytest.mark.spec("HS-44")
+def test_an_endpoint_that_is_idle_after_bulk_keeps_no_large_buffers() -> None:
+    net = linked()
+    connection = net.dial()
+    assert net.run_until_confirmed(connection)
+    pool = net.i.endpoint._pool
+    assert not pool.owns_large, "a handshake needs none"
+    sid = connection.open_stream(now=net.now)
+    connection.stream_write(sid, bytes(400_000), fin=True, now=net.now)
+    net.run(seconds=1.5)
+    assert pool.owns_large
+    net.run(seconds=5)
+    assert not pool.owns_large
+    due = net.i.endpoint.next_timer()
+    assert due is not None and due > net.now + 2, "and no timer looks on"

@@ -137,7 +137,7 @@ def test_a_thousand_connections_are_told_apart_and_leave_nothing() -> None:
         endpoint.handle_timer(crowd.clock.now)
         crowd.rest()
     assert endpoint._routing.n_cids == endpoint._routing.n_paths == 0
-    assert endpoint._windows.promised == 0
+    assert endpoint._windows.used == 0
 
 
 @pytest.mark.spec("HS-44")

@@ -65,7 +65,9 @@ def test_the_security_card_is_that_of_the_handshake() -> None:
 
 @pytest.mark.parametrize("seed", [1, 2])
 def test_a_fifth_of_all_datagrams_lost(seed: int) -> None:
-    transfer(LinkConfig(latency_s=0.005, loss=0.2), seed)
+    sim = transfer(LinkConfig(latency_s=0.005, loss=0.2), seed)
+    n_sent, n_lost = (sum(x) for x in zip(*((k.n_sent, k.n_lost) for k in sim.links.values())))
+    assert 0.15 < n_lost / n_sent < 0.25
 
 
 def test_two_hundred_milliseconds() -> None:
@@ -74,7 +76,11 @@ def test_two_hundred_milliseconds() -> None:
 
 
 def test_reordering_duplicates_and_jitter() -> None:
-    transfer(LinkConfig(latency_s=0.01, jitter_s=0.01, duplicate=0.05, reorder=0.1, loss=0.01), 4)
+    link = LinkConfig(latency_s=0.01, jitter_s=0.01, duplicate=0.05, reorder=0.1, loss=0.01)
+    sim = transfer(link, 4)
+    assert sum(link.n_delivered for link in sim.links.values()) > sum(
+        link.n_sent - link.n_lost for link in sim.links.values()
+    ), "some came twice"
 
 
 def test_a_thousand_small_files_over_a_long_path_take_no_round_trip_each() -> None:

@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from enum import Enum
 from functools import partial
 
+from wraith.aio.chunk_runs import RunBuffer, begin_writeback, n_verified, runs, write_all
 from wraith.aio.file_journal import load_journal, read_header
 from wraith.aio.file_placing import Placer, sync_file_system
 from wraith.aio.listing_file import ListingFile
@@ -62,13 +63,13 @@ from wraith.transfer.wishes import (
     Wish,
     WritePieces,
 )
+from wraith.types import Buffer
 
 FILES_KEPT = 16
 FSYNC_BYTES_MIN = 1024 * 1024
 CONFLICTS_SHOWN = 100
 TEXT_BYTES_MAX = 1024 * 1024
 FILE_IDS_SHOWN = 16
-_IOV_MAX = 1_000
 
 
 class Policy(Enum):
@@ -112,6 +113,7 @@ class FileTarget:
         self._incoming: ListingFile | None = None
         self._state: StateFolder | None = None
         self._open: OrderedDict[int, int] = OrderedDict()
+        self._runs = RunBuffer()
         self._finished = bytearray()
         self._placing: dict[int, bytes] = {}
 
@@ -303,33 +305,35 @@ class FileTarget:
         )
 
     def _write(self, records: tuple[ChunkRecord, ...]) -> None:
-        """Verifies, then writes: neighbours of one file in one call, one journal append for all.
-        A bad chunk keeps what stands before it. [TR-56]"""
+        """Verifies, then writes, run by run, with one journal append for all. A bad chunk keeps
+        what stands before it. [TR-56]"""
         journal = bytearray()
-        run: list[ChunkRecord] = []
         bad: HashMismatch | None = None
         try:
-            for record in records:
-                if parts_digest(record.parts) != record.digest:
+            for run in runs(records):
+                data = self._runs.join(run)
+                n_good = n_verified(run, data)
+                if n_good:
+                    self._write_run(run[:n_good], data, journal)
+                if n_good < len(run):
+                    record = run[n_good]
                     name = display_path(self._entry(record.entry).path)
                     bad = HashMismatch(name, record.chunk)
                     break
-                if run and not _follows(run, record):
-                    self._write_run(run, journal)
-                    run = []
-                run.append(record)
-            if run:
-                self._write_run(run, journal)
         finally:
             self._folder.journal.append(bytes(journal))
         if bad is not None:
             raise bad
 
-    def _write_run(self, run: list[ChunkRecord], journal: bytearray) -> None:
+    def _write_run(self, run: list[ChunkRecord], data: Buffer, journal: bytearray) -> None:
+        """Writes the chunks of ``run``, with whose bytes ``data`` begins."""
         first = run[0]
         entry = self._entry(first.entry)
         fd = self._file(first.entry, entry)
-        _write_parts(fd, [part for record in run for part in record.parts], first.chunk)
+        at = first.chunk * CHUNK_BYTES
+        n_bytes = sum(record.length for record in run)
+        write_all(fd, memoryview(data)[:n_bytes], at)
+        begin_writeback(fd, at, at + n_bytes)
         digests = b"".join(record.digest for record in run)
         self._folder.digests.put(first.entry, first.chunk, digests)
         journal += encode_verified(first.entry, first.chunk, digests)
@@ -471,29 +475,6 @@ def _is_text(offer: Offer) -> bool:
         and offer.total_bytes is not None
         and offer.total_bytes <= TEXT_BYTES_MAX
     )
-
-
-def _follows(run: list[ChunkRecord], record: ChunkRecord) -> bool:
-    last = run[-1]
-    return (
-        record.entry == last.entry
-        and record.chunk == last.chunk + 1
-        and sum(len(r.parts) for r in run) + len(record.parts) <= _IOV_MAX
-    )
-
-
-def _write_parts(fd: int, parts: list[memoryview], chunk: int) -> None:
-    at = chunk * CHUNK_BYTES
-    for start in range(0, len(parts), _IOV_MAX):
-        group = parts[start : start + _IOV_MAX]
-        total = sum(len(part) for part in group)
-        n = os.pwritev(fd, group, at)
-        if n < total:  # a full disk or a signal: the rest piece by piece, which says what it is
-            rest = memoryview(b"".join(group))[n:]
-            while rest:
-                n = os.pwrite(fd, rest, at + total - len(rest))
-                rest = rest[n:]
-        at += total
 
 
 def probe_rules(folder: bytes) -> PathRules:

@@ -40,7 +40,7 @@ READS_PER_TURN: Final = 64
 TURN_S: Final = 0.002
 #: What one read may bring, and what is delivered in one call at most.
 READ_BYTES: Final = 65_536
-RECEIVE_BYTES: Final = 4 * READ_BYTES
+RECEIVE_BYTES: Final = 8 * READ_BYTES
 BURST_BYTES_MAX: Final = 65_507
 BURST_SEGMENTS_MAX: Final = 64
 BUFFER_BYTES: Final = 8 * 1024 * 1024

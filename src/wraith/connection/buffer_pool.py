@@ -9,7 +9,7 @@ large one.
 
 from __future__ import annotations
 
-BUFFER_BYTES = 4 * 65_536
+BUFFER_BYTES = 8 * 65_536
 SMALL_BUFFER_BYTES = 4_096
 BUFFERS_MAX = 32
 
@@ -17,13 +17,14 @@ BUFFERS_MAX = 32
 class _Shelf:
     """At most ``n_left`` more buffers of one size."""
 
-    __slots__ = ("buffer_bytes", "free", "n_left", "taken")
+    __slots__ = ("buffer_bytes", "free", "n_left", "taken", "was_used")
 
     def __init__(self, buffer_bytes: int, n_buffers: int) -> None:
         self.buffer_bytes = buffer_bytes
         self.free: list[memoryview] = []
         self.taken: list[memoryview] = []
         self.n_left = n_buffers
+        self.was_used = False
 
     def take(self) -> memoryview | None:
         if self.free:
@@ -38,6 +39,7 @@ class _Shelf:
 
     def reclaim(self) -> None:
         if self.taken:
+            self.was_used = True
             self.free.extend(reversed(self.taken))  # what is warm in the cache goes first again
             self.taken.clear()
 
@@ -73,3 +75,19 @@ class BufferPool:
         """Takes all buffers back: what was handed out before is no longer valid."""
         self._large.reclaim()
         self._small.reclaim()
+
+    @property
+    def owns_large(self) -> bool:
+        """There are large buffers that ``trim`` may let go."""
+        return bool(self._large.free)
+
+    def trim(self) -> bool:
+        """Lets the large buffers go unless one was used since the last call; true when it did.
+        Call it now and then: an endpoint that is idle after a bulk transfer keeps nothing."""
+        shelf = self._large
+        if shelf.was_used or shelf.taken:
+            shelf.was_used = False
+            return False
+        shelf.n_left += len(shelf.free)
+        shelf.free.clear()
+        return True

@@ -29,7 +29,7 @@ from wraith.config import EndpointConfig
 from wraith.connection.admission import Admission, Completed, CompletedHandshake
 from wraith.connection.buffer_pool import BufferPool
 from wraith.connection.connection import Connection
-from wraith.connection.deadlines import DeadlineHeap
+from wraith.connection.deadlines import Deadline, DeadlineHeap
 from wraith.connection.dialing import Dial, Outbox, Outcome
 from wraith.connection.endpoint_events import EndpointEvent
 from wraith.connection.endpoint_keys import AccessKey, EndpointKeys
@@ -54,10 +54,17 @@ from wraith.types import (
     Transmit,
 )
 
+TRIM_S = 2.0
+"""After so long without a large output buffer the endpoint lets those that it has go."""
+
 TRANSMITS_MAX = 32
 CALL_BYTES = 128 * 1024
 """Transmits per ``datagrams_to_send``, and bytes after which none is added: what is left over comes
 with the next call, while this much is still in the processor's cache."""
+
+
+class _Trim(Deadline):
+    """When to look whether the output buffers are still in use."""
 
 
 class Endpoint:
@@ -100,6 +107,7 @@ class Endpoint:
         self._events: deque[EndpointEvent] = deque()
         self._outbox: Outbox = deque()
         self._pool = BufferPool()
+        self._trim = _Trim()
         self._windows = WindowBudget(config.window_sum)
         self._hmks = HeaderMaskKeys(rng, now)
         self._deadlines.set(self._hmks, self._hmks.next_time())
@@ -173,6 +181,9 @@ class Endpoint:
                     self._admission.on_expired(owner)
                 case EarlyQueue():
                     self._admission.on_early_expired(owner, now)
+                case _Trim():
+                    if not self._pool.trim():
+                        self._deadlines.set(owner, now + TRIM_S)
                 case HeaderMaskKeys():
                     owner.on_timer(now)
                     self._deadlines.set(owner, owner.next_time())
@@ -189,6 +200,8 @@ class Endpoint:
         """
         self._enter(now)
         self._pool.reclaim()
+        if self._trim.at is None and self._pool.owns_large:
+            self._deadlines.set(self._trim, now + TRIM_S)
         transmits: list[Transmit] = []
         outboxes = [self._outbox]
         if not self._admission.has_records:

@@ -22,7 +22,7 @@ from wraith.wire.frames import Close, MtuProbe, Ping, encode_frame
 
 BURST_DATAGRAMS_MAX = 64
 BURST_BYTES_MAX = 65_507
-BURSTS_PER_RUN = 4
+BURSTS_PER_RUN = 8
 """What is done per run costs Python as much as a kernel burst costs the kernel."""
 DATA_FRAME_HEADER = 16
 UNCONFIRMED_MAX = 10

@@ -15,6 +15,7 @@ from blake3 import blake3
 
 from wraith.crypto.kdf import Label
 from wraith.errors import HashMismatch
+from wraith.hotpath import blake3_chunks
 from wraith.types import Buffer
 
 CHUNK_BYTES = 262_144
@@ -43,6 +44,12 @@ def chunk_length(size: int, chunk: int) -> int:
 def chunk_digest(data: Buffer) -> bytes:
     """BLAKE3 of one chunk, 32 bytes. Releases the interpreter lock for anything large."""
     return blake3(data).digest()
+
+
+def chunk_digests(data: Buffer) -> bytes:
+    """Digests of the consecutive chunks in ``data``, joined; the last may be short. Releases the
+    interpreter lock (with the native part: once for all of it)."""
+    return blake3_chunks(data, CHUNK_BYTES)
 
 
 def parts_digest(parts: Iterable[Buffer]) -> bytes:

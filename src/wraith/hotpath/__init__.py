@@ -15,9 +15,9 @@ import wraith
 from wraith.hotpath._python import OpenResult
 
 if TYPE_CHECKING:
-    from wraith.hotpath._python import Opener, Sealer
+    from wraith.hotpath._python import Opener, Sealer, blake3_chunks
 
-__all__ = ["NAME", "OpenResult", "Opener", "Sealer", "reason"]
+__all__ = ["NAME", "OpenResult", "Opener", "Sealer", "blake3_chunks", "reason"]
 
 
 def _choose() -> tuple[str, str, type[Sealer], type[Opener]]:
@@ -43,6 +43,10 @@ def _choose() -> tuple[str, str, type[Sealer], type[Opener]]:
 NAME, _REASON, _sealer, _opener = _choose()
 if not TYPE_CHECKING:
     Sealer, Opener = _sealer, _opener
+    if NAME == "native":
+        from wraith_native import blake3_chunks
+    else:
+        from wraith.hotpath._python import blake3_chunks
 
 
 def reason() -> str:

@@ -42,7 +42,7 @@ _VERSION = 1
 _RENEGOTIATION_INFO_EMPTY = b"\x00"
 
 LITERAL_ALGORITHM = 0x0304
-"""The requirement document's algorithm field (it is TLS 1.3's version number)."""
+"""The algorithm field of the literal layout (it is TLS 1.3's version number)."""
 
 
 def encode_client_body(encapsulation_key: bytes) -> bytes:
@@ -104,7 +104,7 @@ def combine(
 
 @dataclass(frozen=True, slots=True)
 class LiteralExtension:
-    """The extension exactly as the requirement document draws it: kept as a codec, never sent.
+    """The extension in its literal layout (docs/adr/0008): kept as a codec, never sent.
 
     ====== ===== ==========================================
     offset bytes content

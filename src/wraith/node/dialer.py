@@ -9,6 +9,10 @@ from wraith.node.config import NodeConfig
 
 BACKOFF_MIN_S = 0.25
 BACKOFF_MAX_S = 5.0
+PATIENCE_S = 1.0
+"""So long may a silent peer be silent before it is dialled anew. A path that loses a fifth of all
+packets falls silent and comes back within that time again and again, and what is under way on it
+is worth more than a fresh start."""
 
 
 class DialPlan:
@@ -20,7 +24,7 @@ class DialPlan:
 
     def __init__(self, config: NodeConfig, now: float) -> None:
         self._config = config
-        self._since = now
+        self.since = now
         self._said_trying = False
         self._next_at: float | None = now
         self._backoff_s = BACKOFF_MIN_S
@@ -31,8 +35,8 @@ class DialPlan:
     def deadline(self) -> float | None:
         """When to give up; ``None``: never."""
         if not self.was_connected:
-            return self._since + self._config.connect_timeout_s
-        return None if self._config.wait_s is None else self._since + self._config.wait_s
+            return self.since + self._config.connect_timeout_s
+        return None if self._config.wait_s is None else self.since + self._config.wait_s
 
     def next_timer(self, *, trying: bool) -> float | None:
         """``trying``: there is no connection, and one is wanted."""
@@ -41,7 +45,7 @@ class DialPlan:
             if self.deadline is not None:
                 times.append(self.deadline)
             if not self._said_trying and not self.was_connected:
-                times.append(self._since + self._config.still_trying_s)
+                times.append(self.since + self._config.still_trying_s)
         return min(times) if times else None
 
     def is_due(self, now: float) -> bool:
@@ -59,10 +63,10 @@ class DialPlan:
         """Once: the seconds since the start, when it is time to say something."""
         if self._said_trying or self.was_connected:
             return None
-        if now < self._since + self._config.still_trying_s:
+        if now < self.since + self._config.still_trying_s:
             return None
         self._said_trying = True
-        return now - self._since
+        return now - self.since
 
     def on_failed(self, now: float) -> None:
         """An attempt failed: the next one comes a little later each time."""
@@ -74,8 +78,19 @@ class DialPlan:
         self._next_at = None
         self._backoff_s = BACKOFF_MIN_S
 
-    def on_lost(self, now: float) -> None:
-        """The connection is gone (or silent): dial at once, count the wait from here."""
-        self._since = now
+    def on_silent(self, now: float) -> None:
+        """The peer fell silent: dial after ``PATIENCE_S``, count the wait from here."""
+        self.since = now
+        self._next_at = now + PATIENCE_S
+        self._backoff_s = BACKOFF_MIN_S
+
+    def on_recovered(self) -> None:
+        """The silent peer is heard again: nobody is dialled any more."""
+        self._next_at = None
+        self._backoff_s = BACKOFF_MIN_S
+
+    def on_lost(self, since: float, now: float) -> None:
+        """The connection is gone: dial at once, count the wait from ``since``."""
+        self.since = since
         self._next_at = now if self._next_at is None else min(self._next_at, now)
         self._backoff_s = BACKOFF_MIN_S

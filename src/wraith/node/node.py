@@ -3,8 +3,8 @@
 ::
 
     Endpoint ── events ──► Node ── stream bytes ──► Link ──► Sender | Receiver ──► wishes, events
-       ▲                     │ who may have the offer, dialling again, the end
-       └──── commands ───────┘
+       ▲                     │
+       └──── commands ───────┤ Door (who may come in), Attempts (dialling), Outcome (the end)
 
 Spec: docs/spec/transfer.md §13.
 """
@@ -21,26 +21,22 @@ from wraith.connection.endpoint import Endpoint
 from wraith.connection.endpoint_events import EndpointEvent
 from wraith.connection.record import NodeRecord
 from wraith.errors import (
-    Busy,
     CloseCode,
     ConnectionLost,
     HandshakeTimeout,
     LocalProtocolError,
-    NotAuthorised,
     PeerKeyMismatch,
-    PolicyRefused,
     RemoteProtocolError,
-    TransferError,
     WraithError,
 )
+from wraith.node import closes
+from wraith.node.attempts import Attempts
 from wraith.node.config import NodeConfig
-from wraith.node.dialer import DialPlan
+from wraith.node.door import Door, Verdict
 from wraith.node.events import (
     Bound,
     ClockSkewSeen,
     Connected,
-    Dialling,
-    Finished,
     Interrupted,
     NodeCloseCode,
     NodeEvent,
@@ -48,6 +44,7 @@ from wraith.node.events import (
     TurnedAway,
 )
 from wraith.node.link import Link, RateLimit
+from wraith.node.outcome import GRACE_S, Outcome
 from wraith.transfer import reasons
 from wraith.transfer.events import Aborted, Accepted, Declined, Done, Placed, TransferEvent
 from wraith.transfer.messages import Reason
@@ -58,18 +55,12 @@ from wraith.transfer.state import ReceiverState, SenderState
 from wraith.transfer.wishes import Wish
 from wraith.types import Buffer, NetworkPath, PeerKey, Role, Transmit
 
-GRACE_S = 2.0
-"""How long last words (a receipt's answer, an abort) may take before the connection closes."""
-
 SILENCE_S = 1.0
 """While something should be coming, a dialler asks after this long whether the peer is still there.
 Whoever only receives has nothing in flight, and would notice nothing until a keepalive."""
 
 _PATIENT = frozenset({ReceiverState.DECIDING, SenderState.AWAITING_ANSWER})
 """A person is thinking: nothing is expected."""
-
-UNDECIDED_MAX = 4
-"""Receivers that may look at an offer at the same time before one accepts."""
 
 _RETRIED = frozenset({Reason.INTERRUPTED, Reason.OTHER})
 
@@ -96,25 +87,13 @@ class Node:
             raise ValueError("a node either sends or receives")
         self.endpoint = endpoint
         self.config = config
-        self.is_finished = False
         self._offer = offer
         self._ids = count(1)
         self._receiver = Receiver(rules, self._ids) if rules is not None else None
-        self._links: dict[Connection, Link] = {}
-        self._current: Link | None = None
-        self._attempts: set[Connection] = set()
-        self._known: set[Connection] = set()
-        self._record: NodeRecord | None = None
-        self._plan: DialPlan | None = None
-        self._bound = config.bound_to
+        self._outcome = Outcome()
         self._events: deque[NodeEvent] = deque()
+        self._peers = Peers(endpoint, config, self, self._events, receives=rules is not None)
         self._owners: dict[int, Sender | Receiver] = {}
-        self._lost_at: float | None = None
-        self._receipt_by: float | None = None
-        self._done: Done | None = None
-        self._error: WraithError | None = None
-        self._ending_by: float | None = None
-        self._last_failure: WraithError | None = None
         self._now = now
         self._heard_at = now
         rate = config.limit_bytes_per_s
@@ -142,12 +121,13 @@ class Node:
         for link in list(self._links.values()):
             if link.closing_at is not None and now >= link.closing_at:
                 self._close_link(link, CloseCode.NO_ERROR)
-        if self.is_finished:
+        outcome = self._outcome
+        if outcome.is_told:
             return
-        if self._ending_by is not None and now >= self._ending_by:
+        if outcome.words_until is not None and now >= outcome.words_until:
             self._finish_now()
             return
-        if self._receipt_by is not None and now >= self._receipt_by:
+        if outcome.receipt_until is not None and now >= outcome.receipt_until:
             assert self._receiver is not None
             self._end(self._receiver.done(), None)
             return
@@ -161,7 +141,7 @@ class Node:
     def _ask_at(self) -> float | None:
         """When a silent peer is asked for a sign of life."""
         link = self._current
-        if self._plan is None or link is None or link.is_suspect or self._is_over():
+        if self._dialling is None or link is None or link.is_suspect or self._is_over():
             return None
         machine = link.machine
         if machine.is_over or machine.state in _PATIENT:
@@ -212,18 +192,25 @@ class Node:
 
     def next_timer(self) -> float | None:
         """When to call ``handle_timer``."""
-        times = [self.endpoint.next_timer(), self._ending_by, self._receipt_by, self._ask_at()]
+        outcome = self._outcome
+        times = [self.endpoint.next_timer(), outcome.words_until, outcome.receipt_until]
+        times.append(self._ask_at())
         if self._receiver is not None:
             times.append(self._receiver.next_timer())
         for link in self._links.values():
             times += [link.closing_at, link.blocked_until]
-        if not self.is_finished and self._ending_by is None:
-            if self._plan is not None:
-                times.append(self._plan.next_timer(trying=self._is_trying()))
+        if not outcome.is_decided:
+            if self._dialling is not None:
+                times.append(self._dialling.plan.next_timer(trying=self._is_trying()))
             elif self._lost_at is not None and self.config.wait_s is not None:
                 times.append(self._lost_at + self.config.wait_s)
         due = [t for t in times if t is not None]
         return min(due) if due else None
+
+    @property
+    def is_finished(self) -> bool:
+        """``Finished`` has been told, or waits among the events."""
+        return self._outcome.is_told
 
     @property
     def is_quiet(self) -> bool:
@@ -233,7 +220,7 @@ class Node:
     @property
     def bound_to(self) -> PeerKey | None:
         """The receiver that the code belongs to, if one has accepted."""
-        return self._bound
+        return self._door.bound
 
     @property
     def connection(self) -> Connection | None:
@@ -245,8 +232,7 @@ class Node:
     def dial(self, record: NodeRecord, now: float) -> None:
         """Dials ``record`` until someone answers, and again whenever the connection is lost."""
         self._now = now
-        self._record = record
-        self._plan = DialPlan(self.config, now)
+        self._dialling = Attempts(self.endpoint, record, self.config, now)
         self._dial_when_due()
 
     def accept(self, now: float) -> None:
@@ -344,11 +330,11 @@ class Node:
             case Done():
                 self._on_done(link, event)
             case Placed():
-                self._receipt_by = self._now + self.config.receipt_wait_s
+                self._outcome.receipt_until = self._now + self.config.receipt_wait_s
             case Declined(by_peer, reason, error):
                 self._last_words(link)
-                if by_peer and self._bound is not None and link is not None:
-                    self._bound = None if self._bound == link.peer else self._bound
+                if by_peer and link is not None and self._door.bound == link.peer:
+                    self._door.bound = None
                 is_final = self.config.end_on_decline and reason is not Reason.LIST_ONLY
                 if link is not None:
                     link.is_done = True
@@ -362,12 +348,12 @@ class Node:
                 pass
 
     def _on_done(self, link: Link | None, done: Done) -> None:
-        self._receipt_by = None
+        self._outcome.receipt_until = None
         self._last_words(link)
         if link is not None:
             link.is_done = True
         if self._offer is not None and self.config.keep:
-            self._bound = None
+            self._door.bound = None
             return
         self._end(done, None)
 
@@ -376,290 +362,26 @@ class Node:
         if link is not None:
             link.finish(self._now, GRACE_S)
 
-    def _bind(self, link: Link) -> None:
-        """The first accepted offer binds the code to this receiver. [TR-92]"""
-        if self._bound is None and link.peer is not None:
-            self._bound = link.peer
-            self._events.append(Bound(link.peer))
-        self._current = link
-        for other in list(self._links.values()):
-            if other is not link:
-                self._events.append(TurnedAway(other.peer, busy=True))
-                self._close_link(other, NodeCloseCode.BUSY)
-
-    # --- inside: what connections say -----------------------------------------------------------
-
-    def _take_endpoint_events(self) -> bool:
-        moved = False
-        while (pair := self.endpoint.next_event()) is not None:
-            moved = True
-            connection, event = pair
-            if connection is None:
-                self._on_endpoint_event(event)
-            else:
-                self._on_connection_event(connection, event)
-        return moved
-
-    def _on_endpoint_event(self, event: conn_events.Event | EndpointEvent) -> None:
-        skew = getattr(event, "skew_s", None)
-        if skew is not None:
-            self._events.append(ClockSkewSeen(skew))
-
-    def _on_connection_event(
-        self, connection: Connection, event: conn_events.Event | EndpointEvent
-    ) -> None:
-        link = self._links.get(connection)
-        match event:
-            case conn_events.PeerAuthenticated(peer) if connection.role is Role.RESPONDER:
-                # It may have closed meanwhile; then its last event follows this one.
-                with contextlib.suppress(LocalProtocolError):
-                    self._on_knock(connection, peer)
-            case conn_events.Established():
-                with contextlib.suppress(LocalProtocolError):
-                    self._on_established(connection)
-            case conn_events.StreamOpened(sid) if link is not None:
-                try:
-                    link.on_stream_opened(sid)
-                except RemoteProtocolError as exc:
-                    self._on_breach(link, exc)
-            case conn_events.StreamSent(sid) if link is not None:
-                if link.closing_at is not None and link.is_flushed(sid):
-                    self._close_link(link, CloseCode.NO_ERROR)
-            case conn_events.StreamWasReset() | conn_events.StreamWasStopped():
-                if link is not None:
-                    self._close_link(link, NodeCloseCode.BROKEN)
-            case conn_events.PathSuspect() if link is not None and link is self._current:
-                link.is_suspect = True
-                if self._plan is not None and not self._is_over():
-                    self._plan.on_lost(self._now)
-                    self._dial_when_due()
-            case conn_events.PathRecovered() if link is not None:
-                link.is_suspect = False
-                self._drop_attempts()
-            case conn_events.Closed():
-                self._on_closed(connection, event)
-            case _:
-                pass
-
-    def _is_over(self) -> bool:
-        return self.is_finished or self._ending_by is not None
-
-    def _on_knock(self, connection: Connection, peer: PeerKey | None) -> None:
-        """Someone with the code has proved who they are: may they come in? [TR-91]"""
-        expected = self.config.expected_peer
-        if self._is_over():
-            connection.refuse(self._now, NodeCloseCode.SPENT)
-        elif expected is not None and peer != expected:
-            connection.refuse(self._now)
-            self._events.append(TurnedAway(peer, busy=False))
-        elif self._is_taken_by_another(peer):
-            connection.refuse(self._now, NodeCloseCode.BUSY)
-            self._events.append(TurnedAway(peer, busy=True))
-        else:
-            connection.accept(self._now)
-
-    def _is_taken_by_another(self, peer: PeerKey | None) -> bool:
-        if self._receiver is not None:
-            return self._current is not None and self._current.peer != peer
-        if self._bound is not None:
-            return self._bound != peer
-        others = [link for link in self._links.values() if link.peer != peer]
-        return len(others) >= UNDECIDED_MAX
-
-    def _on_established(self, connection: Connection) -> None:
-        if self._is_over():
-            connection.close(NodeCloseCode.SPENT, "", self._now)
-            return
-        peer = connection.peer
-        expected = self.config.expected_peer
-        if expected is not None and peer != expected:
-            connection.close(CloseCode.AUTHENTICATION_FAILED, "", self._now)
-            if connection in self._attempts:
-                self._end(None, PeerKeyMismatch())
-            return
-        self._attempts.discard(connection)
-        for other in list(self._links.values()):
-            if self._receiver is not None or other.peer == peer:  # the newer one wins [TR-93]
-                self._close_link(other, NodeCloseCode.REPLACED)
-        self._drop_attempts()
-        again = self._lost_at is not None or (self._plan is not None and self._plan.was_connected)
-        if self._plan is not None:
-            self._plan.on_connected()
-        self._lost_at = None
-        machine: Sender | Receiver
-        if self._receiver is not None:
-            machine = self._receiver
-        else:
-            assert self._offer is not None
-            machine = Sender(self._offer, self._ids)
-        link = Link(connection, machine, limit=self._limit, now=self._now)
-        if self._receiver is not None:
-            self._receiver.begin(peer)
-        self._links[connection] = link
-        self._current = link
-        own = self.endpoint.keys.identity.public
-        self._events.append(
-            Connected(peer, connection.security, peer == own, connection.path.remote, again)
-        )
-
-    def _on_closed(self, connection: Connection, event: conn_events.Closed) -> None:
-        was_attempt = connection in self._attempts
-        self._attempts.discard(connection)
-        link = self._links.pop(connection, None)
-        if link is not None:
-            self._on_link_gone(link, event)
-        elif was_attempt and not self._is_over():
-            self._on_attempt_failed(event)
-
-    def _on_link_gone(self, link: Link, event: conn_events.Closed) -> None:
-        if self._receiver is not None and link is self._current:
-            self._receiver.connection_lost()
-        if link is self._current:
-            self._current = next(iter(self._links.values()), None)
-        if self._ending_by is not None:
-            if not self._links:
-                self._finish_now()
-            return
-        if self.is_finished or self._current is not None:
-            return
-        if link.is_done or (self._receiver is not None and self._receiver.is_done):
-            return
-        # Only who dialled can be told to go away; who waits goes on waiting for someone better.
-        final = self._final_error(event)
-        if final is not None and self._plan is not None:
-            self._end(None, final)
-            return
-        self._lost_at = self._now
-        if event.code == NodeCloseCode.REPLACED and not event.by_peer:
-            return  # its successor is here already
-        if self._plan is not None and not link.is_suspect:  # else it counts from the silence
-            self._plan.on_lost(self._now)
-        wait = self.config.wait_s
-        until = None if wait is None else self._now + wait
-        if self._plan is not None:
-            until = self._plan.deadline
-        self._events.append(Interrupted(_why(event), until))
-        self._dial_when_due()
-
-    def _on_attempt_failed(self, event: conn_events.Closed) -> None:
-        final = self._final_error(event)
-        if final is not None and self._current is None:
-            self._end(None, final)
-            return
-        self._last_failure = event.error
-        if self._plan is not None and self._is_trying():
-            self._plan.on_failed(self._now)
-            self._dial_when_due()
-
-    def _final_error(self, event: conn_events.Closed) -> WraithError | None:
-        """The error of a close after which trying again is of no use. [TR-94]"""
-        if event.by_peer:
-            match event.code:
-                case NodeCloseCode.BUSY:
-                    return Busy()
-                case NodeCloseCode.REPLACED:
-                    return ConnectionLost("another wraith with this identity took over")
-                case NodeCloseCode.SPENT:
-                    return TransferError(
-                        "this offer is complete; its code is spent", hint="ask for a new code"
-                    )
-                case CloseCode.AUTHENTICATION_FAILED:
-                    return NotAuthorised(hint="the other side asked for another identity")
-        if isinstance(event.error, PeerKeyMismatch | PolicyRefused | RemoteProtocolError):
-            return event.error
-        return None
-
-    # --- inside: dialling -----------------------------------------------------------------------
-
-    def _dial_when_due(self) -> None:
-        plan = self._plan
-        if self._is_over():
-            return
-        if plan is None:
-            wait = self.config.wait_s
-            if (
-                self._lost_at is not None
-                and wait is not None
-                and self._now >= self._lost_at + wait
-                and self._current is None
-            ):
-                self._end(None, ConnectionLost("the peer did not come back"))
-            return
-        if self._is_trying():
-            if plan.is_over(self._now):
-                self._give_up(plan)
-                return
-            seconds = plan.takes_long(self._now)
-            if seconds is not None:
-                self._events.append(StillTrying(seconds))
-        if self._attempts or not plan.is_due(self._now):
-            return
-        assert self._record is not None
-        try:
-            attempt = self.endpoint.connect(
-                self._record,
-                self._now,
-                require_pq=self.config.require_pq,
-                suite=self.config.suite,
-            )
-        except WraithError as exc:
-            self._end(None, exc)
-            return
-        self._attempts.add(attempt)
-        self._events.append(Dialling(plan.attempts, plan.was_connected))
-
-    def _is_trying(self) -> bool:
-        """There is no connection, or one that has fallen silent."""
-        return self._current is None or self._current.is_suspect
-
-    def _give_up(self, plan: DialPlan) -> None:
-        if self._receiver is not None and self._receiver.is_placed:
-            self._end(self._receiver.done(), None)  # only the receipt did not get through
-        elif plan.was_connected:
-            self._end(None, ConnectionLost("the peer did not come back"))
-        else:
-            self._end(None, HandshakeTimeout())
-
-    def _drop_attempts(self) -> None:
-        for attempt in list(self._attempts):
-            self._attempts.discard(attempt)
-            attempt.close(CloseCode.NO_ERROR, "", self._now)
-
     # --- inside: the end ------------------------------------------------------------------------
 
-    def _close_link(self, link: Link, code: int) -> None:
-        link.connection.close(code, "", self._now)
-        if self._links.pop(link.connection, None) is None:
-            return
-        closed = conn_events.Closed(code, "", by_peer=False, error=None)
-        self._on_link_gone(link, closed)
-
     def _end(self, done: Done | None, error: WraithError | None) -> None:
-        """The outcome is known. Last words may take ``GRACE_S``; then ``Finished``."""
+        """The outcome is known; after last words ``Finished`` follows."""
         if self._is_over():
             return
-        self._done, self._error = done, error
-        self._receipt_by = None
-        self._drop_attempts()
+        self._outcome.decide(done, error, self._now)
+        if self._dialling is not None:
+            self._dialling.drop(self._now)
         if not self._links:
             self._finish_now()
             return
-        self._ending_by = self._now + GRACE_S
         for link in self._links.values():
             link.finish(self._now, GRACE_S)
 
     def _finish_now(self) -> None:
-        self._ending_by = None
-        self.is_finished = True
+        finished = self._outcome.tell()
         for link in list(self._links.values()):
             link.connection.close(CloseCode.NO_ERROR, "", self._now)
         self._links.clear()
         self._current = None
         self.endpoint.stop_listening()
-        self._events.append(Finished(self._done, self._error))
-
-
-def _why(event: conn_events.Closed) -> str:
-    if event.error is not None:
-        return str(event.error)
-    return event.reason or "the connection was closed"
+        self._events.append(finished)

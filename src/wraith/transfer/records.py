@@ -14,9 +14,14 @@ import struct
 from array import array
 from dataclasses import dataclass
 
-from blake3 import blake3
-
-from wraith.content.chunking import CHUNK_BYTES, DIGEST_BYTES, UNKNOWN_SIZE, chunk_length, n_chunks
+from wraith.content.chunking import (
+    CHUNK_BYTES,
+    DIGEST_BYTES,
+    UNKNOWN_SIZE,
+    chunk_digests,
+    chunk_length,
+    n_chunks,
+)
 from wraith.errors import DecodeError
 from wraith.types import Buffer
 
@@ -42,12 +47,23 @@ class RecordWriter:
     """Builds wire-ready buffers from chunks; hashes them on the way (call it in a worker)."""
 
     def __init__(self) -> None:
-        self._buffers: list[bytes] = []
+        self._buffers: list[bytes | memoryview] = []
         self._small = bytearray()
 
-    def add(self, entry: int, chunk: int, data: bytes) -> bytes:
-        """Appends one chunk and returns its digest. ``data`` is kept, not copied, if large."""
-        digest = blake3(data).digest()
+    def add(self, entry: int, first: int, data: bytes) -> bytes:
+        """Appends consecutive chunks from ``first`` on, of which only the last may be short, and
+        returns their digests, joined. ``data`` is kept, not copied, if large."""
+        digests = chunk_digests(data)
+        if len(data) <= CHUNK_BYTES:
+            self._add(entry, first, data, digests)
+            return digests
+        view = memoryview(data)
+        for i in range(n_chunks(len(data))):
+            chunk = view[i * CHUNK_BYTES : (i + 1) * CHUNK_BYTES]
+            self._add(entry, first + i, chunk, digests[i * DIGEST_BYTES : (i + 1) * DIGEST_BYTES])
+        return digests
+
+    def _add(self, entry: int, chunk: int, data: bytes | memoryview, digest: bytes) -> None:
         small = self._small
         small += _HEADER.pack(entry, chunk, len(data))
         if len(data) > SMALL_BYTES:
@@ -60,10 +76,9 @@ class RecordWriter:
         if len(small) >= CHUNK_BYTES:
             self._buffers.append(bytes(small))
             small.clear()
-        return digest
 
-    def finish(self) -> list[bytes]:
-        """All buffers, in order."""
+    def finish(self) -> list[bytes | memoryview]:
+        """All buffers, in order; the views are of ``bytes``."""
         if self._small:
             self._buffers.append(bytes(self._small))
             self._small.clear()

@@ -127,7 +127,7 @@ class Sender:
         self._ids = ids
         self._parser = MessageParser()
         self._control: deque[bytes] = deque([encode_message(self._offer)])
-        self._data: deque[bytes] = deque()
+        self._data: deque[bytes | memoryview] = deque()
         self._data_bytes = 0
         self._handed_out = 0
         self._consumed = 0
@@ -193,10 +193,10 @@ class Sender:
             self._want_pages()
         return out
 
-    def data_to_send(self, n_max: int) -> list[bytes]:
+    def data_to_send(self, n_max: int) -> list[bytes | memoryview]:
         """Whole buffers for the data stream, until they have ``n_max`` bytes or more. Owned by the
-        caller; ``bytes``, so they may be kept without a copy."""
-        out: list[bytes] = []
+        caller; ``bytes`` or views of them, so they may be kept without a copy."""
+        out: list[bytes | memoryview] = []
         data = self._data
         n_max = min(n_max, UNCONSUMED_BYTES_MAX + self._consumed - self._handed_out)
         while data and n_max > 0:

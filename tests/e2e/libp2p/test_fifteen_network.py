@@ -1,4 +1,4 @@
-"""Tests 1, 8, 9 and 12 to 15 of the requirement, by their names, over real sockets on loopback."""
+"""Acceptance tests 1, 8, 9 and 12 to 15 of libp2p-quic section 9, over sockets on loopback."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from wraith.aio.clock import SystemClock
 from wraith.aio.entropy import OsRng
 
 
-@pytest.mark.parametrize("n", [0, 1, 31, 4095, 4096, 4097, 100_000])
+@pytest.mark.parametrize("n", [0, 1, 31, 8191, 8192, 8193, 100_000])
 def test_sizes_are_exact(n: int) -> None:
     rng = OsRng()
     assert len(rng.public_bytes(n)) == n
@@ -19,8 +19,8 @@ def test_sizes_are_exact(n: int) -> None:
 
 def test_public_bytes_never_repeat_across_refills() -> None:
     rng = OsRng()
-    drawn = [rng.public_bytes(24) for _ in range(1000)]
-    assert len(set(drawn)) == 1000
+    drawn = [rng.public_bytes(240) for _ in range(10_000)]  # several refills, several keys
+    assert len(set(drawn)) == 10_000
 
 
 def test_secret_bytes_never_come_from_the_buffer(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -35,10 +35,10 @@ def test_secret_bytes_never_come_from_the_buffer(monkeypatch: pytest.MonkeyPatch
     rng = OsRng()
     rng.public_bytes(8)
     rng.public_bytes(8)
-    assert calls == [4096], "public bytes are read ahead"
+    assert calls == [32], "public bytes are the stream of a key"
     rng.secret_bytes(32)
     rng.secret_bytes(32)
-    assert calls == [4096, 32, 32]
+    assert calls == [32, 32, 32]
 
 
 def test_a_forked_child_does_not_share_what_was_read_ahead() -> None:
@@ -47,6 +47,7 @@ def test_a_forked_child_does_not_share_what_was_read_ahead() -> None:
     ahead = rng._buffer
     rng.forget()
     assert rng.public_bytes(16) not in ahead
+    assert rng._read_stream() != ahead and rng._buffer[:4000] not in ahead
 
 
 def test_the_clock_is_the_calendar() -> None:

@@ -519,7 +519,7 @@ def test_wishes_on_a_full_disk_come_back_as_errors(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(os, "pwritev", full)
+        patch.setattr(os, "pwrite", full)
         target = FileTarget(out)
         pipe = send(source, target)
         target.close()

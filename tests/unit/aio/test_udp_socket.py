@@ -98,10 +98,7 @@ async def test_a_burst_arrives_whole_and_in_order(
 
     assert await got.wait_bytes(len(data)) == data
     assert all(segment in (1400, 700) for _, segment, _ in got.bursts)
-    if offload and sender.bursts_out and receiver.bursts_in:
-        assert len(got.bursts) < 46, "the kernel joins datagrams of one burst"
-    else:
-        assert len(got.bursts) == 46
+    assert len(got.bursts) < 46, "what was there is delivered together"
 
 
 @pytest.mark.asyncio

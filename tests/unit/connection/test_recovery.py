@@ -172,7 +172,7 @@ def test_persistent_congestion_collapses_the_window() -> None:
     for i in range(1, 30):
         recovery.on_sent(run(i, 1, 0.02 + i * 0.05))
     recovery.on_ack(0, 29, [(29, 29)], 0.0, 1.6)
-    assert recovery.controller.window == 2 * 1200
+    assert recovery.controller.window == 2 * 1200 + 700, "and slow start begins with what came"
 
 
 @pytest.mark.spec("RC-7")
@@ -192,6 +192,61 @@ def test_congestion_persists_only_when_nothing_came_through_for_three_timeouts(h
     has_collapsed = recovery.controller.window < 3 * 1200
     assert has_collapsed == (heard == "nothing between")
     assert recovery.controller.window < window, "but it is a loss in any case"
+
+
+@pytest.mark.spec("RC-12")
+@pytest.mark.parametrize("name", ["cubic", "newreno"])
+@pytest.mark.parametrize("in_slow_start", [True, False])
+def test_a_window_that_is_not_used_does_not_grow(name: str, in_slow_start: bool) -> None:
+    recovery = Recovery(
+        controller=make_controller(name, 1200), initial_rtt_s=0.333, max_ack_delay_s=0.025
+    )
+    pn, now = 0, 0.0
+    if not in_slow_start:
+        for i in range(30):
+            recovery.on_sent(run(i, 1, 0.0))
+        recovery.on_ack(0, 29, [(10, 29)], 0.0, 0.1)
+        pn, now = 30, 0.2
+    assert recovery.controller.in_slow_start == in_slow_start
+    for _ in range(100):  # flow control, say, lets four datagrams go per round trip
+        recovery.on_sent(run(pn, 4, now))
+        recovery.on_ack(0, pn + 3, [(pn, pn + 3)], 0.0, now + 0.1)
+        pn, now = pn + 4, now + 0.1
+    unused = recovery.controller.window
+    assert unused <= 12_000
+    for _ in range(100):
+        first = pn
+        while not recovery.is_window_full(1200):
+            recovery.on_sent(run(pn, 1, now))
+            pn += 1
+        recovery.on_ack(0, pn - 1, [(first, pn - 1)], 0.0, now + 0.1)
+        now += 0.1
+        if recovery.controller.window > unused + 12_000:
+            break
+    else:
+        pytest.fail("a window that is used grows")
+
+
+@pytest.mark.spec("RC-12")
+def test_all_that_was_in_flight_while_the_window_was_full_counts() -> None:
+    recovery = new_recovery()
+    recovery.on_sent(run(0, 5, 0.0))
+    recovery.on_sent(run(5, 6, 0.0))
+    for pn in range(11):  # one acknowledgement each, and nothing more to send
+        window = recovery.controller.window
+        recovery.on_ack(0, pn, [(0, pn)], 0.0, 0.1)
+        assert recovery.controller.window > window
+
+
+def test_a_large_window_is_not_filled_by_single_datagrams() -> None:
+    recovery = new_recovery()
+    recovery.controller.window = 800_000
+    recovery.bytes_in_flight = 800_000 - 65_536
+    assert not recovery.is_window_full(1200)
+    recovery.bytes_in_flight += 1
+    assert recovery.is_window_full(1200)
+    recovery.controller.window, recovery.bytes_in_flight = 9_600, 8_400
+    assert not recovery.is_window_full(1200) and recovery.is_window_full(1201)
 
 
 def test_non_eliciting_runs_cost_nothing_and_are_never_lost() -> None:

@@ -1,4 +1,4 @@
-"""Tests 2 to 7, 10 and 11 of the requirement, by their names: what needs no socket."""
+"""Acceptance tests 2 to 7, 10 and 11 of libp2p-quic section 9: what needs no socket."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_ml_kem_encapsulation_refuses_other_share_sizes(size: int) -> None:
 
 @pytest.mark.spec("LQ-31")
 def test_tls_extension_encoding() -> None:
-    """Test 3: our layout and the literal one of the requirement, lossless, exact."""
+    """Test 3: our layout and the literal one, lossless, exact."""
     key, ciphertext = bytes(range(256)) * 4 + bytes(160), bytes(1088)
     assert private_ext.decode_client_body(private_ext.encode_client_body(key)) == key
     assert private_ext.decode_server_body(private_ext.encode_server_body(ciphertext)) == ciphertext

@@ -30,7 +30,7 @@ def test_the_first_contact_has_its_own_limit() -> None:
     assert plan.deadline == 130.0
     assert not plan.is_over(129.9) and plan.is_over(130.0)
     plan.on_connected()
-    plan.on_lost(500.0)
+    plan.on_lost(500.0, 500.0)
     assert plan.deadline == 1100.0 and not plan.is_over(1099.0)
 
 
@@ -38,7 +38,7 @@ def test_the_first_contact_has_its_own_limit() -> None:
 def test_without_a_limit_it_never_gives_up() -> None:
     plan = DialPlan(NodeConfig(wait_s=None), 0.0)
     plan.on_connected()
-    plan.on_lost(1.0)
+    plan.on_lost(1.0, 1.0)
     assert plan.deadline is None and not plan.is_over(1e9)
 
 
@@ -54,7 +54,7 @@ def test_a_lost_connection_is_dialled_at_once() -> None:
     assert plan.is_due(0.0)
     plan.on_connected()
     assert not plan.is_due(50.0)
-    plan.on_lost(50.0)
+    plan.on_lost(50.0, 50.0)
     assert plan.is_due(50.0)
 
 

@@ -1,0 +1,96 @@
+"""The whole benchmark suite: ``make bench``.
+
+    python bench/run.py [--quick] [--only NAME]... [--list]
+
+Runs one subject after the other, prints each table with the peer or the limit beside each figure
+and pass or MISS for each bound, keeps the results in ``bench/results/`` and makes
+``docs/explanation/performance.md`` from them. About 25 minutes on two quiet cores. ``--quick``
+proves in three minutes that everything runs; its figures mean nothing, go to
+``bench/results/quick/`` and change no page.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import subprocess
+import sys
+import time
+import traceback
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+from harness import ROOT
+from page import write_page
+from report import Report
+
+SUBJECTS = {
+    "throughput": "one stream over loopback, beside aioquic, qh3, quinn, quic-go, TLS, raw UDP",
+    "veth": "one stream between two network namespaces, with and without offloads",
+    "files": "whole commands on files, beside sendme, croc, scp, rsync, magic-wormhole",
+    "handshake": "time, CPU and bytes of a handshake, beside aioquic and quinn",
+    "latency": "echo, idle and loaded; first byte of a small file",
+    "memory": "per idle session up to 10,000; sending and receiving 10 GiB",
+    "scaling": "growth with file size, active sessions, round trip",
+    "loss_response": "mean windows under random loss beside the response functions",
+    "link_use": "share of a 100 Mbit/s link; files over bad links",
+    "parts": "microseconds per packet by part",
+    "libp2p": "post-quantum QUIC beside plain X25519",
+}
+
+
+def measured(name: str, *, quick: bool) -> Report:
+    """Runs one subject. Its module has ``run`` or ``measure``."""
+    start = time.monotonic()
+    module = importlib.import_module(name)
+    function = getattr(module, "run", None) or module.measure
+    report: Report = function(quick=quick)
+    report.seconds = time.monotonic() - start
+    return report
+
+
+def build_peers() -> None:
+    """The peers that a toolchain here can build; what is there already is kept."""
+    subprocess.run(["sh", str(ROOT / "tools" / "build-bench-peers.sh")], check=False)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Measures everything and makes the page")
+    parser.add_argument("--quick", action="store_true", help="small sizes: proves that it works")
+    parser.add_argument("--only", action="append", choices=list(SUBJECTS), metavar="NAME")
+    parser.add_argument("--list", action="store_true", help="names what can be measured")
+    options = parser.parse_args()
+    if options.list:
+        for name, what in SUBJECTS.items():
+            print(f"{name:14} {what}")
+        return 0
+    if not options.quick:
+        build_peers()
+        load = os.getloadavg()[0]
+        if load > 1:
+            print(f"the load is {load:.1f}: figures of a busy machine mean little", flush=True)
+    chosen = options.only or [n for n in SUBJECTS if (ROOT / "bench" / f"{n}.py").exists()]
+    missed: list[str] = []
+    broken: list[str] = []
+    for name in chosen:
+        print(f"… {name}", file=sys.stderr, flush=True)
+        try:
+            report = measured(name, quick=options.quick)
+        except Exception:  # one subject must not cost the others
+            traceback.print_exc()
+            broken.append(name)
+            continue
+        print(report.text(), flush=True)
+        report.save(quick=options.quick)
+        missed += [f"{name}: {bound.text()}" for bound in report.bounds if not bound.is_met]
+    if not options.quick:
+        write_page(list(SUBJECTS))
+    print(f"{len(missed)} bounds missed" + "".join(f"\n  {line}" for line in missed))
+    for name in broken:
+        print(f"broken: {name}")
+    return 1 if broken else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

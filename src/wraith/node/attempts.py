@@ -1,0 +1,58 @@
+"""The dials of one node: which are under way, when the next one is due, when to give up.
+
+One attempt at a time; whether the connection that there is should give way to one is the node's
+business.
+
+Spec: docs/spec/transfer.md §10 [TR-95].
+"""
+
+from __future__ import annotations
+
+from wraith.connection.connection import Connection
+from wraith.connection.endpoint import Endpoint
+from wraith.connection.record import NodeRecord
+from wraith.errors import CloseCode
+from wraith.node.config import NodeConfig
+from wraith.node.dialer import DialPlan
+from wraith.node.events import Dialling
+
+
+class Attempts:
+    """Dials ``record`` from ``endpoint``, as ``plan`` says."""
+
+    def __init__(
+        self, endpoint: Endpoint, record: NodeRecord, config: NodeConfig, now: float
+    ) -> None:
+        self.plan = DialPlan(config, now)
+        self._endpoint = endpoint
+        self._record = record
+        self._config = config
+        self._under_way: set[Connection] = set()
+
+    def dial_when_due(self, now: float) -> Dialling | None:
+        """Begins an attempt if one is due and none is under way.
+
+        Raises:
+            WraithError: the record cannot be dialled from here, now or ever.
+        """
+        plan = self.plan
+        if self._under_way or not plan.is_due(now):
+            return None
+        attempt = self._endpoint.connect(
+            self._record, now, require_pq=self._config.require_pq, suite=self._config.suite
+        )
+        self._under_way.add(attempt)
+        return Dialling(plan.attempts, plan.was_connected)
+
+    def take(self, connection: Connection) -> bool:
+        """Whether ``connection`` is an attempt; from now on it is none."""
+        if connection not in self._under_way:
+            return False
+        self._under_way.discard(connection)
+        return True
+
+    def drop(self, now: float) -> None:
+        """Breaks off what is under way."""
+        for attempt in list(self._under_way):
+            self._under_way.discard(attempt)
+            attempt.close(CloseCode.NO_ERROR, "", now)

@@ -1,0 +1,46 @@
+"""What it means for a transfer that a connection was closed.
+
+Spec: docs/spec/transfer.md §10 [TR-94].
+"""
+
+from __future__ import annotations
+
+from wraith.connection.events import Closed
+from wraith.errors import (
+    Busy,
+    CloseCode,
+    ConnectionLost,
+    NotAuthorised,
+    PeerKeyMismatch,
+    PolicyRefused,
+    RemoteProtocolError,
+    TransferError,
+    WraithError,
+)
+from wraith.node.events import NodeCloseCode
+
+
+def final_error(event: Closed) -> WraithError | None:
+    """The error of a close after which dialling again is of no use. [TR-94]"""
+    if event.by_peer:
+        match event.code:
+            case NodeCloseCode.BUSY:
+                return Busy()
+            case NodeCloseCode.REPLACED:
+                return ConnectionLost("another wraith with this identity took over")
+            case NodeCloseCode.SPENT:
+                return TransferError(
+                    "this offer is complete; its code is spent", hint="ask for a new code"
+                )
+            case CloseCode.AUTHENTICATION_FAILED:
+                return NotAuthorised(hint="the other side asked for another identity")
+    if isinstance(event.error, PeerKeyMismatch | PolicyRefused | RemoteProtocolError):
+        return event.error
+    return None
+
+
+def words_of(event: Closed) -> str:
+    """Why, for people."""
+    if event.error is not None:
+        return str(event.error)
+    return event.reason or "the connection was closed"
