@@ -24,6 +24,8 @@ BURST_DATAGRAMS_MAX = 64
 BURST_BYTES_MAX = 65_507
 BURSTS_PER_RUN = 8
 """What is done per run costs Python as much as a kernel burst costs the kernel."""
+WINDOW_RUNS = 8
+"""A run of more than one burst is at most this part (1 / n) of the congestion window."""
 DATA_FRAME_HEADER = 16
 UNCONFIRMED_MAX = 10
 FORM_B_SILENCE_S = 5.0
@@ -83,11 +85,14 @@ class PacketBuilder:
             return 0
         room = s.recovery.room()
         budget = s.pacer.budget(now)
-        quantum = min(s.pacer.burst // 2, BURSTS_PER_RUN * BURST_BYTES_MAX // 2, room)
+        # With a small window the peer would wait for a long run, and we for its answer.
+        share = max(s.recovery.controller.window // WINDOW_RUNS, BURST_BYTES_MAX)
+        run_bytes = min(share, BURSTS_PER_RUN * BURST_BYTES_MAX)
+        quantum = min(s.pacer.burst // 2, run_bytes // 2, room)
         if budget < max(quantum, datagram_bytes):
             self.pace_at = s.pacer.next_time(now, max(quantum, datagram_bytes))
             return 0
-        return min(room, budget) // datagram_bytes
+        return min(room, budget, run_bytes) // datagram_bytes
 
     def _form(self, now: float, path: NetworkPath, *, is_probe: bool) -> int:
         """1 for form B, which names the session to a receiver that has lost the path. [CN-41]"""
@@ -144,6 +149,8 @@ class PacketBuilder:
             n_max = min(n_max, PROBES_PER_PTO)
         per_burst = min(BURST_DATAGRAMS_MAX, BURST_BYTES_MAX // datagram_bytes)
         n_max = min(n_max, BURSTS_PER_RUN * per_burst)
+        if n_max > per_burst:
+            n_max -= n_max % per_burst  # whole bursts
         is_stopped = s.rekey.is_stopped(now)
         if not is_stopped:
             n_max = max(min(n_max, s.rekey.data_packets_left()), 1)

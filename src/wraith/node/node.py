@@ -4,7 +4,7 @@
 
     Endpoint ── events ──► Node ── stream bytes ──► Link ──► Sender | Receiver ──► wishes, events
        ▲                     │
-       └──── commands ───────┤ Door (who may come in), Attempts (dialling), Outcome (the end)
+       └──── commands ─────── Peers: who may come in, dialling, silence
 
 Spec: docs/spec/transfer.md §13.
 """
@@ -15,52 +15,27 @@ import contextlib
 from collections import deque
 from itertools import count
 
-from wraith.connection import events as conn_events
 from wraith.connection.connection import Connection
 from wraith.connection.endpoint import Endpoint
-from wraith.connection.endpoint_events import EndpointEvent
 from wraith.connection.record import NodeRecord
 from wraith.errors import (
-    CloseCode,
-    ConnectionLost,
-    HandshakeTimeout,
     LocalProtocolError,
-    PeerKeyMismatch,
     RemoteProtocolError,
     WraithError,
 )
-from wraith.node import closes
-from wraith.node.attempts import Attempts
 from wraith.node.config import NodeConfig
-from wraith.node.door import Door, Verdict
-from wraith.node.events import (
-    Bound,
-    ClockSkewSeen,
-    Connected,
-    Interrupted,
-    NodeCloseCode,
-    NodeEvent,
-    StillTrying,
-    TurnedAway,
-)
+from wraith.node.events import NodeCloseCode, NodeEvent
 from wraith.node.link import Link, RateLimit
 from wraith.node.outcome import GRACE_S, Outcome
+from wraith.node.peers import Peers
 from wraith.transfer import reasons
 from wraith.transfer.events import Aborted, Accepted, Declined, Done, Placed, TransferEvent
 from wraith.transfer.messages import Reason
 from wraith.transfer.paths import PathRules
 from wraith.transfer.receiver import Receiver
 from wraith.transfer.sender import Outgoing, Sender
-from wraith.transfer.state import ReceiverState, SenderState
 from wraith.transfer.wishes import Wish
-from wraith.types import Buffer, NetworkPath, PeerKey, Role, Transmit
-
-SILENCE_S = 1.0
-"""While something should be coming, a dialler asks after this long whether the peer is still there.
-Whoever only receives has nothing in flight, and would notice nothing until a keepalive."""
-
-_PATIENT = frozenset({ReceiverState.DECIDING, SenderState.AWAITING_ANSWER})
-"""A person is thinking: nothing is expected."""
+from wraith.types import Buffer, NetworkPath, PeerKey, Transmit
 
 _RETRIED = frozenset({Reason.INTERRUPTED, Reason.OTHER})
 
@@ -92,10 +67,11 @@ class Node:
         self._receiver = Receiver(rules, self._ids) if rules is not None else None
         self._outcome = Outcome()
         self._events: deque[NodeEvent] = deque()
-        self._peers = Peers(endpoint, config, self, self._events, receives=rules is not None)
+        self._peers = Peers(
+            endpoint, config, self, self._events, receives=rules is not None, now=now
+        )
         self._owners: dict[int, Sender | Receiver] = {}
         self._now = now
-        self._heard_at = now
         rate = config.limit_bytes_per_s
         self._limit = RateLimit(rate, now) if rate is not None else None
 
@@ -105,7 +81,8 @@ class Node:
         self, data: Buffer, segment_bytes: int, path: NetworkPath, now: float
     ) -> None:
         """As ``Endpoint.receive_datagrams``."""
-        self._now = self._heard_at = now
+        self._now = now
+        self._peers.heard(now)
         self.endpoint.receive_datagrams(data, segment_bytes, path, now)
 
     def handle_mtu_exceeded(self, path: NetworkPath, n_bytes: int, now: float) -> None:
@@ -118,9 +95,7 @@ class Node:
         self.endpoint.handle_timer(now)
         if self._receiver is not None:
             self._guarded(self._receiver_timer)
-        for link in list(self._links.values()):
-            if link.closing_at is not None and now >= link.closing_at:
-                self._close_link(link, CloseCode.NO_ERROR)
+        self._peers.close_finished(now)
         outcome = self._outcome
         if outcome.is_told:
             return
@@ -131,22 +106,7 @@ class Node:
             assert self._receiver is not None
             self._end(self._receiver.done(), None)
             return
-        if (at := self._ask_at()) is not None and now >= at:
-            self._heard_at = now
-            assert self._current is not None
-            with contextlib.suppress(LocalProtocolError):
-                self._current.connection.ping(now)
-        self._dial_when_due()
-
-    def _ask_at(self) -> float | None:
-        """When a silent peer is asked for a sign of life."""
-        link = self._current
-        if self._dialling is None or link is None or link.is_suspect or self._is_over():
-            return None
-        machine = link.machine
-        if machine.is_over or machine.state in _PATIENT:
-            return None
-        return self._heard_at + SILENCE_S
+        self._peers.handle_timer(now)
 
     def _receiver_timer(self) -> None:
         assert self._receiver is not None
@@ -159,7 +119,7 @@ class Node:
         self._now = now
         self._pump()
         transmits = self.endpoint.datagrams_to_send(now)
-        if not transmits and self._take_endpoint_events():
+        if not transmits and self._peers.take_events(self._now):
             self._pump()
             transmits = self.endpoint.datagrams_to_send(now)
         return transmits
@@ -194,16 +154,9 @@ class Node:
         """When to call ``handle_timer``."""
         outcome = self._outcome
         times = [self.endpoint.next_timer(), outcome.words_until, outcome.receipt_until]
-        times.append(self._ask_at())
+        times.append(self._peers.next_timer())
         if self._receiver is not None:
             times.append(self._receiver.next_timer())
-        for link in self._links.values():
-            times += [link.closing_at, link.blocked_until]
-        if not outcome.is_decided:
-            if self._dialling is not None:
-                times.append(self._dialling.plan.next_timer(trying=self._is_trying()))
-            elif self._lost_at is not None and self.config.wait_s is not None:
-                times.append(self._lost_at + self.config.wait_s)
         due = [t for t in times if t is not None]
         return min(due) if due else None
 
@@ -215,25 +168,25 @@ class Node:
     @property
     def is_quiet(self) -> bool:
         """Finished, and nothing of it waits to be sent."""
-        return self.is_finished and not self._links
+        return self.is_finished and not self._peers.links
 
     @property
     def bound_to(self) -> PeerKey | None:
         """The receiver that the code belongs to, if one has accepted."""
-        return self._door.bound
+        return self._peers.door.bound
 
     @property
     def connection(self) -> Connection | None:
         """The connection that the transfer runs over now: for figures, not for commands."""
-        return self._current.connection if self._current is not None else None
+        current = self._peers.current
+        return current.connection if current is not None else None
 
     # --- commands -------------------------------------------------------------------------------
 
     def dial(self, record: NodeRecord, now: float) -> None:
         """Dials ``record`` until someone answers, and again whenever the connection is lost."""
         self._now = now
-        self._dialling = Attempts(self.endpoint, record, self.config, now)
-        self._dial_when_due()
+        self._peers.dial(record, now)
 
     def accept(self, now: float) -> None:
         """Accepts the offer that ``OfferReceived`` told of. ``LocalProtocolError`` without one."""
@@ -272,13 +225,13 @@ class Node:
     def _machines(self) -> list[Sender | Receiver]:
         if self._receiver is not None:
             return [self._receiver]
-        return [link.machine for link in self._links.values()]
+        return [link.machine for link in self._peers.links.values()]
 
     def _pump(self) -> None:
         """Events of the endpoint, stream bytes, events of the machines, until nothing moves."""
         while True:
-            self._take_endpoint_events()
-            for link in list(self._links.values()):
+            self._peers.take_events(self._now)
+            for link in list(self._peers.links.values()):
                 self._pump_link(link)
             if not self._take_machine_events():
                 return
@@ -289,7 +242,7 @@ class Node:
             with contextlib.suppress(LocalProtocolError):
                 link.pump(self._now)
         except RemoteProtocolError as exc:
-            self._on_breach(link, exc)
+            self.on_breach(link, exc)
 
     def _guarded(self, action: object) -> None:
         """Runs what may find that the peer of the current link broke the protocol."""
@@ -297,24 +250,17 @@ class Node:
         try:
             action()
         except RemoteProtocolError as exc:
-            if self._current is not None:
-                self._on_breach(self._current, exc)
-
-    def _on_breach(self, link: Link, error: RemoteProtocolError) -> None:
-        """The peer broke the transfer's protocol: one CLOSE. A sender goes on waiting for one who
-        does not; a receiver has nobody else to wait for."""
-        self._close_link(link, error.close_code or NodeCloseCode.BROKEN)
-        if self._receiver is not None:
-            self._end(None, error)
+            if self._peers.current is not None:
+                self.on_breach(self._peers.current, exc)
 
     def _take_machine_events(self) -> bool:
         moved = False
         if self._receiver is not None:
             while (event := self._receiver.next_event()) is not None:
                 moved = True
-                self._on_transfer_event(self._current, event)
+                self._on_transfer_event(self._peers.current, event)
             return moved
-        for link in list(self._links.values()):
+        for link in list(self._peers.links.values()):
             while (event := link.machine.next_event()) is not None:
                 moved = True
                 self._on_transfer_event(link, event)
@@ -326,15 +272,16 @@ class Node:
         self._events.append(event)
         match event:
             case Accepted() if self._offer is not None and link is not None:
-                self._bind(link)
+                self._peers.bind(link, self._now)
             case Done():
                 self._on_done(link, event)
             case Placed():
                 self._outcome.receipt_until = self._now + self.config.receipt_wait_s
             case Declined(by_peer, reason, error):
                 self._last_words(link)
-                if by_peer and link is not None and self._door.bound == link.peer:
-                    self._door.bound = None
+                door = self._peers.door
+                if by_peer and link is not None and door.bound == link.peer:
+                    door.bound = None
                 is_final = self.config.end_on_decline and reason is not Reason.LIST_ONLY
                 if link is not None:
                     link.is_done = True
@@ -353,7 +300,7 @@ class Node:
         if link is not None:
             link.is_done = True
         if self._offer is not None and self.config.keep:
-            self._door.bound = None
+            self._peers.door.bound = None
             return
         self._end(done, None)
 
@@ -362,26 +309,65 @@ class Node:
         if link is not None:
             link.finish(self._now, GRACE_S)
 
+    # --- what the peers ask and tell (node.peers.Host) ------------------------------------------
+
+    @property
+    def is_over(self) -> bool:
+        """The outcome is decided; last words may still be under way."""
+        return self._outcome.is_decided
+
+    def join(self, connection: Connection, now: float) -> Link:
+        """The transfer begins on ``connection``."""
+        if self._receiver is not None:
+            self._receiver.begin(connection.peer)
+            return Link(connection, self._receiver, limit=self._limit, now=now)
+        assert self._offer is not None
+        return Link(connection, Sender(self._offer, self._ids), limit=self._limit, now=now)
+
+    def is_satisfied(self, link: Link) -> bool:
+        """Nothing is missing any more that ``link`` could bring."""
+        return link.is_done or (self._receiver is not None and self._receiver.is_done)
+
+    def on_link_lost(self) -> None:
+        """The link that the transfer ran over is gone."""
+        if self._receiver is not None:
+            self._receiver.connection_lost()
+
+    def on_all_gone(self) -> None:
+        """No link is left after the end was decided: there is nobody for last words."""
+        if self._outcome.words_until is not None:
+            self._finish_now()
+
+    def on_breach(self, link: Link, error: RemoteProtocolError) -> None:
+        """The peer broke the transfer's protocol: one CLOSE. A sender goes on waiting for one who
+        does not; a receiver has nobody else to wait for."""
+        self._peers.close(link, error.close_code or NodeCloseCode.BROKEN, self._now)
+        if self._receiver is not None:
+            self._end(None, error)
+
+    def give_up(self, error: WraithError) -> None:
+        """Nobody can be reached, or it is of no use to try."""
+        if self._receiver is not None and self._receiver.is_placed:
+            self._end(self._receiver.done(), None)  # only the receipt did not get through
+        else:
+            self._end(None, error)
+
     # --- inside: the end ------------------------------------------------------------------------
 
     def _end(self, done: Done | None, error: WraithError | None) -> None:
         """The outcome is known; after last words ``Finished`` follows."""
-        if self._is_over():
+        if self.is_over:
             return
         self._outcome.decide(done, error, self._now)
-        if self._dialling is not None:
-            self._dialling.drop(self._now)
-        if not self._links:
+        self._peers.stop_dialling(self._now)
+        if not self._peers.links:
             self._finish_now()
             return
-        for link in self._links.values():
+        for link in self._peers.links.values():
             link.finish(self._now, GRACE_S)
 
     def _finish_now(self) -> None:
         finished = self._outcome.tell()
-        for link in list(self._links.values()):
-            link.connection.close(CloseCode.NO_ERROR, "", self._now)
-        self._links.clear()
-        self._current = None
+        self._peers.close_all(self._now)
         self.endpoint.stop_listening()
         self._events.append(finished)
