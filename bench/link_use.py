@@ -70,7 +70,7 @@ def run(*, quick: bool) -> Report:
         "100 Mbit/s, 50 ms round trip, a queue of one bandwidth-delay product (625,000 bytes), no "
         "other loss; 1400-byte datagrams; virtual time.",
     )
-    seconds = 6.0 if quick else 30.0
+    seconds = 3.0 if quick else 20.0
     rows: list[tuple[Cell, ...]] = []
     for congestion in ("cubic", "newreno"):
         share = steady_share(congestion, seconds)
@@ -91,7 +91,7 @@ def run(*, quick: bool) -> Report:
         ("", "stream bytes, %", "UDP payload, %", "RTT ms at the end", "drops before", "drops"),
         rows,
     )
-    n_bytes = (1 if quick else 8) << 20
+    n_bytes = (1 if quick else 4) << 20
     cases = {
         "20 % loss, 20 ms": LinkConfig(latency_s=0.01, loss=0.2),
         "200 ms": LinkConfig(latency_s=0.1),

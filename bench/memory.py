@@ -43,11 +43,11 @@ def idle_sessions(report: Report, counts: tuple[int, ...]) -> None:
                     ]
                     rows.append((f"{n:,} sessions", *each, opened["open"], opened["seconds"]))
                     report.data[f"idle {n}"] = {"responder_kb": each[0], "initiator_kb": each[1]}
+                    sides = ("responder", "initiator with an endpoint of its own")
                     for bound in (100, 50):
-                        report.need(
-                            f"idle session, {n:,} in one process", max(each), bound, "KB",
-                            at_most=True,
-                        )  # fmt: skip
+                        for side, kilobytes in zip(sides, each, strict=True):
+                            what = f"idle session, {n:,} in one process, {side}"
+                            report.need(what, kilobytes, bound, "KB", at_most=True)
     except PeerFailed as error:
         report.left_out.append(f"idle sessions beyond {len(rows)} steps: {error}")
     report.add(

@@ -23,8 +23,8 @@ ratios; absolute figures belong to the machine named with them. Medians of alter
 that of both sides together unless the column says otherwise.
 
 What makes it fast: nothing is done per packet in Python. A run of stream bytes becomes one call
-that cuts, seals and masks up to 64 datagrams, one kernel burst, one record for loss recovery, and
-on the other side one call again ([decision 2](../adr/0002-work-in-runs.md),
+that cuts, seals and masks its datagrams, few kernel bursts, one record for loss recovery, and on
+the other side one call per received burst ([decision 2](../adr/0002-work-in-runs.md),
 [the native part](native.md)). What it costs: a session needs a Python event loop on each side, so
 small messages and single packets pay for an interpreter that a Rust or Go peer does not have.
 """

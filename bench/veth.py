@@ -106,8 +106,8 @@ def set_offloads(ends: Ends, state: State) -> list[str]:
     return refused
 
 
-def peers(*, quick: bool) -> list[BulkPeer]:
-    fast, slow = (64, 8) if quick else (512, 64)
+def peers(*, quick: bool, state: State) -> list[BulkPeer]:
+    fast, slow = (64, 8) if quick else (512, 64) if state.gro else (128, 32)
     ours = [wraith_peer("A", fast), wraith_peer("B", fast), wraith_peer("B", slow, twin=True)]
     others = [
         python_peer("aioquic", PEERS / "aioquic_bulk.py", slow // 2),
@@ -147,12 +147,16 @@ def measure(report: Report, ends: Ends, state: State, *, quick: bool) -> None:
     if refused:
         report.left_out.append(f"{state.name}: no switch for {', '.join(refused)}")
     figures = alternate(
-        peers(quick=quick), DATAGRAM_BYTES, 1 if quick else 3, ends.prefix, report.left_out
+        peers(quick=quick, state=state),
+        DATAGRAM_BYTES,
+        1 if quick else 3,
+        ends.prefix,
+        report.left_out,
     )
     middle = {name: medians(each) for name, each in figures.items()}
     quinn, aioquic = middle.get("quinn"), middle.get("aioquic")
     report.add(
-        state.name.capitalize(),
+        state.name[0].upper() + state.name[1:],
         ("", "MB/s", "Gbit/s", "CPU-s/GiB", "× quinn", "× aioquic"),
         [
             (

@@ -20,7 +20,7 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeat"))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--spec-id", default=None, help="run only tests that cite one of these spec ids")
+    parser.addoption("--spec-id", default=None, help="run only tests that cite one of these ids")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

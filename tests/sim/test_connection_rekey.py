@@ -17,6 +17,7 @@ from wraith.testing.established import EstablishedPair
 from wraith.testing.netem import LinkConfig
 from wraith.testing.rng import HashKem
 from wraith.types import SuiteId
+from wraith.wire.frames import Ping, encode_frame
 from wraith.wire.records import Record
 
 DATA = random.Random(11).randbytes(300_000)
@@ -241,3 +242,31 @@ def test_a_blocked_application_does_not_stop_the_control_stream() -> None:
         pair.i.connection.rekey(pair.now)
     assert epochs(pair)[0] >= 20
     assert not pair.i.of(ev.Closed)
+
+
+@pytest.mark.spec("RK-10")
+@pytest.mark.parametrize(("stop_at", "found"), [(1, 1_200), (1_000_000, 1_472)])
+def test_no_path_mtu_is_searched_with_the_last_numbers_of_an_epoch(
+    stop_at: int, found: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wraith.connection.rekey.DATA_STOP", stop_at)
+    pair = EstablishedPair(config=EndpointConfig(idle_timeout_s=600))
+    pair.run(seconds=5)
+    assert pair.i.connection.stats().datagram_bytes == found
+
+
+@pytest.mark.spec("CN-30")
+def test_the_driver_understands_an_index_seven_above_its_new_one_at_once() -> None:
+    pair = EstablishedPair(config=EndpointConfig(idle_timeout_s=600))
+    pair.run(seconds=1)
+    driver, other = pair.i.connection._session, pair.r.connection._session
+    assert driver is not None and other is not None
+    pair.i.connection.rekey(pair.now)
+    assert pair.run(seconds=2, until=lambda: driver.keys.send == 1)
+    assert (driver.cids.sent, driver.cids.received) == (1, 0), "nothing of the new epoch has come"
+    other.cids.sent = 8
+    before = pair.i.connection.stats()
+    pair.forge(pair.r, encode_frame(Ping(token=1)))
+    after = pair.i.connection.stats()
+    assert after.received_packets == before.received_packets + 1
+    assert after.dropped_packets == before.dropped_packets

@@ -23,7 +23,7 @@ from wraith.testing.endpoints import (
     linked,
 )
 from wraith.testing.netem import LinkConfig
-from wraith.types import Address
+from wraith.types import Address, NetworkPath
 
 OPEN = EndpointConfig(
     idle_timeout_s=600,
@@ -213,3 +213,26 @@ def test_an_endpoint_that_is_idle_after_bulk_keeps_no_large_buffers() -> None:
     assert not pool.owns_large
     due = net.i.endpoint.next_timer()
     assert due is not None and due > net.now + 2, "and no timer looks on"
+
+
+def test_what_follows_the_last_part_of_a_handshake_in_the_same_burst_is_not_lost() -> None:
+    net = linked()
+    net.dial()
+    i, r = net.i, net.r
+    to_r, to_i = NetworkPath(ADDRESS_B, ADDRESS_A), NetworkPath(ADDRESS_A, ADDRESS_B)
+    for _ in range(4):
+        transmits = i.endpoint.datagrams_to_send(net.now)
+        *before, finish, packet = [b"", b"", *(bytes(transmit.data) for transmit in transmits)]
+        is_last = 0 < len(packet) < 600  # parts of a handshake are longer
+        for datagram in before if is_last else (*before, finish, packet):
+            r.endpoint.receive_datagrams(datagram, len(datagram), to_r, net.now)
+        if is_last:
+            r.endpoint.receive_datagrams(finish + packet, len(finish), to_r, net.now)
+            (connection,) = r.endpoint.connections
+            assert connection.stats().received_packets == 1
+            return
+        r.service(net.now)
+        for transmit in r.endpoint.datagrams_to_send(net.now):
+            i.endpoint.receive_datagrams(transmit.data, transmit.segment_bytes, to_i, net.now)
+        i.service(net.now)
+    pytest.fail("no packet followed FINISH")

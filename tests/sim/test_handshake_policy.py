@@ -16,6 +16,7 @@ from wraith.crypto.mlkem import MlKem768
 from wraith.crypto.x25519 import X25519Key
 from wraith.errors import (
     CloseCode,
+    ConfigError,
     ConnectFailed,
     HandshakeTimeout,
     LocalProtocolError,
@@ -35,7 +36,7 @@ from wraith.testing.endpoints import (
 from wraith.testing.rng import HashKem, SeededRng
 from wraith.types import SuiteId
 
-A, B, D = SuiteId.A, SuiteId.B, SuiteId.D
+A, B, C, D = SuiteId
 CLASSICAL = EndpointConfig(suites=(D,), min_suite=D)
 ALL = EndpointConfig(suites=(A, B, D), min_suite=D)
 PSK = bytes(range(1, 33))
@@ -109,13 +110,25 @@ def test_post_quantum_is_required_unless_turned_off() -> None:
     assert not connection.security.post_quantum
 
 
-@pytest.mark.parametrize("wanted", [SuiteId.C, D])
-def test_a_suite_that_is_not_enabled_is_refused_before_anything_is_sent(wanted: SuiteId) -> None:
+def test_a_suite_that_is_not_enabled_is_refused_before_anything_is_sent() -> None:
     net = two()
     with pytest.raises(PolicyRefused):
-        net.dial(suite=wanted)
+        net.dial(suite=D)
     net.run(seconds=1)
     assert net.a.n_datagrams_sent == 0
+
+
+def test_the_reserved_suite_is_a_configuration_error_with_its_name() -> None:
+    for suites in ((C,), (A, C)):
+        with pytest.raises(ConfigError, match=r"C.*A, B or D; C is reserved"):
+            EndpointConfig(suites=suites)
+    net = two()
+    with pytest.raises(ConfigError, match=r"C.*A, B or D; C is reserved"):
+        net.dial(suite=C)
+    assert net.a.n_datagrams_sent == 0 and net.i.endpoint.connections == ()
+    only_c = replace(net.record(), suites=(C,))
+    with pytest.raises(PolicyRefused):
+        net.dial(only_c)
 
 
 def test_a_record_without_address_cannot_be_dialled() -> None:

@@ -3,9 +3,9 @@
 A raw non-blocking socket per address family. Incoming datagrams are read until the socket is
 empty, at most 64 reads or ``TURN_S`` a turn; the kernel joins datagrams of one size where it can
 (``UDP_GRO``), and what consecutive reads bring from one path in datagrams of one size is delivered
-together, since one call upwards costs as much as one read. Outgoing bursts go down in one call (``UDP_SEGMENT``), or
-one datagram a call where the kernel or the path refuses that. asyncio's own datagram endpoint
-takes one datagram per loop turn, which is an order of magnitude slower
+together, since a call upwards costs as much as a read. Outgoing bursts go down in one call
+(``UDP_SEGMENT``), or one datagram a call where the kernel or the path refuses that. asyncio's own
+datagram endpoint takes one datagram per loop turn, which is an order of magnitude slower
 (``datagram_endpoint.py`` keeps it for loops without ``add_reader``).
 
 Must not parse a datagram, keep one, or wait. Every network error means what a lost datagram
@@ -208,15 +208,15 @@ class UdpSocket:
         receive_into, monotonic = self._sock.recvmsg_into, time.monotonic
         view, paths = self._view, self._paths
         stop_at = monotonic() + TURN_S
-        # What is read and not yet delivered: view[start:end], datagrams of ``segment`` on ``path``.
-        # It is open while all are full, so that more of that size may follow.
+        # Read and not yet delivered: view[start:end], datagrams of ``segment`` bytes on ``path``.
+        # While it is open, all of them are of that size, and more may follow.
         start = end = segment = 0
         path: NetworkPath | None = None
         is_open = False
         for _ in range(READS_PER_TURN):
             try:
                 n, ancillary, flags, source = receive_into(
-                    [view[end : end + READ_BYTES]], _ANCILLARY_BYTES
+                    (view[end : end + READ_BYTES],), _ANCILLARY_BYTES
                 )
             except (BlockingIOError, InterruptedError):
                 break
@@ -224,32 +224,30 @@ class UdpSocket:
                 if exc.errno == errno.EBADF:
                     return
                 continue  # an ICMP error of some earlier datagram: anyone can forge those
-            segment_bytes = n
+            size = n
             local = b""
             for _level, kind, value in ancillary:
                 if kind == _UDP_GRO:
-                    segment_bytes = int.from_bytes(value[:4], sys.byteorder)
+                    size = int.from_bytes(value[:4], sys.byteorder)
                 else:
                     local = value
-            if flags & _MSG_TRUNC or not 0 < segment_bytes <= n:
+            if flags & _MSG_TRUNC or not 0 < size <= n:
                 continue
             found = paths.get((source, local))
             if found is None:
                 found = self._learn_path(source, local)
-            joins = is_open and found == path and segment_bytes <= segment
-            if not joins or (segment_bytes < segment and n > segment_bytes):
+            joins = is_open and found is path and (size == segment or size == n < segment)
+            if not joins:
                 if path is not None:
                     receive(view[start:end], segment, path)
-                start, segment, path = end, segment_bytes, found
+                start, segment, path = end, size, found
             end += n
-            is_open = segment_bytes == segment and n % segment == 0
+            is_open = size == segment and n % size == 0
             if not is_open or end + READ_BYTES > RECEIVE_BYTES:
                 receive(view[start:end], segment, found)
                 start = end = 0
                 path, is_open = None, False
-                if self._loop is None:
-                    return
-            if monotonic() >= stop_at:
+            if monotonic() >= stop_at or self._loop is None:
                 break
         if path is not None:
             receive(view[start:end], segment, path)

@@ -172,10 +172,8 @@ class PreAuth:
     @property
     def n_entries(self) -> int:
         """Everything remembered about sources: bounded whatever arrives."""
-        tables = (
-            self._prefixes, self._known, self._refused, self._validated, self._validated_prefixes,
-        )  # fmt: skip
-        return sum(map(len, tables))
+        buckets = len(self._prefixes) + len(self._validated_prefixes)
+        return buckets + len(self._known) + len(self._refused) + len(self._validated)
 
 
 class HelloFull:

@@ -19,8 +19,9 @@ from collections.abc import Callable
 from wraith.abc import Kem, Rng, Tracer
 from wraith.config import EndpointConfig
 from wraith.connection import events as ev
-from wraith.connection.application import ApplicationCommands, ConnectionStats
+from wraith.connection.application import ConnectionStats
 from wraith.connection.buffer_pool import BufferPool
+from wraith.connection.ending import Ending
 from wraith.connection.flow import WindowBudget
 from wraith.connection.inbound import ONESHOTS_MAX, Inbound
 from wraith.connection.keys import CLOSE_ONLY
@@ -43,11 +44,8 @@ from wraith.errors import (
     CloseCode,
     HandshakeTimeout,
     LocalProtocolError,
-    NotAuthorised,
-    PeerClosed,
     RemoteProtocolError,
     TransportTimeout,
-    WraithError,
 )
 from wraith.hotpath import OpenResult
 from wraith.types import (
@@ -56,11 +54,10 @@ from wraith.types import (
     PeerKey,
     Role,
     SecurityInfo,
-    StreamId,
     Transmit,
 )
-from wraith.wire.frames import FrameType, PathChallenge, Ping, encode_frame
-from wraith.wire.records import Goaway, HandshakeConfirm
+from wraith.wire.frames import PathChallenge, Ping, encode_frame
+from wraith.wire.records import HandshakeConfirm
 
 __all__ = ["Connection", "ConnectionStats"]
 
@@ -68,14 +65,12 @@ RUNS_PER_CALL = 4
 CALL_BYTES = 128 * 1024
 """No further run is begun once a call has made so much: what is sealed should leave the machine
 while it is in the processor's cache, and other connections wait for it."""
-DRAIN_PTOS = 3
 SESSION_AGE_MAX_S = 86_400.0
 GOAWAY_LEAD_S = 60.0
 """An aged session says so this long before it ends."""
 KEEPALIVE_LOW, KEEPALIVE_SPAN = 1 / 2, 1 / 3
 IDLE_PTOS_MIN = 3
 SKIPPED_TTL_MIN_S, SKIPPED_TTL_MAX_S = 1.0, 10.0
-_CLOSE_TYPE = bytes([FrameType.CLOSE])
 _WITHHELD = (
     ev.StreamOpened,
     ev.StreamReadable,
@@ -85,7 +80,7 @@ _WITHHELD = (
 )
 
 
-class Connection(ApplicationCommands):
+class Connection(Ending):
     """One peer. Created by an endpoint, in state Connecting.
 
     Args:
@@ -104,27 +99,15 @@ class Connection(ApplicationCommands):
 
     __slots__ = (
         "_authenticated_by",
-        "_budget",
-        "_builder",
-        "_close",
-        "_close_epochs",
-        "_ends_with",
-        "_events",
-        "_inbound",
         "_is_authorised",
         "_keepalive_factor",
         "_kem",
-        "_life",
-        "_n_draining",
         "_own_hmk",
-        "_own_pool",
         "_pool",
         "_rng",
         "_suite",
-        "_timers",
         "_tracer",
         "_validations",
-        "_withheld",
         "config",
         "path",
         "peer",
@@ -220,31 +203,11 @@ class Connection(ApplicationCommands):
         self._draw_keepalive()
         self._touch(now)
 
-    def fail(self, error: WraithError, now: float) -> None:
-        """The handshake failed: Closed in silence, with ``error`` in the event."""
-        if self._life.state is SessionState.CLOSED:
-            return
-        self._life.apply(Input.FAIL)
-        self._events.append(ev.Closed(CloseCode.HANDSHAKE_TIMEOUT, str(error), False, error))
-        self._erase(now)
-
     # -- facts
 
     @property
     def state(self) -> SessionState:
         return self._life.state
-
-    @property
-    def is_drained(self) -> bool:
-        """Closed for good: the endpoint may forget this connection."""
-        return self._life.state is SessionState.CLOSED
-
-    @property
-    def is_settled(self) -> bool:
-        """Nothing is left to say: Closed, or Draining and both sides have said CLOSE."""
-        if self._life.state is SessionState.DRAINING:
-            return self._n_draining < 0 and not self._close_epochs
-        return self._life.state is SessionState.CLOSED
 
     @property
     def confirmed(self) -> bool:
@@ -331,59 +294,6 @@ class Connection(ApplicationCommands):
         if len(self._builder.oneshots) < ONESHOTS_MAX:
             self._builder.oneshots.append(encode_frame(Ping(token=0)))
         self._woken()
-
-    def close(self, code: int, reason: str, now: float) -> None:
-        """Closes at once; unsent and unacknowledged bytes are lost. No effect when closing."""
-        if self._life.is_open:
-            self._shut(code, reason, now, error=None)
-            self._woken()
-        elif self._life.state in (SessionState.CONNECTING, SessionState.RESUMING):
-            self._life.apply(Input.FAIL)
-            self._events.append(ev.Closed(code, reason, False, None))
-            self._erase(now)
-
-    def go_away(self, now: float) -> None:
-        """Tells the peer that this session will end: it opens no new streams from now on, and
-        neither does this side. What is open goes on. Idempotent. [CN-8]"""
-        del now
-        session = self._open()
-        if not session.has_sent_goaway:
-            session.has_sent_goaway = True
-            for last in session.mux.table.last_remote():
-                session.control.push(Goaway(StreamId(last), CloseCode.NO_ERROR))
-        self._woken()
-
-    def end(self, reason: str, now: float) -> None:
-        """A planned end: GOAWAY, and CLOSE without error as soon as it has left. [CN-8]
-
-        Unsent and unacknowledged bytes are lost, as with ``close``. A connection that is not in
-        use yet is closed at once.
-        """
-        session = self._session
-        if session is None or not self._life.is_open or not self._is_authorised:
-            self.close(CloseCode.NO_ERROR, reason, now)
-            return
-        self.go_away(now)
-        if self._ends_with is None:
-            self._ends_with = (CloseCode.NO_ERROR, reason)
-            self._timers.set(Timer.END, now + session.recovery.pto_s())
-
-    def _end(self, now: float) -> None:
-        if self._ends_with is not None and self._life.is_open:
-            code, reason = self._ends_with
-            self._shut(code, reason, now, error=None)
-
-    def poison(self) -> None:
-        """After a fork: both processes would repeat keys and nonces. Erases everything, sends and
-        tells nothing, refuses all commands. [CN-50]"""
-        if self._session is not None:
-            self._session.keys.wipe()
-            self._session.rekey.wipe()
-        self._session = self._builder = self._inbound = None
-        self._events.clear()
-        self._withheld.clear()
-        self._timers.clear()
-        self._life = LifeCycle()
 
     def handle_mtu_exceeded(self, n_bytes: int, now: float) -> None:
         """The local network refused a datagram of ``n_bytes`` for its size. A probe of that size
@@ -757,94 +667,6 @@ class Connection(ApplicationCommands):
                 patience = session.recovery.pto_s()
                 validation.on_sent(len(transmit.data), now, patience)
                 out.append(transmit)
-
-    # -- the end
-
-    def _shut(
-        self,
-        code: int,
-        reason: str,
-        now: float,
-        *,
-        error: WraithError | None,
-        by_peer: bool = False,
-    ) -> None:
-        """Enters Draining; CLOSE goes out with the next ``datagrams_to_send``. [CN-5]"""
-        session = self._session
-        assert session is not None
-        self._life.apply(Input.CLOSE)
-        self._timers.clear()
-        self._timers.set(Timer.DRAIN, now + DRAIN_PTOS * session.recovery.pto_s())
-        self._close = (code, reason)
-        self._close_epochs = [session.keys.send]
-        self._withheld.clear()
-        self._events.append(ev.Closed(code, reason, by_peer, error))
-        self._release_windows(session)
-        session.rekey.wipe()
-
-    def _on_peer_close(self, session: Session, code: int, reason: str, now: float) -> None:
-        error: WraithError | None = None
-        if code == CloseCode.AUTHENTICATION_FAILED:
-            error = NotAuthorised()
-        elif code != CloseCode.NO_ERROR:
-            error = PeerClosed(code, reason)
-        self._shut(code, reason, now, error=error, by_peer=True)
-        self._close = (CloseCode.NO_ERROR, "")
-        self._n_draining = -1  # one CLOSE in return, no answers
-
-    def _on_rekey_failed(self, session: Session, error: RekeyFailed, now: float) -> None:
-        epochs = [session.keys.send]
-        if session.keys.send != session.keys.current:
-            epochs.append(session.keys.current)  # the peer may hear only the old epoch [RK-11]
-        self._shut(error.close_code, "", now, error=error)
-        self._close_epochs = epochs
-
-    def _on_packets_while_draining(self, result: OpenResult, n_packets: int) -> None:
-        """The closer answers packets 1, 2, 4, 8 … of a peer that has not heard it. [CN-6]"""
-        if self._n_draining < 0 or self._session is None:
-            return
-        if any(frames[:1] == _CLOSE_TYPE for _, _, frames in result.others):
-            self._n_draining = -1  # it knows
-            return
-        before = self._n_draining
-        self._n_draining += n_packets
-        if self._n_draining.bit_length() > before.bit_length():
-            self._close_epochs = [self._session.keys.send]
-
-    def _send_close(
-        self,
-        session: Session,
-        builder: PacketBuilder,
-        out: list[Transmit],
-        pool: BufferPool,
-        now: float,
-    ) -> None:
-        if self._close is None:
-            return
-        code, reason = self._close
-        for epoch in self._close_epochs:
-            transmit = builder.close(now, pool, code, reason, epoch)
-            if transmit is not None:
-                out.append(transmit)
-        self._close_epochs = []
-
-    def _release_windows(self, session: Session) -> None:
-        if self._budget is not None:
-            self._budget.release(session.mux.table.conn_window.window)
-
-    def _erase(self, now: float) -> None:
-        """Closed: no key, no buffer, no deadline is left."""
-        del now
-        session = self._session
-        if session is not None:
-            if self._close is None:
-                self._release_windows(session)
-            session.keys.wipe()
-            session.rekey.wipe()
-        self._session = self._builder = self._inbound = None
-        self._own_pool = None
-        self._withheld.clear()
-        self._timers.clear()
 
     # -- events out
 

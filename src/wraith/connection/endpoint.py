@@ -288,6 +288,7 @@ class Endpoint:
             anonymous: do not show this endpoint's identity; most responders refuse that.
         Raises:
             PolicyRefused: no suite of the record is allowed here.
+            ConfigError: ``suite`` is the reserved one.
             ConnectFailed: the record has no address.
         """
         self._enter(now)

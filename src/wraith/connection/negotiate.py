@@ -18,7 +18,7 @@ from wraith.abc import Rng
 from wraith.config import EndpointConfig
 from wraith.connection.record import usable_suites
 from wraith.crypto.suite import SUITES
-from wraith.errors import PolicyRefused, RemoteProtocolError
+from wraith.errors import ConfigError, PolicyRefused, RemoteProtocolError
 from wraith.types import SuiteId
 from wraith.wire.extensions import Extension, ExtensionId, grease
 from wraith.wire.handshake import VERSION, Unsupported
@@ -40,8 +40,11 @@ class SuitePolicy:
         """The policy of one ``connect()``. ``suite`` narrows it to a single one.
 
         Raises:
+            ConfigError: ``suite`` is one that has a number and nothing else yet.
             PolicyRefused: nothing is left; says which setting excludes what.
         """
+        if suite is not None and suite not in SUITES:
+            raise ConfigError("suite", suite.name, "A, B or D; C is reserved")
         wanted = config.suites if suite is None else (suite,)
         if suite is not None and suite not in config.suites:
             raise PolicyRefused(

@@ -51,6 +51,12 @@ class Attempts:
         self._under_way.discard(connection)
         return True
 
+    def on_lost(self, now: float, *, was_silent: bool) -> None:
+        """The connection is gone: the next attempt is due at once, unless one is under way. The
+        wait counts from the silence, if there was one before."""
+        if not self._under_way:
+            self.plan.on_lost(self.plan.since if was_silent else now, now)
+
     def drop(self, now: float) -> None:
         """Breaks off what is under way."""
         for attempt in list(self._under_way):

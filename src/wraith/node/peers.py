@@ -317,9 +317,8 @@ class Peers:
         wait = self._config.wait_s
         until = None if wait is None else now + wait
         if self._dialling is not None:
-            plan = self._dialling.plan
-            plan.on_lost(plan.since if link.is_suspect else now, now)
-            until = plan.deadline
+            self._dialling.on_lost(now, was_silent=link.is_suspect)
+            until = self._dialling.plan.deadline
         self._events.append(Interrupted(closes.words_of(event), until))
         self._dial_when_due(now)
 

@@ -60,7 +60,8 @@ class FailedPiece:
 
 @dataclass(frozen=True, slots=True)
 class PiecesRead:
-    """Wire-ready buffers: ``bytes`` or views of them. A piece that failed is missing from them and named in ``failed``.
+    """Wire-ready buffers: ``bytes`` or views of them. A piece that failed is missing from them and
+    named in ``failed``.
 
     For an entry of unknown size ``n_chunks`` may be less than was asked for, and ``final_size`` is
     set when its end was reached.

@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
-import shutil
 from pathlib import Path
 
 import pytest
 
 from wraith.aio.libp2p import Libp2pHost
 from wraith.errors import WraithError
+from wraith.libp2p.events import QuicSecurity
+from wraith.testing.browser import find_browser, run_page
 from wraith.testing.foreign_peers import absent
 from wraith.testing.http3_server import BODY, http3_host
 
@@ -26,22 +27,27 @@ except ImportError:
 
 pytestmark = [pytest.mark.interop, pytest.mark.asyncio, pytest.mark.timeout(90)]
 
-PAGE = """<!doctype html><title>waiting</title><script>
-(async () => {
+PAGE = """(async () => {
+  const hex = async (data) => Array.from(
+    new Uint8Array(await crypto.subtle.digest("SHA-256", data)),
+    (byte) => byte.toString(16).padStart(2, "0")).join("");
   try {
-    const hash = Uint8Array.from(atob("%(hash)s"), c => c.charCodeAt(0));
+    const hash = Uint8Array.from(atob("%(hash)s"), (c) => c.charCodeAt(0));
     const session = new WebTransport("https://127.0.0.1:%(port)s/echo",
       {serverCertificateHashes: [{algorithm: "sha-256", value: hash}]});
     await session.ready;
+    const data = new Uint8Array(%(n)s);
+    for (let at = 0; at < data.length; at += 65536)
+      crypto.getRandomValues(data.subarray(at, at + 65536));
     const stream = await session.createBidirectionalStream();
+    const reading = new Response(stream.readable).arrayBuffer();
     const writer = stream.writable.getWriter();
-    await writer.write(new TextEncoder().encode("echo me"));
+    await writer.write(data);
     await writer.close();
-    const reply = await new Response(stream.readable).text();
-    document.title = "reply " + reply;
-  } catch (error) { document.title = "failed " + error; }
-})();
-</script>"""
+    const reply = await reading;
+    await report({n: reply.byteLength, sent: await hex(data), received: await hex(reply)});
+  } catch (error) { await report({failed: `${error} ${error.source ?? ""}`}); }
+})();"""
 
 
 async def test_curl_gets_over_http3() -> None:
@@ -80,34 +86,21 @@ def short_lived_certificate(host: Libp2pHost) -> bytes:
     return hashlib.sha256(certificate.der).digest()
 
 
-async def test_chromium_webtransport_echo(tmp_path: Path) -> None:
-    browser = next(
-        (
-            found
-            for name in ("chromium", "chromium-browser", "google-chrome")
-            if (found := shutil.which(name))
-        ),
-        None,
-    )
+@pytest.mark.parametrize("n", [7, 1 << 20])
+async def test_chromium_webtransport_echo(tmp_path: Path, n: int) -> None:
+    browser = find_browser()
     if browser is None:
         absent("chromium", "no chromium, chromium-browser or google-chrome in PATH")
+    refusals: list[WraithError] = []
+    reached: list[QuicSecurity] = []
     async with await http3_host() as host:
+        host.on_refused = refusals.append
+        host.on_connection = lambda connection: reached.append(connection.security)
         port = host.listen_addresses[0].value("udp")
         digest = base64.b64encode(short_lived_certificate(host)).decode()
-        page = tmp_path / "page.html"
-        page.write_text(PAGE % {"hash": digest, "port": port})
-        process = await asyncio.create_subprocess_exec(
-            str(browser),
-            "--headless=new",
-            "--no-sandbox",
-            "--disable-gpu",
-            f"--user-data-dir={tmp_path / 'profile'}",
-            "--virtual-time-budget=15000",
-            "--dump-dom",
-            page.as_uri(),
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
-        )
-        output, _ = await asyncio.wait_for(process.communicate(), 60)
-        assert "<title>reply echo me</title>" in output.decode()
-        assert host.counters.handshakes["X25519MLKEM768"] >= 1
+        script = PAGE % {"hash": digest, "port": port, "n": n}
+        found = await run_page(browser, script, tmp_path / "profile")
+        assert "failed" not in found, (found, refusals)
+        assert found["n"] == n and found["received"] == found["sent"]
+        assert [each.group for each in reached] == ["X25519MLKEM768"]
+        assert reached[0].post_quantum and reached[0].alpn == "h3"

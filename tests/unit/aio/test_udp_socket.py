@@ -102,6 +102,46 @@ async def test_a_burst_arrives_whole_and_in_order(
 
 
 @pytest.mark.asyncio
+@pytest.mark.parametrize("offload", [True, False])
+async def test_reads_are_joined_only_where_all_datagrams_but_the_last_are_of_one_size(
+    pair: Callable[..., Pair], offload: bool
+) -> None:
+    sender, receiver, got = pair(offload=offload)
+    path = NetworkPath(sender.local, receiver.local)
+    sizes = [300, 300, 200, 300, 400, 400, 400, 1, 1, 2, 300]
+    for i, size in enumerate(sizes):
+        sender.send(burst(bytes([i]) * size, size, path), 0)
+    sender.send(burst(numbered(5, 300, last=20), 300, path), 0)
+
+    await got.wait_bytes(sum(sizes) + 4 * 300 + 20)
+    cut = [
+        data[at : at + segment]
+        for data, segment, _ in got.bursts
+        for at in range(0, len(data), segment)
+    ]
+    sent = [bytes([i]) * size for i, size in enumerate(sizes)]
+    assert cut == sent + [bytes([i]) * (300 if i < 4 else 20) for i in range(5)]
+    assert len(got.bursts) < len(cut)
+
+
+@pytest.mark.asyncio
+async def test_datagrams_of_two_senders_are_not_mixed(pair: Callable[..., Pair]) -> None:
+    sender, receiver, got = pair(offload=False)
+    other = UdpSocket.bind(LOOPBACK)
+    try:
+        for i in range(6):
+            one = sender if i % 3 else other
+            one.send(burst(bytes([i]) * 9, 9, NetworkPath(one.local, receiver.local)), 0)
+        assert len(await got.wait_bytes(54)) == 54
+        for data, segment, path in got.bursts:
+            remote = path.remote
+            senders = {other.local if byte % 3 == 0 else sender.local for byte in data}
+            assert segment == 9 and senders == {remote}
+    finally:
+        other.close()
+
+
+@pytest.mark.asyncio
 async def test_bursts_beyond_the_kernel_limits_are_cut(pair: Callable[..., Pair]) -> None:
     sender, receiver, got = pair()
     path = NetworkPath(sender.local, receiver.local)

@@ -6,7 +6,7 @@ import pytest
 
 from wraith.errors import ConfigError
 from wraith.node.config import NodeConfig
-from wraith.node.dialer import BACKOFF_MAX_S, DialPlan
+from wraith.node.dialer import BACKOFF_MAX_S, PATIENCE_S, DialPlan
 from wraith.node.link import RateLimit
 
 
@@ -76,3 +76,30 @@ def test_a_rate_limit_gives_bytes_as_time_goes_by() -> None:
 def test_nonsense_is_refused(options: dict[str, float]) -> None:
     with pytest.raises(ConfigError):
         NodeConfig(**options)  # type: ignore[arg-type]
+
+
+def test_a_silent_peer_is_given_a_moment_and_the_wait_counts_from_the_silence() -> None:
+    plan = DialPlan(NodeConfig(wait_s=600), 0.0)
+    assert plan.is_due(0.0)
+    plan.on_connected()
+    plan.on_silent(50.0)
+    assert plan.deadline == 650.0
+    assert not plan.is_due(50.0 + PATIENCE_S - 0.01)
+    assert plan.is_due(50.0 + PATIENCE_S)
+
+
+def test_a_peer_that_is_heard_again_is_not_dialled() -> None:
+    plan = DialPlan(NodeConfig(), 0.0)
+    plan.on_connected()
+    plan.on_silent(50.0)
+    plan.on_failed(51.0)
+    plan.on_recovered()
+    assert plan.next_timer(trying=False) is None and not plan.is_due(99.0)
+
+
+def test_a_silent_connection_that_is_gone_is_dialled_at_once() -> None:
+    plan = DialPlan(NodeConfig(wait_s=600), 0.0)
+    plan.on_connected()
+    plan.on_silent(50.0)
+    plan.on_lost(plan.since, 50.5)
+    assert plan.is_due(50.5) and plan.deadline == 650.0

@@ -29,6 +29,7 @@ from wraith.transfer.events import (
     Progress,
     TransferEvent,
 )
+from wraith.transfer.intake import HELD_BYTES_MAX
 from wraith.transfer.memory import MemorySource, MemoryTarget
 from wraith.transfer.messages import (
     AllSent,
@@ -44,7 +45,7 @@ from wraith.transfer.messages import (
     encode_message,
 )
 from wraith.transfer.paths import PathRules
-from wraith.transfer.receiver import HELD_BYTES_MAX, Receiver
+from wraith.transfer.receiver import Receiver
 from wraith.transfer.state import ReceiverState, SenderState
 from wraith.transfer.wishes import WritePieces
 

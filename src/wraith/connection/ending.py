@@ -1,0 +1,232 @@
+"""How a connection ends: CLOSE and Draining, planned ends, silence, and what is erased.
+
+::
+
+    close, a breach, idle ─► _shut ─► Draining ── 3 PTO ──► Closed
+    end ─► GOAWAY ─► CLOSE     │ packet 1, 2, 4, 8 … of a peer that has not heard: CLOSE again
+    fail, poison ─────────────────────────────────────────► Closed, in silence
+
+Decides nothing about when; ``Connection`` does. Spec: docs/spec/connection.md [CN-5] [CN-6] [CN-8].
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from wraith.connection import events as ev
+from wraith.connection.application import ApplicationCommands
+from wraith.connection.buffer_pool import BufferPool
+from wraith.connection.flow import WindowBudget
+from wraith.connection.inbound import Inbound
+from wraith.connection.packet_builder import PacketBuilder
+from wraith.connection.rekey import RekeyFailed
+from wraith.connection.session import Session
+from wraith.connection.state import Input, LifeCycle, SessionState
+from wraith.connection.timers import Timer, Timers
+from wraith.errors import CloseCode, NotAuthorised, PeerClosed, WraithError
+from wraith.hotpath import OpenResult
+from wraith.types import StreamId, Transmit
+from wraith.wire.frames import FrameType
+from wraith.wire.records import Goaway
+
+DRAIN_PTOS = 3
+_CLOSE_TYPE = bytes([FrameType.CLOSE])
+
+
+class Ending(ApplicationCommands):
+    """The last part of a connection's life. ``Connection`` sets the attributes."""
+
+    __slots__ = (
+        "_budget",
+        "_builder",
+        "_close",
+        "_close_epochs",
+        "_ends_with",
+        "_events",
+        "_inbound",
+        "_life",
+        "_n_draining",
+        "_own_pool",
+        "_timers",
+        "_withheld",
+    )
+
+    _budget: WindowBudget | None
+    _builder: PacketBuilder | None
+    _close: tuple[int, str] | None
+    _close_epochs: list[int]
+    _ends_with: tuple[int, str] | None
+    _events: deque[ev.Event]
+    _inbound: Inbound | None
+    _life: LifeCycle
+    _n_draining: int
+    _own_pool: BufferPool | None
+    _timers: Timers
+    _withheld: list[ev.Event]
+
+    # -- facts
+
+    @property
+    def is_drained(self) -> bool:
+        """Closed for good: the endpoint may forget this connection."""
+        return self._life.state is SessionState.CLOSED
+
+    @property
+    def is_settled(self) -> bool:
+        """Nothing is left to say: Closed, or Draining and both sides have said CLOSE."""
+        if self._life.state is SessionState.DRAINING:
+            return self._n_draining < 0 and not self._close_epochs
+        return self._life.state is SessionState.CLOSED
+
+    # -- commands
+
+    def close(self, code: int, reason: str, now: float) -> None:
+        """Closes at once; unsent and unacknowledged bytes are lost. No effect when closing."""
+        if self._life.is_open:
+            self._shut(code, reason, now, error=None)
+            self._woken()
+        elif self._life.state in (SessionState.CONNECTING, SessionState.RESUMING):
+            self._life.apply(Input.FAIL)
+            self._events.append(ev.Closed(code, reason, False, None))
+            self._erase(now)
+
+    def go_away(self, now: float) -> None:
+        """Tells the peer that this session will end: it opens no new streams from now on, and
+        neither does this side. What is open goes on. Idempotent. [CN-8]"""
+        del now
+        session = self._open()
+        if not session.has_sent_goaway:
+            session.has_sent_goaway = True
+            for last in session.mux.table.last_remote():
+                session.control.push(Goaway(StreamId(last), CloseCode.NO_ERROR))
+        self._woken()
+
+    def end(self, reason: str, now: float) -> None:
+        """A planned end: GOAWAY, and CLOSE without error as soon as it has left. [CN-8]
+
+        Unsent and unacknowledged bytes are lost, as with ``close``. A connection that is not in
+        use yet is closed at once.
+        """
+        session = self._session
+        if session is None or not self._life.is_open or not self._is_authorised:
+            self.close(CloseCode.NO_ERROR, reason, now)
+            return
+        self.go_away(now)
+        if self._ends_with is None:
+            self._ends_with = (CloseCode.NO_ERROR, reason)
+            self._timers.set(Timer.END, now + session.recovery.pto_s())
+
+    def poison(self) -> None:
+        """After a fork: both processes would repeat keys and nonces. Erases everything, sends and
+        tells nothing, refuses all commands. [CN-50]"""
+        if self._session is not None:
+            self._session.keys.wipe()
+            self._session.rekey.wipe()
+        self._session = self._builder = self._inbound = None
+        self._events.clear()
+        self._withheld.clear()
+        self._timers.clear()
+        self._life = LifeCycle()
+
+    # -- from the handshake
+
+    def fail(self, error: WraithError, now: float) -> None:
+        """The handshake failed: Closed in silence, with ``error`` in the event."""
+        if self._life.state is SessionState.CLOSED:
+            return
+        self._life.apply(Input.FAIL)
+        self._events.append(ev.Closed(CloseCode.HANDSHAKE_TIMEOUT, str(error), False, error))
+        self._erase(now)
+
+    # -- inside
+
+    def _end(self, now: float) -> None:
+        if self._ends_with is not None and self._life.is_open:
+            code, reason = self._ends_with
+            self._shut(code, reason, now, error=None)
+
+    def _shut(
+        self,
+        code: int,
+        reason: str,
+        now: float,
+        *,
+        error: WraithError | None,
+        by_peer: bool = False,
+    ) -> None:
+        """Enters Draining; CLOSE goes out with the next ``datagrams_to_send``. [CN-5]"""
+        session = self._session
+        assert session is not None
+        self._life.apply(Input.CLOSE)
+        self._timers.clear()
+        self._timers.set(Timer.DRAIN, now + DRAIN_PTOS * session.recovery.pto_s())
+        self._close = (code, reason)
+        self._close_epochs = [session.keys.send]
+        self._withheld.clear()
+        self._events.append(ev.Closed(code, reason, by_peer, error))
+        self._release_windows(session)
+        session.rekey.wipe()
+
+    def _on_peer_close(self, session: Session, code: int, reason: str, now: float) -> None:
+        error: WraithError | None = None
+        if code == CloseCode.AUTHENTICATION_FAILED:
+            error = NotAuthorised()
+        elif code != CloseCode.NO_ERROR:
+            error = PeerClosed(code, reason)
+        self._shut(code, reason, now, error=error, by_peer=True)
+        self._close = (CloseCode.NO_ERROR, "")
+        self._n_draining = -1  # one CLOSE in return, no answers
+
+    def _on_rekey_failed(self, session: Session, error: RekeyFailed, now: float) -> None:
+        epochs = [session.keys.send]
+        if session.keys.send != session.keys.current:
+            epochs.append(session.keys.current)  # the peer may hear only the old epoch [RK-11]
+        self._shut(error.close_code, "", now, error=error)
+        self._close_epochs = epochs
+
+    def _on_packets_while_draining(self, result: OpenResult, n_packets: int) -> None:
+        """The closer answers packets 1, 2, 4, 8 … of a peer that has not heard it. [CN-6]"""
+        if self._n_draining < 0 or self._session is None:
+            return
+        if any(frames[:1] == _CLOSE_TYPE for _, _, frames in result.others):
+            self._n_draining = -1  # it knows
+            return
+        before = self._n_draining
+        self._n_draining += n_packets
+        if self._n_draining.bit_length() > before.bit_length():
+            self._close_epochs = [self._session.keys.send]
+
+    def _send_close(
+        self,
+        session: Session,
+        builder: PacketBuilder,
+        out: list[Transmit],
+        pool: BufferPool,
+        now: float,
+    ) -> None:
+        if self._close is None:
+            return
+        code, reason = self._close
+        for epoch in self._close_epochs:
+            transmit = builder.close(now, pool, code, reason, epoch)
+            if transmit is not None:
+                out.append(transmit)
+        self._close_epochs = []
+
+    def _release_windows(self, session: Session) -> None:
+        if self._budget is not None:
+            self._budget.release(session.mux.table.conn_window.window)
+
+    def _erase(self, now: float) -> None:
+        """Closed: no key, no buffer, no deadline is left."""
+        del now
+        session = self._session
+        if session is not None:
+            if self._close is None:
+                self._release_windows(session)
+            session.keys.wipe()
+            session.rekey.wipe()
+        self._session = self._builder = self._inbound = None
+        self._own_pool = None
+        self._withheld.clear()
+        self._timers.clear()

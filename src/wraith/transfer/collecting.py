@@ -1,0 +1,314 @@
+"""The files of an accepted offer while they come in: what is verified, failed, finished.
+
+It outlives connections: a stream that breaks off leaves what was verified, the next one goes on
+there. It turns records of the data stream into wishes for the disk and counts only what the disk
+has answered. Offers, answers and receipts are the ``Receiver``'s, which stands behind ``Dialogue``.
+
+Spec: transfer §5-§7.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable
+from functools import partial
+from typing import Protocol
+
+from wraith.content.chunking import UNKNOWN_SIZE, n_chunks
+from wraith.errors import LimitExceeded, MissingChunk, StateViolation, WraithError
+from wraith.transfer.events import FileFailed, Progress, TransferEvent
+from wraith.transfer.intake import Batch, Intake, Reports
+from wraith.transfer.inventory import Inventory
+from wraith.transfer.messages import Message, Reason
+from wraith.transfer.messages import Progress as ProgressMessage
+from wraith.transfer.records import OVERHEAD_BYTES, ChunkRecord
+from wraith.transfer.wishes import DropFiles, FinishFiles, ReceiverWish, WritePieces
+from wraith.types import Buffer
+
+
+class Dialogue(Protocol):
+    """What the collection needs of its receiver."""
+
+    @property
+    def is_receiving(self) -> bool:
+        """The data stream is open."""
+        ...
+
+    @property
+    def now(self) -> float:
+        """When the answer that is being dealt with came."""
+        ...
+
+    def next_id(self) -> int: ...
+
+    def ask(
+        self, wish: ReceiverWish, answer: Callable[[object], None], *, lasting: bool = False
+    ) -> None:
+        """``lasting``: the answer counts even when its connection is gone, errors included."""
+        ...
+
+    def say(self, message: Message) -> None: ...
+
+    def tell(self, event: TransferEvent) -> None: ...
+
+    def abort(self, error: WraithError) -> None: ...
+
+    def on_everything_verified(self) -> None: ...
+
+    def on_quiet(self) -> None:
+        """A write or the end of a file is over."""
+        ...
+
+
+class Collection:
+    """See the module. ``inventory`` is ``None`` while only the disk knows what is there."""
+
+    def __init__(self, dialogue: Dialogue) -> None:
+        self.inventory: Inventory | None = None
+        self.failed: dict[int, Reason] = {}
+        self.bytes_transferred = 0
+        self.bytes_reused = 0
+        self.total: int | None = None
+        self.skipped: list[tuple[int, int]] = []
+        self.n_skipped = 0
+        self._dialogue = dialogue
+        self._sizes: array[int] = array("Q")
+        self._intake = Intake()
+        self._reports = Reports()
+        self._n_finishing = 0
+        self._n_failed_announced: int | None = None
+        self._data_ended = False
+        self._has_started = False
+
+    # --- facts ----------------------------------------------------------------------------------
+
+    @property
+    def is_quiet(self) -> bool:
+        """Nothing that changes the inventory is under way."""
+        return not self._intake.n_writing and not self._n_finishing
+
+    @property
+    def verified_bytes(self) -> int:
+        return self.inventory.verified_bytes if self.inventory is not None else 0
+
+    def room(self) -> int:
+        """How many bytes of the data stream it takes now."""
+        return self._intake.room()
+
+    def next_timer(self) -> float | None:
+        times = [t for t in (self._intake.flush_at, self._reports.due_at) if t is not None]
+        return min(times) if times else None
+
+    # --- one offer, one connection, one stream --------------------------------------------------
+
+    def open(
+        self, inventory: Inventory, sizes: array[int], skipped: tuple[tuple[int, int], ...]
+    ) -> None:
+        """The disk has said what is there of the offer that was accepted."""
+        self.inventory = inventory
+        self._sizes = sizes
+        self.skipped = list(skipped)
+        self.n_skipped = sum(n for _, n in skipped)
+        if not self._has_started:
+            self.bytes_reused = inventory.verified_bytes
+
+    def count_total(self, offered: int | None) -> None:
+        """What is wanted of so many bytes."""
+        if offered is not None:
+            for first, n in self.skipped:
+                offered -= sum(self._sizes[first : first + n])
+        self.total = offered
+
+    def connected(self) -> None:
+        """A new connection: what was said on an earlier one is void."""
+        self.failed = {}
+        self._n_failed_announced = None
+        self._data_ended = False
+        self._reports = Reports()
+
+    def disconnected(self, *, keep: bool) -> None:
+        """No more of the data stream comes. Whole chunks that came are still written if
+        ``keep``; writes that are under way count in any case."""
+        self._intake.end(self.failed if keep else None)
+        self._reports = Reports()
+        while records := self._intake.next_batch(all_of_it=True, at_once=True):
+            self._want_written(records)
+
+    def start(self) -> int:
+        """The data stream begins; returns how many bytes are here already."""
+        assert self.inventory is not None
+        self._intake.begin(self._sizes)
+        if not self._has_started:
+            self._has_started = True
+            self.bytes_reused = self.inventory.verified_bytes
+        return self.inventory.verified_bytes
+
+    # --- what comes in --------------------------------------------------------------------------
+
+    def receive(self, data: Buffer, now: float) -> None:
+        """Takes bytes of the data stream. Raises ``DecodeError``."""
+        inventory, intake = self.inventory, self._intake
+        assert inventory is not None
+        for record in intake.parse(data):
+            if record.entry in self.failed or inventory.holds(record.entry, record.chunk):
+                self._consume(record.length + OVERHEAD_BYTES, now)
+            else:
+                intake.add(record)
+        if intake.has_enough(now):
+            self._write(now)
+
+    def receive_end(self, now: float) -> None:
+        """The data stream has ended."""
+        self._data_ended = True
+        self._write(now, all_of_it=True)
+        self.finish()
+
+    def on_all_sent(self, n_failed: int, now: float) -> None:
+        """Nothing more comes that is not under way already."""
+        self._n_failed_announced = n_failed
+        self._write(now, all_of_it=True)
+        self.finish()
+
+    def handle_timer(self, now: float) -> None:
+        flush_at, report_at = self._intake.flush_at, self._reports.due_at
+        if flush_at is not None and now >= flush_at:
+            self._write(now, all_of_it=True)
+        if report_at is not None and now >= report_at:
+            self.tell_progress()
+
+    def on_drop(self, entries: tuple[int, ...]) -> None:
+        """The sender has other content for these."""
+        assert self.inventory is not None
+        for entry in entries:
+            self._check(entry)
+            self.inventory.drop(entry)
+        self._want_dropped(entries)
+
+    def on_failed(self, entry: int, reason: Reason) -> None:
+        """This file stays out."""
+        self._check(entry)
+        assert self.inventory is not None
+        if entry in self.failed:
+            return
+        self.failed[entry] = reason
+        self.inventory.drop(entry)
+        self._want_dropped((entry,))
+        self._dialogue.tell(FileFailed(entry, reason))
+        self.finish()
+
+    def on_end(self, entry: int, size: int) -> None:
+        """A file of unknown size has this one.
+
+        Raises:
+            RemoteProtocolError: its size was known, or another one.
+        """
+        self._check(entry)
+        assert self.inventory is not None
+        if self._sizes[entry] != UNKNOWN_SIZE or n_chunks(size) >= 1 << 32:
+            raise LimitExceeded("END of a file whose size was known")
+        if self.inventory.size_of(entry) not in (size, UNKNOWN_SIZE):
+            raise StateViolation("two ends of one file")
+        if self.inventory.set_final_size(entry, size):
+            self._finish_files([(entry, size)])
+        self.finish()
+
+    def _check(self, entry: int) -> None:
+        if entry >= len(self._sizes):
+            raise LimitExceeded("a file beyond the listing")
+
+    # --- the disk -------------------------------------------------------------------------------
+
+    def _write(self, now: float, *, all_of_it: bool = False) -> None:
+        """Hands batches to the disk: large ones as long as two are not under way, the rest when
+        the flush timer or the end of the stream says so."""
+        while records := self._intake.next_batch(all_of_it=all_of_it):
+            self._want_written(records)
+        self._intake.set_flush(now)
+
+    def _want_written(self, records: tuple[ChunkRecord, ...]) -> None:
+        wish = WritePieces(self._dialogue.next_id(), records)
+        answer = partial(self._on_written, Batch(records), self._reports)
+        self._dialogue.ask(wish, answer, lasting=True)
+
+    def _want_dropped(self, entries: tuple[int, ...]) -> None:
+        self._dialogue.ask(DropFiles(self._dialogue.next_id(), entries), lambda _: None)
+
+    def _on_written(self, batch: Batch, reports: Reports, result: object) -> None:
+        self._intake.written(batch.n_bytes)
+        if isinstance(result, WraithError):
+            self._on_disk_failed(result)
+        elif self.inventory is not None:
+            self.bytes_transferred += batch.n_bytes
+            self._note(batch, self.inventory)
+            now = self._dialogue.now
+            if reports is self._reports:  # else its stream is gone
+                self._consume(batch.n_bytes + OVERHEAD_BYTES * len(batch.notes), now)
+            if self._dialogue.is_receiving:
+                self._write(now, all_of_it=self._n_failed_announced is not None)
+                self.finish()
+        self._dialogue.on_quiet()
+
+    def _note(self, batch: Batch, inventory: Inventory) -> None:
+        finished: list[tuple[int, int]] = []
+        for entry, chunk, length in batch.notes:
+            loose = length if self._sizes[entry] == UNKNOWN_SIZE else None
+            if entry not in self.failed and inventory.add(entry, chunk, 1, loose):
+                finished.append((entry, inventory.size_of(entry)))
+        self._finish_files(finished)
+
+    def _finish_files(self, finished: list[tuple[int, int]]) -> None:
+        if finished:
+            self._n_finishing += 1
+            wish = FinishFiles(self._dialogue.next_id(), tuple(finished))
+            self._dialogue.ask(wish, self._on_finished, lasting=True)
+
+    def _on_finished(self, result: object) -> None:
+        self._n_finishing -= 1
+        if isinstance(result, WraithError):
+            self._on_disk_failed(result)
+        else:
+            self.finish()
+        self._dialogue.on_quiet()
+
+    def _on_disk_failed(self, error: WraithError) -> None:
+        self.inventory = None  # what is on disk is known only there now
+        self._dialogue.abort(error)
+
+    def finish(self) -> None:
+        """Ends the stream's part once everything that was announced is verified and finished.
+
+        Raises:
+            StateViolation: another number of files has failed than was announced.
+        """
+        inventory = self.inventory
+        if not self._dialogue.is_receiving or self._n_failed_announced is None:
+            return
+        if not self._intake.is_empty or self._n_finishing or inventory is None:
+            return
+        if len(self.failed) != self._n_failed_announced:
+            raise StateViolation("another number of failed files than was announced")
+        if inventory.n_complete + len(self.failed) + self.n_skipped < inventory.n_wanted:
+            if self._data_ended:
+                self._dialogue.abort(MissingChunk())
+            return
+        self.tell_progress()
+        self._dialogue.on_everything_verified()
+
+    # --- progress -------------------------------------------------------------------------------
+
+    def _consume(self, n_bytes: int, now: float) -> None:
+        if self._reports.consume(n_bytes, now):
+            self.tell_progress()
+
+    def tell_progress(self) -> None:
+        """Tells here and there how far things are, if that is news."""
+        inventory = self.inventory
+        if inventory is None:
+            self._reports.due_at = None
+            return
+        verified, n_complete = inventory.verified_bytes, inventory.n_complete
+        is_news, is_new = self._reports.tell(verified)
+        if is_new:
+            self._dialogue.tell(Progress(verified, self.total, n_complete))
+        if is_news and self._dialogue.is_receiving:
+            self._dialogue.say(ProgressMessage(verified, n_complete, self._reports.consumed))
