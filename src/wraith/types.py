@@ -59,7 +59,7 @@ class NetworkPath(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Transmit:
-    """One kernel burst that is due now: ``data`` holds one or more datagrams of ``segment_bytes``
+    """What is due now on one path: ``data`` holds one or more datagrams of ``segment_bytes``
     each, the last one possibly shorter.
 
     ``data`` belongs to the machine that handed it out and is valid until its next

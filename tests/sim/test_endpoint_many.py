@@ -10,7 +10,7 @@ import pytest
 
 from wraith.config import Budgets, EndpointConfig
 from wraith.connection.connection import Connection
-from wraith.connection.endpoint import TRANSMITS_MAX
+from wraith.connection.endpoint import CALL_BYTES, TRANSMITS_MAX
 from wraith.connection.events import PathChanged, StreamReadable
 from wraith.connection.routed import RoutedConnection
 from wraith.testing.clock import VirtualClock
@@ -88,6 +88,7 @@ def test_output_is_bounded_per_call_and_shared_in_turn() -> None:
         connection.stream_write(sid, bytes(50_000), fin=True, now=net.now)
     first = net.r.endpoint.datagrams_to_send(net.now)
     assert len(first) <= TRANSMITS_MAX + 4
+    assert sum(len(transmit.data) for transmit in first) <= CALL_BYTES + 60_000
     served: Counter[Address] = Counter()
     transmits = first
     while transmits:

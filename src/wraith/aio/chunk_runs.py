@@ -89,8 +89,8 @@ def write_all(fd: int, data: Buffer, at: int) -> None:
 
 def begin_writeback(fd: int, at: int, end: int) -> None:
     """What was written ended at ``at`` and ends at ``end`` now: with every ``EARLY_BYTES`` the
-    kernel is asked to begin to write out, so that the ``fsync`` of a whole file finds little to wait
-    for. Linux does so for ``POSIX_FADV_DONTNEED`` (and lets go of pages that are on the disk
+    kernel is asked to begin to write out, so that the ``fsync`` of a whole file finds little to
+    wait for. Linux does so for ``POSIX_FADV_DONTNEED`` (and lets go of pages that are on the disk
     already); nothing depends on it."""
     if end // EARLY_BYTES > at // EARLY_BYTES and hasattr(os, "posix_fadvise"):
         with contextlib.suppress(OSError):

@@ -5,8 +5,9 @@ endpoint's business: it creates the connection, and ``establish`` hands over wha
 
 This file is the life cycle and the dispatch. What each part does stands in its own file: frames in
 ``inbound``, streams in ``mux``, keys in ``keys`` and ``rekey``, loss in ``recovery``, sending in
-``packet_builder``. Malformed input that is not authenticated is silence; a breach of the protocol
-by the authenticated peer is one CLOSE and the event ``Closed``, never an exception.
+``packet_builder``, other addresses in ``moving``, the end in ``ending``. Malformed input that is not
+authenticated is silence; a breach of the protocol by the authenticated peer is one CLOSE and the
+event ``Closed``, never an exception.
 
 Spec: docs/spec/connection.md.
 """
@@ -21,17 +22,13 @@ from wraith.config import EndpointConfig
 from wraith.connection import events as ev
 from wraith.connection.application import ConnectionStats
 from wraith.connection.buffer_pool import BufferPool
-from wraith.connection.ending import Ending
 from wraith.connection.flow import WindowBudget
 from wraith.connection.inbound import ONESHOTS_MAX, Inbound
 from wraith.connection.keys import CLOSE_ONLY
+from wraith.connection.moving import Moving
 from wraith.connection.packet_builder import PacketBuilder
 from wraith.connection.path import (
-    BASE_DATAGRAM_BYTES,
-    CHALLENGE_PADDED_BYTES,
-    VALIDATIONS_MAX,
     PathValidation,
-    only_port_changed,
 )
 from wraith.connection.recovery import SUSPECT_PTOS
 from wraith.connection.rekey import RekeyFailed, old_epoch_ttl_s
@@ -56,7 +53,7 @@ from wraith.types import (
     SecurityInfo,
     Transmit,
 )
-from wraith.wire.frames import PathChallenge, Ping, encode_frame
+from wraith.wire.frames import Ping, encode_frame
 from wraith.wire.records import HandshakeConfirm
 
 __all__ = ["Connection", "ConnectionStats"]
@@ -80,7 +77,7 @@ _WITHHELD = (
 )
 
 
-class Connection(Ending):
+class Connection(Moving):
     """One peer. Created by an endpoint, in state Connecting.
 
     Args:
@@ -104,12 +101,9 @@ class Connection(Ending):
         "_kem",
         "_own_hmk",
         "_pool",
-        "_rng",
         "_suite",
         "_tracer",
-        "_validations",
         "config",
-        "path",
         "peer",
         "role",
     )
@@ -295,18 +289,6 @@ class Connection(Ending):
             self._builder.oneshots.append(encode_frame(Ping(token=0)))
         self._woken()
 
-    def handle_mtu_exceeded(self, n_bytes: int, now: float) -> None:
-        """The local network refused a datagram of ``n_bytes`` for its size. A probe of that size
-        is given up; if it was the size in use, back to 1,200 bytes, and search later. [CN-37]"""
-        session = self._session
-        if session is None or not self._life.is_open:
-            return
-        if n_bytes > session.mtu.current:
-            session.mtu.on_refused(n_bytes, now)
-        elif n_bytes > BASE_DATAGRAM_BYTES:
-            self._shrink_mtu(session, now)
-        self._woken()
-
     # -- bytes in
 
     def receive_datagrams(
@@ -410,52 +392,6 @@ class Connection(Ending):
         else:
             self._shut(error.close_code, "", now, error=error)
 
-    # -- paths
-
-    def _on_other_path(
-        self,
-        session: Session,
-        path: NetworkPath,
-        result: OpenResult,
-        is_newest: bool,
-        now: float,
-    ) -> None:
-        """Packets from another 4-tuple: a reordered one says nothing, the newest a move. [CN-32]"""
-        for validation in self._validations:
-            if validation.path == path:
-                validation.bytes_received += result.authenticated_bytes
-                return
-        if not is_newest:
-            return
-        validation = PathValidation(
-            path,
-            self._rng.public_bytes(8),
-            keeps_estimates=only_port_changed(session.path, path)
-            and session.recovery.pto_count < SUSPECT_PTOS,
-        )
-        validation.bytes_received = result.authenticated_bytes
-        if len(self._validations) >= VALIDATIONS_MAX:
-            self._validations.pop(0)
-        self._validations.append(validation)
-        self._life.apply(Input.PATH)
-
-    def _on_path_responses(self, session: Session, answers: list[bytes], now: float) -> None:
-        for answer in answers:
-            for validation in self._validations:
-                if validation.tries and validation.challenge == answer:
-                    self._use_path(session, validation, now)
-                    break
-        answers.clear()
-
-    def _use_path(self, session: Session, validation: PathValidation, now: float) -> None:
-        self._validations.clear()
-        self._life.apply(Input.PATH_DONE)
-        self.path = session.path = validation.path
-        session.is_path_proven = True  # the answer came back over it
-        if not validation.keeps_estimates:
-            session.start_path_anew(now)
-        self._events.append(ev.PathChanged())
-
     # -- time in
 
     def handle_timer(self, now: float) -> None:
@@ -534,16 +470,6 @@ class Connection(Ending):
         session.rekey.resume(now)
         session.mtu.restart(now)
         self._events.append(ev.PathRecovered())
-
-    def _shrink_mtu(self, session: Session, now: float) -> None:
-        if session.mtu.on_black_hole(now):
-            self._set_datagram_bytes(session)
-
-    def _set_datagram_bytes(self, session: Session) -> None:
-        size = session.mtu.current
-        session.recovery.controller.set_datagram_bytes(size)
-        session.datagrams.drop_oversized(session.keys.sealer.capacity(size))
-        self._events.append(ev.MtuChanged(size))
 
     def _skipped_ttl_s(self, session: Session) -> float:
         return min(max(3 * session.recovery.pto_s(), SKIPPED_TTL_MIN_S), SKIPPED_TTL_MAX_S)
@@ -646,27 +572,6 @@ class Connection(Ending):
         if now - session.rekey.epoch_at >= 3 * session.recovery.pto_s():
             self._timers.set(Timer.OLD_EPOCH, None)
             self._inbound.drop_old_epoch(now)
-
-    def _send_on_other_paths(
-        self, builder: PacketBuilder, out: list[Transmit], pool: BufferPool, now: float
-    ) -> None:
-        session, inbound = self._session, self._inbound
-        assert session is not None and inbound is not None
-        for path, frame in inbound.path_answers:
-            transmit = builder.single(now, pool, frame, path)
-            if transmit is not None:
-                out.append(transmit)
-        inbound.path_answers.clear()
-        for validation in self._validations:
-            if not validation.is_due:
-                continue
-            frame = encode_frame(PathChallenge(validation.challenge))
-            fill = CHALLENGE_PADDED_BYTES if validation.room >= CHALLENGE_PADDED_BYTES else 0
-            transmit = builder.single(now, pool, frame, validation.path, fill_to=fill)
-            if transmit is not None:
-                patience = session.recovery.pto_s()
-                validation.on_sent(len(transmit.data), now, patience)
-                out.append(transmit)
 
     # -- events out
 

@@ -193,10 +193,10 @@ class Endpoint:
     # -- bytes, events and time out --------------------------------------------------------------
 
     def datagrams_to_send(self, now: float) -> list[Transmit]:
-        """Bursts that are due now, at most ``TRANSMITS_MAX``; call again until it returns none.
+        """What is due now, at most ``TRANSMITS_MAX``; call again until it returns none.
 
         Handshakes first, then connections in turn, one call each per round, so that a bulk
-        transfer delays the others by one burst at most.
+        transfer delays the others by one run at most.
         """
         self._enter(now)
         self._pool.reclaim()

@@ -43,7 +43,8 @@ decides who may have the offer, dials again when a peer falls silent, and says w
 
 With ``keep`` a sender never finishes by itself; each complete receiver gives one ``Done``.
 
-Start reading at ``node``. Spec: docs/spec/transfer.md §13.
+Start reading at ``node``, then ``peers`` (who comes in, dialling again) and ``link``.
+Spec: docs/spec/transfer.md §10.
 """
 
 from wraith.node.config import NodeConfig

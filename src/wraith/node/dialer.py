@@ -1,6 +1,6 @@
 """When to dial, again and again, and when to give up. Pure time arithmetic, no connections.
 
-Spec: docs/spec/transfer.md §13 [TR-95].
+Spec: docs/spec/transfer.md §10 [TR-95].
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What a node can tell beyond the events of its transfer.
 
-Spec: docs/spec/transfer.md §13.
+Spec: docs/spec/transfer.md §10.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ windows and the machine's own limits allow. It decides nothing about peers or re
 The sender of the transfer opens both streams: number 1 of its class is control, number 2 data,
 whoever dialled.
 
-Spec: docs/spec/transfer.md §13.
+Spec: docs/spec/transfer.md §10.
 """
 
 from __future__ import annotations

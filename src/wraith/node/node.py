@@ -6,7 +6,7 @@
        ▲                     │
        └──── commands ─────── Peers: who may come in, dialling, silence
 
-Spec: docs/spec/transfer.md §13.
+Spec: docs/spec/transfer.md §10.
 """
 
 from __future__ import annotations

@@ -6,7 +6,8 @@ someone with a disk, or a test with a dictionary, fulfils and answers.
 
 Read in this order: ``code`` (what a person types), ``listing`` and ``paths`` (what is offered, and
 what is refused), ``messages`` (the control stream), ``records`` (the data stream), ``state`` (the
-tables), ``sender``, ``receiver``, ``resume`` (the journal).
+tables), ``sender`` with ``planning`` (what to read next), ``receiver`` with ``offer_reading``,
+``holdings`` and ``collecting`` (the files, behind ``intake``), ``resume`` (the journal).
 
 Spec: docs/spec/transfer.md; docs/reference/code-format.md.
 """

@@ -55,6 +55,7 @@ from wraith.transfer.offer_reading import OfferReading
 from wraith.transfer.paths import PathRules
 from wraith.transfer.reasons import error_of, reason_of, words_of
 from wraith.transfer.state import (
+    RECEIVER_ABORTABLE,
     RECEIVER_ENDS,
     ReceiverInput,
     ReceiverState,
@@ -75,6 +76,8 @@ from wraith.transfer.wishes import (
 from wraith.types import Buffer, PeerKey
 
 SUMMARIES_PER_WISH = 512
+
+_HEARS_OF_FILES = (ReceiverState.AWAITING_START, ReceiverState.RECEIVING)
 
 
 class Receiver:
@@ -133,11 +136,6 @@ class Receiver:
         return self.state is ReceiverState.DONE
 
     @property
-    def is_busy(self) -> bool:
-        """Wishes are out whose answers have not come."""
-        return bool(self._answers)
-
-    @property
     def wants_control(self) -> bool:
         return self._reading is None or self._reading.has_room
 
@@ -189,7 +187,7 @@ class Receiver:
 
     def abort(self, error: WraithError) -> None:
         """Gives up this connection's attempt and tells the peer why; what is verified is kept."""
-        if (self.state, ReceiverInput.ABORT) not in _ABORTABLE:
+        if self.state not in RECEIVER_ABORTABLE:
             return
         reason = reason_of(error)
         self.say(Abort(reason, words_of(error)))
@@ -261,7 +259,7 @@ class Receiver:
                 self._collection.on_drop(entries)
             case Start():
                 self._on_start()
-            case Failed(entry, reason) if self._may_hear_of_files():
+            case Failed(entry, reason) if self.state in _HEARS_OF_FILES:
                 self._collection.on_failed(entry, reason)
             case End(entry, size) if self.is_receiving:
                 self._collection.on_end(entry, size)
@@ -277,9 +275,6 @@ class Receiver:
                 )
             case _:
                 raise StateViolation(f"{type(message).__name__} while {self.state.value}")
-
-    def _may_hear_of_files(self) -> bool:
-        return self.state in (ReceiverState.AWAITING_START, ReceiverState.RECEIVING)
 
     def _on_offer(self, offer: Offer) -> None:
         self._advance(ReceiverInput.OFFER)
@@ -503,10 +498,3 @@ class Receiver:
 
     def _advance(self, on: ReceiverInput) -> None:
         self.state = next_receiver_state(self.state, on)
-
-
-_ABORTABLE = frozenset(
-    (state, ReceiverInput.ABORT)
-    for state in ReceiverState
-    if state not in RECEIVER_ENDS and state is not ReceiverState.AWAITING_RECEIPT_OK
-)

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 
-from wraith.content.chunking import CHUNK_BYTES, MAX_CHUNKS, UNKNOWN_SIZE, n_chunks
+from wraith.content.chunking import CHUNK_BYTES, UNKNOWN_SIZE, n_chunks
 from wraith.errors import (
     LimitExceeded,
     OfferRefused,
@@ -64,11 +64,11 @@ from wraith.transfer.messages import (
     encode_message,
 )
 from wraith.transfer.messages import Progress as ProgressMessage
+from wraith.transfer.planning import READ_BYTES, ReadBatch, ReadPlan
 from wraith.transfer.reasons import error_of, reason_of, words_of
 from wraith.transfer.state import SENDER_ENDS, SenderInput, SenderState, next_sender_state
 from wraith.transfer.wishes import (
     CheckRanges,
-    Piece,
     PiecesRead,
     ReadPages,
     ReadPieces,
@@ -76,8 +76,6 @@ from wraith.transfer.wishes import (
 )
 from wraith.types import Buffer
 
-READ_BYTES = 4 * 1024 * 1024
-READ_PIECES_MAX = 512
 READ_AHEAD_BYTES = 3 * READ_BYTES
 UNCONSUMED_BYTES_MAX = 48 * 1024 * 1024
 """Stream bytes that the receiver has not written yet: bounds this side's memory whatever the
@@ -143,11 +141,10 @@ class Sender:
         self._n_checking = 0
         self._have_ended = False
         self._dropped: set[int] = set()
-        self._plan: Iterator[Piece] | None = None
-        self._planned: Piece | None = None
+        self._plan = ReadPlan(
+            outgoing.index.sizes, self._inventory, self._is_skipped, outgoing.failed
+        )
         self._reading_bytes = 0
-        self._stream_next: dict[int, int] = {}
-        self._plan_ended = False
 
     # --- facts ----------------------------------------------------------------------------------
 
@@ -362,7 +359,6 @@ class Sender:
         reused = self._inventory.verified_bytes
         if self._outgoing.bytes_reused is None:
             self._outgoing.bytes_reused = reused
-        self._plan = self._pieces()
         self._events.append(Accepted(reused, self._total_bytes()))
         self._want_pieces()
 
@@ -385,83 +381,20 @@ class Sender:
             self._control.append(encode_message(Page(page)))
         self._pages_waiting -= len(result)
 
-    def _pieces(self) -> Iterator[Piece]:
-        """Everything that the receiver lacks, in listing order, cut to ``READ_BYTES``."""
-        step = READ_BYTES // CHUNK_BYTES
-        sizes = self._outgoing.index.sizes
-        for entry in range(len(sizes)):
-            size = sizes[entry]
-            if not size or self._is_skipped(entry):
-                continue
-            if size == UNKNOWN_SIZE:
-                self._stream_next[entry] = sum(n for _, n in self._inventory.ranges(entry))
-                while self._stream_next[entry] < MAX_CHUNKS and entry not in self._outgoing.failed:
-                    yield Piece(entry, self._stream_next[entry], step)
-                    if self._inventory.size_of(entry) != UNKNOWN_SIZE:
-                        break
-                continue
-            if size <= CHUNK_BYTES:  # the common case of many small files
-                if not self._inventory.is_complete(entry) and entry not in self._outgoing.failed:
-                    yield Piece(entry, 0, 1)
-                continue
-            for first, n in self._inventory.missing(entry):
-                for at in range(first, first + n, step):
-                    if entry in self._outgoing.failed:
-                        break
-                    yield Piece(entry, at, min(step, first + n - at))
-
     def _want_pieces(self) -> None:
-        """Reads ahead while there is room; one wish holds pieces of up to ``READ_BYTES``."""
-        while not self._plan_ended and self._data_bytes + self._reading_bytes < READ_AHEAD_BYTES:
-            pieces, n_bytes, is_stream = self._next_batch()
-            if pieces:
-                self._reading_bytes += n_bytes
-                wish = ReadPieces(next(self._ids), tuple(pieces))
-                self._wish(wish, partial(self._on_read, tuple(pieces), n_bytes))
-            if is_stream or not pieces:
+        """Reads ahead while there is room."""
+        while self._data_bytes + self._reading_bytes < READ_AHEAD_BYTES:
+            batch = self._plan.next_batch(is_reading=self._reading_bytes > 0)
+            if batch is None:
                 break
+            self._reading_bytes += batch.n_bytes
+            wish = ReadPieces(next(self._ids), batch.pieces)
+            self._wish(wish, partial(self._on_read, batch))
         self._finish_sending()
 
-    def _next_batch(self) -> tuple[list[Piece], int, bool]:
-        assert self._plan is not None
-        sizes = self._outgoing.index.sizes
-        pieces: list[Piece] = []
-        n_bytes = 0
-        while n_bytes < READ_BYTES and len(pieces) < READ_PIECES_MAX:
-            piece = self._planned
-            self._planned = None
-            if piece is None:
-                # A stream is read strictly one wish after the other: where the next one begins
-                # is known only from the answer.
-                if self._reading_bytes and self._is_in_stream():
-                    return pieces, n_bytes, True
-                piece = next(self._plan, None)
-                if piece is None:
-                    self._plan_ended = True
-                    break
-            size = sizes[piece.entry]
-            if size == UNKNOWN_SIZE:
-                if pieces or self._reading_bytes:
-                    self._planned = piece
-                    return pieces, n_bytes, True
-                return [piece], READ_BYTES, True
-            length = min(piece.n * CHUNK_BYTES, size - piece.first * CHUNK_BYTES)
-            if pieces and n_bytes + length > READ_BYTES:
-                self._planned = piece
-                break
-            pieces.append(piece)
-            n_bytes += length
-        return pieces, n_bytes, False
-
-    def _is_in_stream(self) -> bool:
-        return any(
-            self._inventory.size_of(entry) == UNKNOWN_SIZE and entry not in self._outgoing.failed
-            for entry in self._stream_next
-        )
-
-    def _on_read(self, pieces: tuple[Piece, ...], n_bytes: int, result: object) -> None:
+    def _on_read(self, batch: ReadBatch, result: object) -> None:
         assert isinstance(result, PiecesRead)
-        self._reading_bytes -= n_bytes
+        self._reading_bytes -= batch.n_bytes
         for buffer in result.buffers:
             self._data.append(buffer)
             self._data_bytes += len(buffer)
@@ -470,16 +403,16 @@ class Sender:
                 self._outgoing.failed[failed.entry] = failed.reason
                 self._control.append(encode_message(Failed(failed.entry, failed.reason)))
                 self._events.append(FileFailed(failed.entry, failed.reason, failed.path))
-        entry = pieces[0].entry
+        entry = batch.pieces[0].entry
         if self._outgoing.index.sizes[entry] == UNKNOWN_SIZE and not result.failed:
-            self._stream_next[entry] += result.n_chunks
+            self._plan.on_stream_read(entry, result.n_chunks)
             if result.final_size is not None:
                 self._inventory.set_final_size(entry, result.final_size)
                 self._control.append(encode_message(End(entry, result.final_size)))
         self._want_pieces()
 
     def _finish_sending(self) -> None:
-        if self.state is not SenderState.SENDING or not self._plan_ended or self._reading_bytes:
+        if self.state is not SenderState.SENDING or not self._plan.is_ended or self._reading_bytes:
             return
         self._control.append(encode_message(AllSent(len(self._outgoing.failed))))
         self._advance(SenderInput.ALL_SENT)

@@ -112,6 +112,8 @@ RECEIVER_TRANSITIONS: dict[tuple[ReceiverState, ReceiverInput], ReceiverState] =
 
 SENDER_ENDS = frozenset({_S.DONE, _S.DECLINED, _S.FAILED})
 RECEIVER_ENDS = frozenset({_R.DONE, _R.DECLINED, _R.FAILED})
+RECEIVER_ABORTABLE = frozenset(ReceiverState) - RECEIVER_ENDS - {ReceiverState.AWAITING_RECEIPT_OK}
+"""Where there is something to give up: not once everything is in its place."""
 
 
 def next_sender_state(state: SenderState, on: SenderInput) -> SenderState:
