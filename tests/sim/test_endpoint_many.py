@@ -13,6 +13,7 @@ from wraith.connection.connection import Connection
 from wraith.connection.endpoint import CALL_BYTES, TRANSMITS_MAX
 from wraith.connection.events import PathChanged, StreamReadable
 from wraith.connection.routed import RoutedConnection
+from wraith.errors import LocalProtocolError
 from wraith.testing.clock import VirtualClock
 from wraith.testing.endpoints import (
     ADDRESS_A,
@@ -237,3 +238,17 @@ def test_what_follows_the_last_part_of_a_handshake_in_the_same_burst_is_not_lost
             i.endpoint.receive_datagrams(transmit.data, transmit.segment_bytes, to_i, net.now)
         i.service(net.now)
     pytest.fail("no packet followed FINISH")
+
+
+@pytest.mark.spec("HS-40")
+def test_a_fifth_connection_between_two_sockets_is_refused_at_once() -> None:
+    net = linked()
+    connections = [net.dial() for _ in range(4)]
+    with pytest.raises(LocalProtocolError, match="four connections"):
+        net.dial()
+    assert net.run(seconds=5, until=lambda: all(c.confirmed for c in connections))
+    with pytest.raises(LocalProtocolError, match="four connections"):
+        net.dial()
+    connections[0].close(0, "", net.now)
+    net.run(seconds=5)
+    assert net.run_until_confirmed(net.dial())

@@ -218,6 +218,7 @@ def test_each_of_four_access_keys_opens_with_its_own_psk_only() -> None:
     for n, key in enumerate(keys):
         record = net.r.endpoint.node_record((ADDRESS_B,), key=key)
         assert net.run_until_confirmed(net.dial(record)), n
+    net = two(access=keys)
     crossed = replace(net.r.endpoint.node_record((ADDRESS_B,), key=keys[1]), access_psk=keys[3].psk)
     assert not net.run_until_confirmed(net.dial(crossed))
 

@@ -41,7 +41,7 @@ from wraith.connection.header_masks import HeaderMaskKeys
 from wraith.connection.negotiate import SuitePolicy, responder_suites
 from wraith.connection.record import NodeRecord
 from wraith.connection.routed import RoutedConnection
-from wraith.connection.routing import Route, RoutingTable
+from wraith.connection.routing import SESSIONS_PER_PATH, Route, RoutingTable
 from wraith.connection.state import OPEN_STATES
 from wraith.errors import CloseCode, ConnectFailed, LocalProtocolError, WraithError
 from wraith.types import (
@@ -290,10 +290,17 @@ class Endpoint:
             PolicyRefused: no suite of the record is allowed here.
             ConfigError: ``suite`` is the reserved one.
             ConnectFailed: the record has no address.
+            LocalProtocolError: four connections to its addresses exist; a fifth could not be told
+                apart by its 4-tuple. Close one, or dial from another endpoint. [HS-40]
         """
         self._enter(now)
         if not record.addresses:
             raise ConnectFailed("this node record has no address")
+        if all(self._is_crowded(remote) for remote in record.addresses):
+            raise LocalProtocolError(
+                "four connections to this address are open already",
+                hint="close one of them, or dial from another socket",
+            )
         policy = SuitePolicy.of(self.config, require_pq=require_pq, suite=suite)
         proposal = Proposal.first(record, policy, anonymous=anonymous)
         route = Route()
@@ -402,6 +409,11 @@ class Endpoint:
         if self._is_poisoned:
             raise LocalProtocolError("this process was forked; the endpoint cannot be used here")
         self._now = now
+
+    def _is_crowded(self, remote: Address) -> bool:
+        dials = self._dials_by_remote.get(remote, ())
+        n_dials = sum(not route.paths for route in dials)  # those with a path are counted there
+        return self._routing.n_towards(remote) + n_dials >= SESSIONS_PER_PATH
 
     def _new_connection(
         self, route: Route, role: Role, path: NetworkPath, now: float

@@ -12,7 +12,7 @@ from __future__ import annotations
 from wraith.connection.deadlines import Deadline
 from wraith.connection.routed import RoutedConnection
 from wraith.crypto.kdf import keyed_hash
-from wraith.types import Buffer, NetworkPath
+from wraith.types import Address, Buffer, NetworkPath
 
 SESSIONS_PER_PATH = 4
 PATHS_PER_SESSION = 4
@@ -55,15 +55,20 @@ class Route(Deadline):
 class RoutingTable:
     """4-tuple → its connections (last used first), and connection id → connection."""
 
-    __slots__ = ("_by_path", "_by_cid")
+    __slots__ = ("_by_path", "_by_cid", "_n_towards")
 
     def __init__(self) -> None:
         self._by_path: dict[NetworkPath, tuple[Route, ...]] = {}
+        self._n_towards: dict[Address, int] = {}
         self._by_cid: dict[int, Route] = {}
 
     def on_path(self, path: NetworkPath) -> tuple[Route, ...]:
         """The connections that use ``path``; normally one, at most four."""
         return self._by_path.get(path, ())
+
+    def n_towards(self, remote: Address) -> int:
+        """How many connections use a path to ``remote``."""
+        return self._n_towards.get(remote, 0)
 
     def use_path(self, route: Route, path: NetworkPath) -> None:
         """Puts ``route`` first on ``path``. The fifth connection on a path pushes the last one out
@@ -74,9 +79,12 @@ class RoutingTable:
         kept = tuple(other for other in routes if other is not route)
         for dropped in kept[SESSIONS_PER_PATH - 1 :]:
             dropped.paths.remove(path)
+            self._count(path, -1)
         self._by_path[path] = (route, *kept[: SESSIONS_PER_PATH - 1])
         if path in route.paths:
             route.paths.remove(path)
+        else:
+            self._count(path, 1)
         route.paths.append(path)
         if len(route.paths) > PATHS_PER_SESSION:
             self._leave_path(route, route.paths.pop(0))
@@ -123,7 +131,15 @@ class RoutingTable:
         route.paths.clear()
         self.set_cids(route, ())
 
+    def _count(self, path: NetworkPath, change: int) -> None:
+        n = self._n_towards.get(path.remote, 0) + change
+        if n:
+            self._n_towards[path.remote] = n
+        else:
+            self._n_towards.pop(path.remote, None)
+
     def _leave_path(self, route: Route, path: NetworkPath) -> None:
+        self._count(path, -1)
         routes = tuple(other for other in self._by_path.get(path, ()) if other is not route)
         if routes:
             self._by_path[path] = routes
