@@ -37,7 +37,7 @@ LEFT_OUT = shutil.ignore_patterns(
     ".*", "target", "interop-bin", "build", "dist", "__pycache__", "results", "interop"
 )
 RUN_S = 300
-TEST_S = 60
+TEST_S = 30
 SLOWEST = 5
 
 Mutation = dict[str, str]

@@ -4,7 +4,7 @@
 brings the answers back to the event loop. Reading, hashing and writing let go of the interpreter
 lock there, so the loop goes on sealing and opening packets meanwhile.
 
-Spec: transfer §6, §12.
+Spec: transfer §6.
 """
 
 from __future__ import annotations

@@ -5,9 +5,9 @@ endpoint's business: it creates the connection, and ``establish`` hands over wha
 
 This file is the life cycle and the dispatch. What each part does stands in its own file: frames in
 ``inbound``, streams in ``mux``, keys in ``keys`` and ``rekey``, loss in ``recovery``, sending in
-``packet_builder``, other addresses in ``moving``, the end in ``ending``. Malformed input that is not
-authenticated is silence; a breach of the protocol by the authenticated peer is one CLOSE and the
-event ``Closed``, never an exception.
+``packet_builder``, other addresses in ``moving``, the end in ``ending``. Malformed input that is
+not authenticated is silence; a breach of the protocol by the authenticated peer is one CLOSE and
+the event ``Closed``, never an exception.
 
 Spec: docs/spec/connection.md.
 """

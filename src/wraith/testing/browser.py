@@ -63,7 +63,8 @@ class _PageServer:
                 status = "204 No Content"
             writer.write(
                 f"HTTP/1.1 {status}\r\ncontent-type: text/html\r\n"
-                f"content-length: {len(body)}\r\nconnection: close\r\n\r\n".encode() + body
+                f"content-length: {len(body)}\r\nconnection: close\r\n\r\n".encode()
+                + body
             )
             await writer.drain()
         except (asyncio.IncompleteReadError, ConnectionError):

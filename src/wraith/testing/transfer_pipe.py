@@ -97,7 +97,7 @@ class TransferPipe:
         room = receiver.data_room()
         for buffer in sender.data_to_send(min(room, 1 << 20)) if room else ():
             moved = True
-            sent = self.tap(buffer) if self.tap is not None else buffer
+            sent = self.tap(bytes(buffer)) if self.tap is not None else buffer
             self.data_bytes += len(sent)
             for at in range(0, len(sent), self.cut):
                 receiver.receive_data(sent[at : at + self.cut], self.now)
