@@ -31,240 +31,32 @@ from wraith.aio.driver import Driver
 from wraith.aio.entropy import OsRng
 from wraith.aio.fork import poison_after_fork
 from wraith.aio.interfaces import reachable_addresses
+from wraith.aio.libp2p_connection import Libp2pConnection
 from wraith.aio.libp2p_protocols import StreamHandler
+from wraith.aio.libp2p_sockets import Libp2pSockets, bind, parse_multiaddr, resolve
 from wraith.aio.libp2p_stream import Libp2pStream
 from wraith.aio.tracing import make_tracer
-from wraith.aio.udp import ReceiveBurst, SocketSet, UdpSocket
 from wraith.crypto.ed25519 import Identity
 from wraith.errors import (
     ConfigError,
     ConnectFailed,
     ConnectionLost,
     LocalProtocolError,
-    RemoteProtocolError,
-    TransportError,
     WraithError,
 )
 from wraith.libp2p import events, identify, ping
 from wraith.libp2p.codes import Libp2pCode
 from wraith.libp2p.config import QuicTransportConfig
-from wraith.libp2p.connection import ConnectionState, PeerConnection
+from wraith.libp2p.connection import PeerConnection
 from wraith.libp2p.endpoint import EndpointCounters, EndpointEvent, QuicEndpoint
 from wraith.libp2p.identify import IdentifyInfo
-from wraith.libp2p.multiaddr import Multiaddr, literal_address, quic_multiaddr
-from wraith.libp2p.peer_id import PeerId
-from wraith.types import Address, Role
+from wraith.libp2p.multiaddr import Multiaddr, quic_multiaddr
+from wraith.types import Role
+
+__all__ = ["Libp2pConnection", "Libp2pHost", "Libp2pStream"]
 
 PROTOCOL_VERSION: Final = "wraith/2"
 CLOSE_TIMEOUT_S: Final = 3.0
-
-
-class Libp2pConnection:
-    """One authenticated connection. Made by ``Libp2pHost.dial`` and given to ``on_connection``."""
-
-    def __init__(self, host: Libp2pHost, machine: PeerConnection) -> None:
-        self.machine = machine
-        self._host = host
-        self._streams: dict[int, Libp2pStream] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._pings: dict[int, asyncio.Future[None]] = {}
-        self._closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._error: WraithError | None = None
-
-    # --- facts ------------------------------------------------------------------------------
-
-    @property
-    def security(self) -> events.QuicSecurity:
-        """What the handshake reached: group, post-quantum or not, peer, timings."""
-        assert self.machine.security is not None
-        return self.machine.security
-
-    @property
-    def peer_id(self) -> PeerId | None:
-        return self.security.peer_id
-
-    @property
-    def is_open(self) -> bool:
-        return self.machine.state is ConnectionState.CONNECTED
-
-    @property
-    def is_initiator(self) -> bool:
-        return self.machine.role is Role.INITIATOR
-
-    @property
-    def remote_multiaddr(self) -> Multiaddr:
-        """Where the peer is now; follows its migration."""
-        return quic_multiaddr(self.machine.remote, self.peer_id)
-
-    def export_key(self, label: str, context: bytes = b"", n: int = 32) -> bytes:
-        """Keying material bound to this connection (RFC 8446 §7.5)."""
-        return self.machine.export_key(label, context, n)
-
-    def error(self) -> WraithError:
-        """Why the connection is not usable; for use in ``raise``."""
-        return self._error or ConnectionLost("the connection is closed")
-
-    # --- streams ----------------------------------------------------------------------------
-
-    async def open_stream(self, *wanted: str) -> Libp2pStream:
-        """A stream that speaks the first of ``wanted`` that the peer accepts.
-
-        Raises:
-            RemoteProtocolError: the peer accepts none of them.
-            TransportError: the connection is closed.
-        """
-        stream = self.open_raw_stream()
-        try:
-            async with asyncio.timeout(protocols.NEGOTIATION_TIMEOUT_S):
-                await protocols.negotiate_out(stream, wanted)
-        except TimeoutError:
-            stream.reset(Libp2pCode.PROTOCOL_NEGOTIATION_FAILED)
-            raise RemoteProtocolError("the peer did not answer the negotiation") from None
-        except BaseException:
-            stream.reset(Libp2pCode.PROTOCOL_NEGOTIATION_FAILED)
-            raise
-        return stream
-
-    def open_raw_stream(self) -> Libp2pStream:
-        """A stream without multistream negotiation, for peers that are no libp2p hosts."""
-        if not self.is_open:
-            raise self.error()
-        stream = Libp2pStream(self, self.machine.open_stream())
-        self._streams[stream.stream_id] = stream
-        return stream
-
-    # --- protocols --------------------------------------------------------------------------
-
-    async def ping(self, count: int = 1) -> list[float]:
-        """Round-trip times in seconds over ``/ipfs/ping/1.0.0``."""
-        stream = await self.open_stream(ping.PROTOCOL)
-        async with stream:
-            return [await protocols.ping_once(stream, self._host.rng) for _ in range(count)]
-
-    async def identify(self) -> IdentifyInfo:
-        """What the peer says about itself; its key is checked against the certificate."""
-        stream = await self.open_stream(identify.PROTOCOL)
-        async with stream:
-            return await protocols.receive_identify(stream)
-
-    async def transport_ping(self) -> float:
-        """Seconds until QUIC's own PING was acknowledged; proves that the path is alive."""
-        loop = asyncio.get_running_loop()
-        began = loop.time()
-        waiter: asyncio.Future[None] = loop.create_future()
-        uid = self.machine.ping()
-        self._pings[uid] = waiter
-        self.wake()
-        try:
-            await waiter
-        finally:
-            self._pings.pop(uid, None)
-        if not self.is_open:
-            raise self.error()
-        return loop.time() - began
-
-    # --- end --------------------------------------------------------------------------------
-
-    def close(self, code: int = Libp2pCode.NO_ERROR, reason: str = "") -> None:
-        """Graceful close. Data that is still in send buffers is not waited for."""
-        self.machine.close(code, reason)
-        self.wake()
-
-    async def wait_closed(self) -> WraithError | None:
-        """Waits for the end; returns its error, ``None`` after a graceful close."""
-        await asyncio.shield(self._closed)
-        return self._error
-
-    # --- called by the host and the streams ---------------------------------------------------
-
-    def wake(self) -> None:
-        self._host.wake()
-
-    def forget_stream(self, stream: Libp2pStream) -> None:
-        self._streams.pop(stream.stream_id, None)
-
-    def on_event(self, event: events.Libp2pEvent) -> None:
-        match event:
-            case events.StreamOpened():
-                self._accept(event.stream_id)
-            case events.StreamReadable():
-                if stream := self._streams.get(event.stream_id):
-                    stream.on_readable()
-            case events.StreamWritable():
-                if stream := self._streams.get(event.stream_id):
-                    stream.on_writable()
-            case events.StreamWasReset():
-                if stream := self._streams.get(event.stream_id):
-                    stream.on_reset(event.code)
-            case events.StreamWasStopped():
-                if stream := self._streams.get(event.stream_id):
-                    stream.on_stopped(event.code)
-            case events.PingAnswered():
-                waiter = self._pings.get(event.uid)
-                if waiter is not None and not waiter.done():
-                    waiter.set_result(None)
-            case events.ConnectionClosed():
-                self._on_closed(event.error)
-            case _:
-                pass
-
-    def _accept(self, stream_id: int) -> None:
-        stream = Libp2pStream(self, stream_id)
-        self._streams[stream_id] = stream
-        raw = self._host.on_raw_stream
-        work = raw(stream) if raw is not None else self._host.serve(stream)
-        task = asyncio.ensure_future(_contained(stream, work))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    def _on_closed(self, error: WraithError | None) -> None:
-        self._error = error
-        for stream in list(self._streams.values()):
-            stream.on_connection_closed()
-        for waiter in self._pings.values():
-            if not waiter.done():
-                waiter.set_result(None)
-        for task in self._tasks:
-            task.cancel()
-        if not self._closed.done():
-            self._closed.set_result(None)
-
-
-async def _contained(stream: Libp2pStream, work: object) -> None:
-    """Runs a handler; what the peer or the network did to it ends with the stream."""
-    assert asyncio.iscoroutine(work)
-    try:
-        await work
-    except (RemoteProtocolError, TransportError):
-        stream.reset(Libp2pCode.NO_ERROR)
-    except WraithError:
-        stream.reset(Libp2pCode.PROTOCOL_VIOLATION)
-    except Exception:
-        # A defect of the handler: the peer sees a reset, the loop's exception handler the error.
-        stream.reset(Libp2pCode.NO_ERROR)
-        raise
-
-
-class _Sockets(SocketSet):
-    """A socket set whose sockets can be replaced while the driver runs (rebinding)."""
-
-    def start(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        receive: ReceiveBurst,
-        turn: Callable[[], None],
-    ) -> None:
-        self._started = (loop, receive, turn)
-        super().start(loop, receive, turn)
-
-    def replace(self, fresh: SocketSet) -> None:
-        """Takes over the sockets of ``fresh`` and closes the present ones."""
-        old = list(self.sockets)
-        self.sockets = fresh.sockets
-        self._by_size = fresh._by_size
-        super().start(*self._started)
-        for each in old:
-            each.close()
 
 
 class Libp2pHost:
@@ -281,7 +73,7 @@ class Libp2pHost:
         self,
         identity: Identity,
         config: QuicTransportConfig,
-        sockets: _Sockets,
+        sockets: Libp2pSockets,
         *,
         listening: bool,
         agent: str,
@@ -340,7 +132,7 @@ class Libp2pHost:
         host = cls(
             identity,
             config,
-            _Sockets(_bind(listen, tracer).sockets),
+            Libp2pSockets(bind(listen, tracer).sockets),
             listening=bool(listen),
             agent=agent or f"wraith/{wraith.__version__}",
             tracer=tracer,
@@ -404,7 +196,7 @@ class Libp2pHost:
             TlsAlert: we refused the peer; its hint says what would help.
         """
         if isinstance(multiaddr, str):
-            multiaddr = _parse(multiaddr)
+            multiaddr = parse_multiaddr(multiaddr)
         if self._driver.closed:
             raise LocalProtocolError("this host is closed")
         expected = multiaddr.peer_id
@@ -412,7 +204,7 @@ class Libp2pHost:
             raise ConfigError(
                 "multiaddr", str(multiaddr), "an address that ends in /p2p/<PeerId of the peer>"
             )
-        remote = await _resolve(multiaddr)
+        remote = await resolve(multiaddr)
         loop = asyncio.get_running_loop()
         machine = self.machine.dial(
             remote, loop.time(), expected_peer=expected, timeout_s=timeout_s
@@ -434,7 +226,7 @@ class Libp2pHost:
 
         For a host that only dials: what a NAT or an interface change does, on purpose.
         """
-        self._sockets.replace(_bind((), None))
+        self._sockets.replace(bind((), None))
         self.machine.path_changed(asyncio.get_running_loop().time())
         self.wake()
         return self._sockets.port
@@ -528,62 +320,3 @@ class Libp2pHost:
         trace: TracebackType | None,
     ) -> None:
         await self.close()
-
-
-def _parse(text: str) -> Multiaddr:
-    try:
-        return Multiaddr.parse(text)
-    except RemoteProtocolError as error:
-        raise ConfigError(
-            "multiaddr", text, f"/ip4/.../udp/.../quic-v1/p2p/...; {error}"
-        ) from error
-
-
-def _literal(multiaddr: Multiaddr) -> Address | None:
-    try:
-        return literal_address(multiaddr)
-    except RemoteProtocolError as error:
-        raise ConfigError(
-            "multiaddr", str(multiaddr), "/ip4|ip6|dns/.../udp/.../quic-v1[/p2p/...]"
-        ) from error
-
-
-def _bind(listen: Sequence[str | Multiaddr], tracer: Tracer | None) -> SocketSet:
-    if not listen:
-        return SocketSet.bind(tracer=tracer)
-    sockets: list[UdpSocket] = []
-    try:
-        for each in listen:
-            multiaddr = _parse(each) if isinstance(each, str) else each
-            address = _literal(multiaddr)
-            if address is None:
-                raise ConfigError("listen", str(multiaddr), "an address without a name to resolve")
-            if any(len(address.ip) == (4 if s.family == socket.AF_INET else 16) for s in sockets):
-                raise ConfigError("listen", str(multiaddr), "at most one address per family")
-            sockets.append(UdpSocket.bind(address, tracer=tracer))
-    except BaseException:
-        for bound in sockets:
-            bound.close()
-        raise
-    return SocketSet(list(sockets))
-
-
-async def _resolve(multiaddr: Multiaddr) -> Address:
-    address = _literal(multiaddr)
-    if address is not None:
-        return address
-    family = socket.AF_UNSPEC
-    for name, wanted in (("dns4", socket.AF_INET), ("dns6", socket.AF_INET6), ("dns", family)):
-        host = multiaddr.value(name)
-        if host is None:
-            continue
-        port = int(multiaddr.value("udp") or 0)
-        try:
-            found = await asyncio.get_running_loop().getaddrinfo(
-                host, port, family=wanted, type=socket.SOCK_DGRAM
-            )
-        except OSError as error:
-            raise ConnectFailed(f"cannot resolve {host}: {error}") from error
-        kind, _, _, _, sockaddr = found[0]
-        return Address(socket.inet_pton(kind, str(sockaddr[0]).partition("%")[0]), port)
-    raise ConfigError("multiaddr", str(multiaddr), "a name or a literal address")

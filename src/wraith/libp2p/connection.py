@@ -19,26 +19,21 @@ from collections.abc import Callable
 from enum import Enum
 
 from wraith.errors import (
-    ConnectFailed,
     ConnectionLost,
     HandshakeTimeout,
     LocalProtocolError,
-    PeerClosed,
-    PeerKeyMismatch,
     StreamReset,
     WraithError,
 )
 from wraith.libp2p import events, quic
+from wraith.libp2p.closing import own_refusal, peer_error
 from wraith.libp2p.codes import Libp2pCode
 from wraith.libp2p.config import QuicTransportConfig
 from wraith.libp2p.peer_id import PeerId
-from wraith.libp2p.tls.alerts import AlertDescription, alert_of_close_code
 from wraith.libp2p.tls.engine import TlsEngine
-from wraith.libp2p.tls.server import HINT_PREFER
 from wraith.types import Address, Role
 
 _KEEPALIVE_UID = 0
-_IDLE_REASONS = ("Idle timeout", "idle timeout")
 
 
 class ConnectionState(Enum):
@@ -472,43 +467,10 @@ class PeerConnection:
             code, reason, error = self._closed_by_us
             by_peer = False
         elif event.alert is not None:
-            by_peer, error = False, self._own_refusal(event)
+            by_peer, error = False, own_refusal(event.alert)
         else:
-            error = self._peer_error(event, handshaking)
+            error = peer_error(
+                event, handshaking=handshaking, post_quantum=self._config.policy.post_quantum
+            )
             by_peer = not isinstance(error, ConnectionLost)
         self._emit(self, events.ConnectionClosed(code, reason, by_peer, error))
-
-    def _own_refusal(self, event: quic.Closing) -> WraithError:
-        """Our engine refused. A wrong identity gets the error that says so [LQ-6]."""
-        alert = event.alert
-        assert alert is not None
-        if alert.alert is AlertDescription.BAD_CERTIFICATE and "belongs to" in str(alert):
-            return PeerKeyMismatch(str(alert))
-        return alert
-
-    def _peer_error(self, event: quic.Closing, handshaking: bool) -> WraithError | None:
-        if event.by_application:
-            if event.code == Libp2pCode.NO_ERROR and not handshaking:
-                return None
-            return PeerClosed(event.code, event.reason)
-        if event.code == Libp2pCode.NO_ERROR and not handshaking:
-            return None
-        if event.reason in _IDLE_REASONS:
-            return ConnectionLost("nothing was heard for too long")
-        alert = alert_of_close_code(event.code)
-        if alert is not None:
-            return ConnectFailed(
-                f"the peer refused the handshake: {alert.word}", hint=self._hint_for(alert)
-            )
-        if event.code == quic.INTERNAL_ERROR and event.reason.startswith("packet layer"):
-            return ConnectionLost(event.reason)
-        return PeerClosed(event.code, event.reason)
-
-    def _hint_for(self, alert: AlertDescription) -> str:
-        if alert is AlertDescription.HANDSHAKE_FAILURE and self._config.policy.post_quantum:
-            return f"the peer probably has no post-quantum key exchange; {HINT_PREFER}"
-        if alert is AlertDescription.HANDSHAKE_FAILURE:
-            return "the peer probably requires a post-quantum key exchange (`--policy require`)"
-        if alert in (AlertDescription.CERTIFICATE_REQUIRED, AlertDescription.BAD_CERTIFICATE):
-            return "the peer did not accept our certificate"
-        return ""

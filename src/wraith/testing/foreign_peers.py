@@ -12,7 +12,7 @@ import json
 import os
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
@@ -20,7 +20,7 @@ BIN = Path(__file__).parents[3] / "interop-bin"
 ANSWER_TIMEOUT_S = 30.0
 
 
-def absent(peer: str, reason: str) -> None:
+def absent(peer: str, reason: str) -> NoReturn:
     """Skips, or fails where the peer is required."""
     required = os.environ.get("WRAITH_REQUIRE_INTEROP", "").split(",")
     message = f"{peer}: {reason}"

@@ -95,9 +95,9 @@ class TransferPipe:
             for at in range(0, len(buffer), self.cut):
                 sender.receive_control(buffer[at : at + self.cut])
         room = receiver.data_room()
-        for buffer in sender.data_to_send(min(room, 1 << 20)) if room else ():
+        for block in sender.data_to_send(min(room, 1 << 20)) if room else ():
             moved = True
-            sent = self.tap(bytes(buffer)) if self.tap is not None else buffer
+            sent = self.tap(bytes(block)) if self.tap is not None else block
             self.data_bytes += len(sent)
             for at in range(0, len(sent), self.cut):
                 receiver.receive_data(sent[at : at + self.cut], self.now)

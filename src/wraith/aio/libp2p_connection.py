@@ -1,0 +1,210 @@
+"""One libp2p connection over asyncio: its streams, the protocols every host asks for, its end.
+
+Must not know sockets or other connections: it issues commands to its machine and asks its host to
+wake the driver. Spec: libp2p-quic sections 5 and 6.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from wraith.aio import libp2p_protocols as protocols
+from wraith.aio.libp2p_stream import Libp2pStream
+from wraith.errors import ConnectionLost, RemoteProtocolError, TransportError, WraithError
+from wraith.libp2p import events, identify, ping
+from wraith.libp2p.codes import Libp2pCode
+from wraith.libp2p.connection import ConnectionState, PeerConnection
+from wraith.libp2p.identify import IdentifyInfo
+from wraith.libp2p.multiaddr import Multiaddr, quic_multiaddr
+from wraith.libp2p.peer_id import PeerId
+from wraith.types import Role
+
+if TYPE_CHECKING:
+    from wraith.aio.libp2p import Libp2pHost
+
+
+class Libp2pConnection:
+    """One authenticated connection. Made by ``Libp2pHost.dial`` and given to ``on_connection``."""
+
+    def __init__(self, host: Libp2pHost, machine: PeerConnection) -> None:
+        self.machine = machine
+        self._host = host
+        self._streams: dict[int, Libp2pStream] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._pings: dict[int, asyncio.Future[None]] = {}
+        self._closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._error: WraithError | None = None
+
+    # --- facts ------------------------------------------------------------------------------
+
+    @property
+    def security(self) -> events.QuicSecurity:
+        """What the handshake reached: group, post-quantum or not, peer, timings."""
+        assert self.machine.security is not None
+        return self.machine.security
+
+    @property
+    def peer_id(self) -> PeerId | None:
+        return self.security.peer_id
+
+    @property
+    def is_open(self) -> bool:
+        return self.machine.state is ConnectionState.CONNECTED
+
+    @property
+    def is_initiator(self) -> bool:
+        return self.machine.role is Role.INITIATOR
+
+    @property
+    def remote_multiaddr(self) -> Multiaddr:
+        """Where the peer is now; follows its migration."""
+        return quic_multiaddr(self.machine.remote, self.peer_id)
+
+    def export_key(self, label: str, context: bytes = b"", n: int = 32) -> bytes:
+        """Keying material bound to this connection (RFC 8446 §7.5)."""
+        return self.machine.export_key(label, context, n)
+
+    def error(self) -> WraithError:
+        """Why the connection is not usable; for use in ``raise``."""
+        return self._error or ConnectionLost("the connection is closed")
+
+    # --- streams ----------------------------------------------------------------------------
+
+    async def open_stream(self, *wanted: str) -> Libp2pStream:
+        """A stream that speaks the first of ``wanted`` that the peer accepts.
+
+        Raises:
+            RemoteProtocolError: the peer accepts none of them.
+            TransportError: the connection is closed.
+        """
+        stream = self.open_raw_stream()
+        try:
+            async with asyncio.timeout(protocols.NEGOTIATION_TIMEOUT_S):
+                await protocols.negotiate_out(stream, wanted)
+        except TimeoutError:
+            stream.reset(Libp2pCode.PROTOCOL_NEGOTIATION_FAILED)
+            raise RemoteProtocolError("the peer did not answer the negotiation") from None
+        except BaseException:
+            stream.reset(Libp2pCode.PROTOCOL_NEGOTIATION_FAILED)
+            raise
+        return stream
+
+    def open_raw_stream(self) -> Libp2pStream:
+        """A stream without multistream negotiation, for peers that are no libp2p hosts."""
+        if not self.is_open:
+            raise self.error()
+        stream = Libp2pStream(self, self.machine.open_stream())
+        self._streams[stream.stream_id] = stream
+        return stream
+
+    # --- protocols --------------------------------------------------------------------------
+
+    async def ping(self, count: int = 1) -> list[float]:
+        """Round-trip times in seconds over ``/ipfs/ping/1.0.0``."""
+        stream = await self.open_stream(ping.PROTOCOL)
+        async with stream:
+            return [await protocols.ping_once(stream, self._host.rng) for _ in range(count)]
+
+    async def identify(self) -> IdentifyInfo:
+        """What the peer says about itself; its key is checked against the certificate."""
+        stream = await self.open_stream(identify.PROTOCOL)
+        async with stream:
+            return await protocols.receive_identify(stream)
+
+    async def transport_ping(self) -> float:
+        """Seconds until QUIC's own PING was acknowledged; proves that the path is alive."""
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        waiter: asyncio.Future[None] = loop.create_future()
+        uid = self.machine.ping()
+        self._pings[uid] = waiter
+        self.wake()
+        try:
+            await waiter
+        finally:
+            self._pings.pop(uid, None)
+        if not self.is_open:
+            raise self.error()
+        return loop.time() - began
+
+    # --- end --------------------------------------------------------------------------------
+
+    def close(self, code: int = Libp2pCode.NO_ERROR, reason: str = "") -> None:
+        """Graceful close. Data that is still in send buffers is not waited for."""
+        self.machine.close(code, reason)
+        self.wake()
+
+    async def wait_closed(self) -> WraithError | None:
+        """Waits for the end; returns its error, ``None`` after a graceful close."""
+        await asyncio.shield(self._closed)
+        return self._error
+
+    # --- called by the host and the streams ---------------------------------------------------
+
+    def wake(self) -> None:
+        self._host.wake()
+
+    def forget_stream(self, stream: Libp2pStream) -> None:
+        self._streams.pop(stream.stream_id, None)
+
+    def on_event(self, event: events.Libp2pEvent) -> None:
+        match event:
+            case events.StreamOpened():
+                self._accept(event.stream_id)
+            case events.StreamReadable():
+                if stream := self._streams.get(event.stream_id):
+                    stream.on_readable()
+            case events.StreamWritable():
+                if stream := self._streams.get(event.stream_id):
+                    stream.on_writable()
+            case events.StreamWasReset():
+                if stream := self._streams.get(event.stream_id):
+                    stream.on_reset(event.code)
+            case events.StreamWasStopped():
+                if stream := self._streams.get(event.stream_id):
+                    stream.on_stopped(event.code)
+            case events.PingAnswered():
+                waiter = self._pings.get(event.uid)
+                if waiter is not None and not waiter.done():
+                    waiter.set_result(None)
+            case events.ConnectionClosed():
+                self._on_closed(event.error)
+            case _:
+                pass
+
+    def _accept(self, stream_id: int) -> None:
+        stream = Libp2pStream(self, stream_id)
+        self._streams[stream_id] = stream
+        raw = self._host.on_raw_stream
+        work = raw(stream) if raw is not None else self._host.serve(stream)
+        task = asyncio.ensure_future(_contained(stream, work))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _on_closed(self, error: WraithError | None) -> None:
+        self._error = error
+        for stream in list(self._streams.values()):
+            stream.on_connection_closed()
+        for waiter in self._pings.values():
+            if not waiter.done():
+                waiter.set_result(None)
+        for task in self._tasks:
+            task.cancel()
+        if not self._closed.done():
+            self._closed.set_result(None)
+
+
+async def _contained(stream: Libp2pStream, work: object) -> None:
+    """Runs a handler; what the peer or the network did to it ends with the stream."""
+    assert asyncio.iscoroutine(work)
+    try:
+        await work
+    except (RemoteProtocolError, TransportError):
+        stream.reset(Libp2pCode.NO_ERROR)
+    except WraithError:
+        stream.reset(Libp2pCode.PROTOCOL_VIOLATION)
+    except Exception:
+        # A defect of the handler: the peer sees a reset, the loop's exception handler the error.
+        stream.reset(Libp2pCode.NO_ERROR)
+        raise
