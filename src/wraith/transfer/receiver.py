@@ -270,9 +270,7 @@ class Receiver:
             case Abort(reason, text):
                 self._advance(ReceiverInput.ABORT)
                 self.connection_lost()
-                self._events.append(
-                    Aborted(by_peer=True, reason=reason, error=error_of(reason, text))
-                )
+                self.tell(Aborted(by_peer=True, reason=reason, error=error_of(reason, text)))
             case _:
                 raise StateViolation(f"{type(message).__name__} while {self.state.value}")
 
@@ -325,9 +323,7 @@ class Receiver:
             self.decline(*objection)
             return
         tops, index = tuple(reading.listing.tops), reading.listing.index
-        self._events.append(
-            OfferReceived(reading.offer, tops, index.n_folders, index.n_links, result)
-        )
+        self.tell(OfferReceived(reading.offer, tops, index.n_folders, index.n_links, result))
 
     # --- inside: what is here already -----------------------------------------------------------
 
