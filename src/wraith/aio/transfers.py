@@ -233,7 +233,11 @@ class Transfer:
         loop = asyncio.get_running_loop()
         until = loop.time() + LINGER_S
         await self._driver.flushed()
-        while not self._driver.closed and self.node.endpoint.connections and loop.time() < until:
+        while (
+            not self._driver.closed
+            and not all(c.is_settled for c in self.node.endpoint.connections)
+            and loop.time() < until
+        ):
             await asyncio.sleep(_LINGER_LOOK_S)
         self._driver.close()
         await self._served.closed(_STORE_END_S)

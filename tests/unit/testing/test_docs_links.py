@@ -26,7 +26,7 @@ NAMED = re.compile(
     r"`((?:src|tests|docs|bench|tools|native|vectors|examples|interop|requirements)/[\w./-]+)`"
 )
 #: Made by a command, so it may be absent in a fresh checkout.
-GENERATED = {ROOT / "docs" / "explanation" / "performance.md", ROOT / "bench" / "results"}
+GENERATED = {ROOT / "bench" / "results"}
 #: Names paths of the repositories that the vectors come from.
 FOREIGN = ROOT / "vectors" / "README.md"
 
