@@ -8,7 +8,7 @@ from typing import Final
 from cryptography.hazmat.primitives.ciphers import Cipher, CipherContext
 from cryptography.hazmat.primitives.ciphers.algorithms import ChaCha20
 
-_READ_AHEAD_BYTES: Final = 8192
+_READ_AHEAD_BYTES: Final = 4096
 _STREAM_READS_MAX: Final = 128
 
 
@@ -16,7 +16,7 @@ class OsRng:
     """Two doors to the operating system's generator. Safe to share between tasks, not threads.
 
     Bytes that will be seen on the wire are the stream of a ChaCha20 key that the system gave, read
-    ahead, and of a new key after one MiB: a fast sender shows megabytes of them per second, and the
+    ahead, and of a new key after 128 reads: a fast sender shows megabytes of them per second, and the
     system's generator takes ten times as long for each. Bytes that become keys come straight from
     the system and never wait in a buffer.
     """
@@ -37,18 +37,18 @@ class OsRng:
             self._at = end
             return taken
         if n >= _READ_AHEAD_BYTES:
-            return os.urandom(n)
-        self._buffer = self._read_stream()
+            return self._read_stream(n)
+        self._buffer = self._read_stream(_READ_AHEAD_BYTES)
         self._at = n
         return self._buffer[:n]
 
-    def _read_stream(self) -> bytes:
+    def _read_stream(self, n: int) -> bytes:
         if not self._n_left or self._stream is None:
             key = ChaCha20(os.urandom(32), bytes(16))
             self._stream = Cipher(key, mode=None).encryptor()
             self._n_left = _STREAM_READS_MAX
         self._n_left -= 1
-        return self._stream.update(bytes(_READ_AHEAD_BYTES))
+        return self._stream.update(bytes(n))
 
     def secret_bytes(self, n: int, /) -> bytes:
         """``n`` bytes for keys, straight from the operating system."""
