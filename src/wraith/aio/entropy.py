@@ -16,9 +16,9 @@ class OsRng:
     """Two doors to the operating system's generator. Safe to share between tasks, not threads.
 
     Bytes that will be seen on the wire are the stream of a ChaCha20 key that the system gave, read
-    ahead, and of a new key after 128 reads: a fast sender shows megabytes of them per second, and the
-    system's generator takes ten times as long for each. Bytes that become keys come straight from
-    the system and never wait in a buffer.
+    ahead, and of a new key after 128 reads: a fast sender shows megabytes of them per second, and
+    the system's generator takes ten times as long for each. Bytes that become keys come straight
+    from the system and never wait in a buffer.
     """
 
     __slots__ = ("_at", "_buffer", "_n_left", "_stream")
