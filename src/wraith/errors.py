@@ -14,9 +14,9 @@
     ├─ TransferError             ├─ OfferRefused ├─ Busy ├─ SourceChanged ├─ UnsafePath
     │                            ├─ NoSpace      └─ CodeInvalid
     ├─ TransportError            ├─ ConnectFailed ├─ HandshakeTimeout ├─ PeerKeyMismatch
-    │                            ├─ NotAuthorised ├─ PeerClosed (.code, .reason)
+    │                            ├─ NotAuthorised ├─ PeerClosed (.close_code, .reason)
     │                            ├─ ConnectionLost (.reason)  └─ TransportTimeout
-    ├─ StreamReset (.code)
+    ├─ StreamReset (.stream_code)
     ├─ ConfigError               .key, .value, what is accepted
     └─ MissingExtra              which optional part to install
 

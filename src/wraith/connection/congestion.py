@@ -48,8 +48,6 @@ class CongestionController(Protocol):
     @property
     def in_slow_start(self) -> bool: ...
 
-    def on_sent(self, next_counter: int, /) -> None: ...
-
     def on_ack(self, ack: AckSample, /) -> None: ...
 
     def on_loss(self, n_bytes: int, sent_time: float, now: float, in_flight: int, /) -> None:
@@ -152,9 +150,6 @@ class NewReno:
     def set_datagram_bytes(self, datagram_bytes: int) -> None:
         self._datagram_bytes = datagram_bytes
 
-    def on_sent(self, next_counter: int) -> None:
-        del next_counter
-
     def on_ack(self, ack: AckSample) -> None:
         if ack.app_limited or ack.sent_time <= self._recovery_start:
             return
@@ -220,9 +215,6 @@ class Cubic:
 
     def set_datagram_bytes(self, datagram_bytes: int) -> None:
         self._datagram_bytes = datagram_bytes
-
-    def on_sent(self, next_counter: int) -> None:
-        del next_counter
 
     def on_ack(self, ack: AckSample) -> None:
         if ack.app_limited:

@@ -236,7 +236,6 @@ class Recovery:
         if run.in_flight:
             self.bytes_in_flight += run.slice_bytes(0, run.n - 1)
         self._epochs.setdefault(run.epoch, []).append(run)
-        self.controller.on_sent(self._next_counter)
         self._note_use(run.datagram_bytes)
 
     def _note_use(self, datagram_bytes: int) -> None:

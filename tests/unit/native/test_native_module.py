@@ -91,6 +91,7 @@ def test_buffers_are_given_back() -> None:
     opener.open_run(memoryview(out)[:n], n, target, 0.0)
     for buffer in (source, out, target):
         buffer.clear()  # BufferError while somebody holds a view
+        assert len(buffer) == 0
 
 
 def test_every_bad_number_is_a_value_error() -> None:
@@ -189,7 +190,8 @@ def test_a_forked_child_is_sound() -> None:
         "assert r[1] == 1\n"
         "if pid: assert os.waitpid(pid, 0)[1] == 0\n"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=30)
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=30)
+    assert (run.returncode, run.stderr) == (0, b"")
 
 
 def test_objects_may_outlive_the_interpreter() -> None:
@@ -198,4 +200,5 @@ def test_objects_may_outlive_the_interpreter() -> None:
         f"sys.kept = n.Opener(1, 0, {KEYS[0]!r}, {KEYS[1]!r}, {KEYS[2]!r}, 256)\n"
         "sys.kept.add_epoch(0, bytes(32))\n"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=30)
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=30)
+    assert (run.returncode, run.stderr) == (0, b"")
