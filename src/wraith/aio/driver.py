@@ -2,16 +2,15 @@
 
 ::
 
-    socket ──► receive_datagrams ─┐
+    socket ──► receive_datagrams ─┐  next_event ─► on_event
     timer  ──► handle_timer ──────┤► datagrams_to_send ─► store ─► socket
-    task   ──► a command, wake() ─┘  next_event ─► on_event
-                                     next_timer ─► the one timer handle
+    task   ──► a command, wake() ─┘  next_timer ─► the one timer handle
 
 Works for any machine with the sans-I/O contract. It never decides anything: it does not know what
 a connection is. Rules that it keeps:
 
-- after every mutation everything due is sent, then every event is delivered, again while handling
-  an event issued a command, then the timer is set;
+- after every mutation every event is delivered, then everything due is sent, again while sending
+  made events or handling one issued a command, then the timer is set;
 - ``datagrams_to_send`` is not called while the kernel has left something of the last result: those
   bytes are sealed and their numbers spent, so the same bytes go again;
 - replay records are stored before the datagrams of the same drain are asked for; if they cannot be
@@ -198,19 +197,20 @@ class Driver(Generic[EventT]):
         if self._deadline is not None and now >= self._deadline:
             self._deadline = None
             machine.handle_timer(now)
-        while True:
+        self._deliver_due()  # first: what a handler answers shares a datagram with what is due
+        now = self.now()
+        while not self._closed:
             self._again = False
             more = self._send_due(now)
-            while (event := machine.next_event()) is not None:
-                self._deliver(event)
-                if self._closed:
-                    return
+            self._deliver_due()
             now = self.now()
             if not (more or self._again):
                 break
             if now >= stop_at:
                 self._schedule()
                 break
+        if self._closed:
+            return
         if not self._pending and not self._scheduled:
             self._release_idle()
         self._set_timer(machine.next_timer(), now)
@@ -259,14 +259,16 @@ class Driver(Generic[EventT]):
             if not self._machine.datagrams_to_send(now):
                 break
 
-    def _deliver(self, event: EventT) -> None:
-        try:
-            self._on_event(event)
-        except Exception as exc:
-            assert self._loop is not None
-            self._loop.call_exception_handler(
-                {"message": "an event handler of wraith failed", "exception": exc}
-            )
+    def _deliver_due(self) -> None:
+        """Delivers every event; a handler may close the driver."""
+        while not self._closed and (event := self._machine.next_event()) is not None:
+            try:
+                self._on_event(event)
+            except Exception as exc:
+                assert self._loop is not None
+                self._loop.call_exception_handler(
+                    {"message": "an event handler of wraith failed", "exception": exc}
+                )
 
     def _schedule(self) -> None:
         if not self._scheduled and self._loop is not None:

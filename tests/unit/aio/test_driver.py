@@ -120,6 +120,24 @@ async def test_everything_due_is_sent_and_every_event_delivered(rig: Callable[..
 
 
 @pytest.mark.asyncio
+async def test_what_a_handler_adds_leaves_together_with_what_is_due(
+    rig: Callable[..., Rig],
+) -> None:
+    one = rig(EchoMachine(per_call=2))
+    await turn()
+
+    def answer(event: EchoEvent) -> None:
+        assert one.socket.sent == [], "events come first"
+        one.machine.queue(b"more", 4, PATH)
+
+    one.on_event = answer
+    one.machine.calls.clear()
+    one.socket.deliver(b"abc")
+    assert one.socket.sent == [b"abc", b"more"]
+    assert one.machine.calls.count("send") == 2, "both in one call, and nothing in the last"
+
+
+@pytest.mark.asyncio
 async def test_a_command_issued_while_handling_an_event_is_sent_in_the_same_drain(
     rig: Callable[..., Rig],
 ) -> None:
