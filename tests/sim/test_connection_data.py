@@ -223,6 +223,20 @@ def test_datagrams_arrive_whole_or_not_at_all() -> None:
     assert pair.i.connection.stats().retransmitted_bytes == 0
 
 
+def test_everything_due_has_left_once_there_is_no_more() -> None:
+    pair = EstablishedPair()
+    pair.run(seconds=1)
+    connection = pair.i.connection
+    for _ in range(7):  # a run each, and a call makes a few runs only
+        sid = connection.open_stream(now=pair.now)
+        connection.stream_write(sid, b"hello", now=pair.now)
+    assert connection.datagrams_to_send(pair.now) and connection.has_more
+    while connection.has_more:
+        assert connection.datagrams_to_send(pair.now)
+    assert connection.stats().bytes_in_flight
+    assert connection.datagrams_to_send(pair.now) == []
+
+
 def test_the_largest_datagram_passes_beside_pending_acknowledgements() -> None:
     pair = EstablishedPair()
     pair.run(seconds=2)

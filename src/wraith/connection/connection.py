@@ -104,6 +104,7 @@ class Connection(Moving):
         "_suite",
         "_tracer",
         "config",
+        "has_more",
         "peer",
         "role",
     )
@@ -127,6 +128,8 @@ class Connection(Moving):
         self.config = config
         #: The identity that the peer has proved.
         self.peer: PeerKey | None = None
+        #: ``datagrams_to_send`` stopped at its limit: more may be due at once.
+        self.has_more = False
         self._rng = rng
         self._kem = kem
         self._tracer = tracer
@@ -505,12 +508,13 @@ class Connection(Moving):
     # -- bytes out
 
     def datagrams_to_send(self, now: float, pool: BufferPool | None = None) -> list[Transmit]:
-        """What is due now, at most a few runs; call again until it is empty.
+        """What is due now, at most a few runs; call again while ``has_more``.
 
         The buffers belong to ``pool``, which its owner reclaims; without one, to this connection,
         and stay valid until the next call.
         """
         session, builder = self._session, self._builder
+        self.has_more = False
         if session is None or builder is None:
             return []
         if pool is None:
@@ -540,6 +544,8 @@ class Connection(Moving):
                 break
             n_bytes += len(transmit.data)
             out.append(transmit)
+        else:
+            self.has_more = True
         self._timers.set(Timer.PACE, builder.pace_at)
         if self._ends_with is not None and not session.control.has_data():
             self._end(now)

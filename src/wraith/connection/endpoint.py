@@ -12,8 +12,8 @@
 The endpoint decides to whom a datagram goes and nothing about what is in it. Work per call is
 proportional to what was touched: connections with news are marked, timers live in one heap.
 
-The driver's drain, after every call: ``records_to_store``, then ``datagrams_to_send`` until it
-returns nothing, then ``next_event`` until ``None``, then ``next_timer``.
+The driver's drain, after every call: ``next_event`` until ``None``, then ``records_to_store``, then
+``datagrams_to_send`` until it returns nothing, again if that made events, then ``next_timer``.
 
 Spec: handshake.md [HS-40] [HS-41] [HS-42], connection.md.
 """
@@ -204,13 +204,12 @@ class Endpoint:
             self._deadlines.set(self._trim, now + TRIM_S)
         transmits: list[Transmit] = []
         outboxes = [self._outbox]
-        if not self._admission.has_records:
+        if self._admission.outbox and not self._admission.has_records:
             outboxes.append(self._admission.outbox)
         for outbox in outboxes:
             while outbox and len(transmits) < TRANSMITS_MAX:
                 datagram, path = outbox.popleft()
                 transmits.append(Transmit(memoryview(datagram), len(datagram), path))
-        self._flush()
         ready, pool, n_bytes = self._ready, self._pool, 0
         while (
             ready
@@ -219,10 +218,12 @@ class Endpoint:
             and not pool.is_exhausted
         ):
             route = ready.popleft()
-            bursts = route.connection.datagrams_to_send(now, pool)
+            connection = route.connection
+            bursts = connection.datagrams_to_send(now, pool)
             if bursts:
                 transmits += bursts
                 n_bytes += sum([len(burst.data) for burst in bursts])
+            if connection.has_more:
                 ready.append(route)
             else:
                 route.is_ready = False
@@ -241,7 +242,6 @@ class Endpoint:
         A connection that is new to the caller was accepted by this endpoint: it is the responder,
         and its first event is ``PeerAuthenticated``.
         """
-        self._flush()
         if self._events:
             return None, self._events.popleft()
         while self._eventful:
@@ -543,9 +543,15 @@ class Endpoint:
         if not route.is_dirty:
             route.is_dirty = True
             self._dirty.append(route)
+        if not route.is_eventful:
+            route.is_eventful = True
+            self._eventful.append(route)
 
     def _flush(self) -> None:
-        """Brings the tables in line with the connections that were touched."""
+        """Brings the tables in line with the connections that were touched: once per drain, when
+        the next deadline is asked for, and before timers are looked at."""
+        if not self._dirty:
+            return
         dirty, self._dirty = self._dirty, []
         for route in dirty:
             route.is_dirty = False
@@ -560,9 +566,6 @@ class Endpoint:
                 self._routing.use_path(route, connection.path)
             if route in self._dials and (connection.confirmed or connection.is_drained):
                 self._end_dial(route)
-            if not route.is_eventful:
-                route.is_eventful = True
-                self._eventful.append(route)
 
     def _forget(self, route: Route) -> None:
         if self._routes.pop(route.connection, None) is None:
