@@ -10,7 +10,7 @@ from wraith.config import EndpointConfig
 from wraith.connection import events as ev
 from wraith.connection.connection import Connection
 from wraith.connection.state import SessionState
-from wraith.testing.endpoints import linked
+from wraith.testing.endpoints import linked, watch
 from wraith.testing.established import EstablishedPair
 from wraith.testing.netem import LinkConfig
 from wraith.testing.pair import ADDRESS_A, ADDRESS_B
@@ -112,6 +112,34 @@ def test_the_search_finds_a_small_path_and_data_flows() -> None:
     pair.run(seconds=20)
     assert 1_334 <= pair.i.connection.stats().datagram_bytes <= 1_350
     assert pair.i.connection.stats().lost_packets == 0  # probes are no losses
+
+
+@pytest.mark.spec("CN-36")
+def test_a_session_without_data_is_searched_after_a_moment_only() -> None:
+    pair = EstablishedPair(link=LinkConfig(latency_s=0.01))
+    seen = [watch(pair.net.a_to_b), watch(pair.net.b_to_a)]
+    pair.run(seconds=0.2)
+    sizes = [len(datagram) for sent in seen for datagram in sent]
+    assert sizes and max(sizes) < 1_472, "a session that ends by now has cost no probe"
+    pair.run(seconds=0.2)
+    for side in (pair.i, pair.r):
+        assert side.connection.stats().datagram_bytes == 1_472
+
+
+@pytest.mark.spec("CN-36")
+@pytest.mark.parametrize("kind", ["stream", "datagram"])
+def test_the_first_data_begin_the_search_at_once(kind: str) -> None:
+    pair = EstablishedPair(link=LinkConfig(latency_s=0.01))
+    pair.run(seconds=0.1)
+    sent = watch(pair.net.a_to_b)
+    if kind == "stream":
+        pair.send(DATA)
+    else:
+        pair.i.connection.send_datagram(b"hello", pair.now)
+    pair.net.settle()
+    assert 1_472 in map(len, sent), "with the first data, not after them"
+    pair.run(seconds=0.03)
+    assert pair.i.connection.stats().datagram_bytes == 1_472
 
 
 def test_large_paths_are_found_up_to_what_both_sides_accept() -> None:

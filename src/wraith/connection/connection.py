@@ -189,6 +189,7 @@ class Connection(Moving):
         self._inbound = Inbound(session, self._builder, self.role, self._emit)
         self._timers.set(Timer.SESSION_AGE, now + SESSION_AGE_MAX_S - GOAWAY_LEAD_S)
         self._timers.set(Timer.SESSION_END, now + SESSION_AGE_MAX_S)
+        self._timers.set(Timer.MTU, session.mtu.next_time)
         self._events.append(ev.PeerAuthenticated(result.peer))
         if is_initiator:
             self._is_authorised = True
@@ -531,8 +532,11 @@ class Connection(Moving):
         self._begin_rekey(session, now)
         quiet = session.last_eliciting_sent <= session.last_received
         self._send_on_other_paths(builder, out, pool, now)
-        if session.is_confirmed and session.mtu.next_time is not None:
-            size = session.mtu.due(now) if not session.rekey.is_stopped(now) else 0
+        mtu = session.mtu
+        if session.is_confirmed and mtu.next_time is not None:
+            if not mtu.is_begun and (len(session.mux.scheduler) or session.datagrams):
+                mtu.begin(now)
+            size = mtu.due(now) if not session.rekey.is_stopped(now) else 0
             if size and not pool.is_exhausted and session.recovery.room() >= size:
                 probe = builder.mtu_probe(now, pool, size)
                 if probe is not None:

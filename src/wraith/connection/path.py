@@ -19,6 +19,8 @@ BASE_DATAGRAM_BYTES = 1_200
 MTU_PROBES_MAX = 3
 MTU_STEP_MIN = 16
 MTU_RAISE_S = 600.0
+MTU_IDLE_S = 0.25
+"""So long the search waits for the application's first data; many sessions end before."""
 ETHERNET_IPV4 = 1_472
 ETHERNET_IPV6 = 1_452
 
@@ -99,7 +101,8 @@ class AnswerBudget:
 class MtuSearch:
     """Finds the largest datagram that crosses the path, between ``current`` and ``ceiling``.
 
-    The first probe goes for the usual ceiling of the address family, the next for the local one;
+    Nothing is due before ``begins_at`` (monotonic seconds) unless ``begin`` comes first. The first
+    probe goes for the usual ceiling of the address family, the next for the local one;
     then the interval is halved. A size is given up after three lost probes.
     """
 
@@ -109,12 +112,15 @@ class MtuSearch:
         "_usual",
         "ceiling",
         "current",
+        "is_begun",
         "n_lost",
         "next_time",
         "probing",
     )
 
-    def __init__(self, base: int, ceiling: int, *, is_ipv6: bool, pinned: bool) -> None:
+    def __init__(
+        self, base: int, ceiling: int, *, is_ipv6: bool, pinned: bool, begins_at: float = 0.0
+    ) -> None:
         self._usual = ETHERNET_IPV6 if is_ipv6 else ETHERNET_IPV4
         self._is_pinned = pinned
         self.current = base
@@ -122,7 +128,14 @@ class MtuSearch:
         self._failed = self.ceiling + 1  # smallest size known not to pass
         self.probing = 0
         self.n_lost = 0
-        self.next_time: float | None = None if pinned or ceiling <= base else 0.0
+        self.next_time: float | None = None if pinned or ceiling <= base else begins_at
+        self.is_begun = self.next_time is None
+
+    def begin(self, now: float) -> None:
+        """There is something to send: the search begins now if it has not yet."""
+        if not self.is_begun:
+            self.is_begun = True
+            self._schedule(now)
 
     def due(self, now: float) -> int:
         """The size to probe now; 0 if no probe is due."""
@@ -143,6 +156,7 @@ class MtuSearch:
         return (self.current + self._failed) // 2
 
     def on_sent(self, size: int) -> None:
+        self.is_begun = True
         self.probing = size
 
     def on_acked(self, size: int, now: float) -> bool:

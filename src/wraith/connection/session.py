@@ -20,7 +20,7 @@ from wraith.connection.flow import ReceiveWindow, WindowBudget
 from wraith.connection.keys import SessionEpochs
 from wraith.connection.mux import StreamMux
 from wraith.connection.pacing import Pacer
-from wraith.connection.path import BASE_DATAGRAM_BYTES, MtuSearch
+from wraith.connection.path import BASE_DATAGRAM_BYTES, MTU_IDLE_S, MtuSearch
 from wraith.connection.recovery import Recovery
 from wraith.connection.rekey import RekeyControl
 from wraith.connection.result import HandshakeResult
@@ -81,7 +81,11 @@ class Session:
         pinned = config.datagram_bytes
         base = min(pinned, theirs.max_udp) if pinned is not None else BASE_DATAGRAM_BYTES
         self.mtu = MtuSearch(
-            base, ceiling, is_ipv6=len(path.remote.ip) == 16, pinned=pinned is not None
+            base,
+            ceiling,
+            is_ipv6=len(path.remote.ip) == 16,
+            pinned=pinned is not None,
+            begins_at=now + MTU_IDLE_S,
         )
         self.keys = SessionEpochs(result, config.replay_window)
         self.recovery = Recovery(

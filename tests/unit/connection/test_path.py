@@ -36,6 +36,16 @@ def test_one_lost_probe_does_not_settle_it() -> None:
     assert search.due(0.0) == 1472
 
 
+def test_the_search_waits_for_its_time_or_for_something_to_send() -> None:
+    search = MtuSearch(1200, 1472, is_ipv6=False, pinned=False, begins_at=5.0)
+    assert search.due(4.9) == 0 and search.due(5.0) == 1472
+    search.begin(0.0)
+    assert search_to(search, 1472) == 1472
+    search.on_black_hole(9.0)
+    search.begin(9.0)
+    assert search.due(9.0) == 0, "it begins once; what follows has its own times"
+
+
 def test_a_pinned_size_is_never_searched_nor_left() -> None:
     search = MtuSearch(1400, 8972, is_ipv6=False, pinned=True)
     assert search.due(0.0) == 0
