@@ -245,6 +245,22 @@ def test_close_reaches_the_peer_once_and_both_forget_everything() -> None:
             side.connection.open_stream(now=pair.now)
 
 
+@pytest.mark.spec("CN-5")
+def test_draining_lasts_three_ptos_and_sessions_end_in_common_steps() -> None:
+    ends = set()
+    for offset in (0.0, 0.001, 0.002):
+        pair = EstablishedPair()
+        pair.run(seconds=1 + offset)
+        pair.i.connection.close(0, "", pair.now)
+        end = pair.i.connection.next_timer()
+        session = pair.i.connection._session
+        assert end is not None and session is not None
+        left = end - pair.now - 3 * session.recovery.pto_s()
+        assert -1e-9 <= left <= 0.05
+        ends.add(end)
+    assert len(ends) < 3
+
+
 @pytest.mark.spec("CN-6")
 def test_a_lost_close_is_repeated_for_packets_one_two_four_eight() -> None:
     pair = EstablishedPair()

@@ -12,6 +12,7 @@ Decides nothing about when; ``Connection`` does. Spec: docs/spec/connection.md [
 from __future__ import annotations
 
 from collections import deque
+from math import ceil
 
 from wraith.connection import events as ev
 from wraith.connection.application import ApplicationCommands
@@ -30,6 +31,8 @@ from wraith.wire.frames import FrameType
 from wraith.wire.records import Goaway
 
 DRAIN_PTOS = 3
+DRAIN_STEP_S = 0.05
+"""Draining ends at multiples of this, so that an endpoint wakes once for many short sessions."""
 _CLOSE_TYPE = bytes([FrameType.CLOSE])
 
 
@@ -159,7 +162,8 @@ class Ending(ApplicationCommands):
         assert session is not None
         self._life.apply(Input.CLOSE)
         self._timers.clear()
-        self._timers.set(Timer.DRAIN, now + DRAIN_PTOS * session.recovery.pto_s())
+        drained_at = now + DRAIN_PTOS * session.recovery.pto_s()
+        self._timers.set(Timer.DRAIN, ceil(drained_at / DRAIN_STEP_S) * DRAIN_STEP_S)
         self._close = (code, reason)
         self._close_epochs = [session.keys.send]
         self._withheld.clear()
