@@ -7,11 +7,13 @@ field and its position in the whole input. Spec: frames §1.
 from __future__ import annotations
 
 from struct import Struct
+from struct import error as StructError
 from typing import Final
 
 from wraith.errors import DecodeError
 from wraith.types import Buffer
 
+_U8: Final = Struct("B")
 _U16: Final = Struct(">H")
 _U32: Final = Struct(">I")
 _U64: Final = Struct(">Q")
@@ -50,6 +52,10 @@ class Reader:
     def u64(self, what: str) -> int:
         value: int = _U64.unpack_from(self._data, self._advance(8, what))[0]
         return value
+
+    def record(self, layout: Struct, what: str) -> tuple[int, ...]:
+        """Neighbouring integers in one step; ``what`` names them all."""
+        return layout.unpack_from(self._data, self._advance(layout.size, what))
 
     def take(self, n: int, what: str) -> bytes:
         """The next ``n`` bytes."""
@@ -90,16 +96,24 @@ class Writer:
         self._data = bytearray()
 
     def u8(self, value: int) -> Writer:
-        return self._uint(value, 1)
+        return self.record(_U8, value)
 
     def u16(self, value: int) -> Writer:
-        return self._uint(value, 2)
+        return self.record(_U16, value)
 
     def u32(self, value: int) -> Writer:
-        return self._uint(value, 4)
+        return self.record(_U32, value)
 
     def u64(self, value: int) -> Writer:
-        return self._uint(value, 8)
+        return self.record(_U64, value)
+
+    def record(self, layout: Struct, *values: int) -> Writer:
+        """Neighbouring integers in one step."""
+        try:
+            self._data += layout.pack(*values)
+        except StructError:
+            raise ValueError(f"{values} do not fit into {layout.size} bytes") from None
+        return self
 
     def raw(self, data: Buffer, size: int | None = None) -> Writer:
         """Append ``data``, which has ``size`` bytes if that is given."""
@@ -110,10 +124,3 @@ class Writer:
 
     def getvalue(self) -> bytes:
         return bytes(self._data)
-
-    def _uint(self, value: int, size: int) -> Writer:
-        try:
-            self._data += value.to_bytes(size, "big")
-        except OverflowError:
-            raise ValueError(f"{value} does not fit into {size} bytes") from None
-        return self

@@ -11,11 +11,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum
+from struct import Struct
+from typing import Final
 
 from wraith.abc import Rng
 from wraith.errors import DecodeError
 from wraith.types import Buffer
 from wraith.wire.buffer import Reader, Writer
+
+_HEADER: Final = Struct(">HH")
 
 
 class ExtensionId(IntEnum):
@@ -50,7 +54,7 @@ def encode_extensions(entries: Iterable[Extension]) -> bytes:
         if entry.id in seen:
             raise ValueError(f"extension {entry.id} stands twice")
         seen.add(entry.id)
-        writer.u16(entry.id).u16(len(entry.params)).raw(entry.params)
+        writer.record(_HEADER, entry.id, len(entry.params)).raw(entry.params)
     return writer.getvalue()
 
 
@@ -61,11 +65,11 @@ def decode_extensions(buf: Buffer) -> tuple[Extension, ...]:
     seen: set[int] = set()
     while reader.remaining:
         at = reader.offset
-        id_ = reader.u16("extension id")
+        id_, n = reader.record(_HEADER, "extension header")
         if id_ in seen:
             raise DecodeError("extension id", at)
         seen.add(id_)
-        entries.append(Extension(id_, reader.take(reader.u16("length"), "extension")))
+        entries.append(Extension(id_, reader.take(n, "extension")))
     return tuple(entries)
 
 

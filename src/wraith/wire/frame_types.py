@@ -6,6 +6,7 @@ Spec: frames §1 [FR-1, FR-7, FR-10].
 from __future__ import annotations
 
 from enum import IntEnum
+from struct import Struct
 from typing import Final
 
 from wraith.wire.buffer import Writer
@@ -18,6 +19,7 @@ CLOSE_REASON_BYTES_MAX: Final = 64
 FLAG_FIN: Final = 0x01
 FLAG_ELICIT: Final = 0x01
 U16_MAX: Final = 0xFFFF
+_HEADER: Final = Struct(">BBH")
 
 
 class FrameType(IntEnum):
@@ -76,4 +78,4 @@ class QosMode(IntEnum):
 
 def encode_header(type_: int, flags: int, n_body: int) -> bytes:
     """The 4 bytes before a body of ``n_body`` bytes."""
-    return Writer().u8(type_).u8(flags).u16(n_body).getvalue()
+    return Writer().record(_HEADER, type_, flags, n_body).getvalue()

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from struct import Struct
 from typing import Final
 
 from wraith.errors import DecodeError
@@ -43,6 +44,9 @@ from wraith.wire.records import RekeyRequest as RekeyRequest
 from wraith.wire.records import RekeyResp as RekeyResp
 from wraith.wire.records import TicketRequest as TicketRequest
 from wraith.wire.records import encode_record as encode_record
+
+_FLAGS_LENGTH: Final = Struct(">BH")
+_ACK: Final = Struct(">BIHBH")
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,8 +284,8 @@ def decode_frames(buf: Buffer) -> list[Frame]:
         type_ = reader.u8("frame type")
         if type_ == FrameType.FILL:
             break
-        flags = reader.u8("frame flags")
-        body = reader.sub(reader.u16("frame length"), "frame length")
+        flags, n = reader.record(_FLAGS_LENGTH, "frame header")
+        body = reader.sub(n, "frame length")
         if EXTENSION_FIRST <= type_ <= EXTENSION_LAST:
             frames.append(Extension(type_, body.rest()))
             continue
@@ -383,7 +387,7 @@ def _encode_ack(ack: Ack, body: Writer) -> None:
     (lowest, last), *further = ack.ranges
     if last != ack.largest:
         raise ValueError("the first range of an ACK ends at its largest packet number")
-    body.u8(ack.epoch).u32(ack.largest).u16(ack.delay_us8).u8(len(further)).u16(last - lowest)
+    body.record(_ACK, ack.epoch, ack.largest, ack.delay_us8, len(further), last - lowest)
     for first, last in further:
         gap, length = lowest - last - 1, last - first + 1
         if gap < 1 or length < 1:
@@ -395,11 +399,10 @@ def _encode_ack(ack: Ack, body: Writer) -> None:
 def _decode_ack(body: Reader, flags: int) -> Ack:
     """Counts downwards from ``largest``. Anything that would reach below 0, an empty gap or an
     empty range is refused: it would be a second way to say the same. [FR-5, FR-6]"""
-    epoch, largest = body.u8("ACK epoch"), body.u32("ACK largest")
-    delay_us8, n = body.u16("ACK delay"), body.u8("ACK range count")
+    epoch, largest, delay_us8, n, first = body.record(_ACK, "ACK")
     if n > ACK_RANGES_MAX:
-        raise DecodeError("ACK range count", body.offset - 1)
-    lowest = largest - body.u16("ACK first range")
+        raise DecodeError("ACK range count", body.offset - 3)
+    lowest = largest - first
     if lowest < 0:
         raise DecodeError("ACK first range", body.offset - 2)
     ranges = [(lowest, largest)]

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import IntEnum
+from struct import Struct
 from typing import Final
 
 from wraith.errors import DecodeError
@@ -36,6 +37,11 @@ UNSUPPORTED_BYTES_MAX: Final = 16
 COOKIE_BYTES: Final = 32
 RETRY_OF_BYTES: Final = 32
 TICKET_ID_BYTES: Final = 16
+
+_PART_HEADER: Final = Struct(">BBHHH")
+_HELLO_PREFIX: Final = Struct(">QBBH")
+_TRANSPORT_PARAMS: Final = Struct(">HHHIIH")
+_TLV_HEADER: Final = Struct(">BH")
 
 
 class PartKind(IntEnum):
@@ -78,8 +84,10 @@ def encode_part(
     """
     if not 0 <= index < total <= PARTS_MAX:
         raise ValueError("a body has 1 to 15 parts")
-    writer = Writer().u8(kind).u8(index << 4 | total).u16(body_bytes).u16(offset)
-    return writer.u16(len(fragment)).raw(prefix).raw(fragment).getvalue()
+    writer = Writer().record(
+        _PART_HEADER, kind, index << 4 | total, body_bytes, offset, len(fragment)
+    )
+    return writer.raw(prefix).raw(fragment).getvalue()
 
 
 def decode_part(plaintext: Buffer) -> Part:
@@ -88,10 +96,10 @@ def decode_part(plaintext: Buffer) -> Part:
     Raises ``DecodeError``. [HB-1, HB-2]
     """
     reader = Reader(plaintext)
-    header = _PartHeader.decode(reader)
-    if header.kind is PartKind.HELLO and header.index == 0:
+    part = _decode_part(reader, reader.record(_PART_HEADER, "part header"))
+    if part.kind is PartKind.HELLO and part.index == 0:
         raise DecodeError("part index", 1)
-    return header.part(reader)
+    return part
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,24 +129,24 @@ class HelloPrefix:
         if self.retry_of is not None:
             aux.u8(_AUX_RETRY_OF).u16(RETRY_OF_BYTES).raw(self.retry_of, RETRY_OF_BYTES)
         raw = aux.getvalue()
-        prefix = Writer().u64(self.timestamp).u8(self.version).u8(self.suite)
-        return prefix.u16(len(raw)).raw(raw).getvalue()
+        prefix = Writer().record(_HELLO_PREFIX, self.timestamp, self.version, self.suite, len(raw))
+        return prefix.raw(raw).getvalue()
 
     @classmethod
     def decode_first(cls, plaintext: Buffer) -> tuple[Part, HelloPrefix]:
         """HELLO/0. Raises ``DecodeError`` for anything else. [HB-1, HB-2, HB-3]"""
         reader = Reader(plaintext)
-        header = _PartHeader.decode(reader)
-        if header.kind is not PartKind.HELLO or header.index != 0:
-            raise DecodeError("part kind", 0)
+        header = reader.record(_PART_HEADER, "part header")
         prefix = cls._decode(reader)
-        return header.part(reader), prefix
+        part = _decode_part(reader, header)
+        if part.kind is not PartKind.HELLO or part.index != 0:
+            raise DecodeError("part kind", 0)
+        return part, prefix
 
     @classmethod
     def _decode(cls, reader: Reader) -> HelloPrefix:
-        timestamp, version = reader.u64("timestamp"), reader.u8("version")
-        suite = reader.u8("suite")
-        aux = reader.sub(reader.u16("aux length"), "aux length")
+        timestamp, version, suite, n = reader.record(_HELLO_PREFIX, "hello prefix")
+        aux = reader.sub(n, "aux length")
         cookie = ticket = retry_of = None
         before = 0
         while aux.remaining:
@@ -163,38 +171,26 @@ class HelloPrefix:
 _AUX_COOKIE, _AUX_TICKET, _AUX_RETRY_OF = 0x01, 0x02, 0x03
 
 
-@dataclass(frozen=True, slots=True)
-class _PartHeader:
-    kind: PartKind
-    index: int
-    total: int
-    body_bytes: int
-    offset: int
-    fragment_bytes: int
+_PART_KINDS: Final = {int(kind): kind for kind in PartKind}
 
-    @classmethod
-    def decode(cls, reader: Reader) -> _PartHeader:
-        code, index_total = reader.u8("part kind"), reader.u8("part index")
-        body, offset = reader.u16("body length"), reader.u16("fragment offset")
-        n = reader.u16("fragment length")
-        index, total = index_total >> 4, index_total & 0xF
-        if not PartKind.HELLO <= code <= PartKind.UNSUPPORTED:
-            raise DecodeError("part kind", 0)
-        if index >= total:
-            raise DecodeError("part index", 1)
-        # Ascending, disjoint and covering: the first starts at 0, the last ends at the end, none
-        # is empty beside others. That neighbours meet is checked when they are put together.
-        end = offset + n
-        if end > body or (offset == 0) != (index == 0) or (n == 0 and total > 1):
-            raise DecodeError("fragment", 4)
-        if (end == body) != (index == total - 1):
-            raise DecodeError("fragment", 4)
-        return cls(PartKind(code), index, total, body, offset, n)
 
-    def part(self, reader: Reader) -> Part:
-        """With the fragment that follows in ``reader``."""
-        fragment = reader.take(self.fragment_bytes, "fragment")
-        return Part(self.kind, self.index, self.total, self.body_bytes, self.offset, fragment)
+def _decode_part(reader: Reader, header: tuple[int, ...]) -> Part:
+    """The part whose header has been read and whose fragment comes next in ``reader``."""
+    code, index_total, body, offset, n = header
+    index, total = index_total >> 4, index_total & 0xF
+    kind = _PART_KINDS.get(code)
+    if kind is None:
+        raise DecodeError("part kind", 0)
+    if index >= total:
+        raise DecodeError("part index", 1)
+    # Ascending, disjoint and covering: the first starts at 0, the last ends at the end, none
+    # is empty beside others. That neighbours meet is checked when they are put together.
+    end = offset + n
+    if end > body or (offset == 0) != (index == 0) or (n == 0 and total > 1):
+        raise DecodeError("fragment", 4)
+    if (end == body) != (index == total - 1):
+        raise DecodeError("fragment", 4)
+    return Part(kind, index, total, body, offset, reader.take(n, "fragment"))
 
 
 class Reassembler:
@@ -260,22 +256,20 @@ class TransportParams:
             raise ValueError("a transport parameter is out of range")
 
     def encode(self) -> bytes:
-        writer = Writer().u16(self.idle_s).u16(self.max_udp).u16(self.max_ack_delay_ms)
-        writer.u32(self.stream_window).u32(self.conn_window).u16(self.max_streams)
-        return writer.getvalue()
+        return _TRANSPORT_PARAMS.pack(
+            self.idle_s,
+            self.max_udp,
+            self.max_ack_delay_ms,
+            self.stream_window,
+            self.conn_window,
+            self.max_streams,
+        )
 
     @classmethod
     def decode(cls, reader: Reader) -> TransportParams:
         at = reader.offset
         try:
-            return cls(
-                reader.u16("idle_s"),
-                reader.u16("max_udp"),
-                reader.u16("max_ack_delay_ms"),
-                reader.u32("stream_window"),
-                reader.u32("conn_window"),
-                reader.u16("max_streams"),
-            )
+            return cls(*reader.record(_TRANSPORT_PARAMS, "transport parameters"))
         except ValueError:
             raise DecodeError("transport parameters", at) from None
 
@@ -411,7 +405,7 @@ def _encode_tlvs(values: dict[TlvType, bytes | None], unknown: Unknown) -> bytes
         tlvs[type_] = value
     writer = Writer()
     for type_, value in sorted(tlvs.items()):
-        writer.u8(type_).u16(len(value)).raw(value)
+        writer.record(_TLV_HEADER, type_, len(value)).raw(value)
     return writer.getvalue()
 
 
@@ -428,8 +422,8 @@ class _Tlvs:
         before = -1
         while reader.remaining:
             at = reader.offset
-            type_ = reader.u8("TLV type")
-            value = reader.sub(reader.u16("TLV length"), "TLV length")
+            type_, n = reader.record(_TLV_HEADER, "TLV header")
+            value = reader.sub(n, "TLV length")
             if type_ <= before:
                 raise DecodeError("TLV type", at)
             self._values[type_] = value
