@@ -93,7 +93,8 @@ class SessionEpochs:
 
     def cids(self, low: int, high: int) -> list[bytes]:
         """The ids with these indices that this side accepts."""
-        return [cid(self._cid_key, index) for index in range(low, high + 1)]
+        key = self._cid_key.reveal()
+        return [cid(key, index) for index in range(low, high + 1)]
 
     def export(self, label: str, n: int) -> bytes:
         assert self._session is not None

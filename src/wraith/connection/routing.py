@@ -22,6 +22,7 @@ SAMPLE_BYTES = 16
 PACKET_BYTES_MIN = 33
 _HEAD_BYTES = CID_OFFSETS - 1 + CID_BYTES
 _MASK = (1 << (8 * CID_BYTES)) - 1
+_SHIFTS = tuple(8 * (CID_OFFSETS - 1 - offset) for offset in range(CID_OFFSETS))
 
 
 class Route(Deadline):
@@ -113,8 +114,10 @@ class RoutingTable:
         head = int.from_bytes(datagram[:_HEAD_BYTES], "big")
         for hmk in hmks:
             mask = int.from_bytes(keyed_hash(hmk, sample)[:CID_BYTES], "big")
-            for offset in range(CID_OFFSETS):
-                cid = (head >> (8 * (CID_OFFSETS - 1 - offset)) & _MASK) ^ mask
+            cids = [(head >> shift & _MASK) ^ mask for shift in _SHIFTS]
+            if self._by_cid.keys().isdisjoint(cids):
+                continue  # nearly always: it is not in form B
+            for offset, cid in enumerate(cids):
                 route = self._by_cid.get(cid)
                 if (
                     route is not None

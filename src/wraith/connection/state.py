@@ -12,6 +12,8 @@ from wraith.errors import LocalProtocolError
 
 
 class SessionState(Enum):
+    __hash__ = object.__hash__  # Enum's own is a Python call, and every datagram asks ``is_open``
+
     CLOSED = "Closed"
     CONNECTING = "Connecting"
     ESTABLISHED = "Established"
@@ -22,6 +24,8 @@ class SessionState(Enum):
 
 
 class Input(Enum):
+    __hash__ = object.__hash__
+
     CONNECT = "connect without a ticket, or a proven hello"
     RESUME = "connect with a ticket, or a proven resumption hello"
     AGAIN = "cookie or unsupported: the same handshake once more"

@@ -88,7 +88,7 @@ def directed(i2r_label: Label, sender: Role) -> Label:
 
 def derive_key(label: Label, material: Buffer, n: int = 32) -> bytes:
     """BLAKE3 ``derive_key``: ``n`` bytes (XOF beyond 32) from ``material`` under ``label``."""
-    hasher = _blake3(material, derive_key_context=label.value)
+    hasher = _blake3(material, derive_key_context=label)
     return hasher.digest() if n == 32 else hasher.digest(length=n)
 
 

@@ -15,7 +15,7 @@ Spec: crypto §13 [CR-22, CR-23, CR-24].
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 from wraith.crypto.kdf import Label, blake3, derive_key, keyed_hash
 from wraith.crypto.secret import Secret, SecretLike, revealed
@@ -80,10 +80,17 @@ class SessionKeys:
         return keyed_hash(self.exporter.reveal(), len(name).to_bytes(2, "big") + name, n)
 
     def wipe(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if isinstance(value, Secret):
-                value.wipe()
+        for secret in (
+            self.hp_i2r,
+            self.hp_r2i,
+            self.cid_i,
+            self.cid_r,
+            self.exporter,
+            self.resumption0,
+            self.root0,
+            self.format_seed,
+        ):
+            secret.wipe()
 
 
 def cid(key: SecretLike, index: int) -> bytes:

@@ -54,13 +54,19 @@ class BackOffsets:
 
 _FRONT = (FieldId.CID, FieldId.HDR, FieldId.DUMMY1)
 _BACK = (FieldId.PAYLOAD, FieldId.TAG, FieldId.DUMMY2)
+_SIZES: dict[FieldId, int | None] = {
+    FieldId.CID: CID_BYTES,
+    FieldId.HDR: HDR_BYTES,
+    FieldId.PAYLOAD: None,
+    FieldId.TAG: TAG_BYTES,
+}
+"""Of the fields that have the same size in every layout."""
 
 
 class WireFormatSpec:
     """One session's layout, an immutable value.
 
     Attributes:
-        fields: the six fields in wire order.
         fixed_overhead: bytes of a datagram that are not payload, 29 to 45.
         d1, d2: sizes of the two dummies, 0 to 8 each.
         cid_offset, hdr_offset, dummy1_offset: where the front group's fields begin; the CID lies at
@@ -69,7 +75,8 @@ class WireFormatSpec:
     """
 
     __slots__ = (
-        "fields",
+        "_back",
+        "_front",
         "fixed_overhead",
         "d1",
         "d2",
@@ -86,23 +93,33 @@ class WireFormatSpec:
         if sorted(order[:3]) != list(_FRONT) or sorted(order[3:]) != list(_BACK):
             raise ValueError("a wire format names each of the six fields once, in its group")
         d1, d2 = sizes[FieldId.DUMMY1], sizes[FieldId.DUMMY2]
-        fixed = (sizes[FieldId.CID], sizes[FieldId.HDR], sizes[FieldId.TAG], sizes[FieldId.PAYLOAD])
-        if fixed != (CID_BYTES, HDR_BYTES, TAG_BYTES, None) or d1 is None or d2 is None:
+        if any(sizes[id_] != size for id_, size in _SIZES.items()) or d1 is None or d2 is None:
             raise ValueError("a field of the wire format has a wrong size")
         if not (0 <= d1 <= DUMMY_BYTES_MAX and 0 <= d2 <= DUMMY_BYTES_MAX):
             raise ValueError("a dummy has 0 to 8 bytes")
-        self.fields = tuple(fields)
-        self.d1 = d1
-        self.d2 = d2
+        self._set(order[:3], d1, order[3:], d2)
+
+    def _set(self, front: Sequence[FieldId], d1: int, back: Sequence[FieldId], d2: int) -> None:
+        self._front, self._back = tuple(front), tuple(back)
+        self.d1, self.d2 = d1, d2
         self.fixed_overhead = FIXED_OVERHEAD_MIN + d1 + d2
-        offsets: dict[FieldId, int] = {}
         at = 0
-        for field in fields[:3]:
-            offsets[field.id] = at
-            at += field.size or 0
-        self.cid_offset = offsets[FieldId.CID]
-        self.hdr_offset = offsets[FieldId.HDR]
-        self.dummy1_offset = offsets[FieldId.DUMMY1]
+        for field in front:
+            if field is FieldId.CID:
+                self.cid_offset = at
+                at += CID_BYTES
+            elif field is FieldId.HDR:
+                self.hdr_offset = at
+                at += HDR_BYTES
+            else:
+                self.dummy1_offset = at
+                at += d1
+
+    @property
+    def fields(self) -> tuple[WireField, ...]:
+        """The six fields in wire order."""
+        sizes = {**_SIZES, FieldId.DUMMY1: self.d1, FieldId.DUMMY2: self.d2}
+        return tuple(WireField(field, sizes[field]) for field in (*self._front, *self._back))
 
     @classmethod
     def derive(cls, session_secret: bytes) -> WireFormatSpec:
@@ -126,25 +143,24 @@ class WireFormatSpec:
         """Inverse of ``pack``. Raises ``ValueError`` for anything else. [WF-11]"""
         if len(packed) != 8 or max(packed) > DUMMY_BYTES_MAX:
             raise ValueError("a packed wire format has 8 small bytes")
-        try:
-            front = [FieldId(value) for value in packed[0:3]]
-            back = [FieldId(value) for value in packed[4:7]]
-        except ValueError:
-            raise ValueError("a packed wire format names an unknown field") from None
+        if sorted(packed[:3]) != list(_FRONT) or sorted(packed[4:7]) != list(_BACK):
+            raise ValueError("a packed wire format names each field once, in its group")
+        front = [FieldId(value) for value in packed[:3]]
+        back = [FieldId(value) for value in packed[4:7]]
         return cls._of(front, packed[3], back, packed[7])
 
     def pack(self) -> bytes:
         """8 bytes: three field ids of the front ‖ d1 ‖ three field ids of the back ‖ d2. [WF-11]"""
-        order = [field.id for field in self.fields]
-        return bytes((*order[:3], self.d1, *order[3:], self.d2))
+        return bytes((*self._front, self.d1, *self._back, self.d2))
 
     def back_offsets(self, payload_bytes: int) -> BackOffsets:
         """Offsets of payload, tag and second dummy in a datagram with so much payload."""
+        sizes = {FieldId.PAYLOAD: payload_bytes, FieldId.TAG: TAG_BYTES, FieldId.DUMMY2: self.d2}
         offsets: dict[FieldId, int] = {}
         at = CID_BYTES + HDR_BYTES + self.d1
-        for field in self.fields[3:]:
-            offsets[field.id] = at
-            at += payload_bytes if field.size is None else field.size
+        for field in self._back:
+            offsets[field] = at
+            at += sizes[field]
         return BackOffsets(offsets[FieldId.PAYLOAD], offsets[FieldId.TAG], offsets[FieldId.DUMMY2])
 
     @property
@@ -156,22 +172,17 @@ class WireFormatSpec:
     def _of(
         cls, front: Sequence[FieldId], d1: int, back: Sequence[FieldId], d2: int
     ) -> WireFormatSpec:
-        sizes: dict[FieldId, int | None] = {
-            FieldId.CID: CID_BYTES,
-            FieldId.HDR: HDR_BYTES,
-            FieldId.DUMMY1: d1,
-            FieldId.PAYLOAD: None,
-            FieldId.TAG: TAG_BYTES,
-            FieldId.DUMMY2: d2,
-        }
-        return cls([WireField(field, sizes[field]) for field in (*front, *back)])
+        """Without a check: the groups are permutations, the sizes small."""
+        spec = cls.__new__(cls)
+        spec._set(front, d1, back, d2)
+        return spec
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, WireFormatSpec) and self.fields == other.fields
+        return isinstance(other, WireFormatSpec) and self.pack() == other.pack()
 
     def __hash__(self) -> int:
-        return hash(self.fields)
+        return hash(self.pack())
 
     def __repr__(self) -> str:
-        order = ",".join(field.id.name for field in self.fields)
+        order = ",".join(field.name for field in (*self._front, *self._back))
         return f"WireFormatSpec({order}; d1={self.d1}, d2={self.d2})"
