@@ -38,6 +38,8 @@ from wraith.transfer.paths import display_path
 from wraith.types import Address, PeerKey
 
 RATE_WINDOW_S = 5.0
+PROGRESS_S = 0.1
+"""A fast transfer reports every few MiB, a hundred times a second: nobody reads that."""
 SILENT_S = 3.0
 TOPS_SHOWN = 10
 
@@ -71,6 +73,8 @@ class Narrator:
         self._dialled: tuple[Address, ...] = ()
         self._samples: deque[tuple[float, int]] = deque()
         self._progress = Progress(0, None, 0)
+        self._is_progress_told = True
+        self._progress_told_at = 0.0
         self._is_moving = False
         self._heard_at = time.monotonic()
         self._started_at: float | None = None
@@ -214,17 +218,29 @@ class Narrator:
 
     def _on_progress(self, event: Progress) -> None:
         self._progress = event
+        self._is_progress_told = False
         self._is_moving = True
+        if self._heard_at - self._progress_told_at >= PROGRESS_S:
+            self._tell_progress()
+            self.redraw()
+
+    def _tell_progress(self) -> None:
+        """How far things are, if that was not told yet."""
+        if self._is_progress_told:
+            return
+        self._is_progress_told = True
+        self._progress_told_at = time.monotonic()
+        progress = self._progress
         self._output.event(
             "progress",
-            bytes_done=event.bytes_done,
-            bytes_total=event.bytes_total,
-            files_done=event.n_files_done,
-            rate=round(self._rate(event.bytes_done)),
+            bytes_done=progress.bytes_done,
+            bytes_total=progress.bytes_total,
+            files_done=progress.n_files_done,
+            rate=round(self._rate(progress.bytes_done)),
         )
-        self.redraw()
 
     def _on_placed(self, event: Placed) -> None:
+        self._tell_progress()
         self.placed = event
         # Until here a receiver knew the numbers only.
         reasons = [reason for _, reason in sorted(self._failed.items())]
@@ -238,6 +254,7 @@ class Narrator:
         self._output.say(f"{name} {why}; the rest goes on")
 
     def _on_interrupted(self, reason: str, until: float | None) -> None:
+        self._tell_progress()
         left = None if until is None else max(0.0, until - time.monotonic())
         self._is_moving = False
         self._output.event(
@@ -268,6 +285,7 @@ class Narrator:
         """The progress line; also called once a second when nothing happens."""
         if not self._is_moving:
             return
+        self._tell_progress()
         done, total = self._progress.bytes_done, self._progress.bytes_total
         samples = self._samples
         silent = time.monotonic() - self._heard_at
@@ -285,6 +303,7 @@ class Narrator:
 
     def done(self, done: Done, file_ids: tuple[tuple[bytes, bytes], ...] = ()) -> None:
         """The last words of a transfer that is complete."""
+        self._tell_progress()
         began = self._started_at if self._started_at is not None else time.monotonic()
         seconds = max(0.001, time.monotonic() - began)
         self._started_at, self._is_moving = None, False

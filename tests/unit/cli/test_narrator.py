@@ -137,3 +137,20 @@ def test_an_interruption_without_limit_has_no_end() -> None:
     heard = Heard(json_events=True)
     heard.narrator.show(Interrupted("idle", None))
     assert heard.events[0]["seconds_left"] is None
+
+
+def test_progress_is_told_ten_times_a_second_and_never_forgotten(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = [100.0]
+    monkeypatch.setattr("wraith.cli.narrator.time.monotonic", lambda: clock[0])
+    heard = Heard(json_events=True)
+    heard.narrator.show(Accepted(0, 1000))
+    for n in range(100):
+        heard.narrator.show(Progress(10 * n, 1000, 0))
+        clock[0] += 0.01
+    told = [event["bytes_done"] for event in heard.events if event["event"] == "progress"]
+    assert 9 <= len(told) <= 11 and told[0] == 0
+    heard.narrator.show(Interrupted("silent", None))
+    assert [event["event"] for event in heard.events[-2:]] == ["progress", "interrupted"]
+    assert heard.events[-2]["bytes_done"] == 990
