@@ -283,26 +283,25 @@ class UdpSocket:
         route = self._routes.get(transmit.path)
         if route is None:
             route = self._learn_route(transmit.path)
+        burst_bytes = min(BURST_BYTES_MAX // segment_bytes, BURST_SEGMENTS_MAX) * segment_bytes
         while start < end:
             left = end - start
-            if left > segment_bytes and self.bursts_out and self._may_burst(route):
-                n = min(BURST_BYTES_MAX // segment_bytes, BURST_SEGMENTS_MAX) * segment_bytes
-                if n > segment_bytes:
-                    n = min(n, left)
-                    piece = data if n == end else data[start : start + n]
-                    try:
-                        self._sock.sendmsg(
-                            (piece,), route.for_segments(segment_bytes), 0, route.sockaddr
-                        )
-                    except (BlockingIOError, InterruptedError):
-                        return start
-                    except OSError as exc:
-                        if exc.errno in _BURST_REFUSED:
-                            self._refuse_bursts(route, exc)
-                            continue
-                        self._drop(transmit, start, n, exc)
-                    start += n
-                    continue
+            if segment_bytes < left and segment_bytes < burst_bytes and self._may_burst(route):
+                n = burst_bytes if burst_bytes < left else left
+                piece = data if n == end else data[start : start + n]
+                try:
+                    self._sock.sendmsg(
+                        (piece,), route.for_segments(segment_bytes), 0, route.sockaddr
+                    )
+                except (BlockingIOError, InterruptedError):
+                    return start
+                except OSError as exc:
+                    if exc.errno in _BURST_REFUSED:
+                        self._refuse_bursts(route, exc)
+                        continue
+                    self._drop(transmit, start, n, exc)
+                start += n
+                continue
             n = min(segment_bytes, left)
             try:
                 self._sock.sendmsg((data[start : start + n],), route.ancillary, 0, route.sockaddr)
@@ -320,6 +319,8 @@ class UdpSocket:
         return route
 
     def _may_burst(self, route: _Route) -> bool:
+        if not self.bursts_out:
+            return False
         if route.burst_after == 0.0:
             return True
         if time.monotonic() < route.burst_after:

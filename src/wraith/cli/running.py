@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import signal
 import sys
@@ -30,6 +31,8 @@ TICK_S = 1.0
 def run(coroutine: Coroutine[Any, Any, Result]) -> Result:
     """Runs on a loop that has ``add_reader`` (on Windows the default loop has not)."""
     factory = asyncio.SelectorEventLoop if sys.platform == "win32" else None
+    # What was imported stays: the collector need not look through it again and again.
+    gc.freeze()
     with asyncio.Runner(loop_factory=factory) as runner:
         return runner.run(coroutine)
 

@@ -7,7 +7,7 @@ Spec: docs/spec/connection.md.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from wraith.connection.datagrams import FRAME_OVERHEAD
@@ -104,6 +104,14 @@ class ApplicationCommands:
         """
         del now
         return self._command().mux.write(sid, data, fin)
+
+    def stream_write_chunks(
+        self, sid: StreamId, chunks: Iterable[Buffer], n_max: int, now: float
+    ) -> int:
+        """As ``stream_write`` for the first ``n_max`` bytes of several buffers, which have so many
+        at least."""
+        del now
+        return self._command().mux.write_chunks(sid, chunks, n_max)
 
     def stream_room(self, sid: StreamId) -> int:
         """Bytes that ``stream_write`` would take now."""

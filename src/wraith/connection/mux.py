@@ -8,7 +8,7 @@ Spec: docs/spec/connection.md [CN-11 to CN-26].
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from wraith.config import EndpointConfig
 from wraith.connection.events import (
@@ -91,20 +91,34 @@ class StreamMux:
         return stream
 
     def write(self, sid: int, data: Buffer, fin: bool) -> int:
+        n_bytes = self.write_chunks(sid, (data,), len(data))
+        if fin and n_bytes == len(data):
+            stream = self._get(sid)
+            stream.send.finish()
+            if stream.send.is_ready():
+                self.scheduler.add(sid, stream.priority)
+        return n_bytes
+
+    def write_chunks(self, sid: int, chunks: Iterable[Buffer], n_max: int) -> int:
+        """Takes the first ``n_max`` bytes of ``chunks``, as far as there is room, and returns how
+        many; they have so many at least."""
         stream = self._get(sid)
         half = stream.send
         if half.finished or half.reset_code is not None:
             raise LocalProtocolError("this stream was finished or reset")
-        n_bytes = min(len(data), max(self.send_buffer - half.buffered, 0))
-        if n_bytes:
-            half.write(data, n_bytes)
-        if n_bytes < len(data):
+        n_taken = min(n_max, max(self.send_buffer - half.buffered, 0))
+        if n_taken < n_max:
             stream.wants_writable = True
-        elif fin:
-            half.finish()
+        left = n_taken
+        for chunk in chunks:
+            if not left:
+                break
+            n_bytes = min(len(chunk), left)
+            half.write(chunk, n_bytes)
+            left -= n_bytes
         if half.is_ready():
             self.scheduler.add(sid, stream.priority)
-        return n_bytes
+        return n_taken
 
     def room(self, sid: int) -> int:
         stream = self.table.streams.get(sid)

@@ -41,6 +41,7 @@ class RoutedConnection(Connection):
     refuse = _waking(Connection.refuse)
     open_stream = _waking(Connection.open_stream)
     stream_write = _waking(Connection.stream_write)
+    stream_write_chunks = _waking(Connection.stream_write_chunks)
     stream_finish = _waking(Connection.stream_finish)
     stream_read = _waking(Connection.stream_read)
     stream_read_chunks = _waking(Connection.stream_read_chunks)

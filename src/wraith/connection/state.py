@@ -82,15 +82,13 @@ class LifeCycle:
     Migrating returns to, so whether a rekey is pending is remembered here.
     """
 
-    __slots__ = ("_rekeying", "state")
+    __slots__ = ("_rekeying", "is_open", "state")
 
     def __init__(self, state: SessionState = SessionState.CLOSED) -> None:
         self.state = state
+        #: Application data flows. Kept beside ``state``: it is asked several times per burst.
+        self.is_open = state in OPEN_STATES
         self._rekeying = False
-
-    @property
-    def is_open(self) -> bool:
-        return self.state in OPEN_STATES
 
     @property
     def is_rekeying(self) -> bool:
@@ -113,6 +111,7 @@ class LifeCycle:
         elif event is Input.PATH_DONE and self._rekeying:
             target = SessionState.REKEYING
         self.state = target
+        self.is_open = target in OPEN_STATES
         return target
 
 

@@ -182,21 +182,19 @@ class Link:
 
     def _write(self, sid: StreamId, out: deque[bytes | memoryview], n_max: int, now: float) -> bool:
         """Writes up to ``n_max`` bytes; false when the connection took less than it was given."""
-        while out and n_max > 0:
-            buffer = out.popleft()
-            n_given = len(buffer)
-            if n_given > n_max:
-                out.appendleft(memoryview(buffer)[n_max:])
-                buffer = memoryview(buffer)[:n_max]
-                n_given = n_max
-            taken = self.connection.stream_write(sid, buffer, now=now)
-            n_max -= taken
-            if self._limit is not None and sid == self._data:
-                self._limit.take(taken)
-            if taken < n_given:
-                out.appendleft(memoryview(buffer)[taken:])
-                return False
-        return True
+        n_max = min(n_max, sum(map(len, out)))
+        taken = self.connection.stream_write_chunks(sid, out, n_max, now)
+        if self._limit is not None and sid == self._data:
+            self._limit.take(taken)
+        left = taken
+        while left:
+            n_bytes = len(out[0])
+            if n_bytes > left:
+                out[0] = memoryview(out[0])[left:]
+                break
+            left -= n_bytes
+            out.popleft()
+        return taken == n_max
 
     def _finish_control(self, now: float) -> None:
         if self._control is None or self._control_is_finished:

@@ -71,6 +71,8 @@ class Node:
             endpoint, config, self, self._events, receives=rules is not None, now=now
         )
         self._owners: dict[int, Sender | Receiver] = {}
+        #: Something happened since stream bytes were moved last.
+        self._has_news = True
         self._now = now
         rate = config.limit_bytes_per_s
         self._limit = RateLimit(rate, now) if rate is not None else None
@@ -81,7 +83,7 @@ class Node:
         self, data: Buffer, segment_bytes: int, path: NetworkPath, now: float
     ) -> None:
         """As ``Endpoint.receive_datagrams``."""
-        self._now = now
+        self._hear(now)
         self._peers.heard(now)
         self.endpoint.receive_datagrams(data, segment_bytes, path, now)
 
@@ -91,7 +93,7 @@ class Node:
 
     def handle_timer(self, now: float) -> None:
         """Does what is due at ``now``."""
-        self._now = now
+        self._hear(now)
         self.endpoint.handle_timer(now)
         if self._receiver is not None:
             self._guarded(self._receiver_timer)
@@ -117,7 +119,8 @@ class Node:
     def datagrams_to_send(self, now: float) -> list[Transmit]:
         """Bursts that are due now. Also where stream bytes move: call it after everything."""
         self._now = now
-        self._pump()
+        if self._has_news:  # not before every run of one drain
+            self._pump()
         transmits = self.endpoint.datagrams_to_send(now)
         if not transmits and self._peers.take_events(self._now):
             self._pump()
@@ -143,7 +146,7 @@ class Node:
 
     def io_done(self, wish_id: int, result: object, now: float) -> None:
         """The answer to a wish: what its docstring names, or a ``WraithError``."""
-        self._now = now
+        self._hear(now)
         machine = self._owners.pop(wish_id)
         if isinstance(machine, Sender):
             machine.io_done(wish_id, result)
@@ -185,12 +188,12 @@ class Node:
 
     def dial(self, record: NodeRecord, now: float) -> None:
         """Dials ``record`` until someone answers, and again whenever the connection is lost."""
-        self._now = now
+        self._hear(now)
         self._peers.dial(record, now)
 
     def accept(self, now: float) -> None:
         """Accepts the offer that ``OfferReceived`` told of. ``LocalProtocolError`` without one."""
-        self._now = now
+        self._hear(now)
         if self._receiver is None:
             raise LocalProtocolError("only a receiver accepts an offer")
         try:
@@ -200,7 +203,7 @@ class Node:
 
     def decline(self, now: float, *, reason: Reason = Reason.DECLINED) -> None:
         """Refuses the offer (``Reason.LIST_ONLY``: it was only looked at)."""
-        self._now = now
+        self._hear(now)
         if self._receiver is None:
             raise LocalProtocolError("only a receiver declines an offer")
         try:
@@ -211,7 +214,7 @@ class Node:
     def stop(self, now: float, error: WraithError | None = None) -> None:
         """Ends everything: peers are told, what is verified stays. ``Finished`` follows within
         two seconds. The default error is ``reasons.Interrupted``."""
-        self._now = now
+        self._hear(now)
         error = error if error is not None else reasons.Interrupted()
         for machine in self._machines():
             machine.abort(error)
@@ -222,6 +225,10 @@ class Node:
 
     # --- inside: moving bytes -------------------------------------------------------------------
 
+    def _hear(self, now: float) -> None:
+        self._now = now
+        self._has_news = True
+
     def _machines(self) -> list[Sender | Receiver]:
         if self._receiver is not None:
             return [self._receiver]
@@ -229,6 +236,7 @@ class Node:
 
     def _pump(self) -> None:
         """Events of the endpoint, stream bytes, events of the machines, until nothing moves."""
+        self._has_news = False
         while True:
             self._peers.take_events(self._now)
             for link in list(self._peers.links.values()):

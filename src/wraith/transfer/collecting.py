@@ -227,7 +227,7 @@ class Collection:
 
     def _want_written(self, records: tuple[ChunkRecord, ...]) -> None:
         wish = WritePieces(self._dialogue.next_id(), records)
-        answer = partial(self._on_written, Batch(records), self._reports)
+        answer = partial(self._on_written, Batch(records, self._sizes), self._reports)
         self._dialogue.ask(wish, answer, lasting=True)
 
     def _want_dropped(self, entries: tuple[int, ...]) -> None:
@@ -242,7 +242,7 @@ class Collection:
             self._note(batch, self.inventory)
             now = self._dialogue.now
             if reports is self._reports:  # else its stream is gone
-                self._consume(batch.n_bytes + OVERHEAD_BYTES * len(batch.notes), now)
+                self._consume(batch.wire_bytes, now)
             if self._dialogue.is_receiving:
                 self._write(now, all_of_it=self._n_failed_announced is not None)
                 self.finish()
@@ -250,9 +250,9 @@ class Collection:
 
     def _note(self, batch: Batch, inventory: Inventory) -> None:
         finished: list[tuple[int, int]] = []
-        for entry, chunk, length in batch.notes:
-            loose = length if self._sizes[entry] == UNKNOWN_SIZE else None
-            if entry not in self.failed and inventory.add(entry, chunk, 1, loose):
+        for entry, first, n, n_bytes in batch.notes:
+            loose = n_bytes if self._sizes[entry] == UNKNOWN_SIZE else None
+            if entry not in self.failed and inventory.add(entry, first, n, loose):
                 finished.append((entry, inventory.size_of(entry)))
         self._finish_files(finished)
 

@@ -13,7 +13,8 @@ from array import array
 from collections import deque
 from collections.abc import Collection
 
-from wraith.transfer.records import ChunkRecord, RecordParser
+from wraith.content.chunking import UNKNOWN_SIZE
+from wraith.transfer.records import OVERHEAD_BYTES, ChunkRecord, RecordParser
 from wraith.types import Buffer
 
 WRITE_BYTES_MIN = 1024 * 1024
@@ -28,13 +29,27 @@ PROGRESS_EVERY_BYTES = 8 * 1024 * 1024
 
 
 class Batch:
-    """Records that go to the disk in one wish, which takes their buffers; numbers stay here."""
+    """Records that go to the disk in one wish, which takes their buffers; numbers stay here:
+    ``(entry, first chunk, chunks, bytes)`` of neighbours. ``n_bytes`` is payload, ``wire_bytes``
+    what it took of the stream."""
 
-    __slots__ = ("n_bytes", "notes")
+    __slots__ = ("n_bytes", "notes", "wire_bytes")
 
-    def __init__(self, records: Collection[ChunkRecord]) -> None:
-        self.notes = [(record.entry, record.chunk, record.length) for record in records]
-        self.n_bytes = sum(record.length for record in records)
+    def __init__(self, records: Collection[ChunkRecord], sizes: array[int]) -> None:
+        self.notes: list[tuple[int, int, int, int]] = []
+        entry = first = -1
+        n = n_bytes = self.n_bytes = 0
+        for record in records:
+            if record.entry != entry or record.chunk != first + n or sizes[entry] == UNKNOWN_SIZE:
+                if n:
+                    self.notes.append((entry, first, n, n_bytes))
+                entry, first, n, n_bytes = record.entry, record.chunk, 0, 0
+            n += 1
+            n_bytes += record.length
+            self.n_bytes += record.length
+        if n:
+            self.notes.append((entry, first, n, n_bytes))
+        self.wire_bytes = self.n_bytes + OVERHEAD_BYTES * len(records)
 
 
 class Intake:

@@ -109,9 +109,14 @@ class RecordParser:
         while at < end:
             record = self._record
             if record is None:
+                if not self._head and end - at >= HEADER_BYTES:
+                    self._begin(view[at : at + HEADER_BYTES])
+                    at += HEADER_BYTES
+                    continue
                 at = self._take(view, at, HEADER_BYTES)
                 if len(self._head) == HEADER_BYTES:
-                    self._begin()
+                    self._begin(self._head)
+                    self._head.clear()
             elif self._left:
                 stop = min(end, at + self._left)
                 record.parts.append(view[at:stop])
@@ -119,13 +124,18 @@ class RecordParser:
                 self.held_bytes += stop - at
                 at = stop
             else:
-                at = self._take(view, at, DIGEST_BYTES)
-                if len(self._head) == DIGEST_BYTES:
+                if not self._head and end - at >= DIGEST_BYTES:
+                    record.digest = bytes(view[at : at + DIGEST_BYTES])
+                    at += DIGEST_BYTES
+                else:
+                    at = self._take(view, at, DIGEST_BYTES)
+                    if len(self._head) < DIGEST_BYTES:
+                        break
                     record.digest = bytes(self._head)
                     self._head.clear()
-                    self._record = None
-                    self.held_bytes -= record.length
-                    records.append(record)
+                self._record = None
+                self.held_bytes -= record.length
+                records.append(record)
         return records
 
     @property
@@ -138,9 +148,8 @@ class RecordParser:
         self._head += view[at:stop]
         return stop
 
-    def _begin(self) -> None:
-        entry, chunk, length = _HEADER.unpack(self._head)
-        self._head.clear()
+    def _begin(self, header: Buffer) -> None:
+        entry, chunk, length = _HEADER.unpack(header)
         if entry >= len(self._sizes):
             raise DecodeError("chunk record: file", 0)
         size = self._sizes[entry]
