@@ -139,3 +139,19 @@ def test_both_have_the_same_surface() -> None:
         theirs = {m for m in dir(getattr(native, name)) if not m.startswith("_")}
         assert ours - theirs <= {"state_digest"} and theirs <= ours
     assert native.OpenResult._fields == _python.OpenResult._fields
+
+
+@given(
+    parts=st.lists(st.binary(max_size=40), max_size=8),
+    chunk_bytes=st.integers(-1, 90),
+)
+def test_the_same_chunks_are_digested(parts: list[bytes], chunk_bytes: int) -> None:
+    results = []
+    for module in (_python, native):
+        try:
+            results.append(module.blake3_chunks_of(parts, chunk_bytes))
+        except ValueError:
+            results.append(ValueError)
+    assert results[0] == results[1]
+    if chunk_bytes > 0:
+        assert results[0] == _python.blake3_chunks(b"".join(parts), chunk_bytes)

@@ -62,6 +62,11 @@ impl Input {
     }
 }
 
+/// Borrow every buffer of an iterable.
+pub(crate) fn inputs(objects: &Bound<'_, PyAny>) -> PyResult<Vec<Input>> {
+    objects.try_iter()?.map(|object| Input::get(&object?)).collect()
+}
+
 /// Bytes to write.
 pub(crate) struct Output(View);
 

@@ -13,7 +13,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use arguments::{invalid, size};
-use buffers::Input;
+use buffers::{Input, inputs};
 
 /// BLAKE3 digests (32 bytes each, back to back) of the consecutive chunks of `buf`.
 ///
@@ -26,10 +26,26 @@ fn blake3_chunks<'py>(
     buf: &Bound<'py, PyAny>,
     chunk_bytes: i64,
 ) -> PyResult<Bound<'py, PyBytes>> {
-    let chunk_bytes = size(chunk_bytes);
-    let input = Input::get(buf)?;
-    let data = input.as_slice();
-    let digests = py.detach(|| wraith_core::chunk_digests(data, chunk_bytes));
+    digests(py, &[Input::get(buf)?], chunk_bytes)
+}
+
+/// `blake3_chunks` of what `parts` are when joined, without joining them: a chunk may lie in several.
+#[pyfunction]
+fn blake3_chunks_of<'py>(
+    py: Python<'py>,
+    parts: &Bound<'py, PyAny>,
+    chunk_bytes: i64,
+) -> PyResult<Bound<'py, PyBytes>> {
+    digests(py, &inputs(parts)?, chunk_bytes)
+}
+
+fn digests<'py>(
+    py: Python<'py>,
+    parts: &[Input],
+    chunk_bytes: i64,
+) -> PyResult<Bound<'py, PyBytes>> {
+    let parts: Vec<&[u8]> = parts.iter().map(Input::as_slice).collect();
+    let digests = py.detach(|| wraith_core::chunk_digests(&parts, size(chunk_bytes)));
     Ok(PyBytes::new(py, &digests.map_err(invalid)?))
 }
 
@@ -40,6 +56,7 @@ fn wraith_native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<sealer::Sealer>()?;
     module.add_class::<opener::Opener>()?;
     module.add_function(wrap_pyfunction!(blake3_chunks, module)?)?;
+    module.add_function(wrap_pyfunction!(blake3_chunks_of, module)?)?;
     module.add("OpenResult", opener::result_type(module.py())?)?;
     Ok(())
 }

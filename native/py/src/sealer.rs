@@ -6,7 +6,7 @@ use wraith_core::SealRequest;
 use wraith_core::aead::AwsLc;
 
 use crate::arguments::{self, Key, U32, U64, invalid, size};
-use crate::buffers::{Input, Output};
+use crate::buffers::{self, Input, Output};
 
 /// Seals what one session sends in one direction. Keeps the send chain of every live epoch.
 ///
@@ -95,10 +95,7 @@ impl Sealer {
             return Err(PyValueError::new_err("form is 0 (A) or 1 (B)"));
         }
         let (lead, random) = (Input::get(lead)?, Input::get(random)?);
-        let mut views = Vec::new();
-        for segment in data.try_iter()? {
-            views.push(Input::get(&segment?)?);
-        }
+        let views = buffers::inputs(data)?;
         let mut out = Output::get(out)?;
         let mut inputs: Vec<&[u8]> = views.iter().map(Input::as_slice).collect();
         inputs.extend([lead.as_slice(), random.as_slice()]);

@@ -9,13 +9,13 @@ Spec: transfer §2 [TR-1, TR-2].
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from blake3 import blake3
 
 from wraith.crypto.kdf import Label
 from wraith.errors import HashMismatch
-from wraith.hotpath import blake3_chunks
+from wraith.hotpath import blake3_chunks, blake3_chunks_of
 from wraith.types import Buffer
 
 CHUNK_BYTES = 262_144
@@ -50,6 +50,11 @@ def chunk_digests(data: Buffer) -> bytes:
     """Digests of the consecutive chunks in ``data``, joined; the last may be short. Releases the
     interpreter lock (with the native part: once for all of it)."""
     return blake3_chunks(data, CHUNK_BYTES)
+
+
+def chunk_digests_of(parts: Sequence[Buffer]) -> bytes:
+    """``chunk_digests`` of what ``parts`` are when joined; no part needs to end with a chunk."""
+    return blake3_chunks_of(parts, CHUNK_BYTES)
 
 
 def parts_digest(parts: Iterable[Buffer]) -> bytes:

@@ -15,9 +15,17 @@ import wraith
 from wraith.hotpath._python import OpenResult
 
 if TYPE_CHECKING:
-    from wraith.hotpath._python import Opener, Sealer, blake3_chunks
+    from wraith.hotpath._python import Opener, Sealer, blake3_chunks, blake3_chunks_of
 
-__all__ = ["NAME", "OpenResult", "Opener", "Sealer", "blake3_chunks", "reason"]
+__all__ = [
+    "NAME",
+    "OpenResult",
+    "Opener",
+    "Sealer",
+    "blake3_chunks",
+    "blake3_chunks_of",
+    "reason",
+]
 
 
 def _choose() -> tuple[str, str, type[Sealer], type[Opener]]:
@@ -44,9 +52,9 @@ NAME, _REASON, _sealer, _opener = _choose()
 if not TYPE_CHECKING:
     Sealer, Opener = _sealer, _opener
     if NAME == "native":
-        from wraith_native import blake3_chunks
+        from wraith_native import blake3_chunks, blake3_chunks_of
     else:
-        from wraith.hotpath._python import blake3_chunks
+        from wraith.hotpath._python import blake3_chunks, blake3_chunks_of
 
 
 def reason() -> str:

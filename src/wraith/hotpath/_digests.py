@@ -1,6 +1,8 @@
-"""Digests of the consecutive chunks of one large buffer: the reference of the native call."""
+"""Digests of the consecutive chunks of many bytes: the reference of the native calls."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from blake3 import blake3
 
@@ -16,9 +18,30 @@ def blake3_chunks(buf: Buffer, chunk_bytes: int) -> bytes:
     Raises:
         ValueError: ``chunk_bytes`` is less than 1.
     """
+    return blake3_chunks_of((buf,), chunk_bytes)
+
+
+def blake3_chunks_of(parts: Sequence[Buffer], chunk_bytes: int) -> bytes:
+    """``blake3_chunks`` of what ``parts`` are when joined, without joining them: a chunk may lie in
+    several."""
+    views = [memoryview(part) for part in parts]
     if chunk_bytes < 1:
         raise ValueError("chunk_bytes must be at least 1")
-    view = memoryview(buf)
-    return b"".join(
-        blake3(view[at : at + chunk_bytes]).digest() for at in range(0, len(view), chunk_bytes)
-    )
+    digests = []
+    begun, missing = blake3(), 0  # of the chunk that began in an earlier part
+    for view in views:
+        at = min(missing, len(view))
+        if at:
+            begun.update(view[:at])
+            missing -= at
+            if not missing:
+                digests.append(begun.digest())
+        n_whole = (len(view) - at) // chunk_bytes
+        end = at + n_whole * chunk_bytes
+        digests += [blake3(view[i : i + chunk_bytes]).digest() for i in range(at, end, chunk_bytes)]
+        if end < len(view):
+            begun = blake3(view[end:])
+            missing = chunk_bytes - (len(view) - end)
+    if missing:
+        digests.append(begun.digest())
+    return b"".join(digests)

@@ -16,8 +16,8 @@ Spec: wire-format §3-§6, ratchet.
 
 from __future__ import annotations
 
-from wraith.hotpath._digests import blake3_chunks
+from wraith.hotpath._digests import blake3_chunks, blake3_chunks_of
 from wraith.hotpath._opener import Opener, OpenResult
 from wraith.hotpath._sealer import Sealer
 
-__all__ = ["OpenResult", "Opener", "Sealer", "blake3_chunks"]
+__all__ = ["OpenResult", "Opener", "Sealer", "blake3_chunks", "blake3_chunks_of"]

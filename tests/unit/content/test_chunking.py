@@ -13,6 +13,8 @@ from wraith.content.chunking import (
     UNKNOWN_SIZE,
     FileIdHasher,
     chunk_digest,
+    chunk_digests,
+    chunk_digests_of,
     chunk_length,
     digest_of_digests,
     file_id,
@@ -52,6 +54,15 @@ def test_a_chunk_in_parts_is_verified_as_a_whole() -> None:
     with pytest.raises(HashMismatch) as caught:
         verify_chunk([data[:3], b"x" + data[4:]], blake3(data).digest(), file="f", chunk=4)
     assert (caught.value.file, caught.value.chunk) == ("f", 4)
+
+
+@pytest.mark.spec("TR-1")
+def test_chunks_are_digested_across_parts() -> None:
+    data = bytes(range(256)) * 2100
+    assert chunk_digests_of([data[:1000], data[1000:262_200], data[262_200:]]) == chunk_digests(
+        data
+    )
+    assert chunk_digests_of([]) == b""
 
 
 @pytest.mark.spec("TR-3")
