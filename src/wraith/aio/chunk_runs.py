@@ -1,8 +1,8 @@
-"""Received chunks on their way to a disk, in runs: joined, hashed in one call, written in one.
+"""Received chunks on their way to a disk, in runs: hashed in one call, written in one.
 
-A chunk arrives in slices of received bursts. BLAKE3 over such slices costs 1.6 times what it costs
-over a whole chunk, and each slice takes and gives the interpreter lock once more. So neighbours of
-one file are copied together, up to 1 MiB, into one buffer that stays in the processor's cache.
+A chunk arrives in slices of received bursts. Neighbours of one file, up to 1 MiB of them, go
+together: each call takes and gives the interpreter lock once more, and what was hashed is written
+while the processor's cache still holds it. The slices stay where they are; nothing is joined.
 
 Spec: transfer §7 [TR-56].
 """
@@ -10,18 +10,20 @@ Spec: transfer §7 [TR-56].
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from wraith.content.chunking import CHUNK_BYTES, DIGEST_BYTES, chunk_digests
+from wraith.content.chunking import CHUNK_BYTES, DIGEST_BYTES, chunk_digests_of
 from wraith.transfer.records import ChunkRecord
-from wraith.types import Buffer
 
 RUN_CHUNKS: Final = 4
-RUN_BYTES: Final = RUN_CHUNKS * CHUNK_BYTES
-EARLY_BYTES: Final = 16 * 1024 * 1024
-"""A large file goes to the disk in steps of this size while it arrives."""
+IOV_MAX: Final = 1024
+"""Slices that one call may write, on every system that has it (``writev(2)``)."""
+EARLY_BYTES: Final = 64 * 1024 * 1024
+"""A large file goes to the disk in steps of this size while it arrives. Smaller steps cost more
+processor time (the kernel looks at every page again) than they save at the end."""
 
 
 def runs(records: Iterable[ChunkRecord]) -> Iterator[list[ChunkRecord]]:
@@ -45,30 +47,15 @@ def _follows(last: ChunkRecord, record: ChunkRecord, n: int) -> bool:
     )
 
 
-class RunBuffer:
-    """The buffer that runs are joined in, one after the other."""
-
-    def __init__(self) -> None:
-        self._view = memoryview(bytearray(RUN_BYTES))
-
-    def join(self, run: list[ChunkRecord]) -> Buffer:
-        """The bytes of ``run``, back to back; good until the next call."""
-        if len(run) == 1 and len(run[0].parts) == 1:
-            return run[0].parts[0]
-        view = self._view
-        at = 0
-        for record in run:
-            for part in record.parts:
-                end = at + len(part)
-                view[at:end] = part
-                at = end
-        return view[:at]
+def parts_of(run: Iterable[ChunkRecord]) -> list[memoryview]:
+    """The bytes of ``run``, in the slices in which they arrived."""
+    return [part for record in run for part in record.parts]
 
 
-def n_verified(run: list[ChunkRecord], data: Buffer) -> int:
+def n_verified(run: list[ChunkRecord]) -> int:
     """How many chunks at the front of ``run`` have the digests that were announced. [TR-56]"""
-    announced = b"".join(record.digest for record in run)
-    found = chunk_digests(data)
+    announced = b"".join([record.digest for record in run])
+    found = chunk_digests_of(parts_of(run))
     if found == announced:
         return len(run)
     return next(
@@ -78,8 +65,20 @@ def n_verified(run: list[ChunkRecord], data: Buffer) -> int:
     )
 
 
-def write_all(fd: int, data: Buffer, at: int) -> None:
-    """Writes ``data`` at ``at``. Raises ``OSError`` when not all of it can be written."""
+def write_all(fd: int, parts: list[memoryview], at: int) -> None:
+    """Writes ``parts``, back to back, at ``at``. Raises ``OSError`` when not all of it can be
+    written."""
+    for first in range(0, len(parts), IOV_MAX):
+        some = parts[first : first + IOV_MAX]
+        n_bytes = sum(map(len, some))
+        done = os.pwritev(fd, some, at)
+        if done < n_bytes:
+            _write_rest(fd, b"".join(some)[done:], at + done)
+        at += n_bytes
+
+
+def _write_rest(fd: int, data: bytes, at: int) -> None:
+    """A disk that is nearly full, or a signal, stopped the first write half way."""
     view = memoryview(data)
     while view:
         n = os.pwrite(fd, view, at)
@@ -96,3 +95,16 @@ def begin_writeback(fd: int, at: int, end: int) -> None:
         with contextlib.suppress(OSError):
             start = max(0, end - EARLY_BYTES)
             os.posix_fadvise(fd, start, end - start, os.POSIX_FADV_DONTNEED)
+
+
+def reserve(fd: int, n_bytes: int) -> None:
+    """Has the disk set aside ``n_bytes`` for the file at once: a write into them costs half of one
+    that has to find its place first, and a full disk shows before anything is sent. Only on a
+    disk: a file system in memory or across a network gains nothing, and some of them would write
+    zeros instead. Raises ``OSError`` when there is no room."""
+    if hasattr(os, "posix_fallocate") and os.major(os.fstat(fd).st_dev):
+        try:
+            os.posix_fallocate(fd, 0, n_bytes)
+        except OSError as exc:
+            if exc.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+                raise

@@ -19,7 +19,14 @@ from collections.abc import Iterator
 from enum import Enum
 from functools import partial
 
-from wraith.aio.chunk_runs import RunBuffer, begin_writeback, n_verified, runs, write_all
+from wraith.aio.chunk_runs import (
+    begin_writeback,
+    n_verified,
+    parts_of,
+    reserve,
+    runs,
+    write_all,
+)
 from wraith.aio.file_journal import load_journal, read_header
 from wraith.aio.file_placing import Placer, sync_file_system
 from wraith.aio.listing_file import ListingFile
@@ -63,7 +70,6 @@ from wraith.transfer.wishes import (
     Wish,
     WritePieces,
 )
-from wraith.types import Buffer
 
 FILES_KEPT = 16
 FSYNC_BYTES_MIN = 1024 * 1024
@@ -113,7 +119,6 @@ class FileTarget:
         self._incoming: ListingFile | None = None
         self._state: StateFolder | None = None
         self._open: OrderedDict[int, int] = OrderedDict()
-        self._runs = RunBuffer()
         self._finished = bytearray()
         self._placing: dict[int, bytes] = {}
 
@@ -311,10 +316,9 @@ class FileTarget:
         bad: HashMismatch | None = None
         try:
             for run in runs(records):
-                data = self._runs.join(run)
-                n_good = n_verified(run, data)
+                n_good = n_verified(run)
                 if n_good:
-                    self._write_run(run[:n_good], data, journal)
+                    self._write_run(run[:n_good], journal)
                 if n_good < len(run):
                     record = run[n_good]
                     name = display_path(self._entry(record.entry).path)
@@ -325,14 +329,13 @@ class FileTarget:
         if bad is not None:
             raise bad
 
-    def _write_run(self, run: list[ChunkRecord], data: Buffer, journal: bytearray) -> None:
-        """Writes the chunks of ``run``, with whose bytes ``data`` begins."""
+    def _write_run(self, run: list[ChunkRecord], journal: bytearray) -> None:
         first = run[0]
         entry = self._entry(first.entry)
         fd = self._file(first.entry, entry)
         at = first.chunk * CHUNK_BYTES
         n_bytes = sum(record.length for record in run)
-        write_all(fd, memoryview(data)[:n_bytes], at)
+        write_all(fd, parts_of(run), at)
         begin_writeback(fd, at, at + n_bytes)
         digests = b"".join(record.digest for record in run)
         self._folder.digests.put(first.entry, first.chunk, digests)
@@ -348,6 +351,8 @@ class FileTarget:
         if fd is None:
             fd = self._folder.data.open(entry.path, os.O_RDWR | os.O_CREAT, create=True)
             self._open[number] = fd
+            if FSYNC_BYTES_MIN < entry.size < UNKNOWN_SIZE:
+                reserve(fd, entry.size)
             if len(self._open) > FILES_KEPT:
                 os.close(self._open.popitem(last=False)[1])
         return fd

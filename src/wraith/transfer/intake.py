@@ -17,8 +17,8 @@ from wraith.content.chunking import UNKNOWN_SIZE
 from wraith.transfer.records import OVERHEAD_BYTES, ChunkRecord, RecordParser
 from wraith.types import Buffer
 
-WRITE_BYTES_MIN = 1024 * 1024
-WRITE_BYTES_MAX = 4 * 1024 * 1024
+WRITE_BYTES_MIN = 4 * 1024 * 1024
+WRITE_BYTES_MAX = 6 * 1024 * 1024
 WRITES_MAX = 2
 HELD_BYTES_MAX = 16 * 1024 * 1024
 FLUSH_AFTER_S = 0.005
