@@ -16,5 +16,5 @@ if cargo clippy --version >/dev/null 2>&1; then
 fi
 # without the standard library and without C, as a microcontroller would take it
 cargo check --quiet --locked -p wraith-core --no-default-features --features rustcrypto
-cargo test --quiet --locked -p wraith-core -p wraith-lanes --features wraith-core/rustcrypto
+cargo test --quiet --locked -p wraith-core -p wraith-lanes -p wraith-aws-lc --features wraith-core/rustcrypto
 "$python" "$root/tools/check_rust_dependencies.py"

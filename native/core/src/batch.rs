@@ -67,6 +67,11 @@ impl Batch {
         (at < self.n).then_some(at)
     }
 
+    /// How many packets it holds keys for.
+    pub(crate) fn len(&self) -> usize {
+        self.n
+    }
+
     /// The AEAD key of the packet at this position.
     #[inline]
     pub(crate) fn key(&self, at: usize) -> &[u8; 32] {

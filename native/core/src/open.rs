@@ -6,7 +6,7 @@ use core::marker::PhantomData;
 use wraith_lanes::WIDTH;
 use zeroize::{Zeroize, Zeroizing};
 
-use crate::aead::{Aead, Cipher};
+use crate::aead::{Aead, Cipher, SINGLE};
 use crate::batch::{self, Batch};
 use crate::error::Error;
 use crate::format::{Aad, CID_BYTES, HEADER_BYTES, SAMPLE_BYTES, WireFormat, take, xor_into};
@@ -203,6 +203,7 @@ impl<A: Aead> Opener<A> {
             self.plain.resize(largest, 0);
         }
         let mut batch = Batch::new();
+        let mut aead = A::default();
         let mut claimed = [None; WIDTH];
         let mut index = 0;
         for part in buf.chunks(segment_bytes.saturating_mul(WIDTH)) {
@@ -212,7 +213,9 @@ impl<A: Aead> Opener<A> {
             for (i, datagram) in part.chunks(segment_bytes).enumerate() {
                 if claimed[i].is_none() {
                     report.unclaimed.push(index);
-                } else if self.open_one(datagram, &claimed[i..n], &mut batch, out, report).is_none()
+                } else if self
+                    .open_one(datagram, &claimed[i..n], &mut batch, &mut aead, out, report)
+                    .is_none()
                 {
                     report.dropped += 1;
                 }
@@ -300,6 +303,7 @@ impl<A: Aead> Opener<A> {
         datagram: &[u8],
         claimed: &[Option<Claimed>],
         batch: &mut Batch,
+        aead: &mut A,
         out: &mut [u8],
         report: &mut OpenReport,
     ) -> Option<()> {
@@ -312,22 +316,21 @@ impl<A: Aead> Opener<A> {
         }
         // Where several packets come in order, their keys are derived together, on copies.
         let in_order = epoch.step_if_next(pn).is_some();
-        let mut ahead = batch.position(epoch.epoch(), pn).filter(|_| in_order);
+        let mut ahead = batch.position(epoch.epoch(), pn);
         if in_order && ahead.is_none() {
             let n = consecutive(claimed, bits, pn);
             if n >= AHEAD_MIN && epoch.derive_ahead(self.cipher, pn, n, batch) {
+                for at in 0..batch.len() {
+                    aead.set_key(at, self.cipher, batch.key(at));
+                }
                 ahead = Some(0);
             }
         }
-        let single;
-        let key = match ahead {
-            Some(at) => batch.key(at),
-            None => {
-                let key = epoch.message_key(pn)?;
-                single = kdf::packet_key(self.cipher, epoch.iv(), key);
-                &single.0
-            }
-        };
+        if ahead.is_none() {
+            let key = epoch.message_key(pn)?;
+            let key = kdf::packet_key(self.cipher, epoch.iv(), key);
+            aead.set_key(SINGLE, self.cipher, &key.0);
+        }
 
         let fields = self.format.fields(datagram.len())?;
         let (d1, d2) = self.format.dummies();
@@ -338,10 +341,10 @@ impl<A: Aead> Opener<A> {
         let tag = take(datagram, fields.tag);
         let plain = &mut self.plain[..fields.payload_bytes];
         let nonce = kdf::packet_nonce(self.cipher, epoch.iv(), pn);
-        if !self.cipher.open::<A>(key, nonce, aad.as_slice(), text, &tag, plain) {
+        if !aead.open(ahead.unwrap_or(SINGLE), &nonce, aad.as_slice(), text, &tag, plain) {
             return None;
         }
-        match ahead {
+        match ahead.filter(|_| in_order) {
             Some(at) => epoch.commit_next(pn, &batch.steps[at + 1]),
             None => epoch.commit(pn),
         }

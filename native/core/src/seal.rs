@@ -262,6 +262,7 @@ impl<A: Aead> Sealer<A> {
         let iv = Zeroizing::new(*epoch.iv());
         let out = &mut out[..plan.report.bytes_written];
         let mut batch = Batch::new();
+        let mut aead = A::default();
         let mut payloads = Payloads::new(request, plan);
         let mut dummies = request.random;
         let mut left = plan.n;
@@ -270,6 +271,9 @@ impl<A: Aead> Sealer<A> {
             left -= n;
             let first_pn =
                 epoch.advance(self.cipher, n, &mut batch).ok_or(Error::NonceExhausted)?;
+            for i in 0..n {
+                aead.set_key(i, self.cipher, batch.key(i));
+            }
             for (i, datagram) in part.chunks_mut(request.datagram_bytes).enumerate() {
                 let pn = first_pn + i as u32;
                 let size = datagram.len();
@@ -286,8 +290,7 @@ impl<A: Aead> Sealer<A> {
                 let aad = Aad::new(cid, header, dummy1, dummy2);
                 let nonce = kdf::packet_nonce(self.cipher, &iv, pn);
                 let text = &mut datagram[text];
-                let sealed = self.cipher.seal::<A>(batch.key(i), nonce, aad.as_slice(), text);
-                let Some(tag) = sealed else {
+                let Some(tag) = aead.seal(i, &nonce, aad.as_slice(), text) else {
                     out.fill(0); // plaintext must not be left where the kernel will read
                     return Err(Error::Aead);
                 };

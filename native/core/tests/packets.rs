@@ -248,6 +248,34 @@ fn every_flipped_bit_and_every_replay_is_a_count() {
 }
 
 #[test]
+fn forged_copies_do_not_keep_out_the_packets_of_a_run() {
+    for cipher in CIPHERS {
+        for where_forged in 0..3 {
+            let format = WireFormat::unpack(&[0, 1, 2, 3, 3, 4, 5, 4]).unwrap();
+            let (mut sealer, mut opener) = pair(cipher, format);
+            let (bytes, random) = ([7; 60_000], [1; 7 * 46]);
+            let mut wire = vec![0; 46 * 1400];
+            let report = sealer.seal_run(&request(&[&bytes], &random), &mut wire).unwrap();
+            let n = report.bytes_written / 1400; // the full ones
+            let mut buf = Vec::new();
+            for packet in wire.chunks(1400).take(n) {
+                let mut forged = packet.to_vec();
+                forged[700] ^= 1; // its payload: number and connection id stay
+                let both = [&forged[..], packet, &forged[..]];
+                let copies = [&both[..2], &both[1..], &both[..]][where_forged];
+                buf.extend(copies.iter().copied().flatten());
+            }
+            let mut out = vec![0; buf.len()];
+            let mut got = OpenReport::default();
+            opener.open_run(&buf, 1400, &mut out, 0.0, &mut got).unwrap();
+            assert_eq!(got.dropped, buf.len() / 1400 - n);
+            assert_eq!((got.received[0].first, got.received[0].last), (0, n as u32 - 1));
+            assert_eq!(out[..got.stream_bytes], bytes[..got.stream_bytes]);
+        }
+    }
+}
+
+#[test]
 fn ranges_come_merged_and_ascending() {
     let format = WireFormat::unpack(&[0, 1, 2, 0, 3, 4, 5, 0]).unwrap();
     let (mut sealer, mut opener) = pair(Cipher::Aes256Gcm, format);

@@ -5,13 +5,14 @@ use aes_gcm::aead::inout::InOutBuf;
 use aes_gcm::aead::{AeadInOut, KeyInit};
 use chacha20poly1305::ChaCha20Poly1305;
 
-use super::Aead;
+use super::{Aead, Cipher, SLOTS};
+use crate::kdf::Key;
 
 /// The AEADs of RustCrypto.
-#[derive(Debug, Clone, Copy)]
-pub struct RustCrypto;
+#[derive(Default)]
+pub struct RustCrypto([Option<(Cipher, Key)>; SLOTS]);
 
-fn seal<C>(key: &[u8; 32], nonce: [u8; 12], aad: &[u8], text: &mut [u8]) -> Option<[u8; 16]>
+fn seal<C>(key: &[u8; 32], nonce: &[u8; 12], aad: &[u8], text: &mut [u8]) -> Option<[u8; 16]>
 where
     C: KeyInit + AeadInOut,
 {
@@ -23,7 +24,7 @@ where
 
 fn open<C>(
     key: &[u8; 32],
-    nonce: [u8; 12],
+    nonce: &[u8; 12],
     aad: &[u8],
     text: &[u8],
     tag: &[u8; 16],
@@ -42,38 +43,36 @@ where
 }
 
 impl Aead for RustCrypto {
-    fn chacha_seal(
-        key: &[u8; 32],
-        nonce: [u8; 12],
-        aad: &[u8],
-        text: &mut [u8],
-    ) -> Option<[u8; 16]> {
-        seal::<ChaCha20Poly1305>(key, nonce, aad, text)
+    fn set_key(&mut self, at: usize, cipher: Cipher, key: &[u8; 32]) {
+        if let Some(slot) = self.0.get_mut(at) {
+            *slot = Some((cipher, Key(*key)));
+        }
     }
 
-    fn chacha_open(
-        key: &[u8; 32],
-        nonce: [u8; 12],
-        aad: &[u8],
-        text: &[u8],
-        tag: &[u8; 16],
-        out: &mut [u8],
-    ) -> bool {
-        open::<ChaCha20Poly1305>(key, nonce, aad, text, tag, out)
+    fn seal(&self, at: usize, nonce: &[u8; 12], aad: &[u8], text: &mut [u8]) -> Option<[u8; 16]> {
+        match self.0.get(at)?.as_ref()? {
+            (Cipher::XChaCha20Poly1305, key) => seal::<ChaCha20Poly1305>(&key.0, nonce, aad, text),
+            (Cipher::Aes256Gcm, key) => seal::<Aes256Gcm>(&key.0, nonce, aad, text),
+        }
     }
 
-    fn aes_seal(key: &[u8; 32], nonce: [u8; 12], aad: &[u8], text: &mut [u8]) -> Option<[u8; 16]> {
-        seal::<Aes256Gcm>(key, nonce, aad, text)
-    }
-
-    fn aes_open(
-        key: &[u8; 32],
-        nonce: [u8; 12],
+    fn open(
+        &self,
+        at: usize,
+        nonce: &[u8; 12],
         aad: &[u8],
         text: &[u8],
         tag: &[u8; 16],
         out: &mut [u8],
     ) -> bool {
-        open::<Aes256Gcm>(key, nonce, aad, text, tag, out)
+        match self.0.get(at) {
+            Some(Some((Cipher::XChaCha20Poly1305, key))) => {
+                open::<ChaCha20Poly1305>(&key.0, nonce, aad, text, tag, out)
+            }
+            Some(Some((Cipher::Aes256Gcm, key))) => {
+                open::<Aes256Gcm>(&key.0, nonce, aad, text, tag, out)
+            }
+            _ => false,
+        }
     }
 }
