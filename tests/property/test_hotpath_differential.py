@@ -141,6 +141,48 @@ def test_both_have_the_same_surface() -> None:
     assert native.OpenResult._fields == _python.OpenResult._fields
 
 
+@settings(max_examples=4)
+@given(aead=st.sampled_from([1, 2]), seed=seeds)
+def test_a_busy_epoch_stays_the_same(aead: int, seed: int) -> None:
+    """Thousands of packets in runs, disturbed: past all that the native part computes ahead."""
+    rng = Random(seed)
+    session = PacketSession(aead, rng.randbytes(32))
+    sealers = [session.sealer(module, 0) for module in (_python, native)]
+    openers = [session.opener(module, 0, window=1024) for module in (_python, native)]
+    size, outs = 80, [bytearray(80 * 46) for _ in sealers]
+    now, late = 0.0, b""
+    while sealers[0].next_pn(0) < 9000:
+        n = rng.choice([1, 3, 16, 46, 46, 46])
+        for sealer, out in zip(sealers, outs, strict=True):
+            result = sealer.seal_run(
+                0, 0, 0, b"", SID, 0, [bytes(4000)], False, size, n, bytes(16 * n), out
+            )
+            assert result[1] == n
+        assert outs[0] == outs[1]
+        datagrams = [bytes(outs[0][at : at + size]) for at in range(0, n * size, size)]
+        event = rng.randrange(12)
+        if event == 0:
+            datagrams = []
+        elif event == 1:
+            rng.shuffle(datagrams)
+        elif event == 2:
+            late = datagrams.pop(rng.randrange(n))
+        elif event == 3:
+            datagrams.append(late or datagrams[0])
+        elif event == 4:
+            at = rng.randrange(n)
+            broken = bytearray(datagrams[at])
+            broken[rng.randrange(30, 60)] ^= 4
+            datagrams.insert(at, bytes(broken))
+        buf = b"".join(datagrams)
+        results = [opener.open_run(buf, size, bytearray(len(buf)), now) for opener in openers]
+        assert tuple(results[0]) == tuple(results[1])
+        now += rng.choice([0.0, 0.01, 0.01, 1.5])
+        if rng.random() < 0.02:
+            for opener in openers:
+                opener.expire(now, 2.0)
+
+
 @given(
     parts=st.lists(st.binary(max_size=40), max_size=8),
     chunk_bytes=st.integers(-1, 90),

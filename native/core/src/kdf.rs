@@ -92,6 +92,9 @@ pub(crate) fn block_key(chain: &Key, block: u32) -> Key {
     Key(keyed_hash(&chain.0, &[0x02, b[0], b[1], b[2], b[3]]))
 }
 
+/// What is hashed with a step key to give the next one.
+pub(crate) const STEP: u8 = 0x03;
+
 /// `P[b, j+1]` from `P[b, j]`.
 #[inline]
 pub(crate) fn next_step(step: &mut Key) {
@@ -101,7 +104,7 @@ pub(crate) fn next_step(step: &mut Key) {
 /// [`next_step`], not in place.
 #[inline]
 pub(crate) fn next_step_of(step: &[u8; 32]) -> [u8; 32] {
-    keyed_hash(step, &[0x03])
+    keyed_hash(step, &[STEP])
 }
 
 /// Bytes of [`message_key_input`].

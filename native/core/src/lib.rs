@@ -26,6 +26,7 @@ mod replay;
 mod report;
 mod seal;
 mod send_epoch;
+mod step_table;
 
 pub use chunks::{DIGEST_BYTES, chunk_digests};
 pub use error::Error;

@@ -1,9 +1,9 @@
 //! The receiving half of the two-level ratchet: one epoch, out of order, within a work bound.
 //!
 //! A key is derived on copies; the chain moves only when [`ReceiveEpoch::commit`] is called, after the
-//! packet has proved authentic. The look-ahead entries are the one exception: they are a cache that
-//! reveals no more than the chain itself, filled at most once, and they keep a forged number from
-//! costing more than 320 hashes.
+//! packet has proved authentic. Two caches reveal no more than the chain itself. The look-ahead entries are
+//! filled at most once, and keep a forged number from costing more than 320 hashes. The step table of a
+//! busy epoch is filled by authentic packets only.
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -16,6 +16,7 @@ use crate::aead::Cipher;
 use crate::batch::Batch;
 use crate::kdf::{self, Direction, Key};
 use crate::replay::ReplayWindow;
+use crate::step_table::StepTable;
 use crate::{BLOCK, PN_BOUND};
 
 /// Blocks between two look-ahead entries.
@@ -25,6 +26,7 @@ const AHEAD_ENTRIES: usize = (PN_BOUND / BLOCK / AHEAD_STEP) as usize;
 const MARKS_EXACT: usize = 256;
 const MARK_SPACING_S: f64 = 0.02;
 const MARKS_MAX: usize = 512;
+const TABLE_IDLE_S: f64 = 1.0;
 
 /// A block that the chain has reached and the window still covers.
 struct Block {
@@ -107,6 +109,13 @@ pub(crate) struct ReceiveEpoch {
     /// The consecutive blocks that end at `next_block - 1`.
     blocks: VecDeque<Block>,
     ahead: Option<LookAhead>,
+    /// Steps of the newest block of a busy epoch.
+    table: Option<Box<StepTable>>,
+    /// Whether the table has been of use since `table_time`.
+    table_used: bool,
+    table_time: f64,
+    /// Authentic packets that came in order since the newest block began.
+    n_in_order: u32,
     /// `(time, highest)`: numbers below `highest` were passed over at `time` or before.
     marks: VecDeque<(f64, u32)>,
     #[cfg(test)]
@@ -124,6 +133,10 @@ impl ReceiveEpoch {
             next_block: 0,
             blocks: VecDeque::with_capacity((window / BLOCK) as usize + 2),
             ahead: None,
+            table: None,
+            table_used: false,
+            table_time: 0.0,
+            n_in_order: 0,
             marks: VecDeque::new(),
             #[cfg(test)]
             n_hashes: 0,
@@ -238,9 +251,13 @@ impl ReceiveEpoch {
             return false;
         };
         let n = n.min((BLOCK - pn % BLOCK) as usize).min(WIDTH);
-        batch.steps[0] = step.0;
-        for i in 0..n {
-            batch.steps[i + 1] = kdf::next_step_of(&batch.steps[i]);
+        let steps = &mut batch.steps[..=n];
+        let table = self.table.as_ref();
+        if !table.is_some_and(|table| table.copy(pn / BLOCK, pn % BLOCK, steps)) {
+            steps[0] = step.0;
+            for i in 0..n {
+                steps[i + 1] = kdf::next_step_of(&steps[i]);
+            }
         }
         batch.derive(cipher, &self.iv, self.epoch, pn, n);
         true
@@ -263,6 +280,11 @@ impl ReceiveEpoch {
             known.step.0 = *next_step;
             if known.next_j == BLOCK {
                 known.step.zeroize();
+            }
+            self.n_in_order += 1;
+            if let Some(table) = &mut self.table {
+                table.forget_below(pn / BLOCK, known.next_j);
+                self.table_used = true;
             }
         }
         self.mark(pn);
@@ -301,6 +323,9 @@ impl ReceiveEpoch {
                 } else {
                     kdf::next_step(&mut known.step);
                 }
+                if let Some(table) = &mut self.table {
+                    table.forget_below(block, known.next_j);
+                }
             }
         }
         self.mark(pn);
@@ -312,6 +337,14 @@ impl ReceiveEpoch {
         let first_kept = u32::try_from((floor + 1).max(0)).unwrap_or(0) / BLOCK;
         let from = self.next_block.max(first_kept);
         let mut chain = self.chain_at(from);
+        let in_order = core::mem::take(&mut self.n_in_order);
+        // Worth its while, and its work, only where packets come in runs.
+        if from == block && in_order >= BLOCK / 2 {
+            StepTable::begin(&mut self.table, &chain, block);
+            self.table_used = true;
+        } else if let Some(table) = &mut self.table {
+            table.pass(block);
+        }
         for b in from..=block {
             self.blocks.push_back(Block {
                 step: kdf::block_key(&chain, b),
@@ -338,6 +371,9 @@ impl ReceiveEpoch {
         let mut first = self.first_block();
         while !self.blocks.is_empty() && first * BLOCK + (BLOCK - 1) <= floor {
             self.blocks.pop_front();
+            if let Some(table) = &mut self.table {
+                table.forget_below(first, BLOCK);
+            }
             first += 1;
         }
         let Some(front) = self.blocks.front_mut() else {
@@ -349,11 +385,24 @@ impl ReceiveEpoch {
                 kdf::next_step(&mut front.step);
                 front.next_j += 1;
             }
+            if let Some(table) = &mut self.table {
+                table.forget_below(first, front.next_j);
+            }
+        }
+    }
+
+    /// Give the table's memory back once it has not been used for a while: an idle connection is small.
+    fn tidy(&mut self, now: f64) {
+        if core::mem::take(&mut self.table_used) {
+            self.table_time = now;
+        } else if now - self.table_time >= TABLE_IDLE_S {
+            self.table = None;
         }
     }
 
     /// Remember that everything below the highest number has been passed over by `now`.
     pub(crate) fn note_time(&mut self, now: f64) {
+        self.tidy(now);
         let Ok(highest) = u32::try_from(self.window.highest()) else {
             return;
         };
@@ -393,6 +442,7 @@ impl ReceiveEpoch {
                 break;
             }
         }
+        self.tidy(now);
         if let Some(highest) = floor {
             self.window.raise_floor(i64::from(highest));
             self.drop_through(self.window.floor());

@@ -24,7 +24,10 @@ fn main() {
     });
     let many = per_item(|| wraith_lanes::keyed_hashes(black_box(&keys), &messages, 5, &mut out));
     let subkeys = per_item(|| wraith_lanes::hchacha_subkeys(black_box(&keys), &[9; 16], &mut out));
+    let step = per_item(|| wraith_lanes::chain_steps(black_box(&keys), 3, 1, &mut out));
+    let steps = per_item(|| wraith_lanes::chain_steps(black_box(&keys), 3, 16, &mut out)) / 16.0;
     println!(
-        "keyed BLAKE3 one by one {one:.1} ns, in lanes {many:.1} ns; HChaCha20 {subkeys:.1} ns"
+        "keyed BLAKE3 one by one {one:.1} ns, in lanes {many:.1} ns; HChaCha20 {subkeys:.1} ns; \
+         step of a chain {step:.1} ns, sixteen at once {steps:.1} ns"
     );
 }

@@ -1,8 +1,8 @@
 //! Many short computations side by side: keyed BLAKE3 hashes of up to 16 bytes, HChaCha20 subkeys.
 //!
 //! A packet needs two such hashes that do not depend on other packets, and, with one of the ciphers, a
-//! subkey. One at a time they are bound by latency; side by side, one per vector lane, they cost a
-//! fraction. All `unsafe` code is in `x86`: the choice of instructions at run time and the passage between
+//! subkey; and chains of such hashes do not depend on one another. One at a time they are bound by latency;
+//! side by side, one per vector lane, they cost a fraction. All `unsafe` code is in `x86`: the choice of instructions at run time and the passage between
 //! arrays and vector registers.
 #![cfg_attr(not(any(test, feature = "std")), no_std)]
 
@@ -26,10 +26,36 @@ pub fn keyed_hashes(
     let (keys, messages, hashes) = (&keys[..n], &messages[..n], &mut hashes[..n]);
     let length = length.min(16);
     #[cfg(all(feature = "std", target_arch = "x86_64"))]
-    if x86::keyed_hashes(keys, messages, length, hashes) {
+    if x86::keyed_chains(keys, messages, length, 1, hashes) {
         return;
     }
-    scalar::keyed_hashes(keys, messages, length, hashes);
+    scalar::keyed_chains(keys, messages, length, 1, hashes);
+}
+
+/// Whether this machine computes chains side by side at all; if not, [`chain_steps`] gains nothing.
+#[must_use]
+pub fn is_wide() -> bool {
+    #[cfg(all(feature = "std", target_arch = "x86_64"))]
+    return x86::is_wide();
+    #[cfg(not(all(feature = "std", target_arch = "x86_64")))]
+    return false;
+}
+
+/// Keyed BLAKE3 of the one byte `message`, with each key; then with the hash as key; `n` times in all.
+pub fn chain_steps(
+    keys: &[[u8; 32]; WIDTH],
+    message: u8,
+    n: usize,
+    hashes: &mut [[u8; 32]; WIDTH],
+) {
+    let mut block = [0; 16];
+    block[0] = message;
+    let messages = [block; WIDTH];
+    #[cfg(all(feature = "std", target_arch = "x86_64"))]
+    if x86::keyed_chains(keys, &messages, 1, n, hashes) {
+        return;
+    }
+    scalar::keyed_chains(keys, &messages, 1, n, hashes);
 }
 
 /// HChaCha20 of each key with the same 16 bytes.
@@ -69,6 +95,27 @@ mod tests {
         }
     }
 
+    type Chains = fn(&[[u8; 32]], &[[u8; 16]], usize, &mut [[u8; 32]]);
+
+    /// `chains`: with messages of one byte.
+    pub(crate) fn check_chains(chains: Chains) {
+        let keys: [[u8; 32]; WIDTH] =
+            core::array::from_fn(|i| core::array::from_fn(|j| (i * 37 + j * 11 + 1) as u8));
+        for n in [0, 1, 2, 17] {
+            let mut want = keys;
+            for key in &mut want {
+                for _ in 0..n {
+                    *key = *blake3::keyed_hash(key, &[3]).as_bytes();
+                }
+            }
+            let mut got = [[0; 32]; WIDTH];
+            chains(&keys, &[[3; 16]; WIDTH], n, &mut got);
+            assert_eq!(got, want, "{n} steps");
+            chain_steps(&keys, 3, n, &mut got);
+            assert_eq!(got, want, "{n} steps");
+        }
+    }
+
     /// The vector of draft-irtf-cfrg-xchacha section 2.2.1, in every lane, beside other keys.
     pub(crate) fn check_subkeys(subkeys: Subkeys) {
         let key: [u8; 32] = core::array::from_fn(|i| i as u8);
@@ -92,8 +139,9 @@ mod tests {
 
     #[test]
     fn scalar_code() {
-        check_hashes(scalar::keyed_hashes);
+        check_hashes(|k, m, n, h| scalar::keyed_chains(k, m, n, 1, h));
         check_subkeys(scalar::hchacha_subkeys);
+        check_chains(|k, m, n, h| scalar::keyed_chains(k, m, 1, n, h));
     }
 
     #[test]

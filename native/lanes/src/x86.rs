@@ -19,7 +19,7 @@ const BLAKE3_FLAGS: u32 = 1 | 2 | 8 | 16;
 const CHACHA_SIGMA: [u32; 4] = [0x6170_7865, 0x3320_646e, 0x7962_2d32, 0x6b20_6574];
 
 macro_rules! lanes {
-    ($name:ident, $features:literal, $width:literal, $vector:ident, $add:ident, $xor:ident, $rotate:ident) => {
+    ($name:ident, $features:literal, $width:literal, $vector:ident, $add:ident, $xor:ident, $rotate:ident, $gather:ident, $scatter:ident) => {
         mod $name {
             use super::*;
 
@@ -30,35 +30,6 @@ macro_rules! lanes {
             fn vector(words: Words) -> $vector {
                 // SAFETY: both are the same number of plain bytes, and every pattern is valid in either.
                 unsafe { transmute::<Words, $vector>(words) }
-            }
-
-            #[inline]
-            #[target_feature(enable = $features)]
-            fn words(vector: $vector) -> Words {
-                // SAFETY: both are the same number of plain bytes, and every pattern is valid in either.
-                unsafe { transmute::<$vector, Words>(vector) }
-            }
-
-            /// Word `at` of every lane's bytes; lanes beyond the last are zero.
-            #[inline]
-            #[target_feature(enable = $features)]
-            fn gather<const BYTES: usize>(lanes: &[[u8; BYTES]], at: usize) -> $vector {
-                let mut gathered = [0; $width];
-                for (word, bytes) in gathered.iter_mut().zip(lanes) {
-                    *word = u32::from_le_bytes(bytes.as_chunks::<4>().0[at]);
-                }
-                vector(gathered)
-            }
-
-            /// The inverse of `gather` for eight words.
-            #[inline]
-            #[target_feature(enable = $features)]
-            fn scatter(vectors: [$vector; 8], lanes: &mut [[u8; 32]]) {
-                for (at, vector) in vectors.into_iter().enumerate() {
-                    for (word, bytes) in words(vector).into_iter().zip(lanes.iter_mut()) {
-                        bytes.as_chunks_mut::<4>().0[at] = word.to_le_bytes();
-                    }
-                }
             }
 
             /// `a += b; d = (d ^ a) >>> RIGHT`, the step that both ciphers consist of.
@@ -104,44 +75,44 @@ macro_rules! lanes {
                 mix(v, m, [s[14], s[15]], [3, 4, 9, 14]);
             }
 
+            /// Hash each message with its key, and again with what came out, `n` times in all.
             #[target_feature(enable = $features)]
-            pub(super) fn keyed_hashes(
+            pub(super) fn keyed_chains(
                 keys: &[[u8; 32]],
                 messages: &[[u8; 16]],
                 length: usize,
+                n: usize,
                 hashes: &mut [[u8; 32]],
             ) {
                 let all = keys.chunks($width).zip(messages.chunks($width));
                 for ((keys, messages), hashes) in all.zip(hashes.chunks_mut($width)) {
-                    let mut block = [[0; 16]; $width];
+                    let mut block = [[0; 32]; $width];
                     for (to, from) in block.iter_mut().zip(messages) {
                         to[..length].copy_from_slice(&from[..length]);
                     }
-                    let mut m = [vector([0; $width]); 4];
-                    for (at, word) in m.iter_mut().enumerate() {
-                        *word = gather(&block, at);
+                    let [a, b, c, d, ..] = $gather(&block);
+                    let m = [a, b, c, d];
+                    let mut chain = $gather(keys);
+                    for _ in 0..n {
+                        let mut v = [vector([0; $width]); 16];
+                        v[..8].copy_from_slice(&chain);
+                        for (word, iv) in v[8..].iter_mut().zip(BLAKE3_IV) {
+                            *word = vector([iv; $width]);
+                        }
+                        v[14] = vector([length as u32; $width]);
+                        v[15] = vector([BLAKE3_FLAGS; $width]);
+                        round::<0>(&mut v, &m);
+                        round::<1>(&mut v, &m);
+                        round::<2>(&mut v, &m);
+                        round::<3>(&mut v, &m);
+                        round::<4>(&mut v, &m);
+                        round::<5>(&mut v, &m);
+                        round::<6>(&mut v, &m);
+                        for at in 0..8 {
+                            chain[at] = $xor(v[at], v[at + 8]);
+                        }
                     }
-                    let mut v = [vector([0; $width]); 16];
-                    for at in 0..8 {
-                        v[at] = gather(keys, at);
-                    }
-                    for (word, iv) in v[8..].iter_mut().zip(BLAKE3_IV) {
-                        *word = vector([iv; $width]);
-                    }
-                    v[14] = vector([length as u32; $width]);
-                    v[15] = vector([BLAKE3_FLAGS; $width]);
-                    round::<0>(&mut v, &m);
-                    round::<1>(&mut v, &m);
-                    round::<2>(&mut v, &m);
-                    round::<3>(&mut v, &m);
-                    round::<4>(&mut v, &m);
-                    round::<5>(&mut v, &m);
-                    round::<6>(&mut v, &m);
-                    let mut out = [v[0]; 8];
-                    for at in 0..8 {
-                        out[at] = $xor(v[at], v[at + 8]);
-                    }
-                    scatter(out, hashes);
+                    $scatter(chain, hashes);
                 }
             }
 
@@ -165,9 +136,7 @@ macro_rules! lanes {
                     for (word, sigma) in v.iter_mut().zip(CHACHA_SIGMA) {
                         *word = vector([sigma; $width]);
                     }
-                    for at in 0..8 {
-                        v[4 + at] = gather(keys, at);
-                    }
+                    v[4..12].copy_from_slice(&$gather(keys));
                     for (word, bytes) in v[12..].iter_mut().zip(nonce.as_chunks::<4>().0) {
                         *word = vector([u32::from_le_bytes(*bytes); $width]);
                     }
@@ -182,11 +151,82 @@ macro_rules! lanes {
                         quarter(&mut v, [3, 4, 9, 14]);
                     }
                     let [a, b, c, d, .., w, x, y, z] = v;
-                    scatter([a, b, c, d, w, x, y, z], subkeys);
+                    $scatter([a, b, c, d, w, x, y, z], subkeys);
                 }
             }
         }
     };
+}
+
+/// Eight lanes of eight words as eight vectors of a word each, and back: it is its own inverse.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn transpose([a, b, c, d, e, f, g, h]: [__m256i; 8]) -> [__m256i; 8] {
+    let (ab, cd) = (_mm256_unpacklo_epi32(a, b), _mm256_unpacklo_epi32(c, d));
+    let (ef, gh) = (_mm256_unpacklo_epi32(e, f), _mm256_unpacklo_epi32(g, h));
+    let (ab2, cd2) = (_mm256_unpackhi_epi32(a, b), _mm256_unpackhi_epi32(c, d));
+    let (ef2, gh2) = (_mm256_unpackhi_epi32(e, f), _mm256_unpackhi_epi32(g, h));
+    let (p0, q0) = (_mm256_unpacklo_epi64(ab, cd), _mm256_unpacklo_epi64(ef, gh));
+    let (p1, q1) = (_mm256_unpackhi_epi64(ab, cd), _mm256_unpackhi_epi64(ef, gh));
+    let (p2, q2) = (_mm256_unpacklo_epi64(ab2, cd2), _mm256_unpacklo_epi64(ef2, gh2));
+    let (p3, q3) = (_mm256_unpackhi_epi64(ab2, cd2), _mm256_unpackhi_epi64(ef2, gh2));
+    [
+        _mm256_permute2x128_si256::<0x20>(p0, q0),
+        _mm256_permute2x128_si256::<0x20>(p1, q1),
+        _mm256_permute2x128_si256::<0x20>(p2, q2),
+        _mm256_permute2x128_si256::<0x20>(p3, q3),
+        _mm256_permute2x128_si256::<0x31>(p0, q0),
+        _mm256_permute2x128_si256::<0x31>(p1, q1),
+        _mm256_permute2x128_si256::<0x31>(p2, q2),
+        _mm256_permute2x128_si256::<0x31>(p3, q3),
+    ]
+}
+
+/// Word by word what the lanes hold; lanes beyond the last are zero.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn gather_256(lanes: &[[u8; 32]]) -> [__m256i; 8] {
+    let mut rows = [_mm256_setzero_si256(); 8];
+    for (row, lane) in rows.iter_mut().zip(lanes) {
+        // SAFETY: both are 32 plain bytes, and every pattern is valid in either.
+        *row = unsafe { transmute::<[u8; 32], __m256i>(*lane) };
+    }
+    transpose(rows)
+}
+
+/// The inverse of `gather_256`.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn scatter_256(words: [__m256i; 8], lanes: &mut [[u8; 32]]) {
+    for (row, lane) in transpose(words).into_iter().zip(lanes) {
+        // SAFETY: both are 32 plain bytes, and every pattern is valid in either.
+        *lane = unsafe { transmute::<__m256i, [u8; 32]>(row) };
+    }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn gather_512(lanes: &[[u8; 32]]) -> [__m512i; 8] {
+    let (low, high) = lanes.split_at(lanes.len().min(8));
+    let (low, high) = (gather_256(low), gather_256(high));
+    let mut words = [_mm512_setzero_si512(); 8];
+    for at in 0..8 {
+        words[at] = _mm512_inserti64x4::<1>(_mm512_castsi256_si512(low[at]), high[at]);
+    }
+    words
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn scatter_512(words: [__m512i; 8], lanes: &mut [[u8; 32]]) {
+    let (mut low, mut high) = ([_mm256_setzero_si256(); 8], [_mm256_setzero_si256(); 8]);
+    for at in 0..8 {
+        low[at] = _mm512_castsi512_si256(words[at]);
+        high[at] = _mm512_extracti64x4_epi64::<1>(words[at]);
+    }
+    let (first, second) = lanes.split_at_mut(lanes.len().min(8));
+    scatter_256(low, first);
+    scatter_256(high, second);
 }
 
 /// AVX2 has no rotation: a byte shuffle where it can be one, else two shifts.
@@ -212,17 +252,42 @@ fn rotate_512<const RIGHT: i32, const LEFT: i32>(x: __m512i) -> __m512i {
     _mm512_ror_epi32::<RIGHT>(x)
 }
 
-lanes!(eight, "avx2", 8, __m256i, _mm256_add_epi32, _mm256_xor_si256, rotate_256);
-lanes!(sixteen, "avx512f", 16, __m512i, _mm512_add_epi32, _mm512_xor_si512, rotate_512);
+lanes!(
+    eight,
+    "avx2",
+    8,
+    __m256i,
+    _mm256_add_epi32,
+    _mm256_xor_si256,
+    rotate_256,
+    gather_256,
+    scatter_256
+);
+lanes!(
+    sixteen,
+    "avx512f",
+    16,
+    __m512i,
+    _mm512_add_epi32,
+    _mm512_xor_si512,
+    rotate_512,
+    gather_512,
+    scatter_512
+);
 
 /// Fewer than this are quicker one by one.
 const WORTH_IT: usize = 3;
 
+pub(crate) fn is_wide() -> bool {
+    std::is_x86_feature_detected!("avx2")
+}
+
 /// `false` if there are too few or this machine has no wide vectors: nothing has been done then.
-pub(crate) fn keyed_hashes(
+pub(crate) fn keyed_chains(
     keys: &[[u8; 32]],
     messages: &[[u8; 16]],
     length: usize,
+    n: usize,
     hashes: &mut [[u8; 32]],
 ) -> bool {
     if keys.len() < WORTH_IT {
@@ -230,10 +295,10 @@ pub(crate) fn keyed_hashes(
     }
     if keys.len() > 8 && std::is_x86_feature_detected!("avx512f") {
         // SAFETY: this function needs AVX-512F, and the machine has it.
-        unsafe { sixteen::keyed_hashes(keys, messages, length, hashes) };
+        unsafe { sixteen::keyed_chains(keys, messages, length, n, hashes) };
     } else if std::is_x86_feature_detected!("avx2") {
         // SAFETY: this function needs AVX2, and the machine has it.
-        unsafe { eight::keyed_hashes(keys, messages, length, hashes) };
+        unsafe { eight::keyed_chains(keys, messages, length, n, hashes) };
     } else {
         return false;
     }
@@ -264,15 +329,17 @@ pub(crate) fn hchacha_subkeys(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tests::{check_hashes, check_subkeys};
+    use crate::tests::{check_chains, check_hashes, check_subkeys};
 
     #[test]
     fn eight_lanes() {
         if std::is_x86_feature_detected!("avx2") {
             // SAFETY: just detected.
-            check_hashes(|k, m, n, h| unsafe { eight::keyed_hashes(k, m, n, h) });
+            check_hashes(|k, m, n, h| unsafe { eight::keyed_chains(k, m, n, 1, h) });
             // SAFETY: just detected.
             check_subkeys(|k, n, s| unsafe { eight::hchacha_subkeys(k, n, s) });
+            // SAFETY: just detected.
+            check_chains(|k, m, n, h| unsafe { eight::keyed_chains(k, m, 1, n, h) });
         }
     }
 
@@ -280,9 +347,11 @@ mod tests {
     fn sixteen_lanes() {
         if std::is_x86_feature_detected!("avx512f") {
             // SAFETY: just detected.
-            check_hashes(|k, m, n, h| unsafe { sixteen::keyed_hashes(k, m, n, h) });
+            check_hashes(|k, m, n, h| unsafe { sixteen::keyed_chains(k, m, n, 1, h) });
             // SAFETY: just detected.
             check_subkeys(|k, n, s| unsafe { sixteen::hchacha_subkeys(k, n, s) });
+            // SAFETY: just detected.
+            check_chains(|k, m, n, h| unsafe { sixteen::keyed_chains(k, m, 1, n, h) });
         }
     }
 }

@@ -132,3 +132,126 @@ fn marks_stay_few() {
         assert!(epoch.marks.is_empty());
     }
 }
+
+/// Receive what comes in order of `pn .. pn + n` as `open_run` does: keys derived ahead, committed one by one.
+fn receive_run(epoch: &mut ReceiveEpoch, pn: u32, n: u32, want: &[[u8; 32]]) {
+    let mut batch = Batch::new();
+    let end = pn + n;
+    let mut pn = pn;
+    while pn < end {
+        if epoch.derive_ahead(Cipher::Aes256Gcm, pn, (end - pn) as usize, &mut batch) {
+            for at in 0..batch.len() {
+                assert_eq!(*batch.key(at), want[pn as usize], "pn {pn}");
+                assert!(epoch.is_new(pn) && epoch.step_if_next(pn).is_some());
+                epoch.commit_next(pn, &batch.steps[at + 1]);
+                pn += 1;
+            }
+        } else {
+            assert_eq!(receive(epoch, pn), Some(want[pn as usize]), "pn {pn}");
+            pn += 1;
+        }
+    }
+}
+
+/// Nothing in the table gives a key that the chains have forgotten.
+fn assert_clean(epoch: &ReceiveEpoch) {
+    if let Some(table) = &epoch.table {
+        let at = table.block().checked_sub(epoch.first_block());
+        let known = at.and_then(|at| epoch.blocks.get(at as usize));
+        assert!(table.is_clean(known.map_or(BLOCK, |known| known.next_j), epoch.next_block));
+    }
+}
+
+#[test]
+fn runs_in_order_use_the_table() {
+    let want = keys(9000);
+    let mut epoch = fresh(1024);
+    for (i, pn) in (0..9000).step_by(46).enumerate() {
+        receive_run(&mut epoch, pn, 46.min(9000 - pn), &want);
+        assert_clean(&epoch);
+        let busy = i * 46 > 1100 && wraith_lanes::is_wide();
+        assert!(!busy || epoch.table.as_ref().is_some_and(|t| t.block() + 1 == epoch.next_block));
+    }
+    for pn in 0..9000 {
+        assert!(!epoch.is_new(pn));
+    }
+}
+
+#[test]
+fn gaps_late_packets_and_jumps_leave_nothing_in_the_table() {
+    let want = keys(20_000);
+    let mut state = 3u64;
+    let mut random = |n: u32| {
+        state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        ((state >> 33) % u64::from(n)) as u32
+    };
+    for _ in 0..20 {
+        let mut epoch = fresh(1024);
+        let mut missing = Vec::new();
+        let (mut pn, mut n_table) = (0, 0);
+        while pn < 18_000 {
+            let n = 1 + random(120);
+            receive_run(&mut epoch, pn, n, &want);
+            assert_clean(&epoch);
+            n_table += usize::from(epoch.table.is_some());
+            pn += n;
+            match random(12) {
+                0 => pn += random(2000), // past whole blocks, past the window
+                1..4 => {
+                    missing.push(pn);
+                    pn += 1;
+                }
+                _ => {}
+            }
+            if random(3) == 0
+                && let Some(late) = missing.pop()
+                && epoch.is_new(late)
+            {
+                assert_eq!(receive(&mut epoch, late), Some(want[late as usize]), "late {late}");
+                assert_clean(&epoch);
+            }
+        }
+        assert!(n_table > 0 || !wraith_lanes::is_wide());
+    }
+}
+
+#[test]
+fn forged_numbers_do_not_move_the_table() {
+    let want = keys(5000);
+    let mut epoch = fresh(8192);
+    let mut batch = Batch::new();
+    receive_run(&mut epoch, 0, 256 * 5, &want);
+    assert!(epoch.message_key(256 * 5).is_some(), "the first of the next block");
+    if wraith_lanes::is_wide() {
+        assert_eq!(epoch.table.as_ref().map(|table| table.block()), Some(4));
+    }
+    receive_run(&mut epoch, 256 * 5, 10, &want);
+    for forged in [256 * 5 + 10, 256 * 6, 256 * 30, PN_BOUND - 1] {
+        epoch.message_key(forged);
+        epoch.derive_ahead(Cipher::Aes256Gcm, forged, 16, &mut batch);
+        if let Some(table) = &epoch.table {
+            assert_eq!(table.block(), 5);
+            assert!(table.is_clean(10, 6) && !table.is_clean(11, 6) && !table.is_clean(10, 7));
+        }
+    }
+    receive_run(&mut epoch, 256 * 5 + 10, 2000, &want);
+}
+
+#[test]
+fn a_table_that_is_not_used_goes() {
+    for through_expire in [false, true] {
+        let want = keys(3000);
+        let mut epoch = fresh(1024);
+        receive_run(&mut epoch, 0, 2000, &want);
+        epoch.note_time(5.0);
+        epoch.note_time(5.9);
+        assert_eq!(epoch.table.is_some(), wraith_lanes::is_wide());
+        if through_expire {
+            epoch.expire(6.0, 9.0);
+        } else {
+            epoch.note_time(6.0);
+        }
+        assert!(epoch.table.is_none());
+        receive_run(&mut epoch, 2000, 1000, &want);
+    }
+}
