@@ -65,9 +65,12 @@ impl<const N: usize> Drop for Keys<N> {
         for at in 0..N {
             self.forget(at);
             if self.used[at] {
-                // SAFETY: the slot is that many bytes, all initialised, and nothing reads them afterwards.
+                // SAFETY: a context is that many bytes, all of it zeroed once, and nothing reads it afterwards.
                 unsafe {
-                    OPENSSL_cleanse(self.slots[at].0.as_mut_ptr().cast(), size_of::<Slot>());
+                    OPENSSL_cleanse(
+                        self.slots[at].0.as_mut_ptr().cast(),
+                        size_of::<EVP_AEAD_CTX>(),
+                    );
                 }
             }
         }
