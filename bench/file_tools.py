@@ -20,6 +20,9 @@ from child import Child, cpu_with_children, free_port, wait_for_port
 from cli_transfer import cli_transfer
 from harness import BUILT
 
+JUMBO_BYTES = 8_972
+HUGE_BYTES = 65_507
+"""Only the loopback carries it: what is left when there are hardly any packets."""
 WORMHOLE = BUILT / "wormhole" / "bin"
 SSHD = shutil.which("sshd", path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
 
@@ -55,10 +58,20 @@ class Tool:
 
 
 class Wraith(Tool):
-    def __init__(self, suite: str, *, twin: bool = False) -> None:
+    """``datagram_bytes``: the largest that it may use; Ethernet's by default."""
+
+    def __init__(
+        self, suite: str, *, twin: bool = False, datagram_bytes: int | None = None
+    ) -> None:
         self.suite = suite
-        self.name = f"wraith {suite}" + (" (pure Python)" if twin else "")
-        self.environment = {"WRAITH_PURE_PYTHON": "1"} if twin else {}
+        self.name = f"wraith {suite}"
+        self.environment = {}
+        if twin:
+            self.name += " (pure Python)"
+            self.environment["WRAITH_PURE_PYTHON"] = "1"
+        if datagram_bytes is not None:
+            self.name += f", {datagram_bytes} B datagrams"
+            self.environment["WRAITH_MAX_DATAGRAM"] = str(datagram_bytes)
         self.runs_full = 1 if twin else 3
 
     def transfer(self, source: Path, out: Path, work: Path) -> FileFigure:
@@ -255,6 +268,9 @@ def all_tools() -> list[Tool]:
     return [
         Wraith("A"),
         Wraith("B"),
+        Wraith("A", datagram_bytes=JUMBO_BYTES),
+        Wraith("B", datagram_bytes=JUMBO_BYTES),
+        Wraith("B", datagram_bytes=HUGE_BYTES),
         Wraith("B", twin=True),
         Sendme(),
         Croc(compress=True),

@@ -38,6 +38,20 @@ def test_a_file_and_a_folder_arrive_equal_through_a_slow_link(tmp_path: Path) ->
     assert report.datagrams_to_receiver > 1_000
 
 
+def test_jumbo_datagrams_are_used_when_both_sides_ask_for_them(tmp_path: Path) -> None:
+    big = tmp_path / "holiday.mov"
+    big.write_bytes(random.Random(2).randbytes(4 * MIB))
+    jumbo = ("--max-datagram", "8972")
+    seen = {}
+    for name, receive_options in (("both", jumbo), ("one", ())):
+        report = transfer_between_processes(
+            [big], tmp_path / name, send_options=jumbo, receive_options=receive_options
+        )
+        assert report.differences == []
+        seen[name] = report.datagrams_to_receiver
+    assert seen["both"] < 4 * MIB / 1472 < seen["one"]
+
+
 @pytest.mark.parametrize(
     ("suite", "options", "post_quantum", "aead"),
     [

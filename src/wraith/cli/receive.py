@@ -146,6 +146,7 @@ def receive(
     port: int | None,
     suite: str | None,
     require_pq: bool,
+    max_datagram: int,
     connect_timeout: float,
     json_events: bool,
     quiet: bool,
@@ -170,7 +171,7 @@ def receive(
     source = click.get_current_context().get_parameter_source("code")
     if listen is not None and source is not click.core.ParameterSource.COMMANDLINE:
         code = ()  # a code in the environment is meant for a receive that dials
-    config, chosen = chosen_config(suite, require_pq)
+    config, chosen = chosen_config(suite, require_pq, max_datagram)
     ask_on = None if yes or list_only else _terminal(code == (STDIN,))
     plan = ReceivePlan(
         code=_code(code, listen),

@@ -149,6 +149,7 @@ def send(
     port: int | None,
     suite: str | None,
     require_pq: bool,
+    max_datagram: int,
     connect_timeout: float,
     json_events: bool,
     quiet: bool,
@@ -167,7 +168,7 @@ def send(
         raise click.UsageError("--name is for a stream or a text; files keep their names")
     if to == STDIN and paths == (STDIN,):
         raise click.UsageError("stdin cannot hold both the code and the content; set WRAITH_TO")
-    config, chosen = chosen_config(suite, require_pq)
+    config, chosen = chosen_config(suite, require_pq, max_datagram)
     code, peer_name = _destination(to)
     plan = SendPlan(
         paths=paths,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import click
@@ -121,6 +122,17 @@ _COMMON = [
         help="Refuse key exchange that a quantum computer could break.",
     ),
     click.option(
+        "--max-datagram",
+        type=click.IntRange(1_200, 65_507),
+        default=1_472,
+        show_default=True,
+        metavar="BYTES",
+        envvar="WRAITH_MAX_DATAGRAM",
+        show_envvar=True,
+        help="Largest datagram (UDP payload) to try. Both sides may raise it where frames are "
+        "larger than Ethernet's: 8972 for jumbo frames.",
+    ),
+    click.option(
         "--connect-timeout",
         type=Duration(),
         default="30",
@@ -137,8 +149,10 @@ _COMMON = [
 ]
 
 
-def chosen_config(suite: str | None, require_pq: bool) -> tuple[EndpointConfig, SuiteId | None]:
-    """What the policy options ask for.
+def chosen_config(
+    suite: str | None, require_pq: bool, max_datagram: int
+) -> tuple[EndpointConfig, SuiteId | None]:
+    """What the options for the connection ask for.
 
     Raises:
         click.UsageError: suite D without ``--no-require-pq``.
@@ -150,7 +164,8 @@ def chosen_config(suite: str | None, require_pq: bool) -> tuple[EndpointConfig, 
             "really wanted"
         )
     suites = (chosen,) if chosen is not None else None
-    return effective_config(None, require_pq=require_pq, suites=suites), chosen
+    config = effective_config(None, require_pq=require_pq, suites=suites)
+    return replace(config, max_udp_bytes=max_datagram), chosen
 
 
 def local_address(listen: Address | None, port: int | None) -> Address:

@@ -15,6 +15,7 @@ from wraith.cli.transfer_options import (
     no_limit,
     shown_addresses,
 )
+from wraith.config import EndpointConfig
 from wraith.types import ANY_ADDRESS, Address, SuiteId
 
 LOOPBACK = Address(bytes([127, 0, 0, 1]), 0)
@@ -54,7 +55,7 @@ def test_other_durations_are_refused(text: str) -> None:
 
 
 def test_strict_by_default() -> None:
-    config, suite = chosen_config(None, True)
+    config, suite = chosen_config(None, True, 1472)
     assert SuiteId.D not in config.suites
     assert config.min_suite is SuiteId.A
     assert suite is None
@@ -62,14 +63,19 @@ def test_strict_by_default() -> None:
 
 def test_suite_d_must_be_asked_for_twice() -> None:
     with pytest.raises(click.UsageError, match="--no-require-pq"):
-        chosen_config("D", True)
-    config, suite = chosen_config("d", False)
+        chosen_config("D", True, 1472)
+    config, suite = chosen_config("d", False, 1472)
     assert (config.suites, suite) == ((SuiteId.D,), SuiteId.D)
 
 
 def test_one_suite_alone() -> None:
-    config, suite = chosen_config("B", True)
+    config, suite = chosen_config("B", True, 1472)
     assert (config.suites, suite) == ((SuiteId.B,), SuiteId.B)
+
+
+def test_datagrams_larger_than_ethernets_are_for_who_asks() -> None:
+    config, _ = chosen_config(None, True, 8972)
+    assert (config.max_udp_bytes, EndpointConfig().max_udp_bytes) == (8972, 1472)
 
 
 def test_where_to_bind() -> None:
