@@ -2,8 +2,8 @@
 //!
 //! A packet needs two such hashes that do not depend on other packets, and, with one of the ciphers, a
 //! subkey; and chains of such hashes do not depend on one another. One at a time they are bound by latency;
-//! side by side, one per vector lane, they cost a fraction. All `unsafe` code is in `x86`: the choice of instructions at run time and the passage between
-//! arrays and vector registers.
+//! side by side, one per vector lane, they cost a fraction. All `unsafe` code is in `x86`: the choice of
+//! instructions at run time and the passage between arrays and vector registers.
 #![cfg_attr(not(any(test, feature = "std")), no_std)]
 
 mod scalar;
