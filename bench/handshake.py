@@ -24,6 +24,8 @@ from wraith.crypto.mlkem import MlKem768
 from wraith.testing.endpoints import linked, watch
 from wraith.testing.netem import LinkConfig
 
+ROUNDS = 5
+
 
 @dataclass(frozen=True)
 class Party:
@@ -68,6 +70,16 @@ def measure(party: Party, n: int) -> Figure:
     return Figure(dialled["ms"], cpu / n * 1000, own / n * 1000 if own is not None else None)
 
 
+def joined(rounds: list[Figure]) -> Figure:
+    """All times, and the middle of each round's CPU."""
+    own = [each.initiator_cpu_ms for each in rounds if each.initiator_cpu_ms is not None]
+    return Figure(
+        [ms for each in rounds for ms in each.ms],
+        statistics.median(each.responder_cpu_ms for each in rounds),
+        statistics.median(own) if own else None,
+    )
+
+
 def flights(n: int) -> list[tuple[list[int], list[int]]]:
     """Sizes of the datagrams of ``n`` handshakes: the first flight, the answer to it."""
     seen = []
@@ -81,23 +93,30 @@ def flights(n: int) -> list[tuple[list[int], list[int]]]:
 
 
 def run(*, quick: bool) -> Report:
-    n = 20 if quick else 200
+    n = 100 if quick else 500
     report = Report(
         "handshake",
         "Handshake",
-        f"{n} handshakes over loopback, one after the other, two processes. WRAITH with "
-        "X25519+ML-KEM-768, the others with X25519. The responder's budgets against strangers "
-        "are raised for this.",
+        f"{n} handshakes over loopback, one after the other, in {ROUNDS} rounds that alternate, "
+        "two processes; CPU is the middle of the rounds. WRAITH with X25519+ML-KEM-768, the others "
+        "with X25519. The responder's budgets against strangers are raised for this.",
     )
-    figures: dict[str, Figure] = {}
+    ready: list[Party] = []
     for party in parties():
         if not Path(party.serve[0]).exists():
             report.left_out.append(f"{party.name}: not built")
             continue
-        try:
-            figures[party.name] = measure(party, n)
-        except PeerFailed as error:
-            report.left_out.append(f"{party.name}: {error}")
+        ready.append(party)
+    # In turns: one that was measured alone would be judged by what else the machine did just then.
+    rounds: dict[str, list[Figure]] = {}
+    for _ in range(1 if quick else ROUNDS):
+        for party in list(ready):
+            try:
+                rounds.setdefault(party.name, []).append(measure(party, n // ROUNDS))
+            except PeerFailed as error:
+                report.left_out.append(f"{party.name}: {error}")
+                ready.remove(party)
+    figures = {name: joined(each) for name, each in rounds.items() if each}
     rows = []
     for name, figure in figures.items():
         middle = statistics.median(figure.ms)
