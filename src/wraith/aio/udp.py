@@ -283,28 +283,29 @@ class UdpSocket:
         route = self._routes.get(transmit.path)
         if route is None:
             route = self._learn_route(transmit.path)
+        send, sockaddr = self._sock.sendmsg, route.sockaddr
         burst_bytes = min(BURST_BYTES_MAX // segment_bytes, BURST_SEGMENTS_MAX) * segment_bytes
+        in_bursts = segment_bytes < burst_bytes and self._may_burst(route)
         while start < end:
             left = end - start
-            if segment_bytes < left and segment_bytes < burst_bytes and self._may_burst(route):
+            if in_bursts and segment_bytes < left:
                 n = burst_bytes if burst_bytes < left else left
                 piece = data if n == end else data[start : start + n]
                 try:
-                    self._sock.sendmsg(
-                        (piece,), route.for_segments(segment_bytes), 0, route.sockaddr
-                    )
+                    send((piece,), route.for_segments(segment_bytes), 0, sockaddr)
                 except (BlockingIOError, InterruptedError):
                     return start
                 except OSError as exc:
                     if exc.errno in _BURST_REFUSED:
                         self._refuse_bursts(route, exc)
+                        in_bursts = False
                         continue
                     self._drop(transmit, start, n, exc)
                 start += n
                 continue
             n = min(segment_bytes, left)
             try:
-                self._sock.sendmsg((data[start : start + n],), route.ancillary, 0, route.sockaddr)
+                send((data[start : start + n],), route.ancillary, 0, sockaddr)
             except (BlockingIOError, InterruptedError):
                 return start
             except OSError as exc:

@@ -169,17 +169,17 @@ class SendHalf:
         if self._tail and offset + length > self.written - len(self._tail):
             self._freeze_tail()
         pieces: list[bytes | memoryview] = []
-        at = bisect_right(self._ends, offset, self._head)
-        while length > 0:
-            segment = self._segments[at]
-            start = offset - (self._ends[at] - len(segment))
-            n_bytes = min(length, len(segment) - start)
-            if n_bytes == len(segment):
-                pieces.append(segment)
-            else:
-                pieces.append(memoryview(segment)[start : start + n_bytes])
-            offset += n_bytes
-            length -= n_bytes
+        segments, ends = self._segments, self._ends
+        at = bisect_right(ends, offset, self._head)
+        stop = offset + length
+        while offset < stop:
+            segment, end = segments[at], ends[at]
+            size = len(segment)
+            start = offset - (end - size)
+            if start or end > stop:
+                segment = memoryview(segment)[start : min(size, start + stop - offset)]
+            pieces.append(segment)
+            offset = end
             at += 1
         return pieces
 
@@ -225,12 +225,12 @@ class SendHalf:
         self._trim()
 
     def _trim(self) -> None:
-        ends = self._ends
-        head = self._head
-        while head < len(ends) and ends[head] <= self.acked_to:
+        ends, acked_to = self._ends, self.acked_to
+        head, n = self._head, len(ends)
+        while head < n and ends[head] <= acked_to:
             self._segments[head] = b""
             head += 1
-        if head >= 64 or head == len(ends):
+        if head >= 64 or head == n:
             del self._segments[:head]
             del ends[:head]
             head = 0

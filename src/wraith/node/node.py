@@ -137,11 +137,17 @@ class Node:
 
     def next_wish(self) -> Wish | None:
         """The next wish for the disk. Fulfil wishes in this order; answer with ``io_done``."""
-        for machine in self._machines():
-            wish = machine.next_wish()
+        receiver = self._receiver
+        if receiver is not None:
+            wish = receiver.next_wish()
             if wish is not None:
-                self._owners[wish.id] = machine
-                return wish
+                self._owners[wish.id] = receiver
+            return wish
+        for link in self._peers.links.values():
+            asked = link.machine.next_wish()
+            if asked is not None:
+                self._owners[asked.id] = link.machine
+                return asked
         return None
 
     def io_done(self, wish_id: int, result: object, now: float) -> None:

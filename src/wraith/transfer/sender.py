@@ -196,12 +196,13 @@ class Sender:
         out: list[bytes | memoryview] = []
         data = self._data
         n_max = min(n_max, UNCONSUMED_BYTES_MAX + self._consumed - self._handed_out)
-        while data and n_max > 0:
+        n_left = n_max
+        while data and n_left > 0:
             buffer = data.popleft()
             out.append(buffer)
-            n_max -= len(buffer)
-            self._data_bytes -= len(buffer)
-            self._handed_out += len(buffer)
+            n_left -= len(buffer)
+        self._data_bytes -= n_max - n_left
+        self._handed_out += n_max - n_left
         if self.state is SenderState.SENDING:
             self._want_pieces()
         return out
