@@ -46,9 +46,15 @@ class CliFigure:
 class Watched:
     """A ``wraith`` process: its NDJSON, its CPU, its memory."""
 
-    def __init__(self, words: Sequence[str], home: Path, environment: dict[str, str]) -> None:
+    def __init__(
+        self,
+        words: Sequence[str],
+        home: Path,
+        environment: dict[str, str],
+        prefix: Sequence[str] = (),
+    ) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "wraith", *words],
+            [*prefix, sys.executable, "-m", "wraith", *words],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -132,9 +138,13 @@ def cli_transfer(
     suite: str = "B",
     out: Path | None = None,
     environment: dict[str, str] | None = None,
+    host: str = "127.0.0.1",
+    prefix: Sequence[Sequence[str]] = ((), ()),
 ) -> CliFigure:
-    """Sends ``source`` into ``out`` (``work/out`` without it) over loopback; homes are made under
-    ``work``.
+    """Sends ``source`` into ``out`` (``work/out`` without it); homes are made under ``work``.
+
+    ``host`` is where the sender listens; ``prefix`` goes before the receiver's and the sender's
+    command (namespaces).
 
     Raises:
         PeerFailed: anything but two exit codes 0.
@@ -143,13 +153,15 @@ def cli_transfer(
     out = out if out is not None else work / "out"
     out.mkdir(parents=True, exist_ok=True)
     common = ["--json", "-q", "--suite", suite]
-    send = ["send", *common, "--listen", "127.0.0.1:0", "--new-code", str(source)]
-    sender = Watched(send, work / "home-sender", extra)
+    send = ["send", *common, "--listen", f"{host}:0", "--new-code", str(source)]
+    sender = Watched(send, work / "home-sender", extra, prefix[1])
     try:
         code = str(sender.wait_event("waiting")["code"])
         start = time.perf_counter()
         receive = ["receive", *common, "--yes", "--overwrite", "--out", str(out)]
-        receiver = Watched(receive, work / "home-receiver", {**extra, "WRAITH_CODE": code})
+        receiver = Watched(
+            receive, work / "home-receiver", {**extra, "WRAITH_CODE": code}, prefix[0]
+        )
         try:
             deadline = start + TIMEOUT_S
             while receiver.look():

@@ -1,4 +1,4 @@
-"""One stream between two network namespaces joined by a veth pair, with and without offloads.
+"""A stream and a file between two network namespaces, a veth pair with and without offloads.
 
     python bench/veth.py [--quick]
 
@@ -14,16 +14,20 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
+import statistics
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
-from harness import BUILT, PEERS, BulkPeer, alternate, medians, python_peer
-from report import Report
+from cli_transfer import cli_transfer
+from files import SHM, random_file
+from harness import BUILT, GIB, MIB, PEERS, BulkPeer, PeerFailed, alternate, medians, python_peer
+from report import Cell, Report
 from throughput import wraith_peer
 
 DATAGRAM_BYTES = 1400
@@ -125,8 +129,9 @@ def run(*, quick: bool) -> Report:
     report = Report(
         "veth",
         "Two network namespaces, with and without offloads",
-        "One stream through a veth pair (MTU 1500), 1400-byte datagrams, one process a side; "
-        "kernel threads are in no process and not counted.",
+        "Through a veth pair (MTU 1500): one stream in 1400-byte datagrams, one process a side; "
+        "then a file in memory by whole commands, hashed on both sides. Kernel threads are in no "
+        "process and not counted.",
     )
     missing = [tool for tool in ("ip", "ethtool") if shutil.which(tool) is None]
     if os.geteuid() != 0 or missing:
@@ -135,8 +140,13 @@ def run(*, quick: bool) -> Report:
         return report
     try:
         with two_namespaces() as ends:
+            files: list[tuple[Cell, ...]] = []
+            mib, runs = (32, 1) if quick else (1024, 3)
             for state in STATES:
                 measure(report, ends, state, quick=quick)
+                files += file_rows(report, ends, state, mib, runs)
+            headers = ("", "s", "MB/s connected to done", "CPU-s/GiB")
+            report.add(f"One file of {mib} MiB, in memory", headers, files)
     except subprocess.CalledProcessError as error:
         report.left_out.append(f"everything: {' '.join(error.cmd[:4])}: {error.stderr.strip()}")
     return report
@@ -178,6 +188,39 @@ def measure(report: Report, ends: Ends, state: State, *, quick: bool) -> None:
         report.need("segmentation off, suite B to aioquic", ours / aioquic.mb_per_s, 10, "×")
     if quinn:
         report.need("segmentation off, suite B to quinn", ours / quinn.mb_per_s, 1 / 1.5, "×")
+
+
+def file_rows(
+    report: Report, ends: Ends, state: State, mib: int, runs: int
+) -> list[tuple[Cell, ...]]:
+    """One file by ``wraith send`` and ``wraith receive`` in the two namespaces, both suites."""
+    if not SHM.is_dir() or shutil.disk_usage(SHM).free < 4 * mib * MIB:
+        report.left_out.append(f"{state.name}, file: not enough room in {SHM}")
+        return []
+    rows: list[tuple[Cell, ...]] = []
+    with tempfile.TemporaryDirectory(prefix="wraith-bench-", dir=SHM) as folder:
+        source = random_file(Path(folder) / "large.bin", mib * MIB)
+        for suite in "AB":
+            figures = []
+            for i in range(runs):
+                work = Path(folder) / f"{suite}{i}"
+                try:
+                    figures.append(
+                        cli_transfer(source, work, suite=suite, host=SENDER, prefix=ends.prefix)
+                    )
+                except PeerFailed as error:
+                    report.left_out.append(f"{state.name}, file, suite {suite}: {error}")
+                shutil.rmtree(work, ignore_errors=True)
+            if figures:
+                rows.append(
+                    (
+                        f"wraith {suite}, {state.name}",
+                        statistics.median(f.command_s for f in figures),
+                        mib * MIB / statistics.median(f.seconds for f in figures) / 1e6,
+                        statistics.median(f.cpu_s for f in figures) * GIB / (mib * MIB),
+                    )
+                )
+    return rows
 
 
 def main() -> None:
