@@ -99,7 +99,7 @@ def begin_writeback(fd: int, at: int, end: int) -> None:
 
 def reserve(fd: int, n_bytes: int) -> None:
     """Has the disk set aside ``n_bytes`` for the file at once: a write into them costs half of one
-    that has to find its place first, and a full disk shows before anything is sent. Only on a
+    that has to find its place first, and a full disk shows at a file's first chunk. Only on a
     disk: a file system in memory or across a network gains nothing, and some of them would write
     zeros instead. Raises ``OSError`` when there is no room."""
     if hasattr(os, "posix_fallocate") and os.major(os.fstat(fd).st_dev):
