@@ -15,7 +15,7 @@ Spec: crypto §13 [CR-22, CR-23, CR-24].
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from wraith.crypto.kdf import Label, blake3, derive_key, keyed_hash
 from wraith.crypto.secret import Secret, SecretLike, revealed
@@ -80,17 +80,12 @@ class SessionKeys:
         return keyed_hash(self.exporter.reveal(), len(name).to_bytes(2, "big") + name, n)
 
     def wipe(self) -> None:
-        for secret in (
-            self.hp_i2r,
-            self.hp_r2i,
-            self.cid_i,
-            self.cid_r,
-            self.exporter,
-            self.resumption0,
-            self.root0,
-            self.format_seed,
-        ):
-            secret.wipe()
+        for name in _SECRETS:
+            getattr(self, name).wipe()
+
+
+_SECRETS = tuple(field.name for field in fields(SessionKeys) if field.name != "session_id")
+"""All but the id, which is no secret. From the fields, so that none is forgotten."""
 
 
 def cid(key: SecretLike, index: int) -> bytes:

@@ -109,14 +109,9 @@ class RecordParser:
         while at < end:
             record = self._record
             if record is None:
-                if not self._head and end - at >= HEADER_BYTES:
-                    self._begin(view[at : at + HEADER_BYTES])
-                    at += HEADER_BYTES
-                    continue
-                at = self._take(view, at, HEADER_BYTES)
-                if len(self._head) == HEADER_BYTES:
-                    self._begin(self._head)
-                    self._head.clear()
+                at, header = self._field(view, at, HEADER_BYTES)
+                if header is not None:
+                    self._begin(header)
             elif self._left:
                 stop = min(end, at + self._left)
                 record.parts.append(view[at:stop])
@@ -124,18 +119,12 @@ class RecordParser:
                 self.held_bytes += stop - at
                 at = stop
             else:
-                if not self._head and end - at >= DIGEST_BYTES:
-                    record.digest = bytes(view[at : at + DIGEST_BYTES])
-                    at += DIGEST_BYTES
-                else:
-                    at = self._take(view, at, DIGEST_BYTES)
-                    if len(self._head) < DIGEST_BYTES:
-                        break
-                    record.digest = bytes(self._head)
-                    self._head.clear()
-                self._record = None
-                self.held_bytes -= record.length
-                records.append(record)
+                at, digest = self._field(view, at, DIGEST_BYTES)
+                if digest is not None:
+                    record.digest = digest
+                    self._record = None
+                    self.held_bytes -= record.length
+                    records.append(record)
         return records
 
     @property
@@ -143,12 +132,20 @@ class RecordParser:
         """Whether the stream may end here."""
         return self._record is None and not self._head
 
-    def _take(self, view: memoryview, at: int, n: int) -> int:
-        stop = min(len(view), at + n - len(self._head))
-        self._head += view[at:stop]
-        return stop
+    def _field(self, view: memoryview, at: int, n: int) -> tuple[int, bytes | None]:
+        """Where reading goes on, and the field of ``n`` bytes once all of it is here."""
+        head = self._head
+        stop = min(len(view), at + n - len(head))
+        if not head and stop - at == n:  # nearly always: it lies in one piece
+            return stop, bytes(view[at:stop])
+        head += view[at:stop]
+        if len(head) < n:
+            return stop, None
+        field = bytes(head)
+        head.clear()
+        return stop, field
 
-    def _begin(self, header: Buffer) -> None:
+    def _begin(self, header: bytes) -> None:
         entry, chunk, length = _HEADER.unpack(header)
         if entry >= len(self._sizes):
             raise DecodeError("chunk record: file", 0)
