@@ -3,7 +3,10 @@
 The parts are measured alone, with the calls that the Python twin makes; what is left is frames,
 copies, layout and the loop. ``--hotpath`` chooses the implementation whose totals are shown.
 
-Usage: packet_cost.py [--hotpath python|native] [--datagram 1400]
+The stream bytes come again and again from one chunk, which the processor's cache holds; with
+``--region`` from as many MiB in turn, as those of a file that was read a while ago.
+
+Usage: packet_cost.py [--hotpath python|native] [--datagram 1400] [--region 64]
 """
 
 from __future__ import annotations
@@ -37,15 +40,21 @@ def best(call: Callable[[], object], n: int, repeat: int = 7) -> float:
     return min(figures)
 
 
-def totals(module: object, session: PacketSession, datagram: int) -> tuple[float, float]:
-    """``(seal, open)`` per packet, over runs of one stream."""
+def totals(
+    module: object, session: PacketSession, datagram: int, region_bytes: int = 0
+) -> tuple[float, float]:
+    """``(seal, open)`` per packet, over runs of one stream whose bytes come from a region."""
     sealer, opener = session.sealer(module), session.opener(module)
     run = min(RUN, 65_000 // datagram)
-    chunk = memoryview(os.urandom(run * datagram))
+    chunk_bytes = run * datagram
+    region = memoryview(os.urandom(max(region_bytes, chunk_bytes)))
+    at = 0
     random = os.urandom(run * 16)
     out, target = bytearray(65_536), bytearray(65_536)
     seals, opens, offset = [], [], 0
-    for _ in range(300):
+    for _ in range(max(300, 2 * region_bytes // chunk_bytes)):
+        chunk = region[at : at + chunk_bytes]
+        at = at + chunk_bytes if at + 2 * chunk_bytes <= len(region) else 0
         start = time.process_time()
         n_bytes, n, taken, _ = sealer.seal_run(
             0, 0, 0, b"", SID, offset, [chunk], False, datagram, run, random, out
@@ -93,13 +102,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--hotpath", choices=["python", "native"], default="python")
     parser.add_argument("--datagram", type=int, default=1400)
+    parser.add_argument("--region", type=int, default=0, metavar="MIB")
     parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
     options = parser.parse_args()
     names = {"python": "wraith.hotpath._python", "native": "wraith_native"}
     module = importlib.import_module(names[options.hotpath])
     report: dict[str, dict[str, float]] = {}
     for suite, aead in (("A", 1), ("B", 2)):
-        seal, open_ = totals(module, PacketSession(aead, b"\x42" * 32), options.datagram)
+        session = PacketSession(aead, b"\x42" * 32)
+        seal, open_ = totals(module, session, options.datagram, options.region << 20)
         rows = {"seal": seal, "open": open_}
         if options.hotpath == "python":
             rows |= parts(aead, options.datagram)

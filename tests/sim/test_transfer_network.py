@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import pytest
 
+from wraith.connection.routed import RoutedConnection
 from wraith.content.chunking import CHUNK_BYTES
 from wraith.node.config import NodeConfig
 from wraith.node.events import (
@@ -17,12 +18,14 @@ from wraith.node.events import (
     StillTrying,
     TurnedAway,
 )
+from wraith.node.link import UNSENT_BYTES_LOW, UNSENT_BYTES_MAX, WRITE_BYTES_MIN, Link
 from wraith.testing.netem import LinkConfig
 from wraith.testing.node_pair import ADDRESS_A, ADDRESS_B, NodeSimulation
 from wraith.testing.rng import SeededRng
 from wraith.transfer.events import Accepted, Done, PeerDeciding, Progress
 from wraith.transfer.memory import MemorySource, MemoryTarget
 from wraith.transfer.messages import OfferKind
+from wraith.types import Buffer, StreamId, Transmit
 
 DATA = SeededRng("sim transfer").public_bytes(8 * CHUNK_BYTES)
 TREE: dict[bytes, bytes | None] = {
@@ -113,6 +116,59 @@ def test_a_rate_limit_is_kept() -> None:
     assert sim.run_until_finished(sim.sender, receiver)
     expected = 4 * CHUNK_BYTES / 500_000
     assert expected * 0.8 < sim.now < expected * 1.3 + 1
+
+
+def test_the_connection_is_fed_little_by_little_and_never_runs_dry(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The window would let it take far more than it can send soon; what it is given is still
+    enough for full runs."""
+    waiting: list[int] = []
+    room: list[int] = []
+    links: set[Link] = set()
+    data_streams: set[StreamId] = set()
+    n_dry = 0
+    write, pump = RoutedConnection.stream_write_chunks, Link.pump
+
+    def watched_write(
+        self: RoutedConnection, sid: StreamId, chunks: Iterable[Buffer], n_max: int, now: float
+    ) -> int:
+        room.append(self.stream_room(sid))
+        taken = write(self, sid, chunks, n_max, now)
+        waiting.append(self.stream_unsent(sid))
+        if taken >= WRITE_BYTES_MIN:
+            data_streams.add(sid)
+        return taken
+
+    def watched_pump(self: Link, now: float) -> None:
+        links.add(self)
+        pump(self, now)
+
+    monkeypatch.setattr(RoutedConnection, "stream_write_chunks", watched_write)
+    monkeypatch.setattr(Link, "pump", watched_pump)
+    data = DATA * 8
+    target = MemoryTarget()
+    sim = NodeSimulation(MemorySource({b"f": data}), link=LinkConfig(latency_s=0.002))
+    send = sim.sender.node.datagrams_to_send
+
+    def watched_send(now: float) -> list[Transmit]:
+        nonlocal n_dry
+        transmits = send(now)
+        # What is left shows that the run was not cut short for want of bytes.
+        n_dry += bool(transmits) and any(
+            link.runs_dry and not link.connection.stream_unsent(sid)
+            for link in links
+            for sid in data_streams
+        )
+        return transmits
+
+    monkeypatch.setattr(sim.sender.node, "datagrams_to_send", watched_send)
+    receiver = sim.start_receiver(target)
+    assert sim.run_until_finished(sim.sender, receiver)
+    assert target.placed == {b"f": data}
+    assert UNSENT_BYTES_LOW < max(waiting) <= UNSENT_BYTES_MAX
+    assert max(room) > 2 * UNSENT_BYTES_MAX
+    assert n_dry == 0
 
 
 # --- the peer vanishes ------------------------------------------------------------------------

@@ -86,6 +86,15 @@ struct Segments<'a> {
 }
 
 impl Segments<'_> {
+    /// Has the processor fetch the next `n` bytes, as far as the segment has them.
+    #[inline]
+    fn prefetch(&self, n: usize) {
+        if let Some(segment) = self.rest.first() {
+            let next = &segment[self.at..];
+            wraith_lanes::prefetch(&next[..n.min(next.len())]);
+        }
+    }
+
     #[inline]
     fn copy_to(&mut self, mut out: &mut [u8]) {
         while let Some(segment) = self.rest.first() {
@@ -280,6 +289,9 @@ impl<A: Aead> Sealer<A> {
                 let fields = self.format.fields(size).ok_or(Error::Invalid("too short"))?;
                 let text = fields.payload..fields.payload + fields.payload_bytes;
                 payloads.fill(&mut datagram[text.clone()]);
+                // A file's bytes were read and hashed a while ago, perhaps on another core: they come
+                // out of the outer caches while this packet is sealed and not when the next begins.
+                payloads.segments.prefetch(size);
                 let (d1, d2) = self.format.dummies();
                 let (dummy1, more) = dummies.split_at(d1);
                 let (dummy2, more) = more.split_at(d2);

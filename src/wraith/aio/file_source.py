@@ -22,7 +22,7 @@ from wraith.aio.digest_file import DigestFile
 from wraith.content.chunking import (
     CHUNK_BYTES,
     DIGEST_BYTES,
-    chunk_digest,
+    chunk_digests,
     digest_of_digests,
     n_chunks,
 )
@@ -323,16 +323,17 @@ class FileSource:
                 failed.append(FailedPiece(piece.entry, exc.reason, entry.path))
                 continue
             chunk = piece.first
-            for data in runs:
-                self._digests.put(piece.entry, chunk, writer.add(piece.entry, chunk, data))
+            for data, digests in runs:
+                writer.add(piece.entry, chunk, data, digests)
+                self._digests.put(piece.entry, chunk, digests)
                 payload += len(data)
                 chunk += n_chunks(len(data))
             n_read += chunk - piece.first
         return PiecesRead(writer.finish(), payload, n_read, tuple(failed))
 
-    def _read(self, piece: Piece, entry: Entry) -> list[bytes]:
-        """The bytes of one piece in runs of whole chunks, from a file that is what it was when it
-        was listed. [TR-62]"""
+    def _read(self, piece: Piece, entry: Entry) -> list[tuple[bytes, bytes]]:
+        """The bytes of one piece in runs of whole chunks, each with its chunks' digests, from a
+        file that is what it was when it was listed. [TR-62]"""
         if entry.size <= CHUNK_BYTES:
             fd = self._open_file(entry)
             try:
@@ -342,12 +343,12 @@ class FileSource:
                 raise _Changed(Reason.SOURCE_UNREADABLE) from None
             finally:
                 os.close(fd)
-            return [data]
+            return [(data, chunk_digests(data))]
         if self._open is None or self._open[0] != piece.entry:
             self._close_file()
             self._open = (piece.entry, self._open_file(entry))
         fd = self._open[1]
-        runs: list[bytes] = []
+        runs: list[tuple[bytes, bytes]] = []
         end = min(entry.size, (piece.first + piece.n) * CHUNK_BYTES)
         try:
             for at in range(piece.first * CHUNK_BYTES, end, RUN_BYTES):
@@ -355,7 +356,7 @@ class FileSource:
                 data = os.pread(fd, want, at)
                 if len(data) != want:
                     raise _Changed(Reason.SOURCE_CHANGED)
-                runs.append(data)
+                runs.append((data, chunk_digests(data)))
             self._check_unchanged(fd, entry, entry.size)
         except OSError:
             raise _Changed(Reason.SOURCE_UNREADABLE) from None
@@ -390,8 +391,8 @@ class FileSource:
         try:
             for first, n in item.ranges:
                 for chunk in self._digests.missing(item.entry, first, n):
-                    data = self._read(Piece(item.entry, chunk, 1), entry)[0]
-                    self._digests.put(item.entry, chunk, chunk_digest(data))
+                    _, digest = self._read(Piece(item.entry, chunk, 1), entry)[0]
+                    self._digests.put(item.entry, chunk, digest)
         except _Changed:
             return False
         held = (

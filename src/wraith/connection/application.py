@@ -117,6 +117,11 @@ class ApplicationCommands:
         """Bytes that ``stream_write`` would take now."""
         return self._open().mux.room(sid)
 
+    def stream_unsent(self, sid: StreamId) -> int:
+        """Bytes that were written and never sent; 0 for a stream or a connection that is over."""
+        session = self._session
+        return session.mux.unsent(sid) if session is not None else 0
+
     def stream_finish(self, sid: StreamId, now: float) -> None:
         """Ends the stream after what was written."""
         del now

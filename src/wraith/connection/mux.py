@@ -126,6 +126,10 @@ class StreamMux:
             return 0
         return max(self.send_buffer - stream.send.buffered, 0)
 
+    def unsent(self, sid: int) -> int:
+        stream = self.table.streams.get(sid)
+        return 0 if stream is None else stream.send.written - stream.send.next_offset
+
     def read(self, sid: int, n_max: int, now: float, srtt_s: float) -> list[Buffer]:
         """The next bytes in order; none from a stream that is over."""
         stream = self._known(sid)

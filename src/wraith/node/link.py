@@ -28,6 +28,13 @@ READ_CONTROL_BYTES = 256 * 1024
 WRITE_BYTES_MIN = 64 * 1024
 """Below this much room nothing is written: small pieces cost as much as large ones."""
 
+UNSENT_BYTES_MAX = 2 * 1024 * 1024
+"""What the connection is given ahead of what it has sent. It would take twice its window, but what
+waits there for milliseconds has left the processor's cache when its turn comes, and is memory."""
+
+UNSENT_BYTES_LOW = UNSENT_BYTES_MAX // 2
+"""With so much left it is given more, so that every run that is sent is a full one."""
+
 
 class RateLimit:
     """A token bucket for payload: ``rate`` bytes per second, bursts of 0.1 s or 128 KiB."""
@@ -103,6 +110,14 @@ class Link:
         """``sid`` is the control stream and all of it, its end included, was acknowledged."""
         return sid == self._control
 
+    @property
+    def runs_dry(self) -> bool:
+        """The data stream has little left to send, and the machine has more of it."""
+        machine, data = self.machine, self._data
+        if data is None or not isinstance(machine, Sender) or not machine.has_data:
+            return False
+        return self.connection.stream_unsent(data) <= UNSENT_BYTES_LOW
+
     def finish(self, now: float, grace_s: float) -> None:
         """Nothing more will be said: ends the control stream; the caller closes by then."""
         if self.closing_at is None:
@@ -163,7 +178,8 @@ class Link:
         if self._data is None:
             self._data = self.connection.open_stream(priority=DATA_PRIORITY, now=now)
         while True:
-            room = self.connection.stream_room(self._data)
+            unsent = self.connection.stream_unsent(self._data)
+            room = min(self.connection.stream_room(self._data), UNSENT_BYTES_MAX - unsent)
             if self._limit is not None:
                 room = min(room, self._limit.budget(now))
                 if room < WRITE_BYTES_MIN:

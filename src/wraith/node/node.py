@@ -121,6 +121,8 @@ class Node:
         self._now = now
         if self._has_news:  # not before every run of one drain
             self._pump()
+        elif (link := self._peers.current) is not None and link.runs_dry:
+            self._pump_link(link)
         transmits = self.endpoint.datagrams_to_send(now)
         if not transmits and self._peers.take_events(self._now):
             self._pump()

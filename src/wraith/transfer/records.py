@@ -44,16 +44,19 @@ class ChunkRecord:
 
 
 class RecordWriter:
-    """Builds wire-ready buffers from chunks; hashes them on the way (call it in a worker)."""
+    """Builds wire-ready buffers from chunks; hashes them unless that was done (call it in a
+    worker)."""
 
     def __init__(self) -> None:
         self._buffers: list[bytes | memoryview] = []
         self._small = bytearray()
 
-    def add(self, entry: int, first: int, data: bytes) -> bytes:
+    def add(self, entry: int, first: int, data: bytes, digests: bytes | None = None) -> bytes:
         """Appends consecutive chunks from ``first`` on, of which only the last may be short, and
-        returns their digests, joined. ``data`` is kept, not copied, if large."""
-        digests = chunk_digests(data)
+        returns their digests, joined: ``digests`` if they are known. ``data`` is kept, not copied,
+        if large."""
+        if digests is None:
+            digests = chunk_digests(data)
         if len(data) <= CHUNK_BYTES:
             self._add(entry, first, data, digests)
             return digests

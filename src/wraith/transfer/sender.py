@@ -158,6 +158,11 @@ class Sender:
         return self.state is SenderState.AWAITING_RECEIPT and not self._data
 
     @property
+    def has_data(self) -> bool:
+        """There is something for the data stream now."""
+        return bool(self._data)
+
+    @property
     def has_started(self) -> bool:
         """START has been queued: the data stream may be opened."""
         return self.state in (SenderState.SENDING, SenderState.AWAITING_RECEIPT)

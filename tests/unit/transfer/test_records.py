@@ -35,6 +35,15 @@ def test_records_may_arrive_in_any_pieces(cut: int) -> None:
     assert parser.is_between_records and parser.held_bytes == 0
 
 
+def test_digests_that_are_known_are_not_made_again() -> None:
+    data = bytes(CHUNK_BYTES) + b"z"
+    digests = bytes(range(64))
+    writer = RecordWriter()
+    assert writer.add(2, 0, data, digests) == digests
+    got = RecordParser(SIZES).feed(b"".join(writer.finish()))
+    assert [r.digest for r in got] == [digests[:32], digests[32:]]
+
+
 def test_small_chunks_share_a_buffer_and_large_ones_are_not_copied() -> None:
     writer = RecordWriter()
     large = bytes(SMALL_BYTES + 1)
