@@ -112,9 +112,11 @@ class Link:
 
     @property
     def runs_dry(self) -> bool:
-        """The data stream has little left to send, and the machine has more of it."""
+        """The data stream has little left to send, and there is more of it here."""
         machine, data = self.machine, self._data
-        if data is None or not isinstance(machine, Sender) or not machine.has_data:
+        if data is None or not isinstance(machine, Sender):
+            return False
+        if not (self._data_out or machine.has_data):
             return False
         return self.connection.stream_unsent(data) <= UNSENT_BYTES_LOW
 
