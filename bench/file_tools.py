@@ -43,6 +43,8 @@ class Tool:
     name = ""
     runs_full = 3
     """How many of the runs it takes part in: slow ones once."""
+    in_memory_only = False
+    """A disk would hide what it shows."""
 
     def missing(self) -> str | None:
         """Why it cannot run here, or ``None``."""
@@ -71,6 +73,7 @@ class Wraith(Tool):
             self.environment["WRAITH_PURE_PYTHON"] = "1"
         if datagram_bytes is not None:
             self.name += f", {datagram_bytes} B datagrams"
+            self.in_memory_only = True
             self.environment["WRAITH_MAX_DATAGRAM"] = str(datagram_bytes)
         self.runs_full = 1 if twin else 3
 

@@ -30,9 +30,6 @@ from report import Cell, Report
 
 SHM = Path("/dev/shm")
 FAST = ("wraith A", "wraith B", "sendme", "scp", "rsync over ssh", "cp (limit)")
-LARGER = "datagrams"
-"""Lines with datagrams larger than Ethernet's are for the table in memory: a disk would hide what
-they show."""
 SMALL_BYTES = 4096
 
 
@@ -133,7 +130,7 @@ def run(*, quick: bool, only: str | None = None) -> Report:
         source = random_file(Path(folder) / "large.bin", mib * MIB)
         work = Path(folder) / "large"
         work.mkdir()
-        on_disk = [tool for tool in tools if LARGER not in tool.name]
+        on_disk = [tool for tool in tools if not tool.in_memory_only]
         figures = alternate(on_disk, source, work, runs, report.left_out)
         middle = add_table(report, f"One file of {mib} MiB, disk", figures, mib * MIB)
         for other in ("sendme", "scp", "croc"):
@@ -147,7 +144,7 @@ def run(*, quick: bool, only: str | None = None) -> Report:
         title = f"{n_small:,} files of 4 KiB, disk"
         add_table(report, title, figures, n_small * SMALL_BYTES)
     if SHM.is_dir() and shutil.disk_usage(SHM).free > 4 * mib * MIB:
-        fast = [t for t in tools if t.name in FAST or LARGER in t.name]
+        fast = [t for t in tools if t.name in FAST or t.in_memory_only]
         in_memory(report, fast, mib, runs)
     else:
         report.left_out.append(f"in memory: not enough room in {SHM}")

@@ -93,11 +93,11 @@ def flights(n: int) -> list[tuple[list[int], list[int]]]:
 
 
 def run(*, quick: bool) -> Report:
-    n = 100 if quick else 500
+    n, n_rounds = (20, 1) if quick else (500, ROUNDS)
     report = Report(
         "handshake",
         "Handshake",
-        f"{n} handshakes over loopback, one after the other, in {ROUNDS} rounds that alternate, "
+        f"{n} handshakes over loopback, one after the other, in {n_rounds} rounds that alternate, "
         "two processes; CPU is the middle of the rounds. WRAITH with X25519+ML-KEM-768, the others "
         "with X25519. The responder's budgets against strangers are raised for this.",
     )
@@ -109,10 +109,10 @@ def run(*, quick: bool) -> Report:
         ready.append(party)
     # In turns: one that was measured alone would be judged by what else the machine did just then.
     rounds: dict[str, list[Figure]] = {}
-    for _ in range(1 if quick else ROUNDS):
+    for _ in range(n_rounds):
         for party in list(ready):
             try:
-                rounds.setdefault(party.name, []).append(measure(party, n // ROUNDS))
+                rounds.setdefault(party.name, []).append(measure(party, n // n_rounds))
             except PeerFailed as error:
                 report.left_out.append(f"{party.name}: {error}")
                 ready.remove(party)

@@ -102,7 +102,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--hotpath", choices=["python", "native"], default="python")
     parser.add_argument("--datagram", type=int, default=1400)
-    parser.add_argument("--region", type=int, default=0, metavar="MIB")
+    parser.add_argument(
+        "--region", type=int, default=0, metavar="MIB", help="stream bytes from so many MiB"
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
     options = parser.parse_args()
     names = {"python": "wraith.hotpath._python", "native": "wraith_native"}

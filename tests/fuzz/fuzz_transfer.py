@@ -59,7 +59,7 @@ def samples() -> Iterator[bytes]:
         )
     )
     writer = RecordWriter()
-    writer.add(1, 0, b"five!")
+    writer.add(1, 0, b"five!", digest)
     yield b"".join(writer.finish())
     journal: list[resume.JournalRecord] = [
         resume.JournalHeader(digest, digest[:16], digest, b"target"),

@@ -18,6 +18,7 @@ from wraith.content.chunking import (
     CHUNK_BYTES,
     DIGEST_BYTES,
     UNKNOWN_SIZE,
+    chunk_digest,
     digest_of_digests,
     file_id,
     parts_digest,
@@ -112,7 +113,8 @@ class StreamSource:
             data = self._chunk(chunk)
             if not data:
                 break
-            digest = writer.add(0, chunk, data)
+            digest = chunk_digest(data)
+            writer.add(0, chunk, data, digest)
             self._digests.put(0, chunk, digest)
             payload += len(data)
             n_chunks += 1

@@ -142,7 +142,7 @@ class MemorySource:
             size = len(self.contents[entry] or b"")
             for chunk in range(first, min(first + n, n_chunks(size))):
                 data = self._chunk(entry, chunk)
-                writer.add(entry, chunk, data)
+                writer.add(entry, chunk, data, chunk_digest(data))
                 payload += len(data)
                 n_read += 1
             if first + n > n_chunks(size):

@@ -18,7 +18,6 @@ from wraith.content.chunking import (
     CHUNK_BYTES,
     DIGEST_BYTES,
     UNKNOWN_SIZE,
-    chunk_digests,
     chunk_length,
     n_chunks,
 )
@@ -44,27 +43,22 @@ class ChunkRecord:
 
 
 class RecordWriter:
-    """Builds wire-ready buffers from chunks; hashes them unless that was done (call it in a
-    worker)."""
+    """Builds wire-ready buffers from chunks and their digests."""
 
     def __init__(self) -> None:
         self._buffers: list[bytes | memoryview] = []
         self._small = bytearray()
 
-    def add(self, entry: int, first: int, data: bytes, digests: bytes | None = None) -> bytes:
-        """Appends consecutive chunks from ``first`` on, of which only the last may be short, and
-        returns their digests, joined: ``digests`` if they are known. ``data`` is kept, not copied,
-        if large."""
-        if digests is None:
-            digests = chunk_digests(data)
+    def add(self, entry: int, first: int, data: bytes, digests: bytes) -> None:
+        """Appends consecutive chunks from ``first`` on, of which only the last may be short;
+        ``digests`` are theirs, joined. ``data`` is kept, not copied, if large."""
         if len(data) <= CHUNK_BYTES:
             self._add(entry, first, data, digests)
-            return digests
+            return
         view = memoryview(data)
         for i in range(n_chunks(len(data))):
             chunk = view[i * CHUNK_BYTES : (i + 1) * CHUNK_BYTES]
             self._add(entry, first + i, chunk, digests[i * DIGEST_BYTES : (i + 1) * DIGEST_BYTES])
-        return digests
 
     def _add(self, entry: int, chunk: int, data: bytes | memoryview, digest: bytes) -> None:
         small = self._small
