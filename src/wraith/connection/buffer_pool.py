@@ -9,7 +9,7 @@ large one.
 
 from __future__ import annotations
 
-BUFFER_BYTES = 8 * 65_536
+BUFFER_BYTES = 16 * 65_536
 SMALL_BUFFER_BYTES = 4_096
 BUFFERS_MAX = 32
 

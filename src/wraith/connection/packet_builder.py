@@ -22,7 +22,7 @@ from wraith.wire.frames import Close, MtuProbe, Ping, encode_frame
 
 BURST_DATAGRAMS_MAX = 64
 BURST_BYTES_MAX = 65_507
-BURSTS_PER_RUN = 8
+BURSTS_PER_RUN = 16
 """What is done per run costs Python as much as a kernel burst costs the kernel."""
 WINDOW_RUNS = 8
 """A run of more than one burst is at most this part (1 / n) of the congestion window."""
