@@ -271,3 +271,50 @@ def test_acknowledgements_come_per_batch_not_per_packet() -> None:
     transfer = pair.send(bytes(4 * MIB))
     assert pair.run(seconds=60, until=lambda: transfer.is_equal)
     assert pair.r.connection.stats().sent_packets * 5 < pair.i.connection.stats().sent_packets
+
+
+@pytest.mark.spec("RC-23")
+@pytest.mark.parametrize("both_send", [False, True])
+def test_gaps_of_long_ago_are_not_told_for_ever(both_send: bool) -> None:
+    config = EndpointConfig(datagram_bytes=1400)
+    clean, lossy = LinkConfig(latency_s=0.01), LinkConfig(latency_s=0.01, loss=0.01)
+    pair = EstablishedPair(config=config, link=lossy, back=clean)
+    pair.run(seconds=5, until=lambda: pair.r.connection.confirmed)
+    transfer = pair.send(bytes(4 * MIB))
+    if both_send:
+        pair.send(bytes(8 * MIB), source=pair.r)  # its data take the acknowledgements along
+    session = pair.r.connection._session
+    assert session is not None
+    n_told = 0
+
+    def is_over() -> bool:
+        nonlocal n_told
+        n_told = max([n_told, *(len(frame.ranges) for frame in session.acks.frames(pair.now))])
+        return transfer.is_equal
+
+    assert pair.run(seconds=60, until=is_over)
+    assert pair.i.connection.stats().lost_packets >= 20
+    assert 1 < n_told <= (9 if both_send else 12)
+
+
+@pytest.mark.spec("RC-11")
+def test_a_sender_whose_processor_was_busy_makes_up_for_it_within_bounds() -> None:
+    def sent_when_late_by(seconds: float) -> int:
+        link = LinkConfig(latency_s=0.05)
+        pair = EstablishedPair(config=EndpointConfig(datagram_bytes=1400), link=link)
+        pair.send(bytes(4 * MIB))
+        connection = pair.i.connection
+        builder = connection._builder
+        assert builder is not None
+        assert pair.run(
+            until=lambda: connection.stats().cwnd_bytes > 500_000 and builder.pace_at is not None
+        )
+        assert builder.pace_at is not None
+        pair.clock.advance(builder.pace_at + seconds)
+        connection.handle_timer(pair.now)
+        return sum(len(transmit.data) for transmit in connection.datagrams_to_send(pair.now))
+
+    in_time = sent_when_late_by(0.0)
+    assert in_time <= 14_000
+    assert in_time + 4_000 < sent_when_late_by(0.001) < sent_when_late_by(0.025)
+    assert sent_when_late_by(0.025) == 32_768 // 1400 * 1400

@@ -14,6 +14,8 @@ from wraith.wire.frames import Ack
 
 ACK_RANGES_MAX = 64
 ACK_BATCH = 2
+ANSWER_RANGES = 8
+"""With more ranges than this an acknowledgement asks whether it has arrived."""
 DELAY_UNIT_S = 8e-6
 
 
@@ -31,13 +33,22 @@ class EpochAcks:
 class AckState:
     """All epochs whose receive keys live."""
 
-    __slots__ = ("_epochs", "_max_delay_s", "_n_pending", "_pending", "deadline", "is_due")
+    __slots__ = (
+        "_epochs",
+        "_is_asking",
+        "_max_delay_s",
+        "_n_pending",
+        "_pending",
+        "deadline",
+        "is_due",
+    )
 
     def __init__(self, max_delay_s: float) -> None:
         self._max_delay_s = max_delay_s
         self._epochs: dict[int, EpochAcks] = {}
         self._pending: dict[int, None] = {}  # epochs with something unacknowledged, in order
         self._n_pending = 0
+        self._is_asking = False  # an acknowledgement that is to be acknowledged is under way
         self.deadline: float | None = None
         self.is_due = False
 
@@ -110,6 +121,37 @@ class AckState:
         self._n_pending = 0
         self.deadline = None
         self.is_due = False
+
+    @property
+    def wants_answer(self) -> bool:
+        """Much is told again and again, and nothing says yet that the peer has heard it."""
+        epochs = self._epochs
+        return not self._is_asking and any(
+            len(epochs[epoch].ranges) > ANSWER_RANGES for epoch in self._pending
+        )
+
+    def on_told(self) -> list[int]:
+        """A packet that will be acknowledged carries ``frames``. What they tell of, for
+        ``on_heard``: a number for each epoch in which something is missing."""
+        told = [
+            epoch << 32 | self._epochs[epoch].largest
+            for epoch in self._pending
+            if len(self._epochs[epoch].ranges) > 1
+        ]
+        self._is_asking = self._is_asking or bool(told)
+        return told
+
+    def on_told_lost(self) -> None:
+        """That packet was lost."""
+        self._is_asking = False
+
+    def on_heard(self, told: int) -> None:
+        """That packet was acknowledged: what lies below the highest range of then need not be
+        told again. [RC-23]"""
+        self._is_asking = False
+        state = self._epochs.get(told >> 32)
+        if state is not None:
+            state.ranges.keep_from(told & 0xFFFF_FFFF)
 
     def drop_epoch(self, epoch: int) -> None:
         """The receive keys of ``epoch`` are gone: nothing of it is acknowledged any more."""

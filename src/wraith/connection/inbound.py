@@ -13,7 +13,7 @@ from collections.abc import Callable
 from wraith.connection import events as ev
 from wraith.connection.acks import DELAY_UNIT_S
 from wraith.connection.mux import Token
-from wraith.connection.packet_builder import CID_TOKEN, PacketBuilder
+from wraith.connection.packet_builder import ACK_TOKEN, CID_TOKEN, PacketBuilder
 from wraith.connection.path import AnswerBudget
 from wraith.connection.recovery import SentSlice
 from wraith.connection.session import Session
@@ -202,6 +202,8 @@ class Inbound:
     def _on_token_acked(self, token: Token) -> None:
         if token[0] == CID_TOKEN:
             self._s.cids.on_acked(token[1])
+        elif token[0] == ACK_TOKEN:
+            self._s.acks.on_heard(token[1])
         else:
             self._s.mux.on_token_acked(token)
 
@@ -227,8 +229,13 @@ class Inbound:
                 s.control.send.on_lost(offset, length, False)
         if run.lead and piece.first == 0:
             for token in run.lead:
-                if token[0] != CID_TOKEN:  # type: ignore[index]
-                    s.mux.on_token_lost(token)  # type: ignore[arg-type]
+                self._on_token_lost(token)  # type: ignore[arg-type]
+
+    def _on_token_lost(self, token: Token) -> None:
+        if token[0] == ACK_TOKEN:
+            self._s.acks.on_told_lost()
+        elif token[0] != CID_TOKEN:
+            self._s.mux.on_token_lost(token)
 
     # -- stream 0
 

@@ -1,7 +1,10 @@
 """When the next burst may leave: a token bucket over 1.25 × window / srtt.
 
 A burst never exceeds max(10 datagrams, what one millisecond at the present rate holds), so that a
-fast path is served by few large kernel bursts and a slow one is not flooded.
+fast path is served by few large kernel bursts and a slow one is not flooded. A sender that was told
+to wait and comes back late, because its processor had other sessions to serve, may make up for
+that within half a kernel burst: otherwise the busier it is the smaller, and dearer, its runs
+would be (docs/adr/0015).
 """
 
 from __future__ import annotations
@@ -9,6 +12,8 @@ from __future__ import annotations
 PACING_GAIN = 1.25
 BURST_DATAGRAMS = 10
 BURST_S = 0.001
+LATE_S = 0.025
+LATE_BURST_BYTES = 32_768
 
 
 class Pacer:
@@ -36,10 +41,18 @@ class Pacer:
         """Bytes that may leave at once, at most."""
         return int(self._burst)
 
-    def budget(self, now: float) -> int:
-        """Bytes that may be sent at ``now``."""
+    def budget(self, now: float, due: float | None = None) -> int:
+        """Bytes that may be sent at ``now``, by a sender that waited for ``due``, if for anything.
+
+        For each second that it is late, up to ``LATE_S``, the burst may be larger by what the rate
+        holds, up to ``LATE_BURST_BYTES``.
+        """
         if now > self._at:
-            self._tokens = min(self._burst, self._tokens + (now - self._at) * self._rate)
+            most = self._burst
+            if due is not None and due < now:
+                late = most + min(now - due, LATE_S) * self._rate
+                most = max(most, min(late, LATE_BURST_BYTES))
+            self._tokens = min(most, self._tokens + (now - self._at) * self._rate)
             self._at = now
         return int(self._tokens)
 

@@ -32,6 +32,8 @@ FORM_B_SILENCE_S = 5.0
 PROBES_PER_PTO = 2
 CID_TOKEN = -1
 """A token ``(CID_TOKEN, index)``: this packet was the first with that connection-id index."""
+ACK_TOKEN = -2
+"""A token ``(ACK_TOKEN, told)``: this packet acknowledged what ``AckState.on_told`` said."""
 
 
 class PacketBuilder:
@@ -78,13 +80,14 @@ class PacketBuilder:
             or len(s.mux.scheduler)
         )
 
-    def _allowed(self, datagram_bytes: int, now: float) -> int:
-        """How many datagrams window and pacer let go now; sets ``pace_at``."""
+    def _allowed(self, datagram_bytes: int, now: float, due: float | None) -> int:
+        """How many datagrams window and pacer let go now, after a wait for ``due``, if any; sets
+        ``pace_at``."""
         s = self._s
         if s.recovery.is_window_full(datagram_bytes):
             return 0
         room = s.recovery.room()
-        budget = s.pacer.budget(now)
+        budget = s.pacer.budget(now, due)
         # With a small window the peer would wait for a long run, and we for its answer.
         share = max(s.recovery.controller.window // WINDOW_RUNS, BURST_BYTES_MAX)
         run_bytes = min(share, BURSTS_PER_RUN * BURST_BYTES_MAX)
@@ -109,7 +112,7 @@ class PacketBuilder:
     def next_run(self, now: float, pool: BufferPool) -> Transmit | None:
         """The next burst on the main path, ``None`` when nothing may leave now."""
         s = self._s
-        self.pace_at = None
+        due, self.pace_at = self.pace_at, None
         left = self._packets_left()
         if left <= 0:
             return None
@@ -119,7 +122,7 @@ class PacketBuilder:
             if self.n_probes:
                 n_max = self.n_probes
             else:
-                n_max = self._allowed(datagram_bytes, now)
+                n_max = self._allowed(datagram_bytes, now, due)
         if n_max:
             transmit = self._data_run(now, pool, datagram_bytes, min(n_max, left))
             if transmit is not None:
@@ -129,14 +132,18 @@ class PacketBuilder:
         return None
 
     def _ack_run(self, now: float, pool: BufferPool, datagram_bytes: int) -> Transmit | None:
-        """Acknowledgements alone: neither counted in flight nor paced."""
+        """Acknowledgements alone: neither counted in flight nor paced. With many gaps one asks,
+        once a round trip, to be acknowledged itself. [RC-23]"""
         lead = b"".join([encode_frame(frame) for frame in self._s.acks.frames(now)])
         if not lead:
             self._s.acks.on_sent()
             return None
         form = self._form(now, self._s.path, is_probe=False) if self._s.is_suspect else 0
+        asks = self._s.acks.wants_answer and not self._s.recovery.is_window_full(datagram_bytes)
+        if asks:
+            lead += encode_frame(Ping(token=0))
         return self._seal(
-            now, pool, lead, (), datagram_bytes, 1, form, eliciting=False, with_acks=True
+            now, pool, lead, (), datagram_bytes, 1, form, eliciting=asks, with_acks=True
         )
 
     def _data_run(
@@ -263,6 +270,8 @@ class PacketBuilder:
         eliciting = eliciting or taken > 0 or fin
         if s.cids.sent > s.cids.confirmed:
             tokens = [*tokens, (CID_TOKEN, s.cids.sent)]
+        if with_acks and eliciting:
+            tokens = [*tokens, *((ACK_TOKEN, told) for told in s.acks.on_told())]
         run = SentRun(
             epoch, first_pn, n, now, datagram_bytes, n_bytes - (n - 1) * datagram_bytes,
             sid, offset, taken, first_len, per_len, fin, tuple(tokens), eliciting, eliciting,

@@ -117,6 +117,13 @@ class RangeSet:
             del self._starts[:excess]
             del self._ends[:excess]
 
+    def keep_from(self, value: int) -> None:
+        """Forgets the ranges below the one that holds ``value``, or that lies next below it."""
+        excess = bisect_right(self._starts, value) - 1
+        if excess > 0:
+            del self._starts[:excess]
+            del self._ends[:excess]
+
     def clear(self) -> None:
         self._starts.clear()
         self._ends.clear()

@@ -265,7 +265,10 @@ class Recovery:
         acked: list[SentSlice] = []
         runs = self._epochs.get(epoch)
         if runs:
+            lowest = runs[0].first_pn
             for first, last in ranges:
+                if last < lowest:
+                    break  # what was acknowledged before is told again and again
                 self._collect(runs, first, last, acked)
         if not acked:
             return AckOutcome(acked, [], False)

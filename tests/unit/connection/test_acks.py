@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from wraith.connection.acks import ACK_RANGES_MAX, AckState
+from wraith.connection.acks import ACK_RANGES_MAX, ANSWER_RANGES, AckState
 from wraith.wire.frames import decode_frames, encode_frame
 
 
@@ -59,6 +59,50 @@ def test_ranges_stay_bounded_under_endless_loss() -> None:
     (frame,) = acks.frames(1.0)
     assert len(frame.ranges) == ACK_RANGES_MAX + 1
     assert frame.ranges[0] == (9_998, 9_998)
+
+
+@pytest.mark.spec("RC-23")
+def test_old_gaps_are_told_until_the_peer_is_known_to_have_heard() -> None:
+    acks = AckState(0.025)
+    acks.on_received([(4, 0, 2, True), (4, 5, 9, True)], 8, 1.0)
+    told = acks.on_told()
+    assert len(told) == 1
+    acks.on_sent()
+    acks.on_received([(4, 12, 12, True)], 1, 1.1)
+    assert acks.frames(1.1)[0].ranges == ((12, 12), (5, 9), (0, 2))
+    acks.on_heard(told[0])
+    assert acks.frames(1.1)[0].ranges == ((12, 12), (5, 9))
+    # A packet that comes after all is told of, wherever it belongs.
+    acks.on_received([(4, 3, 3, True)], 1, 1.2)
+    assert acks.frames(1.2)[0].ranges == ((12, 12), (5, 9), (3, 3))
+
+
+@pytest.mark.spec("RC-23")
+def test_with_many_gaps_one_acknowledgement_at_a_time_asks_for_an_answer() -> None:
+    acks = AckState(0.025)
+    for pn in range(0, 2 * ANSWER_RANGES, 2):
+        acks.on_received([(0, pn, pn, True)], 1, 1.0)
+    assert not acks.wants_answer
+    acks.on_received([(0, 99, 99, True)], 1, 1.0)
+    assert acks.wants_answer
+    (told,) = acks.on_told()
+    assert not acks.wants_answer
+    acks.on_told_lost()
+    assert acks.wants_answer
+    acks.on_told()
+    acks.on_heard(told)
+    assert not acks.wants_answer and acks.frames(1.0)[0].ranges == ((99, 99),)
+
+
+def test_without_gaps_there_is_nothing_to_forget() -> None:
+    acks = AckState(0.025)
+    acks.on_received([(4, 0, 9, True)], 10, 1.0)
+    assert acks.on_told() == []
+    acks.on_received([(4, 11, 11, True)], 1, 1.0)
+    (told,) = acks.on_told()
+    acks.drop_epoch(4)
+    acks.on_heard(told)  # the epoch has gone meanwhile
+    assert acks.frames(1.0) == []
 
 
 def test_sending_settles_everything() -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -38,6 +39,25 @@ def test_gaps_are_the_complement(
         ranges.add(a, a + n)
     missing = [n for a, b in ranges.gaps(start, start + length) for n in range(a, b)]
     assert missing == [n for n in range(start, start + length) if n not in ranges]
+
+
+@pytest.mark.parametrize(
+    ("value", "left"),
+    [
+        (4, [(5, 7), (10, 12), (20, 21)]),
+        (5, [(5, 7), (10, 12), (20, 21)]),
+        (9, [(5, 7), (10, 12), (20, 21)]),
+        (11, [(10, 12), (20, 21)]),
+        (99, [(20, 21)]),
+    ],
+)
+def test_keep_from_forgets_what_lies_below(value: int, left: list[tuple[int, int]]) -> None:
+    ranges = RangeSet()
+    for start, end in ((5, 7), (10, 12), (20, 21)):
+        ranges.add(start, end)
+    ranges.keep_from(value)
+    assert list(ranges) == left
+    RangeSet().keep_from(value)  # nothing there, nothing to do
 
 
 def test_keep_highest_forgets_the_lowest() -> None:
