@@ -176,15 +176,16 @@ def _run_with_kills(
     code = code_of(sender)
     receiver = homes.receive(code)
     for point in kills.points:
-        done = 0
+        done = left = 0
         while done < point:
             event = receiver.wait_event("progress", "done", "error", deadline_s=deadline_s)
             if event["event"] != "progress":
                 raise DemoFailed(f"ended before {point}\n{receiver.story()}")
             done = number(event, "bytes_done")
+            left = number(event, "bytes_total") - done
         victim = receiver if side == "receiver" else sender
-        if victim.process.poll() is not None:
-            break  # the last point lay so near the end that all was over
+        if not left:
+            break  # the last point lay so near the end that the receipt may be out: all is over
         victim.kill()
         before = number(receiver.last("progress"), "bytes_done")
         if side == "receiver":
