@@ -4,7 +4,7 @@
 
 Runs one subject after the other, prints each table with the peer or the limit beside each figure
 and pass or MISS for each bound, keeps the results in ``bench/results/`` and makes
-``docs/explanation/performance.md`` from them. About 25 minutes on two quiet cores. ``--quick``
+``docs/explanation/performance.md`` from them. 13 to 25 minutes on two quiet cores. ``--quick``
 proves in three minutes that everything runs; its figures mean nothing, go to
 ``bench/results/quick/`` and change no page.
 """
