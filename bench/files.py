@@ -119,7 +119,9 @@ def run(*, quick: bool, only: str | None = None) -> Report:
         "files",
         "Files by whole commands",
         "Seconds from starting the receiving (or only) command until it has ended; CPU of both "
-        "sides; random content. WRAITH hashes on both sides and syncs to the disk.",
+        "sides; random content. WRAITH hashes on both sides and syncs to the disk. The table in "
+        "memory is measured, for all alike, in memory that the host of a virtual machine cannot "
+        "take back between the runs (`bench/populated.py`).",
     )
     tools = [tool for tool in all_tools() if only is None or tool.name.startswith(only)]
     for tool in list(tools):

@@ -23,8 +23,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 from harness import GIB, MIB
 
 
-def has_free(n_bytes: int) -> bool:
-    return n_bytes <= os.sysconf("SC_AVPHYS_PAGES") * mmap.PAGESIZE
+def free_bytes() -> int:
+    return os.sysconf("SC_AVPHYS_PAGES") * mmap.PAGESIZE
 
 
 def touch(memory: mmap.mmap) -> None:
@@ -38,7 +38,7 @@ def populated(n_bytes: int) -> Iterator[bool]:
 
     Yields False, and does nothing, where less than twice as much is free.
     """
-    if not has_free(2 * n_bytes):
+    if free_bytes() < 2 * n_bytes:
         yield False
         return
     with mmap.mmap(-1, n_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as sieve:
@@ -50,7 +50,7 @@ def populated(n_bytes: int) -> Iterator[bool]:
 
 def main() -> None:
     """Touches most of what is free twice; the second time the host has no part in it."""
-    n_gib = os.sysconf("SC_AVPHYS_PAGES") * mmap.PAGESIZE * 3 // 4 // GIB
+    n_gib = free_bytes() * 3 // 4 // GIB
     if not n_gib:
         raise SystemExit("less than 4/3 GiB of memory are free here")
     seconds = []

@@ -11,7 +11,7 @@ Spec: docs/spec/connection.md [CN-40, CN-41].
 
 from __future__ import annotations
 
-from wraith.connection.buffer_pool import BufferPool
+from wraith.connection.buffer_pool import BUFFER_BYTES, BufferPool
 from wraith.connection.keys import CLOSE_ONLY
 from wraith.connection.mux import Token
 from wraith.connection.recovery import SentRun
@@ -22,8 +22,9 @@ from wraith.wire.frames import Close, MtuProbe, Ping, encode_frame
 
 BURST_DATAGRAMS_MAX = 64
 BURST_BYTES_MAX = 65_507
-BURSTS_PER_RUN = 16
-"""What is done per run costs Python as much as a kernel burst costs the kernel."""
+BURSTS_PER_RUN = BUFFER_BYTES // BURST_BYTES_MAX
+"""Sixteen: as many as a buffer holds. What is done per run costs Python as much as a kernel burst
+costs the kernel."""
 WINDOW_RUNS = 8
 """A run of more than one burst is at most this part (1 / n) of the congestion window."""
 DATA_FRAME_HEADER = 16
