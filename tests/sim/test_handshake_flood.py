@@ -49,6 +49,15 @@ def receive(net: LinkedEndpoints, datagram: bytes, sender: Address) -> None:
     net.r.endpoint.receive_datagrams(datagram, len(datagram), path, net.now)
 
 
+def flood_prefix_of_i(net: LinkedEndpoints, *, seconds: float) -> None:
+    """1.4 Mbit/s of garbage in the name of the dialler's neighbours."""
+    garbage, rate = RNG.public_bytes(600), 300
+    for n in range(int(seconds * rate)):
+        neighbour = Address(bytes((*ADDRESS_A.ip[:3], 10 + n % 200)), 1_000)
+        receive(net, garbage, neighbour)
+        net.run(seconds=1 / rate)
+
+
 class TestGarbage:
     budgets = Budgets(preauth_rate=40, preauth_burst=40, prefix_rate=20, prefix_burst=20)
 
@@ -77,6 +86,18 @@ class TestGarbage:
             receive(net, garbage, source(n))
         assert net.run_until_confirmed(net.dial())
         assert net.now < 2.0
+
+    @pytest.mark.spec("HS-80")
+    def test_a_known_address_gets_in_while_its_own_prefix_is_flooded(self) -> None:
+        net = network(Budgets())
+        assert net.run_until_confirmed(net.dial())
+        flood_prefix_of_i(net, seconds=2.0)
+        for _ in range(6):
+            connection = net.dial()
+            flood_prefix_of_i(net, seconds=2.0)
+            assert connection.confirmed
+            connection.close(0, "", net.now)
+            flood_prefix_of_i(net, seconds=0.5)
 
     def test_an_established_connection_does_not_notice(self) -> None:
         net = network(self.budgets)

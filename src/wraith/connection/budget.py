@@ -2,11 +2,13 @@
 
 Three gates, cheapest first. ``PreAuth`` stands before the Elligator map: one token of the source's
 prefix, then one of the process (a quarter of that rate belongs to prefixes that completed a
-handshake lately, so a flood from elsewhere cannot lock them out). ``HelloFull`` stands after the
+handshake lately, so a flood from elsewhere cannot lock them out). An address that completed a
+handshake lately has a bucket of its own beside its prefix's, so a flood from its neighbours, or in
+their name, cannot either. ``HelloFull`` stands after the
 proof and before ML-KEM, and its level decides on cookie mode; only proven hellos can move it.
 
 Nothing here knows a key or a datagram. All tables are bounded.
-Spec: handshake.md [HS-20] [HS-21] [HS-22] [HS-26].
+Spec: handshake.md [HS-20] [HS-21] [HS-22] [HS-26] [HS-80].
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ the global bucket bounds."""
 REFUSED_S = 0.25
 REFUSED_ENTRIES_MAX = 1_024
 
-KNOWN_PREFIX_S = 24 * 3600.0
+KNOWN_S = 24 * 3600.0
 
 VALIDATED_S = 120.0
 VALIDATED_ENTRIES_MAX = 1_024
@@ -42,6 +44,15 @@ def prefix_of(address: Address) -> bytes:
             return ip[12:15]
         return ip[:7]
     return ip[:3]
+
+
+def host_of(address: Address) -> bytes:
+    """An IPv4 address without its port, the /64 of an IPv6 one: what a machine keeps when it dials
+    again."""
+    ip = address.ip
+    if len(ip) == 16 and ip[:12] != b"\0" * 10 + b"\xff\xff":
+        return ip[:8]
+    return ip[-4:]
 
 
 class TokenBucket:
@@ -74,12 +85,22 @@ class TokenBucket:
         return True
 
 
+class _KnownHost:
+    """An address that completed a handshake: when it last did, and the bucket that is its own."""
+
+    __slots__ = ("at", "bucket")
+
+    def __init__(self, at: float, bucket: TokenBucket) -> None:
+        self.at = at
+        self.bucket = bucket
+
+
 class PreAuth:
     """The gate before the first public-key operation on a stranger's datagram."""
 
     __slots__ = (
-        "_budgets", "_general", "_known", "_prefixes", "_refused", "_reserved", "_validated",
-        "_validated_prefixes",
+        "_budgets", "_general", "_hosts", "_known", "_prefixes", "_refused", "_reserved",
+        "_validated", "_validated_prefixes",
     )  # fmt: skip
 
     def __init__(self, budgets: Budgets, now: float) -> None:
@@ -93,6 +114,7 @@ class PreAuth:
         )
         self._prefixes: OrderedDict[bytes, TokenBucket] = OrderedDict()
         self._known: OrderedDict[bytes, float] = OrderedDict()
+        self._hosts: OrderedDict[bytes, _KnownHost] = OrderedDict()
         self._validated: OrderedDict[Address, float] = OrderedDict()
         self._validated_prefixes: OrderedDict[bytes, TokenBucket] = OrderedDict()
         self._refused: OrderedDict[Address, float] = OrderedDict()
@@ -123,12 +145,21 @@ class PreAuth:
         return True
 
     def on_completed(self, source: Address, now: float) -> None:
-        """A handshake with ``source`` completed: its prefix is a known one for 24 hours."""
-        prefix = prefix_of(source)
+        """A handshake with ``source`` completed: its prefix and its address are known ones for 24
+        hours. As many of each are remembered, the latest ones. [HS-21] [HS-80]"""
+        prefix, host = prefix_of(source), host_of(source)
         self._known[prefix] = now
         self._known.move_to_end(prefix)
         while len(self._known) > self._budgets.known_prefixes:
             self._known.popitem(last=False)
+        known = self._hosts.get(host)
+        if known is None:
+            self._hosts[host] = _KnownHost(now, self._new_bucket(now))
+        else:
+            known.at = now
+            self._hosts.move_to_end(host)
+        while len(self._hosts) > self._budgets.known_prefixes:
+            self._hosts.popitem(last=False)
 
     def on_validated(self, source: Address, now: float) -> None:
         """``source`` has shown a cookie: it receives where it sends from. What others send in the
@@ -139,9 +170,13 @@ class PreAuth:
             self._validated.popitem(last=False)
 
     def _take_of_prefix(self, source: Address, prefix: bytes, now: float) -> bool:
-        """A token of the prefix; where strangers have used those up, one of the second bucket,
-        from which only validated addresses of the prefix may take."""
+        """A token of the prefix; where strangers have used those up, one of the known address's
+        own, or one of the second bucket, from which only validated addresses of the prefix may
+        take."""
         if self._bucket_of(self._prefixes, prefix, now).take(now):
+            return True
+        known = self._hosts.get(host_of(source))
+        if known is not None and now - known.at <= KNOWN_S and known.bucket.take(now):
             return True
         if self._validated.get(source, now) <= now:
             return False
@@ -149,7 +184,7 @@ class PreAuth:
 
     def _is_known(self, prefix: bytes, now: float) -> bool:
         at = self._known.get(prefix)
-        return at is not None and now - at <= KNOWN_PREFIX_S
+        return at is not None and now - at <= KNOWN_S
 
     def _take_global(self, prefix: bytes, now: float) -> bool:
         if self._general.take(now):
@@ -161,18 +196,20 @@ class PreAuth:
     ) -> TokenBucket:
         bucket = buckets.get(prefix)
         if bucket is None:
-            bucket = TokenBucket(self._budgets.prefix_rate, self._budgets.prefix_burst, now)
-            buckets[prefix] = bucket
+            bucket = buckets[prefix] = self._new_bucket(now)
             while len(buckets) > PREFIX_ENTRIES_MAX:
                 buckets.popitem(last=False)
         else:
             buckets.move_to_end(prefix)
         return bucket
 
+    def _new_bucket(self, now: float) -> TokenBucket:
+        return TokenBucket(self._budgets.prefix_rate, self._budgets.prefix_burst, now)
+
     @property
     def n_entries(self) -> int:
         """Everything remembered about sources: bounded whatever arrives."""
-        buckets = len(self._prefixes) + len(self._validated_prefixes)
+        buckets = len(self._prefixes) + len(self._validated_prefixes) + len(self._hosts)
         return buckets + len(self._known) + len(self._refused) + len(self._validated)
 
 

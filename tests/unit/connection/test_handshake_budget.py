@@ -117,6 +117,39 @@ def test_a_validated_address_has_a_second_burst_of_its_prefix_for_two_minutes() 
     assert expired.take(v4(1), 121.0) and not expired.take(v4(1), 121.5)
 
 
+@pytest.mark.spec("HS-80")
+def test_a_known_address_has_a_bucket_of_its_own_when_its_prefix_has_nothing_left() -> None:
+    gate = PreAuth(Budgets(prefix_rate=1e-9, prefix_burst=2), 0.0)
+    gate.on_completed(v4(1, d=2), 0.0)
+    gate.on_completed(v4(1, d=4), 0.0)
+    assert [gate.take(v4(1, d=1), 1.0) for _ in range(3)] == [True, True, False]
+    again = [gate.take(v4(1, d=2, port=7), 1.0) for _ in range(3)]
+    assert again == [True, True, False], "the port of the next dial is another one"
+    assert gate.take(v4(1, d=4), 1.0), "what one known address uses up is not another's"
+    assert not gate.take(v4(1, d=3), 1.0), "an address that never connected"
+    assert not gate.take(v4(1, d=4), 1.0 + 25 * 3600), "known for a day"
+
+
+@pytest.mark.spec("HS-80")
+def test_addresses_of_one_ipv6_subnet_are_one_known_host() -> None:
+    def v6(last: int, subnet: int = 1) -> Address:
+        return Address(b"\x20\x01\x0d\xb8" + bytes((0, 0, 0, subnet)) + bytes((*bytes(7), last)), 1)
+
+    gate = PreAuth(Budgets(prefix_rate=0.001, prefix_burst=1), 0.0)
+    gate.on_completed(v6(1), 0.0)
+    assert gate.take(v6(9, subnet=2), 0.0), "the /56 pays once"
+    assert gate.take(v6(5), 0.0), "privacy addresses change within the /64"
+    assert not gate.take(v6(5, subnet=2), 0.0)
+
+
+@pytest.mark.spec("HS-80")
+def test_memory_of_known_hosts_is_bounded() -> None:
+    gate = PreAuth(Budgets(known_prefixes=10), 0.0)
+    for n in range(5_000):
+        gate.on_completed(v4(n >> 8 & 255, n & 255), 0.0)
+    assert gate.n_entries <= 20
+
+
 @pytest.mark.spec("HS-27")
 def test_memory_of_validated_addresses_is_bounded() -> None:
     gate = PreAuth(Budgets(), 0.0)
@@ -132,7 +165,7 @@ def test_memory_of_sources_is_bounded() -> None:
         gate.take(v4(1 + (i >> 16), (i >> 8) & 255, i & 255), 0.0)
     for i in range(budgets.known_prefixes + 100):
         gate.on_completed(v4(1 + (i >> 16), (i >> 8) & 255, i & 255), 0.0)
-    assert gate.n_entries <= PREFIX_ENTRIES_MAX + budgets.known_prefixes + REFUSED_ENTRIES_MAX
+    assert gate.n_entries <= PREFIX_ENTRIES_MAX + 2 * budgets.known_prefixes + REFUSED_ENTRIES_MAX
 
 
 class TestCookieMode:
