@@ -17,8 +17,9 @@ import random
 from collections import deque
 
 from wraith.connection.congestion import CongestionController
+from wraith.connection.data.sent import SentRun
 from wraith.connection.pacing import Pacer
-from wraith.connection.recovery import Recovery, SentRun
+from wraith.connection.recovery import Recovery
 
 RUN_DATAGRAMS_MAX = 46
 PROBES_PER_PTO = 2

@@ -12,10 +12,10 @@ from collections.abc import Callable
 
 from wraith.connection import events as ev
 from wraith.connection.acks import DELAY_UNIT_S
+from wraith.connection.data.sent import SentSlice
 from wraith.connection.mux import Token
 from wraith.connection.packet_builder import ACK_TOKEN, CID_TOKEN, PacketBuilder
 from wraith.connection.path import AnswerBudget
-from wraith.connection.recovery import SentSlice
 from wraith.connection.session import Session
 from wraith.errors import RemoteProtocolError
 from wraith.types import NetworkPath, Role

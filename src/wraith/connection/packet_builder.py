@@ -12,9 +12,9 @@ Spec: docs/spec/connection.md [CN-40, CN-41].
 from __future__ import annotations
 
 from wraith.connection.buffer_pool import BUFFER_BYTES, BufferPool
+from wraith.connection.data.sent import SentRun
 from wraith.connection.keys import CLOSE_ONLY
 from wraith.connection.mux import Token
-from wraith.connection.recovery import SentRun
 from wraith.connection.session import Session
 from wraith.connection.stream_table import Stream
 from wraith.types import NetworkPath, Transmit

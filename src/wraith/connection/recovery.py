@@ -13,10 +13,10 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from wraith.connection.congestion import AckSample, CongestionController
+from wraith.connection.data.sent import SentRun, SentSlice
 from wraith.errors import RemoteProtocolError
 
 PACKET_THRESHOLD = 3
@@ -26,67 +26,6 @@ PERSISTENT_CONGESTION_PTOS = 3
 PTO_MAX_S = 5.0
 SUSPECT_PTOS = 3
 ROOM_QUANTUM_BYTES = 65_536
-
-
-@dataclass(slots=True, eq=False)
-class SentRun:
-    """What one run put on the wire: ``n`` datagrams with consecutive packet numbers.
-
-    All datagrams are ``datagram_bytes`` long but the last (``last_bytes``). Datagram 0 carries
-    ``first_len`` stream bytes from ``offset`` on, each later one ``per_len``, the last the rest of
-    ``length``. ``lead`` holds opaque tokens of datagram 0 for whoever built it.
-    """
-
-    epoch: int
-    first_pn: int
-    n: int
-    time: float
-    datagram_bytes: int
-    last_bytes: int
-    sid: int
-    offset: int
-    length: int
-    first_len: int
-    per_len: int
-    fin: bool
-    lead: tuple[object, ...]
-    eliciting: bool
-    in_flight: bool
-    mtu_probe: bool = False
-    counter: int = 0
-    pending: list[tuple[int, int]] = field(default_factory=list)
-
-    def slice_bytes(self, first: int, last: int) -> int:
-        """UDP payload bytes of datagrams ``first`` … ``last``."""
-        n_bytes = (last - first + 1) * self.datagram_bytes
-        if last == self.n - 1:
-            n_bytes += self.last_bytes - self.datagram_bytes
-        return n_bytes
-
-
-class SentSlice(NamedTuple):
-    """Datagrams ``first`` … ``last`` (inclusive, counted from 0) of ``run``."""
-
-    run: SentRun
-    first: int
-    last: int
-
-    @property
-    def has_lead(self) -> bool:
-        return self.first == 0
-
-    @property
-    def n_bytes(self) -> int:
-        return self.run.slice_bytes(self.first, self.last)
-
-    def stream_range(self) -> tuple[int, int, int, bool]:
-        """``(sid, offset, length, fin)`` of the stream bytes in these datagrams."""
-        run = self.run
-        start = 0 if self.first == 0 else run.first_len + (self.first - 1) * run.per_len
-        if self.last == run.n - 1:
-            return run.sid, run.offset + start, run.length - start, run.fin
-        end = run.first_len + self.last * run.per_len
-        return run.sid, run.offset + start, end - start, False
 
 
 class AckOutcome(NamedTuple):

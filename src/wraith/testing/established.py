@@ -13,9 +13,9 @@ from typing import TypeVar
 from wraith.abc import Kem, NullTracer
 from wraith.config import EndpointConfig
 from wraith.connection.connection import Connection
+from wraith.connection.data.sent import SentRun
 from wraith.connection.events import Event, PeerAuthenticated, StreamOpened
 from wraith.connection.flow import WindowBudget
-from wraith.connection.recovery import SentRun
 from wraith.connection.result import HandshakeResult
 from wraith.connection.state import OPEN_STATES
 from wraith.crypto.secret import Secret

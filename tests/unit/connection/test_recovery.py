@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wraith.connection.congestion import make_controller
-from wraith.connection.recovery import PTO_MAX_S, Recovery, SentRun, SentSlice
+from wraith.connection.data.sent import SentRun, SentSlice
+from wraith.connection.recovery import PTO_MAX_S, Recovery
 from wraith.errors import RemoteProtocolError
 
 

@@ -1,0 +1,2 @@
+"""What a session knows of the data that it sends and receives: records and ledgers, no decisions
+about frames, keys or paths."""
