@@ -2,7 +2,8 @@
 
 The one structure behind received packet numbers, acknowledged and lost stream bytes and what has
 arrived out of order. It knows nothing of packets or streams. Adding at the upper end, which is
-what an orderly network does, costs no search.
+what an orderly network does, costs no search; everything else costs a search and what it changes,
+never a walk over the set: the peer decides how many ranges there are.
 """
 
 from __future__ import annotations
@@ -14,11 +15,12 @@ from collections.abc import Iterator
 class RangeSet:
     """Half-open ranges ``[start, end)``, ascending, never touching each other."""
 
-    __slots__ = ("_ends", "_starts")
+    __slots__ = ("_ends", "_starts", "_total")
 
     def __init__(self) -> None:
         self._starts: list[int] = []
         self._ends: list[int] = []
+        self._total = 0
 
     def __len__(self) -> int:
         """How many disjoint ranges there are."""
@@ -49,7 +51,7 @@ class RangeSet:
 
     def total(self) -> int:
         """How many integers are in the set."""
-        return sum(self._ends) - sum(self._starts)
+        return self._total
 
     def add(self, start: int, end: int) -> None:
         """Adds ``[start, end)``; an empty range changes nothing."""
@@ -59,9 +61,11 @@ class RangeSet:
         if not ends or start > ends[-1]:
             starts.append(start)
             ends.append(end)
+            self._total += end - start
             return
         if start >= starts[-1]:  # touches only the last range
             if end > ends[-1]:
+                self._total += end - ends[-1]
                 ends[-1] = end
             return
         low = bisect_left(ends, start)
@@ -69,6 +73,8 @@ class RangeSet:
         if low < high:
             start = min(start, starts[low])
             end = max(end, ends[high - 1])
+            self._total -= sum(ends[low:high]) - sum(starts[low:high])
+        self._total += end - start
         starts[low:high] = [start]
         ends[low:high] = [end]
 
@@ -86,44 +92,44 @@ class RangeSet:
             kept.append((starts[low], start))
         if ends[high - 1] > end:
             kept.append((end, ends[high - 1]))
+        self._total -= sum(ends[low:high]) - sum(starts[low:high])
+        self._total += sum(b - a for a, b in kept)
         starts[low:high] = [a for a, _ in kept]
         ends[low:high] = [b for _, b in kept]
 
     def gaps(self, start: int, end: int) -> list[tuple[int, int]]:
         """The parts of ``[start, end)`` that are not in the set, ascending."""
         result: list[tuple[int, int]] = []
-        for a, b in zip(
-            self._starts[bisect_right(self._ends, start) :],
-            self._ends[bisect_right(self._ends, start) :],
-            strict=True,
-        ):
-            if a >= end:
-                break
-            if a > start:
-                result.append((start, a))
-            start = max(start, b)
+        starts, ends = self._starts, self._ends
+        for i in range(bisect_right(ends, start), bisect_left(starts, end)):
+            if starts[i] > start:
+                result.append((start, starts[i]))
+            start = ends[i]
         if start < end:
             result.append((start, end))
         return result
 
     def pop_first(self) -> tuple[int, int]:
         """Removes and returns the lowest range; the set must not be empty."""
-        return self._starts.pop(0), self._ends.pop(0)
+        start, end = self._starts.pop(0), self._ends.pop(0)
+        self._total -= end - start
+        return start, end
 
     def keep_highest(self, n_ranges: int) -> None:
         """Forgets all but the ``n_ranges`` highest ranges."""
-        excess = len(self._starts) - n_ranges
-        if excess > 0:
-            del self._starts[:excess]
-            del self._ends[:excess]
+        self._drop_lowest(len(self._starts) - n_ranges)
 
     def keep_from(self, value: int) -> None:
         """Forgets the ranges below the one that holds ``value``, or that lies next below it."""
-        excess = bisect_right(self._starts, value) - 1
-        if excess > 0:
-            del self._starts[:excess]
-            del self._ends[:excess]
+        self._drop_lowest(bisect_right(self._starts, value) - 1)
+
+    def _drop_lowest(self, n_ranges: int) -> None:
+        if n_ranges > 0:
+            self._total -= sum(self._ends[:n_ranges]) - sum(self._starts[:n_ranges])
+            del self._starts[:n_ranges]
+            del self._ends[:n_ranges]
 
     def clear(self) -> None:
         self._starts.clear()
         self._ends.clear()
+        self._total = 0

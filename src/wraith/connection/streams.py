@@ -346,9 +346,10 @@ class ReceiveHalf:
         if offset > self.next_offset:
             self._keep_early(offset, data)
             return rise
-        self._append(data[self.next_offset - offset :])
+        before = self.next_offset
+        self._append(data[before - offset :])
         if self._early is not None:
-            self._drain_early()
+            self._drain_early(before // PAGE_BYTES)
         if self.is_stopped:
             self.read_to = self.next_offset
         return rise
@@ -381,9 +382,7 @@ class ReceiveHalf:
             if not self.is_stopped:
                 self._write_pages(start, data[start - offset : stop - offset])
         self._early.add(offset, end)
-        if len(self._early) > MAX_RANGES and (
-            len(self._early) > MAX_RANGES + self._early.total() // 1_024
-        ):
+        if len(self._early) > MAX_RANGES:  # [CN-24]
             raise LimitExceeded("too many gaps", close_code=CloseCode.FLOW_CONTROL_ERROR)
 
     def _write_pages(self, start: int, data: memoryview) -> None:
@@ -398,7 +397,9 @@ class ReceiveHalf:
             page[at : at + n_bytes] = data[done : done + n_bytes]
             done += n_bytes
 
-    def _drain_early(self) -> None:
+    def _drain_early(self, first_page: int) -> None:
+        """Appends what came early and is in order now. Lower pages than ``first_page`` are gone
+        already."""
         early, pages = self._early, self._pages
         assert early is not None and pages is not None
         early.remove(0, self.next_offset)
@@ -412,9 +413,8 @@ class ReceiveHalf:
                 self._append(memoryview(pages[number])[at : at + n_bytes])
                 start += n_bytes
         if early:
-            used = self.next_offset // PAGE_BYTES
-            for number in [n for n in pages if n < used]:
-                del pages[number]
+            for number in range(first_page, self.next_offset // PAGE_BYTES):
+                pages.pop(number, None)
         else:
             self._early = self._pages = None
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 import random
+from time import process_time
 
 import pytest
 from hypothesis import given, settings
@@ -64,7 +65,7 @@ def test_a_chunk_that_was_handed_out_never_changes() -> None:
 def test_single_early_bytes_cost_no_more_than_pages() -> None:
     half = ReceiveHalf()
     for offset in range(2 * PAGE_BYTES, 1, -2):  # backwards: every piece is a range of its own
-        if offset < 2 * PAGE_BYTES - 2 * MAX_RANGES:
+        if offset <= 2 * PAGE_BYTES - 2 * MAX_RANGES:
             break
         half.receive(offset, view(offset, offset + 1), False)
     assert half._pages is not None and len(half._pages) <= 3
@@ -80,11 +81,54 @@ def test_too_many_gaps_are_refused() -> None:
     assert n == MAX_RANGES + 1 - 1 or n == MAX_RANGES + 1
 
 
-def test_many_gaps_are_allowed_where_much_is_buffered() -> None:
+@pytest.mark.spec("CN-24")
+def test_no_amount_of_buffered_bytes_buys_more_gaps() -> None:
     half = ReceiveHalf()
-    for n in range(1_200):
+    for n in range(MAX_RANGES):
         half.receive(4_000 * n + 1, view(0, 3_000), False)
-    assert half.readable == 0
+    with pytest.raises(LimitExceeded) as caught:
+        half.receive(4_000 * MAX_RANGES + 1, view(0, 3_000), False)
+    assert caught.value.close_code == CloseCode.FLOW_CONTROL_ERROR
+
+
+def cpu_per_frame(half: ReceiveHalf, n_frames: int, step: int) -> float:
+    """Seconds of processor time for each of ``n_frames`` in-order frames; the best of five."""
+    one, best = view(0, 1), float("inf")
+    for _ in range(5):
+        begin = process_time()
+        for offset in range(half.next_offset, half.next_offset + n_frames * step, step):
+            half.receive(offset, one, False)
+        best = min(best, (process_time() - begin) / n_frames)
+    return best
+
+
+def with_pages(n_pages: int) -> ReceiveHalf:
+    """A half that holds one early byte in each of ``n_pages`` pages."""
+    half = ReceiveHalf()
+    for n in range(1, n_pages + 1):
+        half.receive(n * PAGE_BYTES, view(0, 1), False)
+    return half
+
+
+@pytest.mark.spec("CN-24")
+def test_a_frame_costs_the_same_however_many_gaps_and_pages_there_are() -> None:
+    few, many = with_pages(4), with_pages(MAX_RANGES)
+    assert cpu_per_frame(many, 1_000, 1) < 4 * cpu_per_frame(few, 1_000, 1)
+
+
+@given(st.integers(0, 2**32))
+@settings(max_examples=40, deadline=None)
+def test_pages_that_were_read_through_are_gone(seed: int) -> None:
+    rnd = random.Random(seed)
+    half = ReceiveHalf()
+    for _ in range(30):
+        start = half.next_offset + rnd.randrange(3 * PAGE_BYTES)
+        if rnd.random() < 0.5:
+            start = half.next_offset
+        half.receive(start, view(0, rnd.randrange(1, 2 * PAGE_BYTES)), False)
+        half.read_chunks(1 << 30)
+        pages = half._pages or {}
+        assert all(number >= half.next_offset // PAGE_BYTES for number in pages)
 
 
 @pytest.mark.spec("CN-22")
