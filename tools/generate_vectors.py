@@ -111,7 +111,38 @@ def _cases() -> dict[str, list[dict[str, object]]]:
                 )
             )
         ],
+        "control-message": _control_messages(),
     }
+
+
+def _control_messages() -> list[dict[str, object]]:
+    digest = _drawn("listing digest")
+    offer = {"message": "OFFER", "entries": 7, "files": 4, "pages": 2, "listing_bytes": 70_000}
+    offer |= {"digest": digest, "total_unknown": False}
+    receipt = {"message": "RECEIPT", "digest": digest, "files": 4, "failed": 1}
+    ranges = ["0+3", "5+1", "4294967000+296"]
+    return [
+        {**offer, "kind": 0, "total": 2**40, "name": b"photos, notes.txt".hex()},
+        {**offer, "kind": 1, "total_unknown": True, "name": b"stdin".hex()},
+        {**offer, "kind": 2, "total": 0, "name": ""},
+        {"message": "PAGE", "data": _drawn("page", 100)},
+        {"message": "DROP", "entries": ["0", "70000", "999999"]},
+        {"message": "START"},
+        {"message": "FAILED", "entry": 70_000, "reason": 6},
+        {"message": "END", "entry": 0, "size": 2**40 + 1},
+        {"message": "ALL_SENT", "failed": 3},
+        {"message": "RECEIPT_OK"},
+        {"message": "ANSWER", "accepted": True, "reason": 0},
+        {"message": "ANSWER", "accepted": False, "reason": 11},
+        {"message": "HAVE", "entry": 5, "ranges": ranges, "digest": digest, "twice": False},
+        {"message": "HAVE", "entry": 5, "ranges": ["1+1"], "digest": digest, "twice": True},
+        {"message": "HAVE_END"},
+        {"message": "SKIP", "ranges": ranges},
+        {"message": "PROGRESS", "verified": 2**33, "finished": 2, "consumed": 2**34},
+        {**receipt, "bytes": 2**40, "unread": 0},
+        {**receipt, "bytes": 2**40, "unread": 2**33 + 5},
+        {"message": "ABORT", "reason": 5, "text": "kein Platz für alles"},
+    ]
 
 
 def _text(kind: str, cases: list[dict[str, object]]) -> str:

@@ -30,6 +30,7 @@ def samples() -> Iterator[bytes]:
     digest = bytes(range(32))
     every: list[m.Message] = [
         m.Offer(m.OfferKind.FILES, 3, 1, 5, 1, 100, digest, b"name"),
+        m.UnknownOffer(3, b"of a later version"),
         m.Page(b"entries"),
         m.Drop((1, 2)),
         m.Start(),
@@ -42,7 +43,7 @@ def samples() -> Iterator[bytes]:
         m.HaveEnd(),
         m.Skip(((0, 3),)),
         m.Progress(5, 1, 5),
-        m.Receipt(digest, 1, 5, 0),
+        m.Receipt(digest, 1, 5, 0, 5),
         m.Abort(m.Reason.OTHER, "why"),
     ]
     for message in every:

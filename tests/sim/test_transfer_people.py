@@ -7,6 +7,7 @@ import pytest
 from wraith.content.chunking import CHUNK_BYTES
 from wraith.errors import (
     Busy,
+    DecodeError,
     HashMismatch,
     NoSpace,
     NotAuthorised,
@@ -18,6 +19,7 @@ from wraith.node.events import Bound, Finished, TurnedAway
 from wraith.testing.netem import LinkConfig
 from wraith.testing.node_pair import ADDRESS_B, ADDRESS_C, NodeHost, NodeSimulation
 from wraith.testing.rng import SeededRng
+from wraith.transfer import messages
 from wraith.transfer.events import (
     Aborted,
     Accepted,
@@ -28,7 +30,7 @@ from wraith.transfer.events import (
     Progress,
 )
 from wraith.transfer.memory import MemorySource, MemoryTarget
-from wraith.transfer.messages import Reason
+from wraith.transfer.messages import Message, Reason
 from wraith.transfer.wishes import Complete, PiecesRead, ReadPieces, Wish
 from wraith.types import PeerKey
 
@@ -54,6 +56,24 @@ def test_a_second_receiver_is_told_that_the_code_is_in_use() -> None:
     assert any(isinstance(e, TurnedAway) and e.busy for e in sim.sender.events)
     assert sim.run_until_finished(sim.sender, first)
     assert target.placed == {b"f": DATA} and error_of(sim.sender) is None
+
+
+@pytest.mark.spec("TR-136")
+def test_a_sender_whose_receiver_cannot_read_its_offer_says_so_and_ends(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A receiver of version 1 closes 0x0002 at the first byte that it does not know."""
+
+    def as_version_1(body: bytes) -> Message:
+        raise DecodeError("OFFER version", body[0])
+
+    monkeypatch.setitem(messages._DECODERS, messages.MessageType.OFFER, as_version_1)
+    sim = NodeSimulation(MemorySource({b"f": DATA}))
+    receiver = sim.start_receiver(MemoryTarget())
+    assert sim.run_until_finished(receiver, sim.sender, seconds=30)
+    error = error_of(sim.sender)
+    assert error is not None and "newer wraith needed" in str(error)
+    assert error.exit_code == 2
 
 
 @pytest.mark.spec("TR-92")

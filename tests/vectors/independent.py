@@ -11,6 +11,7 @@ import hashlib
 import hmac
 import struct
 from collections.abc import Callable
+from typing import Any
 
 import monocypher
 from blake3 import blake3
@@ -323,6 +324,59 @@ def handshake(case: Case) -> Case:
     }
 
 
+def control_message(case: dict[str, Any]) -> Case:
+    """transfer.md §4: type u8 ‖ length u24 ‖ body."""
+
+    def u8(name: str) -> bytes:
+        return struct.pack(">B", case[name])
+
+    def u64(value: int) -> bytes:
+        return struct.pack(">Q", value)
+
+    def of(*names: str) -> bytes:
+        return b"".join(u32(case[name]) for name in names)
+
+    def ranges() -> bytes:
+        pairs = [text.split("+") for text in case["ranges"]]
+        return b"".join(u32(int(first)) + u32(int(n)) for first, n in pairs)
+
+    name = case["message"]
+    body = b""
+    if name == "OFFER":
+        total = 2**64 - 1 if case["total_unknown"] else case["total"]
+        body = b"\x02" + u8("kind") + of("entries", "files") + u64(total)
+        body += of("pages", "listing_bytes")
+        body += bytes.fromhex(case["digest"]) + bytes.fromhex(case["name"])
+    elif name == "PAGE":
+        body = bytes.fromhex(case["data"])
+    elif name == "DROP":
+        body = b"".join(u32(int(entry)) for entry in case["entries"])
+    elif name == "FAILED":
+        body = of("entry") + u8("reason")
+    elif name == "END":
+        body = of("entry") + u64(case["size"])
+    elif name == "ALL_SENT":
+        body = of("failed")
+    elif name == "ANSWER":
+        body = (b"\x01" if case["accepted"] else b"\x00") + u8("reason")
+    elif name == "HAVE":
+        item = of("entry") + struct.pack(">H", len(case["ranges"])) + ranges()
+        item += bytes.fromhex(case["digest"])
+        body = item * (2 if case["twice"] else 1)
+    elif name == "SKIP":
+        body = ranges()
+    elif name == "PROGRESS":
+        body = u64(case["verified"]) + of("finished") + u64(case["consumed"])
+    elif name == "RECEIPT":
+        body = bytes.fromhex(case["digest"]) + of("files") + u64(case["bytes"])
+        body += of("failed") + u64(case["unread"])
+    elif name == "ABORT":
+        body = u8("reason") + case["text"].encode()
+    kinds = "OFFER PAGE DROP START FAILED END ALL_SENT RECEIPT_OK ANSWER HAVE HAVE_END SKIP"
+    number = [*kinds.split(), "PROGRESS", "RECEIPT", "ABORT"].index(name) + 1
+    return {"encoded": (bytes([number]) + struct.pack(">I", len(body))[1:] + body).hex()}
+
+
 KINDS: dict[str, Callable[[Case], Case]] = {
     "combiner": combiner,
     "key-schedule": key_schedule,
@@ -331,4 +385,5 @@ KINDS: dict[str, Callable[[Case], Case]] = {
     "siv": siv_case,
     "ident": ident,
     "handshake": handshake,
+    "control-message": control_message,
 }

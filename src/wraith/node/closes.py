@@ -18,6 +18,7 @@ from wraith.errors import (
     WraithError,
 )
 from wraith.node.events import NodeCloseCode
+from wraith.transfer.state import ReceiverState, SenderState
 
 
 def final_error(event: Closed) -> WraithError | None:
@@ -37,6 +38,15 @@ def final_error(event: Closed) -> WraithError | None:
     if isinstance(event.error, PeerKeyMismatch | PolicyRefused | RemoteProtocolError):
         return event.error
     return None
+
+
+_UNANSWERED = frozenset({SenderState.OFFERING, SenderState.AWAITING_ANSWER})
+
+
+def is_offer_unread(event: Closed, state: SenderState | ReceiverState) -> bool:
+    """The peer of a sender closed for a message that it could not read, and only the offer had
+    been said: its wraith is of another version. [TR-136]"""
+    return event.by_peer and event.code == CloseCode.PROTOCOL_ERROR and state in _UNANSWERED
 
 
 def words_of(event: Closed) -> str:

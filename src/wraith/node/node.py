@@ -354,6 +354,12 @@ class Node:
         if self._outcome.words_until is not None:
             self._finish_now()
 
+    def on_offer_unread(self, link: Link) -> None:
+        """The receiver speaks another version: as if it had declined for that reason. [TR-136]"""
+        text = "newer wraith needed at the receiver: it could not read the offer"
+        declined = Declined(True, Reason.UNSUPPORTED, reasons.NewerNeeded(text))
+        self._on_transfer_event(link, declined)
+
     def on_breach(self, link: Link, error: RemoteProtocolError) -> None:
         """The peer broke the transfer's protocol: one CLOSE. A sender goes on waiting for one who
         does not; a receiver has nobody else to wait for."""

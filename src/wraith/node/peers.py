@@ -81,6 +81,10 @@ class Host(Protocol):
         """No link is left, after the end was decided."""
         ...
 
+    def on_offer_unread(self, link: Link) -> None:
+        """The peer of ``link`` could not read the offer and has closed."""
+        ...
+
     def on_breach(self, link: Link, error: RemoteProtocolError) -> None:
         """The peer of ``link`` broke the protocol."""
         ...
@@ -292,6 +296,8 @@ class Peers:
         was_dialled = self._dialling is not None and self._dialling.take(connection)
         link = self.links.pop(connection, None)
         if link is not None:
+            if closes.is_offer_unread(event, link.machine.state):
+                self._host.on_offer_unread(link)
             self._on_link_gone(link, event, now)
         elif was_dialled and not self._host.is_over:
             self._on_attempt_failed(event, now)

@@ -83,7 +83,8 @@ class Done:
     """Both sides know that it is complete.
 
     ``bytes_transferred`` is payload that crossed in this run, ``bytes_reused`` what an earlier run
-    had brought; ``n_failed`` > 0 means exit status 3.
+    had brought; ``n_failed`` > 0 means exit status 3. ``bytes_unread`` of ``bytes_reused`` were
+    not read again in this run: what they are is known from the earlier one only.
     """
 
     n_files: int
@@ -91,6 +92,7 @@ class Done:
     bytes_transferred: int
     bytes_reused: int
     n_failed: int
+    bytes_unread: int = 0
 
 
 @dataclass(frozen=True, slots=True)

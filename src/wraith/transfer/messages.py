@@ -20,9 +20,13 @@ type  name         sent by    body
 11    HAVE_END     receiver   (empty)
 12    SKIP         receiver   (first entry u32, n u32) …: not wanted
 13    PROGRESS     receiver   verified bytes u64, finished files u32, consumed bytes u64
-14    RECEIPT      receiver   listing digest 32, files u32, bytes u64, failed u32
+14    RECEIPT      receiver   listing digest 32, files u32, bytes u64, failed u32,
+                              bytes not read again u64
 15    ABORT        both       reason u8, text
 ====  ===========  =========  =============================================================
+
+An OFFER of another version is kept as ``UnknownOffer``: only its first byte is known to mean the
+same in every version. [TR-136]
 
 Spec: transfer §4.
 """
@@ -39,7 +43,7 @@ from wraith.types import Buffer
 
 BODY_BYTES_MAX = 65_536
 HEADER_BYTES = 4
-OFFER_VERSION = 1
+OFFER_VERSION = 2
 NAME_BYTES_MAX = 255
 ABORT_TEXT_MAX = 400
 RANGES_PER_ITEM = 1_024
@@ -102,6 +106,14 @@ class Offer:
     listing_bytes: int
     listing_digest: bytes
     name: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class UnknownOffer:
+    """An OFFER of a version that this code does not speak; ``rest`` is what follows the version."""
+
+    version: int
+    rest: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,10 +194,13 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
+    """``unread_bytes`` of ``n_bytes`` were kept from an earlier run and not read again. [TR-135]"""
+
     listing_digest: bytes
     n_files: int
     n_bytes: int
     n_failed: int
+    unread_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +211,7 @@ class Abort:
 
 Message = (
     Offer
+    | UnknownOffer
     | Page
     | Drop
     | Start
@@ -215,7 +231,7 @@ Message = (
 _OFFER = struct.Struct(">BBIIQII32s")
 _FAILED = struct.Struct(">IB")
 _END = struct.Struct(">IQ")
-_RECEIPT = struct.Struct(">32sIQI")
+_RECEIPT = struct.Struct(">32sIQIQ")
 _PAIR = struct.Struct(">II")
 _ITEM = struct.Struct(">IH")
 
@@ -243,6 +259,8 @@ def _encode_body(message: Message) -> tuple[MessageType, bytes]:
                 message.listing_digest,
             )
             return MessageType.OFFER, fixed + message.name[:NAME_BYTES_MAX]
+        case UnknownOffer(version, rest):
+            return MessageType.OFFER, bytes([version]) + rest
         case Page(data):
             return MessageType.PAGE, data
         case Drop(entries):
@@ -270,7 +288,11 @@ def _encode_body(message: Message) -> tuple[MessageType, bytes]:
             return MessageType.PROGRESS, body
         case Receipt():
             return MessageType.RECEIPT, _RECEIPT.pack(
-                message.listing_digest, message.n_files, message.n_bytes, message.n_failed
+                message.listing_digest,
+                message.n_files,
+                message.n_bytes,
+                message.n_failed,
+                message.unread_bytes,
             )
         case Abort(reason, text):
             return MessageType.ABORT, bytes([reason]) + _clipped(text)
@@ -316,7 +338,9 @@ def _reason(value: int) -> Reason:
         return Reason.OTHER
 
 
-def _decode_offer(body: bytes) -> Offer:
+def _decode_offer(body: bytes) -> Offer | UnknownOffer:
+    if body and body[0] not in (0, OFFER_VERSION):
+        return UnknownOffer(body[0], body[1:])
     if len(body) < _OFFER.size or len(body) > _OFFER.size + NAME_BYTES_MAX:
         raise DecodeError("OFFER", len(body))
     version, kind, n_entries, n_files, total, n_pages, n_bytes, digest = _OFFER.unpack_from(body)
@@ -410,7 +434,10 @@ def _decode_progress(body: bytes) -> Progress:
 def _decode_receipt(body: bytes) -> Receipt:
     if len(body) != _RECEIPT.size:
         raise DecodeError("RECEIPT", len(body))
-    return Receipt(*_RECEIPT.unpack(body))
+    receipt = Receipt(*_RECEIPT.unpack(body))
+    if receipt.unread_bytes > receipt.n_bytes:
+        raise DecodeError("RECEIPT: more is unread than there is", 48)
+    return receipt
 
 
 def _decode_abort(body: bytes) -> Abort:

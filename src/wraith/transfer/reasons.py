@@ -30,18 +30,8 @@ _WORDS = {
     Reason.HASH_MISMATCH: "a chunk did not match its hash",
     Reason.INTERRUPTED: "interrupted",
     Reason.DISK: "the disk reported an error",
-    Reason.UNSUPPORTED: "it needs a newer wraith",
+    Reason.UNSUPPORTED: "newer wraith needed: the other side cannot read this",
     Reason.TOO_LATE: "what is asked for again is not kept any more",
-}
-
-_CLASSES: dict[Reason, type[TransferError]] = {
-    Reason.DECLINED: OfferRefused,
-    Reason.LIST_ONLY: OfferRefused,
-    Reason.NAME_EXISTS: OfferRefused,
-    Reason.UNSAFE_PATH: UnsafePath,
-    Reason.NO_SPACE: NoSpace,
-    Reason.SOURCE_CHANGED: SourceChanged,
-    Reason.SOURCE_UNREADABLE: SourceChanged,
 }
 
 
@@ -49,6 +39,14 @@ class PeerAborted(TransferError):
     """The other side gave up."""
 
     code = "peer-aborted"
+
+
+class NewerNeeded(TransferError):
+    """Newer wraith needed: the two sides do not speak the same version."""
+
+    exit_code = 2
+    code = "newer-needed"
+    hint = "use the same version of wraith on both sides"
 
 
 class Interrupted(TransferError):
@@ -76,9 +74,21 @@ class OfferTaken(OfferRefused):
     code = "name-exists"
 
 
+_CLASSES: dict[Reason, type[TransferError]] = {
+    Reason.DECLINED: OfferRefused,
+    Reason.LIST_ONLY: OfferRefused,
+    Reason.NAME_EXISTS: OfferRefused,
+    Reason.UNSAFE_PATH: UnsafePath,
+    Reason.NO_SPACE: NoSpace,
+    Reason.SOURCE_CHANGED: SourceChanged,
+    Reason.SOURCE_UNREADABLE: SourceChanged,
+    Reason.UNSUPPORTED: NewerNeeded,
+}
+
 _REASONS: list[tuple[type[WraithError], Reason]] = [
     (OfferTaken, Reason.NAME_EXISTS),
     (OfferRefused, Reason.DECLINED),
+    (NewerNeeded, Reason.UNSUPPORTED),
     (UnsafePath, Reason.UNSAFE_PATH),
     (NoSpace, Reason.NO_SPACE),
     (SourceChanged, Reason.SOURCE_CHANGED),

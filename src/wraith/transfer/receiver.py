@@ -34,6 +34,7 @@ from wraith.transfer.events import (
 from wraith.transfer.holdings import Held, have_messages, held_items, skip_messages
 from wraith.transfer.listing import ListingReader
 from wraith.transfer.messages import (
+    OFFER_VERSION,
     Abort,
     AllSent,
     Answer,
@@ -49,11 +50,12 @@ from wraith.transfer.messages import (
     Receipt,
     ReceiptOk,
     Start,
+    UnknownOffer,
     encode_message,
 )
 from wraith.transfer.offer_reading import OfferReading
 from wraith.transfer.paths import PathRules
-from wraith.transfer.reasons import error_of, reason_of, words_of
+from wraith.transfer.reasons import NewerNeeded, error_of, reason_of, words_of
 from wraith.transfer.state import (
     RECEIVER_ABORTABLE,
     RECEIVER_ENDS,
@@ -253,6 +255,8 @@ class Receiver:
         match message:
             case Offer():
                 self._on_offer(message)
+            case UnknownOffer(version):
+                self._on_unknown_offer(version)
             case Page(data) if self.state is ReceiverState.READING_LISTING:
                 self._on_page(data)
             case Drop(entries) if self.state is ReceiverState.AWAITING_START:
@@ -277,6 +281,13 @@ class Receiver:
     def _on_offer(self, offer: Offer) -> None:
         self._advance(ReceiverInput.OFFER)
         self._reading = OfferReading(offer, self._rules)
+
+    def _on_unknown_offer(self, version: int) -> None:
+        """Refused with a reason that version 1 knows too. [TR-136]"""
+        self._advance(ReceiverInput.OFFER)
+        where = "here" if version > OFFER_VERSION else "at the sender"
+        text = f"newer wraith needed {where}: the offer has version {version}, not {OFFER_VERSION}"
+        self.decline(NewerNeeded(text), Reason.UNSUPPORTED)
 
     @property
     def _now_reading(self) -> OfferReading:

@@ -65,7 +65,7 @@ from wraith.transfer.messages import (
 )
 from wraith.transfer.messages import Progress as ProgressMessage
 from wraith.transfer.planning import READ_BYTES, ReadBatch, ReadPlan
-from wraith.transfer.reasons import error_of, reason_of, words_of
+from wraith.transfer.reasons import NewerNeeded, error_of, reason_of, words_of
 from wraith.transfer.state import SENDER_ENDS, SenderInput, SenderState, next_sender_state
 from wraith.transfer.wishes import (
     CheckRanges,
@@ -278,8 +278,11 @@ class Sender:
             self._advance(SenderInput.ACCEPTED)
             return
         self._end(SenderInput.DECLINED)
+        error: TransferError
         error = OfferRefused(hint="ask the receiver to try again: the code is still good")
-        if reason not in (Reason.OTHER, Reason.DECLINED):
+        if reason is Reason.UNSUPPORTED:
+            error = NewerNeeded("newer wraith needed: the receiver does not read this offer")
+        elif reason not in (Reason.OTHER, Reason.DECLINED):
             error = OfferRefused(f"the receiver refused the offer: {error_of(reason, '')}")
         self._events.append(Declined(by_peer=True, reason=reason, error=error))
 
@@ -300,6 +303,7 @@ class Sender:
                 bytes_transferred=max(0, receipt.n_bytes - outgoing.bytes_reused),
                 bytes_reused=outgoing.bytes_reused,
                 n_failed=max(receipt.n_failed, len(outgoing.failed)),
+                bytes_unread=receipt.unread_bytes,
             )
         )
         outgoing.bytes_reused = None

@@ -35,11 +35,11 @@ D = bytes(range(32))
 SAMPLES: list[tuple[Message, str]] = [
     (
         Offer(OfferKind.FILES, 3, 2, 1000, 1, 99, D, b"name"),
-        "0100003e0100000000030000000200000000000003e80000000100000063" + D.hex() + "6e616d65",
+        "0100003e0200000000030000000200000000000003e80000000100000063" + D.hex() + "6e616d65",
     ),
     (
         Offer(OfferKind.STREAM, 1, 1, None, 1, 28, D),
-        "0100003a0101" + "0000000100000001" + "ff" * 8 + "000000010000001c" + D.hex(),
+        "0100003a0201" + "0000000100000001" + "ff" * 8 + "000000010000001c" + D.hex(),
     ),
     (Page(b"xyz"), "02000003" + "78797a"),
     (Drop((1, 70_000)), "03000008" + "0000000100011170"),
@@ -59,7 +59,7 @@ SAMPLES: list[tuple[Message, str]] = [
     (Progress(9, 1, 10), "0d000014" + "0000000000000009" + "00000001" + "000000000000000a"),
     (
         Receipt(D, 2, 1000, 0),
-        "0e000030" + D.hex() + "00000002" + "00000000000003e8" + "00000000",
+        "0e000038" + D.hex() + "00000002" + "00000000000003e8" + "00000000" + "00" * 8,
     ),
     (Abort(Reason.NO_SPACE, "full"), "0f000005" + "0566756c6c"),
 ]
@@ -142,9 +142,29 @@ def test_an_abort_text_is_cut_at_a_character() -> None:
     assert message.text == "é" * 200
 
 
-@pytest.mark.parametrize("version", [0, 2, 255])
-def test_an_offer_of_another_version_is_refused(version: int) -> None:
-    raw = bytearray(encode_message(SAMPLES[0][0])[4:])
-    raw[0] = version
+@pytest.mark.spec("TR-136")
+@pytest.mark.parametrize("version", [1, 3, 255])
+def test_an_offer_of_another_version_is_kept_as_that(version: int) -> None:
+    """Its form is not known: any body will do."""
+    for rest in (b"", b"?", encode_message(SAMPLES[0][0])[5:]):
+        message = decode_message(1, bytes([version]) + rest)
+        assert not isinstance(message, Offer)
+        assert encode_message(message)[4:] == bytes([version]) + rest
+
+
+def test_an_offer_of_version_0_is_malformed() -> None:
+    for body in (b"", b"\0", b"\0" + encode_message(SAMPLES[0][0])[5:]):
+        with pytest.raises(DecodeError):
+            decode_message(1, body)
+
+
+@pytest.mark.spec("TR-135")
+def test_a_receipt_says_how_much_was_not_read_again() -> None:
+    fixed = D + (2).to_bytes(4, "big") + (1000).to_bytes(8, "big") + bytes(4)
+    receipt = decode_message(14, fixed + (600).to_bytes(8, "big"))
+    assert encode_message(receipt)[4:] == fixed + (600).to_bytes(8, "big")
+    decode_message(14, fixed + (1000).to_bytes(8, "big"))
     with pytest.raises(DecodeError):
-        decode_message(1, bytes(raw))
+        decode_message(14, fixed + (1001).to_bytes(8, "big"))
+    with pytest.raises(DecodeError):
+        decode_message(14, fixed)  # that of version 1

@@ -300,6 +300,50 @@ def test_an_offer_beyond_the_limits_is_refused_at_once(
         receiver.receive_control(encode_message(offer), 0.0)
 
 
+@pytest.mark.spec("TR-136")
+@pytest.mark.parametrize(("version", "where"), [(1, "at the sender"), (3, "here")])
+def test_an_offer_of_another_version_is_declined_in_words_that_version_1_knows(
+    version: int, where: str
+) -> None:
+    receiver, source = offered()
+    offer = bytearray(encode_message(source.outgoing.offer()))
+    offer[4] = version
+    receiver.receive_control(bytes(offer), 0.0)
+    assert receiver.control_to_send() == [encode_message(Answer(False, Reason.UNSUPPORTED))]
+    declined = receiver.next_event()
+    assert isinstance(declined, Declined) and not declined.by_peer
+    assert f"newer wraith needed {where}" in str(declined.error)
+    assert declined.error.exit_code == 2
+    receiver.receive_control(encode_message(Page(source.pages[0])), 0.0)  # not read any more
+    assert receiver.next_event() is None and receiver.next_wish() is None
+
+
+@pytest.mark.spec("TR-136")
+def test_a_sender_whose_offer_is_not_read_says_that_a_newer_wraith_is_needed() -> None:
+    pipe = TransferPipe(MemorySource(TREE), MemoryTarget(), accept=False)
+    sender = pipe.connect()
+    pipe.run(stop=lambda: sender.state is SenderState.AWAITING_ANSWER)
+    sender.receive_control(encode_message(Answer(False, Reason.UNSUPPORTED)))
+    pipe.run()
+    declined = only(pipe.sent_events, Declined)[0]
+    assert isinstance(declined, Declined)
+    assert "newer wraith needed" in str(declined.error) and declined.error.exit_code == 2
+
+
+@pytest.mark.spec("TR-135")
+def test_the_sender_hears_what_was_not_read_again() -> None:
+    pipe = TransferPipe(MemorySource(TREE), MemoryTarget())
+    sender = pipe.connect()
+    pipe.run(stop=lambda: sender.state is SenderState.AWAITING_RECEIPT)
+    digest = pipe.source.outgoing.index.digest()
+    sender.receive_control(encode_message(Receipt(digest, 4, 1000, 0, 600)))
+    done = sender.next_event()
+    while not isinstance(done, Done):
+        assert done is not None
+        done = sender.next_event()
+    assert (done.bytes_total, done.bytes_unread) == (1000, 600)
+
+
 @pytest.mark.spec("TR-43")
 def test_a_receipt_for_something_else_is_a_violation() -> None:
     pipe = TransferPipe(MemorySource(TREE), MemoryTarget())

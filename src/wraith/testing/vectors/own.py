@@ -1,4 +1,5 @@
-"""This protocol's own published vectors (``vectors/wraith``): key schedule, ratchet, veil.
+"""This protocol's own published vectors (``vectors/wraith``): key schedule, ratchet, veil, the
+messages of a transfer.
 
 One JSON object: ``{"wraith_vectors": <kind>, "cases": [...]}``; every value is hex.
 """
@@ -22,6 +23,7 @@ from wraith.crypto.veil import VeilKeys
 from wraith.crypto.x25519 import X25519Key
 from wraith.testing.rng import FixedRng, HashKem
 from wraith.testing.vectors.report import Fields, Malformed, Report, equal
+from wraith.transfer import messages as m
 from wraith.types import Role, SuiteId
 
 
@@ -180,6 +182,72 @@ def _handshake(case: Fields) -> dict[str, str]:
     return {**out, "h": alice.handshake_hash.hex(), "session_secret": secrets[0].reveal().hex()}
 
 
+def _control_message(case: Fields) -> dict[str, str]:
+    """One message of a transfer's control stream, there and back."""
+    message = _message(case)
+    encoded = m.encode_message(message)
+    equal("decoded", m.MessageParser().feed(encoded), [message])
+    return {"encoded": encoded.hex()}
+
+
+def _message(case: Fields) -> m.Message:
+    number = case.number
+    match case.text("message"):
+        case "OFFER":
+            return m.Offer(
+                m.OfferKind(number("kind")),
+                number("entries"),
+                number("files"),
+                None if case.flag("total_unknown") else number("total"),
+                number("pages"),
+                number("listing_bytes"),
+                case.hex("digest"),
+                case.hex("name"),
+            )
+        case "PAGE":
+            return m.Page(case.hex("data"))
+        case "DROP":
+            return m.Drop(tuple(int(entry) for entry in case.texts("entries")))
+        case "START":
+            return m.Start()
+        case "FAILED":
+            return m.Failed(number("entry"), m.Reason(number("reason")))
+        case "END":
+            return m.End(number("entry"), number("size"))
+        case "ALL_SENT":
+            return m.AllSent(number("failed"))
+        case "RECEIPT_OK":
+            return m.ReceiptOk()
+        case "ANSWER":
+            return m.Answer(case.flag("accepted"), m.Reason(number("reason")))
+        case "HAVE":
+            item = m.HaveItem(number("entry"), _pairs(case), case.hex("digest"))
+            return m.Have((item, item) if case.flag("twice") else (item,))
+        case "HAVE_END":
+            return m.HaveEnd()
+        case "SKIP":
+            return m.Skip(_pairs(case))
+        case "PROGRESS":
+            return m.Progress(number("verified"), number("finished"), number("consumed"))
+        case "RECEIPT":
+            return m.Receipt(
+                case.hex("digest"),
+                number("files"),
+                number("bytes"),
+                number("failed"),
+                number("unread"),
+            )
+        case "ABORT":
+            return m.Abort(m.Reason(number("reason")), case.text("text"))
+        case name:
+            raise Malformed(f"unknown message {name!r}")
+
+
+def _pairs(case: Fields) -> tuple[tuple[int, int], ...]:
+    pairs = (text.partition("+") for text in case.texts("ranges"))
+    return tuple((int(first), int(n)) for first, _, n in pairs)
+
+
 _KINDS: dict[str, Callable[[Fields], dict[str, str]]] = {
     "combiner": _combiner,
     "key-schedule": _key_schedule,
@@ -188,4 +256,5 @@ _KINDS: dict[str, Callable[[Fields], dict[str, str]]] = {
     "siv": _siv,
     "ident": _ident,
     "handshake": _handshake,
+    "control-message": _control_message,
 }
