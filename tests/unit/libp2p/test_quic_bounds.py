@@ -1,0 +1,121 @@
+"""What a peer that holds the keys can make the packet layer keep and do."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+
+from wraith.libp2p.config import QuicTransportConfig
+from wraith.libp2p.connection import ConnectionState, PeerConnection
+from wraith.testing.quic_forge import Forger, stream_frame
+from wraith.testing.quic_link import CLIENT_ADDRESS, SERVER_ADDRESS, QuicPair
+from wraith.types import NetworkPath
+
+FROM_CLIENT = NetworkPath(SERVER_ADDRESS, CLIENT_ADDRESS)
+PROTOCOL_VIOLATION = 0x0A
+GAPS_MAX = 256
+
+
+class Victim:
+    """A server with one peer that seals whatever it likes."""
+
+    def __init__(self, backend: str = "aioquic") -> None:
+        # The attacker is always aioquic's client: the keys are read out of it.
+        self.pair = QuicPair(QuicTransportConfig(), QuicTransportConfig(backend=backend))
+        self.forger = Forger(self.pair.connect())
+        self.pair.run(0.5)
+        (self.connection,) = self.pair.server.connections
+
+    def feed(self, packets: list[bytes]) -> float:
+        """Hands them in one by one; the CPU seconds that a packet costs."""
+        server, now = self.pair.server, self.pair.now
+        began = time.process_time()
+        for packet in packets:
+            server.receive_datagrams(packet, len(packet), FROM_CLIENT, now)
+            server.datagrams_to_send(now)
+        taken = time.process_time() - began
+        self.pair.server_log.serve(now)
+        return taken / len(packets)
+
+    def close_code(self) -> int | None:
+        closed = self.pair.server_log.closed()
+        return None if closed is None else closed.code
+
+
+def library_of(connection: PeerConnection) -> Any:
+    packet: Any = connection.packet
+    return packet._quic
+
+
+@pytest.mark.spec("LQ-70")
+def test_a_stream_of_gaps_ends_the_connection_after_256() -> None:
+    """97 packets with 16,020 one-byte pieces of one stream: 88 kbit/s once cost a whole core."""
+    victim = Victim()
+    held = 0
+    for packet in victim.forger.gaps(97):
+        victim.feed([packet])
+        stream = library_of(victim.connection)._streams.get(0)
+        held = max(held, len(stream.receiver._ranges))
+    assert held <= GAPS_MAX + 1
+    assert victim.close_code() == PROTOCOL_VIOLATION
+
+
+@pytest.mark.spec("LQ-70")
+def test_256_gaps_are_held_and_filled() -> None:
+    """The nearest honest case: a burst of single losses, which comes whole in the end."""
+    victim = Victim()
+    frames = [stream_frame(0, 2 * n + 1, b"b") for n in range(GAPS_MAX)]
+    frames += [stream_frame(0, 2 * n, b"a") for n in range(GAPS_MAX)]
+    victim.feed([victim.forger.packet(frame) for frame in frames])
+    assert victim.close_code() is None
+    assert victim.connection.stream_read(0, 1 << 20) == b"ab" * GAPS_MAX
+
+
+@pytest.mark.spec("LQ-70")
+def test_gaps_between_handshake_bytes_are_bounded_too() -> None:
+    victim = Victim()
+    victim.feed(victim.forger.gaps(20, crypto=True))
+    assert victim.close_code() == PROTOCOL_VIOLATION
+
+
+@pytest.mark.spec("LQ-70")
+def test_skipped_packet_numbers_leave_few_ranges() -> None:
+    """The lowest are dropped; the newest are acknowledged and the connection stays."""
+    victim = Victim()
+    victim.feed(victim.forger.void(2000))
+    (space,) = [
+        each for each in library_of(victim.connection)._loss.spaces if each.is_application_data
+    ]
+    assert 1 < len(space.ack_queue) <= GAPS_MAX
+    assert space.largest_received_packet in space.ack_queue
+    assert victim.connection.state is ConnectionState.CONNECTED
+
+
+@pytest.mark.spec("LQ-70")
+def test_hostile_packets_cost_at_most_twenty_times_honest_ones(backend: str) -> None:
+    """Equal number and size; the best of three, because a busy machine only adds."""
+    ratios = []
+    for _ in range(3):
+        victim = Victim(backend)
+        honest = victim.feed(victim.forger.in_order(4, 97))
+        ratios.append(victim.feed(victim.forger.gaps(97)) / honest)
+    print(f"{backend}: a packet of gaps costs {min(ratios):.1f} times a packet in order")
+    assert min(ratios) <= 20
+
+
+@pytest.mark.spec("LQ-70")
+def test_staying_at_the_bound_costs_at_most_twenty_times_honest_packets(backend: str) -> None:
+    """A peer that leaves 256 gaps and then repeats itself is never closed, and gains nothing."""
+    ratios = []
+    for _ in range(3):
+        victim = Victim(backend)
+        honest = victim.feed(victim.forger.in_order(4, 97))
+        held = [stream_frame(0, 2 * n + 1, b"b") for n in range(GAPS_MAX)]
+        full = b"".join(held[-180:])
+        victim.feed([victim.forger.packet(frame) for frame in held])
+        ratios.append(victim.feed([victim.forger.packet(full) for _ in range(97)]) / honest)
+        assert victim.close_code() is None
+    print(f"{backend}: a packet of repeated pieces costs {min(ratios):.1f} times one in order")
+    assert min(ratios) <= 20
