@@ -3,13 +3,14 @@
 ``FileSource.scan`` walks the paths once and writes the listing to an unlinked file; what cannot be
 sent is named in one error before anything is offered. ``fulfil`` answers the sender's wishes; it
 blocks, so it runs in a worker thread (``aio/files.py``), where reading and hashing let go of the
-interpreter lock.
+interpreter lock. How files are opened: ``aio/disk/source_roots.py``.
 
 Spec: transfer §9.
 """
 
 from __future__ import annotations
 
+import errno
 import fnmatch
 import os
 import stat
@@ -19,6 +20,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from wraith.aio.digest_file import DigestFile
+from wraith.aio.disk.source_roots import SourceRoots
+from wraith.aio.disk.stamp import Difference, Stamp, difference
+from wraith.aio.disk.stamp_file import StampFile, write_all
 from wraith.content.chunking import (
     CHUNK_BYTES,
     DIGEST_BYTES,
@@ -53,8 +57,9 @@ RUN_BYTES = 4 * CHUNK_BYTES
 """One read and one call to hash it: what the processor's cache still holds in between."""
 FILE_IDS_SHOWN = 16
 _FILE_IDS_LOOKED_AT = 10_000
-_OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _POSIX = PathRules()
+_GONE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ESTALE})
+"""What opening says when something else has taken the place of a file or of a folder above it."""
 
 
 class SourceUnreadable(TransferError):
@@ -82,54 +87,64 @@ class _Scan:
 
     exclude: tuple[str, ...]
     pages_fd: int
+    roots: SourceRoots
+    stamps: StampFile
     writer: ListingWriter = field(default_factory=ListingWriter)
     problems: list[tuple[bytes, str]] = field(default_factory=list)
 
-    def top(self, name: bytes, real: bytes) -> None:
-        """One of the named paths; a link there is followed, because it was named."""
+    def close(self) -> None:
+        """Closes what the scan holds open."""
+        os.close(self.pages_fd)
+        self.roots.close()
+        self.stamps.close()
+
+    def top(self, name: bytes) -> None:
+        """One of the named paths; a link there was followed, because it was named."""
         try:
             check_path(name, _POSIX)
-            info = os.stat(real)
+            info = self.roots.stat(name)
         except UnsafePath as exc:
             self.problems.append((name, str(exc)))
             return
         except OSError as exc:
             self.problems.append((name, _words(exc)))
             return
-        self._one(name, real, info)
+        if self._one(name, info, None):
+            self._folder(name)
 
-    def _folder(self, path: bytes, real: bytes) -> None:
+    def _folder(self, top: bytes) -> None:
         # A stack of iterators and not recursion: 128 levels, each with its names sorted.
-        stack = [self._names(path, real)]
+        stack = [self._names(top)]
         while stack:
-            step = next(stack[-1], None)
-            if step is None:
+            child = next(stack[-1], None)
+            if child is None:
                 stack.pop()
                 continue
-            child, child_real = step
+            parent, _, name = child.rpartition(b"/")
             try:
-                check_name(child.rpartition(b"/")[2], _POSIX)
+                check_name(name, _POSIX)
                 check_path(child, _POSIX)
-                info = os.lstat(child_real)
+                folder = self.roots.folder(parent)
+                info = os.stat(name, dir_fd=folder, follow_symlinks=False)
             except UnsafePath as exc:
                 self.problems.append((child, str(exc)))
                 continue
             except OSError as exc:
                 self.problems.append((child, _words(exc)))
                 continue
-            if self._one(child, child_real, info, descend=False):
-                stack.append(self._names(child, child_real))
+            if self._one(child, info, folder):
+                stack.append(self._names(child))
 
-    def _names(self, path: bytes, real: bytes) -> Iterator[tuple[bytes, bytes]]:
+    def _names(self, path: bytes) -> Iterator[bytes]:
         try:
-            names = sorted(os.listdir(real))
+            names = sorted(map(os.fsencode, os.listdir(self.roots.folder(path))))
         except OSError as exc:
             self.problems.append((path, _words(exc)))
             return
         for name in names:
             child = path + b"/" + name
             if not self._is_excluded(child, name):
-                yield child, real + b"/" + name
+                yield child
 
     def _is_excluded(self, path: bytes, name: bytes) -> bool:
         if not self.exclude:
@@ -137,55 +152,55 @@ class _Scan:
         texts = (os.fsdecode(name), os.fsdecode(path))
         return any(fnmatch.fnmatch(t, pattern) for t in texts for pattern in self.exclude)
 
-    def _one(self, path: bytes, real: bytes, info: os.stat_result, *, descend: bool = True) -> bool:
-        """Adds one entry; true if it is a folder whose content comes next."""
+    def _one(self, path: bytes, info: os.stat_result, folder: int | None) -> bool:
+        """Adds one entry, which lies in ``folder`` (``None``: it was named); true if it is a
+        folder whose content comes next."""
         mode = info.st_mode
         if stat.S_ISDIR(mode):
-            self._add(Entry(Kind.FOLDER, mode & MODE_MASK, info.st_mtime_ns, 0, path))
-            if descend:
-                self._folder(path, real)
+            self._add(Entry(Kind.FOLDER, mode & MODE_MASK, info.st_mtime_ns, 0, path), info)
             return True
+        name = path.rpartition(b"/")[2] if folder is not None else self.roots.real(path)
         if stat.S_ISREG(mode):
-            if os.access(real, os.R_OK):
+            if os.access(name, os.R_OK, dir_fd=folder):
                 size = info.st_size
-                self._add(Entry(Kind.FILE, mode & MODE_MASK, info.st_mtime_ns, size, path))
+                self._add(Entry(Kind.FILE, mode & MODE_MASK, info.st_mtime_ns, size, path), info)
             else:
                 self.problems.append((path, "permission denied"))
         elif stat.S_ISLNK(mode):
-            self._link(path, real, info)
+            self._link(path, name, info, folder)
         else:
             self.problems.append((path, "is neither a file nor a folder"))
         return False
 
-    def _link(self, path: bytes, real: bytes, info: os.stat_result) -> None:
+    def _link(self, path: bytes, name: bytes, info: os.stat_result, folder: int | None) -> None:
         try:
-            target = os.readlink(real)
+            target = os.readlink(name, dir_fd=folder)
             check_link(path, target, _POSIX)
         except UnsafePath as exc:
             self.problems.append((path, str(exc)))
         except OSError as exc:
             self.problems.append((path, _words(exc)))
         else:
-            self._add(Entry(Kind.LINK, 0, info.st_mtime_ns, 0, path, target))
+            self._add(Entry(Kind.LINK, 0, info.st_mtime_ns, 0, path, target), info)
 
-    def _add(self, entry: Entry) -> None:
+    def _add(self, entry: Entry, info: os.stat_result) -> None:
+        self.stamps.append(Stamp.of(info))
         self.keep(self.writer.add(entry))
 
     def keep(self, page: bytes | None) -> None:
         if page is not None:
-            _write_all(self.pages_fd, page)
+            write_all(self.pages_fd, page)
 
 
 class FileSource:
     """Files and folders of this disk. Make it with ``scan``; ``close`` it. Not thread-safe: one
     thread calls ``fulfil``."""
 
-    def __init__(
-        self, scan: _Scan, roots: dict[bytes, bytes], digests: DigestFile, name: bytes
-    ) -> None:
+    def __init__(self, scan: _Scan, digests: DigestFile, name: bytes) -> None:
         self.outgoing = Outgoing(scan.writer.index, OfferKind.FILES, name)
         self.problems = tuple(scan.problems)
-        self._roots = roots
+        self._roots = scan.roots
+        self._stamps = scan.stamps
         self._pages_fd = scan.pages_fd
         self._digests = digests
         self._page: tuple[int, int, list[Entry]] = (0, 0, [])
@@ -211,22 +226,23 @@ class FileSource:
             SourceUnreadable: something cannot be read or sent; all of it is named.
             LimitExceeded: more than a listing may hold.
         """
-        roots: dict[bytes, bytes] = {}
+        roots = SourceRoots()
         problems: list[tuple[bytes, str]] = []
         for path in paths:
-            real = os.fsencode(os.path.realpath(path))
             name = os.path.basename(os.fsencode(os.path.abspath(path)))
             if not name:
                 problems.append((os.fsencode(path), "has no name of its own"))
             elif name in roots:
                 problems.append((os.fsencode(path), "has the same name as another path"))
             else:
-                roots[name] = real
+                roots.add(name, os.fsencode(path))
         with tempfile.TemporaryFile() as pages:
-            scan = _Scan(tuple(exclude), os.dup(pages.fileno()), problems=problems)
+            scan = _Scan(
+                tuple(exclude), os.dup(pages.fileno()), roots, StampFile(), problems=problems
+            )
         try:
-            for name in sorted(roots):
-                scan.top(name, roots[name])
+            for name in roots.names():
+                scan.top(name)
             scan.keep(scan.writer.finish())
             if scan.problems and not skip_unreadable:
                 raise SourceUnreadable(scan.problems)
@@ -238,9 +254,9 @@ class FileSource:
                 digests_path = os.fsencode(state_dir / f"digests-{index.digest()[:6].hex()}")
             digests = DigestFile(index.sizes, digests_path)
         except BaseException:
-            os.close(scan.pages_fd)
+            scan.close()
             raise
-        return cls(scan, roots, digests, b", ".join(sorted(roots))[:255])
+        return cls(scan, digests, b", ".join(roots.names())[:255])
 
     def close(self) -> None:
         self._close_file()
@@ -248,6 +264,8 @@ class FileSource:
             os.close(self._pages_fd)
             self._pages_fd = -1
             self._digests.close()
+            self._stamps.close()
+            self._roots.close()
 
     def fulfil(self, wish: Wish) -> object:
         """Blocks until the wish is fulfilled; errors come back as values."""
@@ -307,10 +325,6 @@ class FileSource:
         at = self.outgoing.index.page_at
         return os.pread(self._pages_fd, at[number + 1] - at[number], at[number])
 
-    def _real(self, path: bytes) -> bytes:
-        top, slash, rest = path.partition(b"/")
-        return self._roots[top] + slash + rest
-
     def _read_pieces(self, pieces: Sequence[Piece]) -> PiecesRead:
         writer = RecordWriter()
         failed: list[FailedPiece] = []
@@ -338,7 +352,7 @@ class FileSource:
             fd = self._open_file(entry)
             try:
                 data = os.pread(fd, entry.size + 1, 0)
-                self._check_unchanged(fd, entry, len(data))
+                self._check_unchanged(fd, piece.entry, entry, len(data))
             except OSError:
                 raise _Changed(Reason.SOURCE_UNREADABLE) from None
             finally:
@@ -357,26 +371,25 @@ class FileSource:
                 if len(data) != want:
                     raise _Changed(Reason.SOURCE_CHANGED)
                 runs.append((data, chunk_digests(data)))
-            self._check_unchanged(fd, entry, entry.size)
+            self._check_unchanged(fd, piece.entry, entry, entry.size)
         except OSError:
             raise _Changed(Reason.SOURCE_UNREADABLE) from None
         return runs
 
     def _open_file(self, entry: Entry) -> int:
+        """Nothing that replaced the file, or a folder on the way to it, is followed. [TR-121]"""
         try:
-            return os.open(self._real(entry.path), _OPEN)
-        except FileNotFoundError:
-            raise _Changed(Reason.SOURCE_CHANGED) from None
-        except OSError:
-            raise _Changed(Reason.SOURCE_UNREADABLE) from None
+            return self._roots.open(entry.path)
+        except OSError as exc:
+            gone = exc.errno in _GONE
+            raise _Changed(Reason.SOURCE_CHANGED if gone else Reason.SOURCE_UNREADABLE) from None
 
-    @staticmethod
-    def _check_unchanged(fd: int, entry: Entry, n_read: int) -> None:
+    def _check_unchanged(self, fd: int, number: int, entry: Entry, n_read: int) -> None:
         info = os.fstat(fd)
+        found = difference(self._stamps.get(number), Stamp.of(info))
         if (
             n_read != entry.size
-            or info.st_size != entry.size
-            or info.st_mtime_ns != entry.mtime_ns
+            or found is not Difference.UNCHANGED
             or not stat.S_ISREG(info.st_mode)
         ):
             raise _Changed(Reason.SOURCE_CHANGED)
@@ -401,12 +414,6 @@ class FileSource:
             for at in range(first, first + n, CHUNK_BYTES // DIGEST_BYTES)
         )
         return digest_of_digests(held) == item.digest
-
-
-def _write_all(fd: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(fd, view) :]
 
 
 def _words(exc: OSError) -> str:

@@ -215,3 +215,75 @@ def test_digests_outlive_the_process_and_belong_to_one_listing(tmp_path: Path) -
     os.utime(tree / "b.txt", ns=(9, 9))
     other = FileSource.scan([tree], state_dir=state)
     assert other.file_id(2) != expected
+
+
+@pytest.mark.spec("TR-121")
+@pytest.mark.parametrize("name", ["b.txt", "b/x.bin"])
+def test_a_folder_on_the_way_that_became_a_link_is_not_followed(tmp_path: Path, name: str) -> None:
+    """Size and times of what the link leads to are forged: whoever owns the tree knows them."""
+    tree = make_tree(tmp_path)
+    outer = tmp_path / "outer"
+    outer.mkdir()
+    tree = tree.rename(outer / "tree")
+    for i in range(40):  # more folders than are held open, so that this one is opened again
+        (outer / f"with-{i}").mkdir()
+    source = FileSource.scan([outer])
+    entries = list(source.entries())
+    number = next(i for i, e in enumerate(entries) if e.path == b"outer/tree/" + name.encode())
+    private = tmp_path / "private"
+    (private / "b").mkdir(parents=True)
+    (private / name).write_bytes(b"S" * entries[number].size)
+    os.utime(private / name, ns=(entries[number].mtime_ns, entries[number].mtime_ns))
+    tree.rename(outer / "aside")
+    tree.symlink_to(private)
+    result = read(source, Piece(number, 0, 1))
+    assert result.buffers == []
+    assert [f.reason for f in result.failed] == [Reason.SOURCE_CHANGED]
+
+
+@pytest.mark.spec("TR-121")
+def test_a_scan_does_not_follow_a_link_that_appears_in_between(tmp_path: Path) -> None:
+    """The folder is swapped after its name was read, before what lies in it is looked at."""
+    tree = make_tree(tmp_path)
+    private = tmp_path / "private"
+    (private / "deep").mkdir(parents=True)
+    (private / "deep" / "shadow").write_text("secret")
+    (tree / "b" / "deep").mkdir()
+
+    class Swapping(str):
+        """An exclude pattern is looked up by its hash, for each name and then for its path."""
+
+        lookups = 0
+
+        def __hash__(self) -> int:
+            Swapping.lookups += 1
+            if Swapping.lookups == 3:  # after "b" and its path: "deep" has been read in it
+                (tree / "b").rename(tmp_path / "aside")
+                (tree / "b").symlink_to(private)
+            return str.__hash__(self)
+
+    source = FileSource.scan([tree], exclude=[Swapping("nothing")], skip_unreadable=True)
+    assert (tree / "b").is_symlink()
+    assert not [e.path for e in source.entries() if b"shadow" in e.path]
+
+
+@pytest.mark.spec("TR-120")
+@pytest.mark.parametrize("name", ["b.txt", "b/x.bin"])
+@pytest.mark.parametrize("how", ["in place", "renamed over"])
+def test_other_bytes_under_the_old_size_and_time_are_noticed(
+    tmp_path: Path, name: str, how: str
+) -> None:
+    tree = make_tree(tmp_path)
+    source = FileSource.scan([tree])
+    path = tree / name
+    before = path.stat()
+    if how == "in place":
+        with path.open("r+b") as file:
+            file.write(b"!")
+    else:
+        (tmp_path / "new").write_bytes(b"!" * before.st_size)
+        (tmp_path / "new").rename(path)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    result = read(source, Piece(3 if name == "b.txt" else 2, 0, 1))
+    assert result.buffers == []
+    assert [f.reason for f in result.failed] == [Reason.SOURCE_CHANGED]

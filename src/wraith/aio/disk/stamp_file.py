@@ -1,0 +1,81 @@
+"""The stamps of all entries of one listing, in a flat file of 40 bytes each.
+
+A listing may have a million entries, so their stamps do not belong into memory.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from typing import Final
+
+from wraith.aio.disk.stamp import STAMP_BYTES, Stamp
+
+_PENDING_BYTES: Final = 1 << 16
+
+
+class StampFile:
+    """Stamps by entry number, in an unnamed file. Written once, in order; not thread-safe."""
+
+    def __init__(self) -> None:
+        with tempfile.TemporaryFile() as file:
+            self._fd = os.dup(file.fileno())
+        self._pending = bytearray()
+
+    def close(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def append(self, stamp: Stamp) -> None:
+        """The stamp of the next entry."""
+        self._pending += stamp.encode()
+        if len(self._pending) >= _PENDING_BYTES:
+            self._flush()
+
+    def get(self, number: int) -> Stamp:
+        """The stamp of an entry. Raises ``OSError`` when the disk says no."""
+        self._flush()
+        data = os.pread(self._fd, STAMP_BYTES, number * STAMP_BYTES)
+        if len(data) != STAMP_BYTES:
+            raise OSError("the file with the stamps is cut off")
+        return Stamp.decode(data)
+
+    def copy_to(self, fd: int) -> None:
+        """Writes all of them to ``fd``."""
+        self._flush()
+        at = 0
+        while data := os.pread(self._fd, _PENDING_BYTES, at):
+            write_all(fd, data)
+            at += len(data)
+
+    def differing(self, fd: int) -> list[int]:
+        """Entries whose stamp is another one in the file ``fd``, which an earlier process wrote;
+        an entry that it does not have counts as differing."""
+        self._flush()
+        found: list[int] = []
+        step = _PENDING_BYTES // STAMP_BYTES * STAMP_BYTES
+        at = 0
+        while mine := os.pread(self._fd, step, at):
+            theirs = os.pread(fd, step, at)
+            if mine != theirs:
+                found += [
+                    (at + i) // STAMP_BYTES
+                    for i in range(0, len(mine), STAMP_BYTES)
+                    if mine[i : i + STAMP_BYTES] != theirs[i : i + STAMP_BYTES]
+                ]
+            at += len(mine)
+        return found
+
+    def _flush(self) -> None:
+        if self._pending:
+            os.lseek(self._fd, 0, os.SEEK_END)
+            write_all(self._fd, self._pending)
+            self._pending.clear()
+
+
+def write_all(fd: int, data: bytes | bytearray) -> None:
+    """Writes all of ``data``, however many calls it takes."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
