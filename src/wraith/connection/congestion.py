@@ -50,8 +50,14 @@ class CongestionController(Protocol):
 
     def on_ack(self, ack: AckSample, /) -> None: ...
 
-    def on_loss(self, n_bytes: int, sent_time: float, now: float, in_flight: int, /) -> None:
-        """``sent_time`` is that of the newest lost datagram: one reduction per round trip."""
+    def on_loss(self, n_bytes: int, sent_time: float, now: float, in_flight: int, /) -> bool:
+        """``sent_time`` is that of the newest lost datagram: one reduction per round trip. True
+        when this loss begins one."""
+        ...
+
+    def on_spurious(self) -> None:
+        """Nothing that the last reduction answered was lost: it is taken back, unless the window
+        has outgrown it."""
         ...
 
     def on_persistent(self) -> None: ...
@@ -133,7 +139,15 @@ class HyStart:
 class NewReno:
     """RFC 9002 §7, with HyStart++ in slow start."""
 
-    __slots__ = ("_acked", "_datagram_bytes", "_hystart", "_recovery_start", "_ssthresh", "window")
+    __slots__ = (
+        "_acked",
+        "_before",
+        "_datagram_bytes",
+        "_hystart",
+        "_recovery_start",
+        "_ssthresh",
+        "window",
+    )
 
     def __init__(self, datagram_bytes: int) -> None:
         self._datagram_bytes = datagram_bytes
@@ -141,6 +155,7 @@ class NewReno:
         self._ssthresh = float("inf")
         self._recovery_start = -1.0
         self._acked = 0
+        self._before: tuple[int, float, float, int] | None = None
         self._hystart = HyStart()
 
     @property
@@ -163,26 +178,46 @@ class NewReno:
             self._acked -= self.window
             self.window += self._datagram_bytes
 
-    def on_loss(self, n_bytes: int, sent_time: float, now: float, in_flight: int) -> None:
+    def on_loss(self, n_bytes: int, sent_time: float, now: float, in_flight: int) -> bool:
         del n_bytes, in_flight
         if sent_time <= self._recovery_start:
-            return
+            return False
+        self._before = (self.window, self._ssthresh, self._recovery_start, self._acked)
         self._recovery_start = now
         self._acked = 0
         self.window = max(
             int(self.window * NEWRENO_BETA), MINIMUM_WINDOW_DATAGRAMS * self._datagram_bytes
         )
         self._ssthresh = self.window
+        return True
+
+    def on_spurious(self) -> None:
+        before, self._before = self._before, None
+        if before is not None and before[0] > self.window:
+            self.window, self._ssthresh, self._recovery_start, self._acked = before
 
     def on_persistent(self) -> None:
         self.window = MINIMUM_WINDOW_DATAGRAMS * self._datagram_bytes
         self._recovery_start = -1.0
 
 
+class _CubicState(NamedTuple):
+    """What a reduction changes."""
+
+    window: float
+    ssthresh: float
+    recovery_start: float
+    epoch_start: float | None
+    k: float
+    w_max: float
+    w_est: float
+
+
 class Cubic:
     """RFC 9438, with HyStart++ in slow start."""
 
     __slots__ = (
+        "_before",
         "_datagram_bytes",
         "_epoch_start",
         "_hystart",
@@ -207,6 +242,7 @@ class Cubic:
         self._k = 0.0
         self._w_max = 0.0
         self._w_est = 0.0
+        self._before: _CubicState | None = None
         self._hystart = HyStart()
 
     @property
@@ -266,10 +302,16 @@ class Cubic:
             self._k = ((self._w_max - current) / CUBIC_C) ** (1 / 3)
         self._w_est = current
 
-    def on_loss(self, n_bytes: int, sent_time: float, now: float, in_flight: int) -> None:
+    def on_loss(self, n_bytes: int, sent_time: float, now: float, in_flight: int) -> bool:
         del n_bytes, in_flight
         if sent_time <= self._recovery_start:
-            return
+            return False
+        if self._idle_since is not None and self._epoch_start is not None:
+            self._epoch_start += now - self._idle_since
+        self._before = _CubicState(
+            self._window, self._ssthresh, self._recovery_start, self._epoch_start, self._k,
+            self._w_max, self._w_est,
+        )  # fmt: skip
         self._recovery_start = now
         current = self._window / self._datagram_bytes
         if current < self._w_max:  # fast convergence (RFC 9438 §4.7)
@@ -282,6 +324,16 @@ class Cubic:
         self._ssthresh = self._window
         self._epoch_start = None
         self._idle_since = None
+        self.window = int(self._window)
+        return True
+
+    def on_spurious(self) -> None:
+        """RFC 9438 §4.9.2: everything is as before, so the curve goes on where it was."""
+        before, self._before = self._before, None
+        if before is None or before.window <= self._window:
+            return
+        self._window, self._ssthresh, self._recovery_start = before[:3]
+        self._epoch_start, self._k, self._w_max, self._w_est = before[3:]
         self.window = int(self._window)
 
     def on_persistent(self) -> None:

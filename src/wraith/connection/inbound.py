@@ -164,8 +164,9 @@ class Inbound:
         outcome = recovery.on_ack(
             epoch, frame.largest, frame.ranges, frame.delay_us8 * DELAY_UNIT_S, now
         )
-        if outcome.acked:
+        if outcome.acked or outcome.late:
             self._on_acked(outcome.acked, now)
+            self._on_acked(outcome.late, now)  # off the queue for sending again, if still there
             window = recovery.controller.window
             s.pacer.update(window, recovery.srtt, s.mtu.current)
             s.mux.send_buffer = max(s.config.send_buffer_bytes, 2 * window)

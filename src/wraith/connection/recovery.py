@@ -3,7 +3,8 @@
 One record is kept per *run* (what one ``seal_run`` call put on the wire), never per packet; what
 is acknowledged or lost comes back as slices of runs. Each epoch is a packet-number space of its
 own, but packets are ordered across epochs by a send counter, and both thresholds compare that
-counter, never numbers of different epochs.
+counter, never numbers of different epochs. What was declared lost is remembered for a while: if it
+is acknowledged after all it was late, and both thresholds grow (data/reordering.py).
 
 This module decides what is lost and when to probe. It does not know streams or frames, and it
 never sends.
@@ -16,20 +17,23 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from wraith.connection.congestion import AckSample, CongestionController
+from wraith.connection.data.reordering import LateLedger, LostRange, Reduction, ReorderWindow
 from wraith.connection.data.sent import SentRun, SentSlice
 from wraith.errors import RemoteProtocolError
 
-PACKET_THRESHOLD = 3
-TIME_THRESHOLD = 9 / 8
 GRANULARITY_S = 0.001
 PERSISTENT_CONGESTION_PTOS = 3
 PTO_MAX_S = 5.0
 SUSPECT_PTOS = 3
+LATE_SRTTS = 2
 ROOM_QUANTUM_BYTES = 65_536
 
 
 class AckOutcome(NamedTuple):
+    """``late`` was declared lost before, and has arrived."""
+
     acked: list[SentSlice]
+    late: list[SentSlice]
     lost: list[SentSlice]
     rtt_updated: bool
 
@@ -53,10 +57,12 @@ class Recovery:
         "_first_sample_time",
         "_largest_acked",
         "_last_eliciting_time",
+        "_late",
         "_loss_time",
         "_n_eliciting",
         "_next_counter",
         "_next_pn",
+        "_reduction",
         "_window_used_at",
         "bytes_in_flight",
         "controller",
@@ -66,6 +72,7 @@ class Recovery:
         "max_ack_delay_s",
         "min_rtt",
         "pto_count",
+        "reordering",
         "rttvar",
         "sent_packets",
         "srtt",
@@ -79,7 +86,7 @@ class Recovery:
         self.max_ack_delay_s = max_ack_delay_s
         self.bytes_in_flight = 0
         self.pto_count = 0
-        self.lost_packets = 0
+        self.lost_packets = 0  # without those that proved late
         self.sent_packets = 0
         self._epochs: dict[int, list[SentRun]] = {}
         self._next_pn: dict[int, int] = {}
@@ -89,6 +96,9 @@ class Recovery:
         self._loss_time: float | None = None
         self._last_eliciting_time = 0.0
         self._n_eliciting = 0
+        self.reordering = ReorderWindow()
+        self._late = LateLedger()
+        self._reduction = Reduction()  # the newest: losses that come later may belong to it
         self._reset_rtt()
 
     def _reset_rtt(self) -> None:
@@ -160,6 +170,8 @@ class Recovery:
         del now
         self._reset_rtt()
         self.pto_count = 0
+        self.reordering = ReorderWindow()
+        self._late.clear()
 
     def on_sent(self, run: SentRun) -> None:
         """Registers a run. Runs of one epoch come in order of packet number."""
@@ -209,8 +221,9 @@ class Recovery:
                 if last < lowest:
                     break  # what was acknowledged before is told again and again
                 self._collect(runs, first, last, acked)
+        late = self._on_late(epoch, ranges, now) if self._late else []
         if not acked:
-            return AckOutcome(acked, [], False)
+            return AckOutcome(acked, late, [], False)
         newest = max(acked, key=lambda s: s.run.counter + s.last)
         newest_counter = newest.run.counter + newest.last
         self._largest_acked = max(self._largest_acked, newest_counter)
@@ -219,6 +232,7 @@ class Recovery:
             self._update_rtt(now - newest.run.time, ack_delay_s, now)
             rtt_updated = True
         n_bytes = self._settle(acked)
+        self.reordering.on_ack(newest_counter, self._next_counter)
         lost = self._detect_lost(now)
         self.pto_count = 0
         self.controller.on_ack(
@@ -234,7 +248,7 @@ class Recovery:
             )
         )
         self._trim(epoch)
-        return AckOutcome(acked, lost, rtt_updated)
+        return AckOutcome(acked, late, lost, rtt_updated)
 
     def on_timer(self, now: float) -> TimerOutcome:
         """Call when ``timer()`` is due. ``pto`` asks for one or two ack-eliciting probes."""
@@ -258,6 +272,7 @@ class Recovery:
             for first, last in run.pending
         ]
         self._settle(slices)
+        self._late.forget_epoch(epoch)
         self._next_pn.pop(epoch, None)
         return slices
 
@@ -326,7 +341,9 @@ class Recovery:
         self._loss_time = None
         if self._largest_acked < 0:
             return []
-        delay = max(TIME_THRESHOLD * max(self.srtt, self.latest_rtt), GRANULARITY_S)
+        reordering = self.reordering
+        rtt_s = max(self.srtt, self.latest_rtt)
+        delay = max((1 + reordering.time_share) * rtt_s, GRANULARITY_S)
         lost: list[SentSlice] = []
         for epoch, runs in self._epochs.items():
             for run in runs:
@@ -344,7 +361,7 @@ class Recovery:
         if due <= now:
             threshold = self._largest_acked - 1
         else:
-            threshold = self._largest_acked - PACKET_THRESHOLD
+            threshold = self._largest_acked - self.reordering.packets
         bound = threshold - run.counter  # datagrams up to this index are lost
         candidates = self._largest_acked - 1 - run.counter  # up to here the timer may take them
         rest: list[tuple[int, int]] = []
@@ -373,11 +390,36 @@ class Recovery:
         if not congestive:
             return
         newest = congestive[-1]
-        self.controller.on_loss(
-            sum(s.n_bytes for s in congestive), newest.run.time, now, self.bytes_in_flight
-        )
+        n_bytes = sum(s.n_bytes for s in congestive)
+        if self.controller.on_loss(n_bytes, newest.run.time, now, self.bytes_in_flight):
+            self._reduction = Reduction()
+        expires_at = now + max(LATE_SRTTS * self.srtt, self.pto_s())
+        for piece in congestive:
+            self._reduction.n_lost += piece.last - piece.first + 1
+            self._late.add(piece, expires_at, self._reduction)
         if self._is_persistent(congestive):
             self.controller.on_persistent()
+
+    def _on_late(
+        self, epoch: int, ranges: Sequence[tuple[int, int]], now: float
+    ) -> list[SentSlice]:
+        """What ``ranges`` acknowledge of what was declared lost: it was only late. The windows
+        grow to that, and a reduction that answered nothing else is taken back. [RC-31] [RC-33]"""
+        late = self._late.take(epoch, ranges, now)
+        for entry in late:
+            self._allow_for(entry, now)
+            n = entry.last_pn - entry.first_pn + 1
+            self.lost_packets -= n
+            entry.reduction.n_lost -= n
+            if not entry.reduction.n_lost and entry.reduction is self._reduction:
+                self.controller.on_spurious()
+        return [entry.piece() for entry in late]
+
+    def _allow_for(self, entry: LostRange, now: float) -> None:
+        run = entry.run
+        distance = self._largest_acked - (run.counter + entry.first_pn - run.first_pn)
+        rtt_s = max(self.srtt, self.latest_rtt)
+        self.reordering.on_late(distance, (now - run.time) / rtt_s - 1)
 
     def _is_persistent(self, lost: list[SentSlice]) -> bool:
         """RFC 9002 §7.6: everything over three PTOs was lost, nothing between acknowledged."""

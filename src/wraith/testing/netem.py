@@ -21,7 +21,9 @@ class LinkConfig:
     """One direction of a path. Probabilities are 0 … 1, independent per datagram.
 
     ``rate_bps`` (bits per second) serialises datagrams through a drop-tail queue of
-    ``queue_bytes``; ``None`` means no limit. ``mtu_bytes`` silently drops what is longer.
+    ``queue_bytes``; ``None`` means no limit. ``mtu_bytes`` silently drops what is longer. A share
+    ``reorder`` of the datagrams comes ``reorder_min_s`` to ``reorder_delay_s`` later than the rest.
+    With ``keeps_order`` no datagram overtakes another: what was delayed holds up what follows.
     """
 
     latency_s: float = 0.0
@@ -30,6 +32,8 @@ class LinkConfig:
     duplicate: float = 0.0
     reorder: float = 0.0
     reorder_delay_s: float = 0.01
+    reorder_min_s: float = 0.0
+    keeps_order: bool = False
     rate_bps: float | None = None
     queue_bytes: int | None = None
     mtu_bytes: int = 65_535
@@ -52,6 +56,7 @@ class Link:
         self._in_flight: list[tuple[float, int, bytes]] = []
         self._order = 0
         self._free_at = 0.0
+        self._newest_at = 0.0
 
     def send(self, datagram: bytes, now: float) -> None:
         """Takes one datagram at time ``now``."""
@@ -89,7 +94,10 @@ class Link:
         if config.jitter_s:
             at += self._random.random() * config.jitter_s
         if config.reorder and self._random.random() < config.reorder:
-            at += self._random.random() * config.reorder_delay_s
+            spread = config.reorder_delay_s - config.reorder_min_s
+            at += config.reorder_min_s + self._random.random() * spread
+        if config.keeps_order:
+            at = self._newest_at = max(at, self._newest_at)
         self._order += 1
         heapq.heappush(self._in_flight, (at, self._order, datagram))
 

@@ -63,3 +63,21 @@ def test_a_tap_may_replace_or_lose_a_datagram() -> None:
     link.send(b"lose", 0.0)
     link.send(b"keep", 0.0)
     assert link.due(0.0) == [b"KEEP"]
+
+
+def test_late_datagrams_are_late_by_the_time_asked_for() -> None:
+    config = LinkConfig(latency_s=0.05, reorder=0.1, reorder_min_s=0.002, reorder_delay_s=0.022)
+    delays = [at - int.from_bytes(d[:4], "big") * 0.001 for at, d in fates(3, config)]
+    late = [delay - 0.05 for delay in delays if delay > 0.0505]
+    assert len(late) / 2000 == pytest.approx(0.1, abs=0.03)
+    assert min(late) >= 0.002 and max(late) <= 0.022 and max(late) - min(late) > 0.015
+
+
+def test_delays_with_the_order_kept_hold_up_what_follows() -> None:
+    free = LinkConfig(latency_s=0.05, jitter_s=0.02)
+    kept = LinkConfig(latency_s=0.05, jitter_s=0.02, keeps_order=True)
+    arrivals = fates(3, kept)
+    order = [int.from_bytes(d[:4], "big") for _, d in arrivals]
+    assert order == sorted(order)
+    alone = {d: at for at, d in fates(3, free)}
+    assert all(at >= alone[d] for at, d in arrivals), "the same delays, or more"
