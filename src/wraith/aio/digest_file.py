@@ -22,12 +22,12 @@ _NONE = bytes(DIGEST_BYTES)
 class DigestFile:
     """Digests by (entry, chunk). An entry of unknown size must be the last one with chunks."""
 
-    def __init__(self, sizes: array[int], path: bytes | None = None) -> None:
-        if path is None:
+    def __init__(self, sizes: array[int], fd: int | None = None) -> None:
+        """Takes ``fd`` over, open for reading and writing; ``None``: a file without a name."""
+        if fd is None:
             with tempfile.TemporaryFile() as file:
-                self._fd = os.dup(file.fileno())
-        else:
-            self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+                fd = os.dup(file.fileno())
+        self._fd = fd
         counts = (0 if size == UNKNOWN_SIZE else n_chunks(size) for size in sizes)
         self._base = array("Q", accumulate(counts, initial=0))
         self._pending = bytearray()
@@ -48,6 +48,18 @@ class DigestFile:
             self._flush()
             self._pending_at = at
         self._pending += digests
+
+    def forget(self, entry: int, n: int) -> None:
+        """Drops the digests of an entry of ``n`` chunks."""
+        for first in range(0, n, _READ_BYTES // DIGEST_BYTES):
+            step = min(_READ_BYTES // DIGEST_BYTES, n - first)
+            self.put(entry, first, bytes(step * DIGEST_BYTES))
+        self._flush()
+
+    def forget_all(self) -> None:
+        """Drops every digest."""
+        self._pending.clear()
+        os.ftruncate(self._fd, 0)
 
     def _flush(self) -> None:
         if self._pending:

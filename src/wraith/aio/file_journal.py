@@ -10,10 +10,14 @@ import mmap
 import os
 from array import array
 from dataclasses import dataclass
+from typing import Final
 
 from wraith.aio.digest_file import DigestFile
+from wraith.aio.disk.private_folder import PrivateFolder
 from wraith.content.chunking import CHUNK_BYTES, UNKNOWN_SIZE, n_chunks
+from wraith.errors import UnsafePath
 from wraith.transfer.inventory import Inventory
+from wraith.transfer.paths import PathRules, check_path
 from wraith.transfer.resume import (
     CompleteMark,
     Dropped,
@@ -23,6 +27,9 @@ from wraith.transfer.resume import (
     Verified,
     replay,
 )
+
+JOURNAL: Final = b"journal"
+_HEADER_BYTES_MAX: Final = 8_192
 
 
 @dataclass(slots=True)
@@ -39,9 +46,9 @@ class Loaded:
 class Journal:
     """Appends records; a failed append leaves no half of one behind."""
 
-    def __init__(self, path: bytes) -> None:
-        """Opens the journal at ``path`` and cuts a torn tail off. [TR-51]"""
-        self._fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
+    def __init__(self, folder: PrivateFolder) -> None:
+        """Opens the journal in ``folder`` and cuts a torn tail off. [TR-51]"""
+        self._fd = folder.open_file(JOURNAL, os.O_RDWR | os.O_APPEND)
         self._end = 0
         if os.fstat(self._fd).st_size:
             with (
@@ -74,11 +81,11 @@ class Journal:
             self._fd = -1
 
 
-def load_journal(path: bytes, sizes: array[int], digests: DigestFile | None) -> Loaded:
-    """Replays the journal at ``path`` for a listing with these ``sizes``; fills ``digests``."""
+def load_journal(folder: PrivateFolder, sizes: array[int], digests: DigestFile | None) -> Loaded:
+    """Replays the journal in ``folder`` for a listing with these ``sizes``; fills ``digests``."""
     loaded = Loaded(Inventory(sizes), bytearray(len(sizes)), {})
     inventory = loaded.inventory
-    with open(path, "rb") as file:
+    with os.fdopen(folder.open_file(JOURNAL, os.O_RDONLY), "rb") as file:
         if not os.fstat(file.fileno()).st_size:
             return loaded
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data, memoryview(data) as view:
@@ -100,7 +107,7 @@ def load_journal(path: bytes, sizes: array[int], digests: DigestFile | None) -> 
                             inventory.drop(entry)
                             inventory.set_final_size(entry, size)
                             inventory.add(entry, 0, n_chunks(size))
-                    case Placing(entry, name):
+                    case Placing(entry, name) if entry < len(sizes) and _is_top_name(name):
                         loaded.placing[entry] = name
                     case CompleteMark():
                         loaded.is_complete = True
@@ -111,11 +118,20 @@ def load_journal(path: bytes, sizes: array[int], digests: DigestFile | None) -> 
     return loaded
 
 
-def read_header(path: bytes) -> JournalHeader | None:
-    """The header of the journal at ``path``; ``None`` if there is no such journal."""
+def _is_top_name(name: bytes) -> bool:
+    """Whether a journalled name may stand in the target folder: judged as if a peer had sent it,
+    because what lies on a disk is not known to be ours for its place alone. [TR-125]"""
     try:
-        with open(path, "rb") as file:
-            first = next(replay(file.read(8_192)), None)
+        check_path(name, PathRules())
+    except UnsafePath:
+        return False
+    return b"/" not in name
+
+
+def read_header(folder: PrivateFolder) -> JournalHeader | None:
+    """The header of the journal in ``folder``; ``None`` if there is no such journal."""
+    try:
+        first = next(replay(folder.read(JOURNAL, _HEADER_BYTES_MAX)), None)
     except OSError:
         return None
     return first[0] if first is not None and isinstance(first[0], JournalHeader) else None

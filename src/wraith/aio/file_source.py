@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from wraith.aio.digest_file import DigestFile
+from wraith.aio.disk.private_folder import PrivateFolder
 from wraith.aio.disk.source_roots import SourceRoots
 from wraith.aio.disk.stamp import Difference, Stamp, difference
 from wraith.aio.disk.stamp_file import StampFile, write_all
@@ -35,6 +36,7 @@ from wraith.transfer.listing import (
     MODE_MASK,
     Entry,
     Kind,
+    ListingIndex,
     ListingWriter,
     decode_page,
 )
@@ -249,10 +251,7 @@ class FileSource:
             if not scan.writer.index.n_entries:
                 raise SourceUnreadable(scan.problems or [(b"", "there is nothing to send")])
             index = scan.writer.index
-            digests_path = None
-            if state_dir is not None:
-                digests_path = os.fsencode(state_dir / f"digests-{index.digest()[:6].hex()}")
-            digests = DigestFile(index.sizes, digests_path)
+            digests = _kept_digests(state_dir, index, scan.stamps)
         except BaseException:
             scan.close()
             raise
@@ -414,6 +413,40 @@ class FileSource:
             for at in range(first, first + n, CHUNK_BYTES // DIGEST_BYTES)
         )
         return digest_of_digests(held) == item.digest
+
+
+def _kept_digests(state_dir: Path | None, index: ListingIndex, stamps: StampFile) -> DigestFile:
+    """The digests that an earlier process kept for this listing, without those of files that are
+    not the ones that it had read; then the stamps of now take the place of its own. [TR-120]"""
+    if state_dir is None:
+        return DigestFile(index.sizes)
+    suffix = index.digest()[:6].hex().encode()
+    with PrivateFolder.open(state_dir) as folder:
+        fd = folder.open_file(b"digests-" + suffix, os.O_RDWR | os.O_CREAT)
+        digests = DigestFile(index.sizes, fd)
+        try:
+            _forget_changed(folder, b"stamps-" + suffix, index, stamps, digests)
+        except BaseException:
+            digests.close()
+            raise
+    return digests
+
+
+def _forget_changed(
+    folder: PrivateFolder, name: bytes, index: ListingIndex, stamps: StampFile, digests: DigestFile
+) -> None:
+    try:
+        old_fd = folder.open_file(name, os.O_RDONLY)
+    except FileNotFoundError:
+        digests.forget_all()
+    else:
+        try:
+            for number in stamps.differing(old_fd):
+                digests.forget(number, n_chunks(index.sizes[number]))
+        finally:
+            os.close(old_fd)
+    with folder.replacing(name) as fd:
+        stamps.copy_to(fd)
 
 
 def _words(exc: OSError) -> str:

@@ -31,7 +31,7 @@ from wraith.aio.file_journal import load_journal, read_header
 from wraith.aio.file_placing import Placer, sync_file_system
 from wraith.aio.listing_file import ListingFile
 from wraith.aio.safe_tree import SafeTree
-from wraith.aio.state_folder import StateFolder, state_path
+from wraith.aio.state_folder import StateFolder, open_state, state_path
 from wraith.content.chunking import (
     CHUNK_BYTES,
     DIGEST_BYTES,
@@ -198,14 +198,7 @@ class FileTarget:
         place = os.fsdecode(self.out)
         if _is_text(wish.offer):
             return SurveyResult(place=place)
-        state = state_path(self.out, wish.peer, [top.path for top in wish.tops])
-        header = read_header(state + b"/journal")
-        same = header is not None and header.listing_digest == wish.offer.listing_digest
-        reused = 0
-        if same and self._incoming is not None:
-            loaded = load_journal(state + b"/journal", self._incoming.index.sizes, None)
-            reused = loaded.inventory.verified_bytes
-            same = not loaded.is_complete or self._is_still_there(loaded.placing, wish.tops)
+        same, reused = self._kept(wish)
         conflicts = [] if same else [t.path for t in wish.tops if self._conflicts(t)]
         space = os.statvfs(self.out)
         return SurveyResult(
@@ -216,6 +209,22 @@ class FileTarget:
             same_listing=same,
             place=place,
         )
+
+    def _kept(self, wish: Survey) -> tuple[bool, int]:
+        """Whether unfinished data of exactly this offer is here, and how many bytes of it."""
+        path = state_path(self.out, wish.peer, [top.path for top in wish.tops])
+        folder = open_state(self._tree.fd, path)
+        if folder is None:
+            return False, 0
+        with folder:
+            header = read_header(folder)
+            if header is None or header.listing_digest != wish.offer.listing_digest:
+                return False, 0
+            if self._incoming is None:
+                return True, 0
+            loaded = load_journal(folder, self._incoming.index.sizes, None)
+            reused = loaded.inventory.verified_bytes
+            return not loaded.is_complete or self._is_still_there(loaded.placing, wish.tops), reused
 
     def _conflicts(self, top: Entry) -> bool:
         there = self._tree.lstat(top.path)
@@ -247,7 +256,7 @@ class FileTarget:
             self._state.close()
             self._state = None
         if self._state is None:
-            self._state = StateFolder(path)
+            self._state = StateFolder(self._tree.fd, path)
         state = self._state
         digest = wish.offer.listing_digest
         loaded = state.open(

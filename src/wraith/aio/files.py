@@ -12,19 +12,18 @@ from __future__ import annotations
 import asyncio
 import os
 import queue
-import stat
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from wraith.aio.disk.private_folder import PrivateFolder, UntrustedPath
 from wraith.aio.file_journal import load_journal, read_header
 from wraith.aio.file_source import FileSource, SourceUnreadable
 from wraith.aio.file_target import FileTarget, Policy
-from wraith.aio.listing_file import ListingFile
 from wraith.aio.pipes import PipeTarget, StreamSource
-from wraith.aio.state_folder import StateFolder
+from wraith.aio.state_folder import StateFolder, load_listing, open_state
 from wraith.errors import Busy, WraithError
 from wraith.node.events import NodeEvent
 from wraith.node.node import Node
@@ -33,6 +32,8 @@ from wraith.transfer.paths import STATE_PREFIX, display_path
 from wraith.transfer.reasons import DiskFailed
 from wraith.transfer.wishes import Wish
 from wraith.types import Buffer, NetworkPath, PeerKey, Transmit
+
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 class Store(Protocol):
@@ -207,32 +208,54 @@ def leftovers(out: str | os.PathLike[str]) -> Iterator[Leftover]:
     """What unfinished transfers left in ``out``, for ``receive --list``."""
     root = os.fsencode(os.path.realpath(out))
     try:
-        names = sorted(os.listdir(root))
+        root_fd = os.open(root, _FOLDER)
     except OSError:
         return
-    for name in names:
-        path = root + b"/" + name
-        if not name.startswith(STATE_PREFIX) or not stat.S_ISDIR(os.lstat(path).st_mode):
-            continue
-        found = _read_leftover(path)
-        if found is not None:
-            yield found
+    try:
+        for name in sorted(map(os.fsencode, os.listdir(root_fd))):
+            if name.startswith(STATE_PREFIX):
+                found = _read_leftover(root_fd, root + b"/" + name)
+                if found is not None:
+                    yield found
+    finally:
+        os.close(root_fd)
 
 
 def discard(leftover: Leftover) -> None:
-    """Removes what an unfinished transfer left. Raises ``Busy`` while someone works in it."""
-    StateFolder(os.fsencode(leftover.path)).remove()
+    """Removes what an unfinished transfer left.
+
+    Raises:
+        Busy: someone works in it.
+        UntrustedPath: it is somebody else's; it stays.
+    """
+    root_fd = os.open(leftover.path.parent, _FOLDER)
+    try:
+        StateFolder(root_fd, os.fsencode(leftover.path)).remove()
+    finally:
+        os.close(root_fd)
 
 
-def _read_leftover(path: bytes) -> Leftover | None:
-    header = read_header(path + b"/journal")
+def _read_leftover(root_fd: int, path: bytes) -> Leftover | None:
+    """``None`` for what is not a state folder, or not one of ours."""
+    try:
+        folder = open_state(root_fd, path)
+    except (OSError, UntrustedPath):
+        return None
+    if folder is None:
+        return None
+    with folder:
+        return _leftover_in(folder, root_fd)
+
+
+def _leftover_in(folder: PrivateFolder, root_fd: int) -> Leftover | None:
+    header = read_header(folder)
     if header is None:
         return None
     tops: tuple[str, ...] = ()
     done, total, is_complete = 0, None, False
     try:
-        listing = ListingFile.load(path + b"/listing-" + header.listing_digest[:6].hex().encode())
-        loaded = load_journal(path + b"/journal", listing.index.sizes, None)
+        listing = load_listing(folder, header.listing_digest)
+        loaded = load_journal(folder, listing.index.sizes, None)
         done, total = loaded.inventory.verified_bytes, listing.index.total_bytes
         is_complete = loaded.is_complete
         tops = tuple(
@@ -242,13 +265,14 @@ def _read_leftover(path: bytes) -> Leftover | None:
     except (OSError, WraithError):
         pass  # shown without its names, so that it can be discarded
     peer = PeerKey(header.peer) if any(header.peer) else None
-    where = Path(os.fsdecode(path))
-    return Leftover(where, peer, tops, done, total, is_complete, _is_locked(path))
+    where = Path(os.fsdecode(folder.path))
+    in_use = _is_locked(root_fd, folder.path)
+    return Leftover(where, peer, tops, done, total, is_complete, in_use)
 
 
-def _is_locked(path: bytes) -> bool:
+def _is_locked(root_fd: int, path: bytes) -> bool:
     try:
-        StateFolder(path).close()
+        StateFolder(root_fd, path).close()
     except Busy:
         return True
     return False

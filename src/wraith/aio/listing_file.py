@@ -10,8 +10,8 @@ import os
 import tempfile
 from bisect import bisect_right
 from collections.abc import Iterator
-from typing import BinaryIO
 
+from wraith.aio.disk.stamp_file import write_all
 from wraith.transfer.listing import Entry, ListingIndex, decode_page
 
 
@@ -24,9 +24,9 @@ class ListingFile:
         self._page: tuple[int, int, list[Entry]] = (0, 0, [])
 
     @classmethod
-    def load(cls, path: bytes) -> ListingFile:
-        """Reads a listing that this program wrote."""
-        listing = cls(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
+    def load(cls, fd: int) -> ListingFile:
+        """Reads a listing that this program wrote; takes ``fd`` over."""
+        listing = cls(fd)
         at = 0
         while header := os.pread(listing.fd, 4, at):
             page = os.pread(listing.fd, int.from_bytes(header, "big"), at + 4)
@@ -40,19 +40,17 @@ class ListingFile:
         with tempfile.TemporaryFile(dir=folder) as file:
             return cls(os.dup(file.fileno()))
 
-    def copy_to(self, out: BinaryIO) -> None:
-        """Writes the whole file to ``out``."""
+    def copy_to(self, fd: int) -> None:
+        """Writes the whole file to ``fd``."""
         at = 0
         while data := os.pread(self.fd, 1 << 20, at):
-            out.write(data)
+            write_all(fd, data)
             at += len(data)
 
     def append(self, page: bytes) -> None:
         """Adds a page that was checked."""
         os.lseek(self.fd, 0, os.SEEK_END)
-        data = memoryview(len(page).to_bytes(4, "big") + page)
-        while data:
-            data = data[os.write(self.fd, data) :]
+        write_all(self.fd, len(page).to_bytes(4, "big") + page)
         self.index.add_page(page, decode_page(page))
 
     def close(self) -> None:

@@ -20,11 +20,17 @@ _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class SafeTree:
-    """Everything below ``root``, which itself may be reached through links (the user named it)."""
+    """Everything below ``root``, which itself may be reached through links (the user named it).
 
-    def __init__(self, root: bytes) -> None:
+    Args:
+        fd: the folder ``root`` if it is open already; the tree takes it over.
+    """
+
+    def __init__(self, root: bytes, fd: int | None = None) -> None:
         self.root = root
-        self.fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        if fd is None:
+            fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self.fd = fd
         self._kept: OrderedDict[bytes, int] = OrderedDict()
 
     def close(self) -> None:

@@ -8,6 +8,9 @@
         digests             chunk digests by position, made again from the journal
         data/<path>         the files, under their own paths
 
+The name of the folder can be reckoned by others, who may have been in the target first: it is
+opened as ``aio/disk/private_folder.py`` does, and everything in it relative to that.
+
 Spec: transfer §8.
 """
 
@@ -16,7 +19,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import shutil
 import stat
 from array import array
 from collections.abc import Iterator, Sequence
@@ -25,7 +27,9 @@ from pathlib import Path
 from blake3 import blake3
 
 from wraith.aio.digest_file import DigestFile
-from wraith.aio.file_journal import Journal, Loaded, load_journal, read_header
+from wraith.aio.disk.private_folder import PrivateFolder
+from wraith.aio.disk.stamp_file import write_all
+from wraith.aio.file_journal import JOURNAL, Journal, Loaded, load_journal, read_header
 from wraith.aio.listing_file import ListingFile
 from wraith.aio.safe_tree import SafeTree
 from wraith.content.chunking import CHUNK_BYTES, UNKNOWN_SIZE, chunk_digest, chunk_length
@@ -36,6 +40,10 @@ from wraith.transfer.resume import Dropped, JournalHeader, encode_record, encode
 from wraith.types import PeerKey
 
 NO_PEER = bytes(32)
+_DATA = b"data"
+_OLD_DATA = b"data.old"
+_DIGESTS = b"digests"
+_NOT_OURS = "choose another --out; or, if it is yours as another user, run wraith as that user"
 
 
 def state_path(out: bytes, peer: PeerKey | None, tops: Sequence[bytes]) -> bytes:
@@ -46,29 +54,50 @@ def state_path(out: bytes, peer: PeerKey | None, tops: Sequence[bytes]) -> bytes
     return out + b"/" + STATE_PREFIX + hasher.hexdigest()[:12].encode()
 
 
+def open_state(out_fd: int, path: bytes, *, create: bool = False) -> PrivateFolder | None:
+    """The state folder ``path``, which lies in the folder ``out_fd``; ``None`` if it is missing.
+
+    Raises:
+        UntrustedPath: somebody else made it, or may write in it; it is left as it is.
+    """
+    try:
+        return PrivateFolder.below(out_fd, path, hint=_NOT_OURS, create=create)
+    except FileNotFoundError:
+        if create:
+            raise
+        return None
+
+
 class StateFolder:
     """One locked state folder, opened for one listing.
 
     Args:
+        out_fd: the target folder, in which it lies; the caller's, and open until ``close``.
         path: from ``state_path``; made if missing.
     Raises:
         Busy: another process works in it.
+        UntrustedPath: somebody else made it, or may write in it.
     """
 
-    def __init__(self, path: bytes) -> None:
+    def __init__(self, out_fd: int, path: bytes) -> None:
         self.path = path
-        os.makedirs(path, mode=0o700, exist_ok=True)
-        self._lock_fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._out_fd = out_fd
+        folder = open_state(out_fd, path, create=True)
+        assert folder is not None
+        self.folder = folder
         try:
-            fcntl.flock(self._lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(folder.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            os.close(self._lock_fd)
+            folder.close()
             raise Busy(
                 "another wraith is receiving this into the same folder",
                 hint="wait for it, or choose another --out",
             ) from None
-        os.makedirs(path + b"/data", mode=0o700, exist_ok=True)
-        self.data = SafeTree(path + b"/data")
+        try:
+            self.data = self._tree(_DATA)
+        except BaseException:
+            folder.close()
+            raise
         self._journal: Journal | None = None
         self._listing: ListingFile | None = None
         self._digests: DigestFile | None = None
@@ -94,9 +123,7 @@ class StateFolder:
         """Closes everything and lets go of the lock; the files stay."""
         self.close_parts()
         self.data.close()
-        if self._lock_fd >= 0:
-            os.close(self._lock_fd)
-            self._lock_fd = -1
+        self.folder.close()
 
     def close_parts(self) -> None:
         for part in (self._journal, self._listing, self._digests):
@@ -106,8 +133,13 @@ class StateFolder:
 
     def remove(self) -> None:
         """Removes the folder with everything in it, then lets go of the lock."""
-        shutil.rmtree(self.path, ignore_errors=True)
+        self.folder.remove_from(self._out_fd)
         self.close()
+
+    def _tree(self, name: bytes) -> SafeTree:
+        """The tree below one of the folders in this one, which is made if missing."""
+        with self.folder.folder(name) as folder:
+            return SafeTree(folder.path, os.dup(folder.fd))
 
     # --- opening --------------------------------------------------------------------------------
 
@@ -130,17 +162,17 @@ class StateFolder:
         """
         self.close_parts()
         header = JournalHeader(peer.raw if peer is not None else NO_PEER, boot_id(), digest, out)
-        journal_path = self.path + b"/journal"
-        old = read_header(journal_path)
+        old = read_header(self.folder)
         if old is None or not self._holds_listing(old.listing_digest):
             self._empty_data()
             self._start(header, incoming)
         elif old.listing_digest != digest:
             self._carry_over(old, header, incoming)
-        self._listing = ListingFile.load(self._listing_path(digest))
-        self._digests = DigestFile(sizes, self.path + b"/digests")
-        loaded = load_journal(journal_path, sizes, self._digests)
-        self._journal = Journal(journal_path)
+        self._listing = self._load_listing(digest)
+        digests_fd = self.folder.open_file(_DIGESTS, os.O_RDWR | os.O_CREAT)
+        self._digests = DigestFile(sizes, digests_fd)
+        loaded = load_journal(self.folder, sizes, self._digests)
+        self._journal = Journal(self.folder)
         if loaded.is_complete:
             return loaded
         self._drop_what_is_gone(loaded)
@@ -156,14 +188,14 @@ class StateFolder:
         self._start(header, None)
         assert self._journal is not None
         self._journal.close()
-        self._journal = Journal(self.path + b"/journal")
+        self._journal = Journal(self.folder)
 
-    def _listing_path(self, digest: bytes) -> bytes:
-        return self.path + b"/listing-" + digest[:6].hex().encode()
+    def _load_listing(self, digest: bytes) -> ListingFile:
+        return load_listing(self.folder, digest)
 
     def _holds_listing(self, digest: bytes) -> bool:
         try:
-            listing = ListingFile.load(self._listing_path(digest))
+            listing = self._load_listing(digest)
         except (OSError, WraithError):
             return False
         held = listing.index.digest() == digest
@@ -175,18 +207,15 @@ class StateFolder:
     ) -> None:
         """A new journal, put in place of an older one in one step, after its listing."""
         if incoming is not None:
-            with open(self.path + b"/listing.new", "wb") as out:
-                incoming.copy_to(out)
-            os.rename(self.path + b"/listing.new", self._listing_path(header.listing_digest))
-        with open(self.path + b"/journal.new", "wb") as file:
-            file.write(encode_record(header) + records)
-        os.rename(self.path + b"/journal.new", self.path + b"/journal")
+            with self.folder.replacing(_listing_name(header.listing_digest)) as fd:
+                incoming.copy_to(fd)
+        with self.folder.replacing(JOURNAL) as fd:
+            write_all(fd, encode_record(header) + records)
 
     def _empty_data(self) -> None:
         self.data.close()
-        shutil.rmtree(self.path + b"/data", ignore_errors=True)
-        os.makedirs(self.path + b"/data", mode=0o700, exist_ok=True)
-        self.data = SafeTree(self.path + b"/data")
+        self.folder.remove_tree(_DATA)
+        self.data = self._tree(_DATA)
 
     def _carry_over(
         self, old_header: JournalHeader, header: JournalHeader, incoming: ListingFile | None
@@ -196,16 +225,14 @@ class StateFolder:
 
         A kill in between leaves the old journal with some files gone, which opening notices.
         """
-        old_path = self._listing_path(old_header.listing_digest)
-        old = ListingFile.load(old_path)
+        old = self._load_listing(old_header.listing_digest)
         digests = DigestFile(old.index.sizes)
-        loaded = load_journal(self.path + b"/journal", old.index.sizes, digests)
-        shutil.rmtree(self.path + b"/data.old", ignore_errors=True)
+        loaded = load_journal(self.folder, old.index.sizes, digests)
+        self.folder.remove_tree(_OLD_DATA)
         self.data.close()
-        os.rename(self.path + b"/data", self.path + b"/data.old")
-        os.makedirs(self.path + b"/data", mode=0o700)
-        self.data = SafeTree(self.path + b"/data")
-        old_data = SafeTree(self.path + b"/data.old")
+        self.folder.rename(_DATA, _OLD_DATA)
+        self.data = self._tree(_DATA)
+        old_data = self._tree(_OLD_DATA)
         records = bytearray()
         if incoming is not None and not loaded.is_complete and not loaded.placing:
             for number, match in _matches(old, loaded.inventory, incoming):
@@ -220,9 +247,9 @@ class StateFolder:
         digests.close()
         old.close()
         self._start(header, incoming, bytes(records))
-        shutil.rmtree(self.path + b"/data.old", ignore_errors=True)
+        self.folder.remove_tree(_OLD_DATA)
         with contextlib.suppress(OSError):
-            os.unlink(old_path)
+            self.folder.unlink(_listing_name(old_header.listing_digest))
 
     # --- checking -------------------------------------------------------------------------------
 
@@ -273,6 +300,15 @@ class StateFolder:
     def _is_good(self, fd: int, number: int, size: int, chunk: int) -> bool:
         data = os.pread(fd, chunk_length(size, chunk), chunk * CHUNK_BYTES)
         return chunk_digest(data) == self.digests.get(number, chunk, 1)
+
+
+def _listing_name(digest: bytes) -> bytes:
+    return b"listing-" + digest[:6].hex().encode()
+
+
+def load_listing(folder: PrivateFolder, digest: bytes) -> ListingFile:
+    """The listing with this digest in a state folder. Raises ``OSError`` if there is none."""
+    return ListingFile.load(folder.open_file(_listing_name(digest), os.O_RDONLY))
 
 
 def _keep_whole_chunks(inventory: Inventory, number: int, on_disk: int) -> None:

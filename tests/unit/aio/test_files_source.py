@@ -287,3 +287,32 @@ def test_other_bytes_under_the_old_size_and_time_are_noticed(
     result = read(source, Piece(3 if name == "b.txt" else 2, 0, 1))
     assert result.buffers == []
     assert [f.reason for f in result.failed] == [Reason.SOURCE_CHANGED]
+
+
+@pytest.mark.spec("TR-120")
+def test_digests_of_a_file_that_changed_meanwhile_are_not_trusted(tmp_path: Path) -> None:
+    """The listing is the same one, because its size and mtime are."""
+    tree = make_tree(tmp_path)
+    state = tmp_path / "state"
+    state.mkdir(mode=0o700)
+    first = FileSource.scan([tree], state_dir=state)
+    read(first, Piece(2, 0, 3), Piece(3, 0, 1))
+    data = (tree / "b" / "x.bin").read_bytes()
+    large = [chunk_digest(data[i : i + CHUNK_BYTES]) for i in range(0, len(data), CHUNK_BYTES)]
+    first.close()
+    path = tree / "b" / "x.bin"
+    before = path.stat()
+    with path.open("r+b") as file:
+        file.write(b"!!")
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    again = FileSource.scan([tree], state_dir=state)
+    assert again.outgoing.index.digest() == first.outgoing.index.digest()
+    items = [
+        HaveItem(2, ((0, 3),), digest_of_digests(large)),
+        HaveItem(2, ((1, 2),), digest_of_digests(large[1:])),
+        HaveItem(3, ((0, 1),), digest_of_digests([chunk_digest(b"hello")])),
+    ]
+    assert again.fulfil(CheckRanges(1, tuple(items))) == [False, True, True]
+    assert sorted(p.name[:7] for p in state.iterdir()) == ["digests", "stamps-"]
+    assert all(p.stat().st_mode & 0o777 == 0o600 for p in state.iterdir())
+    again.close()
