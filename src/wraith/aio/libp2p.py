@@ -56,7 +56,8 @@ from wraith.types import Role
 __all__ = ["Libp2pConnection", "Libp2pHost", "Libp2pStream"]
 
 PROTOCOL_VERSION: Final = "wraith/2"
-CLOSE_TIMEOUT_S: Final = 3.0
+CLOSE_MARGIN_S: Final = 0.5
+"""Beyond ``close_flush_s``, for the last datagrams and the handlers' last steps."""
 
 
 class Libp2pHost:
@@ -95,7 +96,10 @@ class Libp2pHost:
             self.machine, sockets, on_event=self._on_event, on_failed=self._on_failed, tracer=tracer
         )
         self._connections: dict[PeerConnection, Libp2pConnection] = {}
+        #: Connections that are over and whose handlers still read what had arrived.
+        self._reading_on: set[Libp2pConnection] = set()
         self._dials: dict[PeerConnection, asyncio.Future[Libp2pConnection]] = {}
+        self._closing = False
         self._handlers: dict[str, StreamHandler] = {
             ping.PROTOCOL: protocols.serve_ping,
             identify.PROTOCOL: self._serve_identify,
@@ -197,7 +201,7 @@ class Libp2pHost:
         """
         if isinstance(multiaddr, str):
             multiaddr = parse_multiaddr(multiaddr)
-        if self._driver.closed:
+        if self._closing or self._driver.closed:
             raise LocalProtocolError("this host is closed")
         expected = multiaddr.peer_id
         if expected is None and not any_peer:
@@ -232,23 +236,48 @@ class Libp2pHost:
         return self._sockets.port
 
     async def close(self, code: int = Libp2pCode.SHUTDOWN, reason: str = "") -> None:
-        """Closes every connection, tells the peers, frees the sockets. Idempotent."""
+        """Closes every connection gracefully, tells the peers, frees the sockets. Idempotent.
+
+        What streams have accepted is delivered first, and handlers that still have something to
+        read go on, both for ``close_flush_s`` at most [LQ-71, LQ-72].
+        """
         if self._driver.closed:
             return
+        self._closing = True
         self.machine.close_all(code, reason)
         for waiter in self._dials.values():
             if not waiter.done():
                 waiter.set_exception(ConnectionLost("this host was closed"))
         self.wake()
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(CLOSE_TIMEOUT_S):
+            async with asyncio.timeout(self.config.close_flush_s + CLOSE_MARGIN_S):
+                for connection in list(self._connections.values()):
+                    await connection.wait_closed()
                 await self._driver.flushed()
+                if handlers := self._running_handlers():
+                    await asyncio.wait(handlers)
+        for task in self._running_handlers():
+            task.cancel()
         self._driver.close()
+
+    def _running_handlers(self) -> list[asyncio.Task[None]]:
+        """All but the one that is asking: a handler may close its host."""
+        asking = asyncio.current_task()
+        return [
+            task
+            for connection in self._reading_on
+            for task in connection.handlers
+            if task is not asking
+        ]
 
     # --- called by the driver and the connections -----------------------------------------------
 
     def wake(self) -> None:
         self._driver.wake()
+
+    def forget_handlers(self, connection: Libp2pConnection) -> None:
+        """The last handler of ``connection`` has ended."""
+        self._reading_on.discard(connection)
 
     def poison(self) -> None:
         """In a forked child: never sends or reads again; two processes must not share keys."""
@@ -279,6 +308,8 @@ class Libp2pHost:
                 self.on_refused(event.error)
         if known is not None:
             known.on_event(event)
+            if isinstance(event, events.ConnectionClosed) and known.handlers:
+                self._reading_on.add(known)
 
     def _on_failed(self, failure: Exception) -> None:
         """A defect of the machine: everything that waits learns of it."""

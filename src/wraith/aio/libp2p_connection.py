@@ -31,8 +31,9 @@ class Libp2pConnection:
         self.machine = machine
         self._host = host
         self._streams: dict[int, Libp2pStream] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], Libp2pStream] = {}
         self._pings: dict[int, asyncio.Future[None]] = {}
+        self._deliveries: list[asyncio.Future[None]] = []
         self._closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._error: WraithError | None = None
 
@@ -128,10 +129,30 @@ class Libp2pConnection:
             raise self.error()
         return loop.time() - began
 
+    async def wait_delivered(self) -> None:
+        """Waits until the peer has acknowledged everything that streams have accepted.
+
+        Acknowledged is arrived at the peer's QUIC, not read by its application.
+
+        Raises:
+            TransportError: the connection ended before that.
+        """
+        if not self.is_open:
+            raise self.error()
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._deliveries.append(waiter)
+        self.machine.watch_delivery()
+        self.wake()
+        await waiter
+        if not self.is_open:
+            raise self.error()
+
     # --- end --------------------------------------------------------------------------------
 
     def close(self, code: int = Libp2pCode.NO_ERROR, reason: str = "") -> None:
-        """Graceful close. Data that is still in send buffers is not waited for."""
+        """Graceful close: nothing more can be written, and what streams have accepted is
+        delivered first, for ``close_flush_s`` at most. Returns at once; see ``wait_closed``.
+        """
         self.machine.close(code, reason)
         self.wake()
 
@@ -168,6 +189,8 @@ class Libp2pConnection:
                 waiter = self._pings.get(event.uid)
                 if waiter is not None and not waiter.done():
                     waiter.set_result(None)
+            case events.AllDelivered():
+                self._release_deliveries()
             case events.ConnectionClosed():
                 self._on_closed(event.error)
             case _:
@@ -179,18 +202,38 @@ class Libp2pConnection:
         raw = self._host.on_raw_stream
         work = raw(stream) if raw is not None else self._host.serve(stream)
         task = asyncio.ensure_future(_contained(stream, work))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks[task] = stream
+        task.add_done_callback(self._on_handler_done)
+
+    def _on_handler_done(self, task: asyncio.Task[None]) -> None:
+        del self._tasks[task]
+        if not self._tasks:
+            self._host.forget_handlers(self)
+
+    def _release_deliveries(self) -> None:
+        waiters, self._deliveries = self._deliveries, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    @property
+    def handlers(self) -> list[asyncio.Task[None]]:
+        """The handlers of incoming streams that still run, also after the connection's end."""
+        return list(self._tasks)
 
     def _on_closed(self, error: WraithError | None) -> None:
         self._error = error
+        self._release_deliveries()
         for stream in list(self._streams.values()):
             stream.on_connection_closed()
         for waiter in self._pings.values():
             if not waiter.done():
                 waiter.set_result(None)
-        for task in self._tasks:
-            task.cancel()
+        for task, stream in self._tasks.items():
+            # What arrived before the end is the handler's: it reads on, and the end of what there
+            # is ends it [LQ-72]. One whose request was cut off has nothing to wait for.
+            if not stream.has_arrived:
+                task.cancel()
         if not self._closed.done():
             self._closed.set_result(None)
 

@@ -7,6 +7,7 @@ Spec: libp2p-quic section 6.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Final
 
@@ -45,16 +46,20 @@ async def negotiate_out(stream: Libp2pStream, protocols: Sequence[str]) -> str:
 
 
 async def negotiate_in(stream: Libp2pStream, protocols: Collection[str]) -> str | None:
-    """Answers a peer's proposals; ``None`` when it ended the stream without an agreement."""
+    """Answers a peer's proposals; ``None`` when it ended the stream without an agreement.
+
+    A peer that wants no answer, or has closed by now, may have sent all that it has to say.
+    """
     machine = MultistreamResponder(protocols)
-    await stream.write(machine.bytes_to_send())
     while machine.chosen is None:
+        with contextlib.suppress(StreamReset, TransportError):
+            await stream.write(machine.bytes_to_send())
         data = await stream.read()
         if not data:
             return None
         machine.receive(data)
-        if pending := machine.bytes_to_send():
-            await stream.write(pending)
+    with contextlib.suppress(StreamReset, TransportError):
+        await stream.write(machine.bytes_to_send())
     stream.push_back(machine.rest)
     stream.protocol = machine.chosen
     return machine.chosen

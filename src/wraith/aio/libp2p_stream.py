@@ -99,6 +99,15 @@ class Libp2pStream:
         """Bytes that have arrived and can be read without waiting."""
         return len(self._pushed_back) + self._machine.stream_unread(self.stream_id)
 
+    @property
+    def has_arrived(self) -> bool:
+        """Whether something is left to read, or everything up to the peer's end has come."""
+        return (
+            self._read_over
+            or self.n_waiting > 0
+            or self._machine.stream_finished_by_peer(self.stream_id)
+        )
+
     async def read_exactly(self, n: int) -> bytes:
         """``n`` bytes, or fewer when the end comes first."""
         parts: list[bytes] = []

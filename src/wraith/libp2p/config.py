@@ -98,6 +98,8 @@ class QuicTransportConfig:
     handshake_timeout_s: float = 10.0
     idle_timeout_s: float = 30.0
     keepalive_s: float | None = 5.0
+    close_flush_s: float = 3.0
+    """How long a graceful close waits for the peer to acknowledge what was accepted."""
     stream_window: int = 2 * MIB
     connection_window: int = 8 * MIB
     send_buffer_bytes: int = MIB
@@ -123,6 +125,8 @@ class QuicTransportConfig:
             raise ConfigError("idle_timeout_s", self.idle_timeout_s, "1 to 3600 seconds")
         if self.keepalive_s is not None and not 0 < self.keepalive_s < self.idle_timeout_s:
             raise ConfigError("keepalive_s", self.keepalive_s, "below idle_timeout_s, or None")
+        if not 0 <= self.close_flush_s <= 60:
+            raise ConfigError("close_flush_s", self.close_flush_s, "0 to 60 seconds")
         for name in ("stream_window", "connection_window", "send_buffer_bytes"):
             if not 16 * KIB <= getattr(self, name) <= 1 << 30:
                 raise ConfigError(name, getattr(self, name), "16 KiB to 1 GiB")

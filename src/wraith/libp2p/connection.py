@@ -6,8 +6,9 @@ read, and only reading opens the peer's window, so memory is bounded by the wind
 
 ::
 
-    HANDSHAKING --Connected--> CONNECTED --close or error--> CLOSING --drained--> DRAINED
-         └---------------------- ConnectionClosed --------------^
+    HANDSHAKING --Connected--> CONNECTED --close--> FLUSHING --delivered--> CLOSING --> DRAINED
+         |                         └------------------ error ------------------^
+         └------------------------ ConnectionClosed ---------------------------┘
 
 Spec: libp2p-quic section 5.
 """
@@ -39,6 +40,7 @@ _KEEPALIVE_UID = 0
 class ConnectionState(Enum):
     HANDSHAKING = "handshaking"
     CONNECTED = "connected"
+    FLUSHING = "closing, delivering what was accepted"
     CLOSING = "closing"
     DRAINED = "drained"
 
@@ -111,6 +113,10 @@ class PeerConnection:
         self._blocked: set[int] = set()
         self._next_uid = _KEEPALIVE_UID + 1
         self._closed_by_us: tuple[int, str, WraithError | None] | None = None
+        self._close_wanted: tuple[int, str] = (Libp2pCode.NO_ERROR, "")
+        self._flush_deadline: float | None = None
+        self._delivery_watched = False
+        self._has_undelivered = False
 
     # ---- facts -----------------------------------------------------------------------------------
 
@@ -124,7 +130,11 @@ class PeerConnection:
 
     @property
     def is_open(self) -> bool:
-        return self.state in (ConnectionState.HANDSHAKING, ConnectionState.CONNECTED)
+        return self.state in (
+            ConnectionState.HANDSHAKING,
+            ConnectionState.CONNECTED,
+            ConnectionState.FLUSHING,
+        )
 
     @property
     def n_streams(self) -> int:
@@ -160,6 +170,7 @@ class PeerConnection:
         taken = data[:room]
         fin = fin and len(taken) == len(data)
         if taken or fin:
+            self._has_undelivered = True
             self.packet.stream_write(stream_id, bytes(taken), fin)
             stream.fin_sent = fin
             self._touch(self)
@@ -205,6 +216,11 @@ class PeerConnection:
         """
         stream = self._streams.get(stream_id)
         return stream is None or (stream.fin_received and not stream.chunks)
+
+    def stream_finished_by_peer(self, stream_id: int) -> bool:
+        """Whether the peer's end has arrived, and with it all that was before it; read or not."""
+        stream = self._streams.get(stream_id)
+        return stream is not None and stream.fin_received and stream.reset_code is None
 
     def has_stream(self, stream_id: int) -> bool:
         """False once a stream is over; an event that was queued before may still name it."""
@@ -268,9 +284,26 @@ class PeerConnection:
             self.packet.ping(_KEEPALIVE_UID)
             self._touch(self)
 
+    def watch_delivery(self) -> None:
+        """``AllDelivered`` comes once the peer has acknowledged all that streams were given."""
+        self._require_connected()
+        self._delivery_watched = True
+        self._touch(self)
+
     def close(self, code: int = Libp2pCode.NO_ERROR, reason: str = "") -> None:
-        """Graceful: tells the peer, then drains. Idempotent."""
-        self.abandon(code, reason, None, by_application=True)
+        """Graceful: delivers what streams have accepted, then tells the peer and drains [LQ-71].
+
+        At once nothing more can be opened or written. The peer's acknowledgements are waited for
+        at most ``close_flush_s``. Idempotent.
+        """
+        if self.state is not ConnectionState.CONNECTED:
+            if self.state is ConnectionState.HANDSHAKING:
+                self.abandon(code, reason, None, by_application=True)
+            return
+        self.state = ConnectionState.FLUSHING
+        self._close_wanted = (code, reason)
+        self._blocked.clear()
+        self._touch(self)
 
     def abandon(
         self, code: int, reason: str, error: WraithError | None, *, by_application: bool = False
@@ -329,8 +362,24 @@ class PeerConnection:
                 stream.wants_room = False
                 self._emit(self, events.StreamWritable(stream_id))
 
+    def after_send(self, now: float) -> None:
+        """Everything that may leave has left: is what was accepted delivered?"""
+        if self.state is not ConnectionState.FLUSHING and not self._delivery_watched:
+            return
+        if self._has_undelivered:
+            self._has_undelivered = self.packet.has_undelivered()
+        if self._delivery_watched and not self._has_undelivered:
+            self._delivery_watched = False
+            self._emit(self, events.AllDelivered())
+        if self.state is ConnectionState.FLUSHING:
+            if self._flush_deadline is None:
+                self._flush_deadline = now + self._config.close_flush_s
+            if now >= self._flush_deadline or not self._has_undelivered:
+                code, reason = self._close_wanted
+                self.abandon(code, reason, None, by_application=True)
+
     def check_timers(self, now: float) -> None:
-        """The handshake deadline and the keepalive."""
+        """The handshake deadline and the keepalive; :meth:`after_send` has the flush's."""
         if self.state is ConnectionState.HANDSHAKING and now >= self.deadline:
             self._on_handshake_timeout()
         if self.next_keepalive is not None and now >= self.next_keepalive:
@@ -360,6 +409,8 @@ class PeerConnection:
         """The earliest of the deadlines that are not the packet layer's."""
         if self.state is ConnectionState.HANDSHAKING:
             return self.deadline
+        if self.state is ConnectionState.FLUSHING:
+            return self._flush_deadline
         return self.next_keepalive if self.state is ConnectionState.CONNECTED else None
 
     # ---- inside ----------------------------------------------------------------------------------
@@ -409,13 +460,10 @@ class PeerConnection:
         self._emit(self, events.Connected(self.security))
 
     def _on_stream_data(self, event: quic.StreamData) -> None:
-        stream = self._streams.get(event.stream_id)
+        stream = self._known_or_new(event.stream_id)
         if stream is None:
-            if not self._is_new_stream_of_peer(event.stream_id):
-                self.packet.stream_consumed(event.stream_id, len(event.data))
-                return
-            stream = self._streams[event.stream_id] = _Stream()
-            self._emit(self, events.StreamOpened(event.stream_id))
+            self.packet.stream_consumed(event.stream_id, len(event.data))
+            return
         if event.fin:
             stream.fin_received = True
         if stream.stopped:
@@ -429,10 +477,14 @@ class PeerConnection:
             stream.readable_told = True
             self._emit(self, events.StreamReadable(event.stream_id))
 
-    def _is_new_stream_of_peer(self, stream_id: int) -> bool:
-        """Bidirectional and opened by the other side; late data of a forgotten stream is not."""
+    def _known_or_new(self, stream_id: int) -> _Stream | None:
+        """The stream, opened by this first frame of it if it is bidirectional and the peer's."""
+        stream = self._streams.get(stream_id)
         ours = 0 if self.role is Role.INITIATOR else 1
-        return stream_id & 2 == 0 and stream_id & 1 != ours
+        if stream is None and stream_id & 2 == 0 and stream_id & 1 != ours:
+            stream = self._streams[stream_id] = _Stream()
+            self._emit(self, events.StreamOpened(stream_id))
+        return stream
 
     def _on_reset(self, event: quic.StreamResetReceived) -> None:
         stream = self._streams.get(event.stream_id)
@@ -445,7 +497,7 @@ class PeerConnection:
         self._forget_if_over(event.stream_id, stream)
 
     def _on_stop(self, event: quic.StopReceived) -> None:
-        stream = self._streams.get(event.stream_id)
+        stream = self._known_or_new(event.stream_id)  # it may overtake the stream's first data
         if stream is None:
             return
         stream.stop_code = event.code

@@ -186,6 +186,7 @@ class QuicEndpoint:
             if connection.state is not ConnectionState.DRAINED:
                 self._pack(connection.packet.datagrams_to_send(now), due)
                 connection.take_packet_events(now)
+                connection.after_send(now)
             self._follow_cids(connection)
             if connection.state is ConnectionState.DRAINED:
                 self._drop(connection)
@@ -239,7 +240,7 @@ class QuicEndpoint:
             connection.path_changed()
 
     def close_all(self, code: int = Libp2pCode.SHUTDOWN, reason: str = "") -> None:
-        """Closes every connection gracefully and admits nobody any more."""
+        """Closes every connection gracefully [LQ-71] and admits nobody any more."""
         self.listening = False
         for connection in list(self._connections.values()):
             connection.close(code, reason)

@@ -81,6 +81,11 @@ class PingAnswered:
 
 
 @dataclass(frozen=True, slots=True)
+class AllDelivered:
+    """The peer has acknowledged everything that this side's streams had accepted."""
+
+
+@dataclass(frozen=True, slots=True)
 class PeerMoved:
     """The peer's address changed and its new path is used."""
 
@@ -109,6 +114,7 @@ Libp2pEvent = (
     | StreamWasStopped
     | DatagramReceived
     | PingAnswered
+    | AllDelivered
     | PeerMoved
     | ConnectionClosed
 )

@@ -159,6 +159,13 @@ class PacketConnection(Protocol):
         """Bytes taken by ``stream_write`` that the library still holds."""
         ...
 
+    def has_undelivered(self) -> bool:
+        """Whether bytes or ends that ``stream_write`` took are not acknowledged yet.
+
+        Ask after ``datagrams_to_send``; a library may count its own frames as well.
+        """
+        ...
+
     def stream_consumed(self, stream_id: int, n: int) -> None:
         """The application has read ``n`` bytes: flow control may move."""
         ...

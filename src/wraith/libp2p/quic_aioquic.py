@@ -303,6 +303,14 @@ class AioquicConnection:
         stream = self._quic._streams.get(stream_id)
         return 0 if stream is None else stream.sender._buffer_stop - stream.sender._buffer_start
 
+    def has_undelivered(self) -> bool:
+        return any(
+            not sender.is_finished
+            and sender._reset_error_code is None
+            and (sender._buffer_stop > sender._buffer_start or sender._buffer_fin is not None)
+            for sender in (stream.sender for stream in self._quic._streams.values())
+        )
+
     def stream_consumed(self, stream_id: int, n: int) -> None:
         self._quic.note_consumed(stream_id, n)
 

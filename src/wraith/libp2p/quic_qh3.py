@@ -213,6 +213,13 @@ class Qh3Connection:
     def stream_buffered(self, stream_id: int) -> int:
         return int(self._guard(self._quic.get_send_buffer_size, stream_id) or 0)
 
+    def has_undelivered(self) -> bool:
+        # The core does not tell streams apart: whatever is in flight may be a stream's.
+        core = self._quic._core
+        return core is not None and bool(
+            self._guard(self._quic.get_send_buffer_size) or core.bytes_in_flight
+        )
+
     def stream_consumed(self, stream_id: int, n: int) -> None:
         del stream_id
         self._unread -= n

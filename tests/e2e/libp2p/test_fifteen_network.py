@@ -29,6 +29,7 @@ from wraith.errors import (
 )
 from wraith.libp2p.config import PqPolicy, QuicLimits, QuicTransportConfig
 from wraith.libp2p.multiaddr import Multiaddr
+from wraith.libp2p.multistream import HEADER, encode_message
 from wraith.testing.quic_link import QuicPair, TlsPair
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(60)]
@@ -210,6 +211,145 @@ async def test_what_arrived_before_the_end_is_still_read(backend: str) -> None:
         cut = Libp2pStream(connection, 400)
         with pytest.raises(TransportError):
             await cut.read()
+
+
+@pytest.mark.spec("LQ-71")
+async def test_leaving_a_host_delivers_what_was_written(backend: str) -> None:
+    """One-way protocols: write, finish, leave."""
+    config = QuicTransportConfig(backend=backend)
+    got: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+
+    async def store(stream: Libp2pStream) -> None:
+        got.set_result(await stream.read_all(1 << 20))
+
+    async with server(config) as host:
+        host.handle("/store/1", store)
+        async with await Libp2pHost.create(config=config) as dialler:
+            stream = await (await dialler.dial(address(host))).open_stream("/store/1")
+            await stream.write(b"hello")
+            await stream.close_write()
+        async with asyncio.timeout(5):
+            assert await got == b"hello"
+
+
+@pytest.mark.spec("LQ-71")
+async def test_a_handler_s_answer_is_delivered_before_its_close(backend: str) -> None:
+    config = QuicTransportConfig(backend=backend)
+    data = os.urandom(200_000)
+
+    async def hasty(stream: Libp2pStream) -> None:
+        await stream.write(data)
+        await stream.close_write()
+        stream.connection.close()
+
+    async with server(config) as host, await Libp2pHost.create(config=config) as dialler:
+        host.handle("/hasty/1", hasty)
+        connection = await dialler.dial(address(host))
+        stream = await connection.open_stream("/hasty/1")
+        assert await stream.read_all(1 << 20) == data
+        assert await connection.wait_closed() is None
+
+
+@pytest.mark.spec("LQ-72")
+async def test_a_handler_reads_what_came_before_the_peer_s_close(backend: str) -> None:
+    """Acknowledged is arrived: the handler that had not looked yet finds all of it."""
+    config = QuicTransportConfig(backend=backend)
+    got: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+    may_read = asyncio.Event()
+
+    async def busy(stream: Libp2pStream) -> None:
+        try:
+            await may_read.wait()
+            got.set_result(await stream.read_all(1 << 20))
+        except asyncio.CancelledError:
+            got.set_exception(AssertionError("cancelled with unread data"))
+            raise
+
+    served: list[Libp2pConnection] = []
+    async with server(config) as host, await Libp2pHost.create(config=config) as dialler:
+        host.handle("/busy/1", busy)
+        host.on_connection = served.append
+        connection = await dialler.dial(address(host))
+        stream = await connection.open_stream("/busy/1")
+        await stream.write(bytes(5000))
+        await stream.close_write()
+        await connection.transport_ping()
+        connection.close()
+        (other,) = served
+        assert await other.wait_closed() is None
+        may_read.set()
+        assert await got == bytes(5000)
+
+
+@pytest.mark.spec("LQ-72")
+@pytest.mark.parametrize("goodbye", ["closes", "wants no answer"])
+async def test_a_peer_that_does_not_wait_for_the_negotiation_is_heard(
+    backend: str, goodbye: str
+) -> None:
+    """Header, proposal, data and end at once, as go-libp2p does when it only pushes."""
+    config = QuicTransportConfig(backend=backend)
+    got: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+
+    async def store(stream: Libp2pStream) -> None:
+        got.set_result(await stream.read_all(1 << 20))
+
+    async with server(config) as host, await Libp2pHost.create(config=config) as dialler:
+        host.handle("/store/1", store)
+        connection = await dialler.dial(address(host))
+        stream = connection.open_raw_stream()
+        await stream.write(encode_message(HEADER) + encode_message("/store/1") + b"hello")
+        await stream.close_write()
+        if goodbye == "closes":
+            connection.close()
+        else:
+            stream.stop()
+        async with asyncio.timeout(5):
+            assert await got == b"hello"
+
+
+@pytest.mark.spec("LQ-71")
+async def test_delivery_can_be_waited_for(backend: str) -> None:
+    config = QuicTransportConfig(backend=backend)
+    async with server(config) as host, await Libp2pHost.create(config=config) as dialler:
+
+        async def lazy(stream: Libp2pStream) -> None:
+            await asyncio.Event().wait()
+
+        host.handle("/lazy/1", lazy)
+        connection = await dialler.dial(address(host))
+        stream = await connection.open_stream("/lazy/1")
+        await stream.write(bytes(100_000))
+        await connection.wait_delivered()
+        (other,) = host.connections
+        (served,) = other._streams.values()
+        assert served.n_waiting == 100_000
+        await connection.wait_delivered()
+        connection.close()
+        await connection.wait_closed()
+        with pytest.raises(TransportError):
+            await connection.wait_delivered()
+
+
+@pytest.mark.spec("LQ-72")
+async def test_a_handler_with_nothing_left_to_read_is_cancelled(backend: str) -> None:
+    """The nearest other case: a request that was cut off is no reason to stay."""
+    config = QuicTransportConfig(backend=backend)
+    cancelled = asyncio.Event()
+
+    async def stuck(stream: Libp2pStream) -> None:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            cancelled.set()
+            raise
+
+    async with server(config) as host, await Libp2pHost.create(config=config) as dialler:
+        host.handle("/stuck/1", stuck)
+        connection = await dialler.dial(address(host))
+        await connection.open_stream("/stuck/1")
+        connection.close()
+        async with asyncio.timeout(5):
+            await cancelled.wait()
 
 
 async def test_a_handler_s_defect_resets_its_stream_only(backend: str) -> None:

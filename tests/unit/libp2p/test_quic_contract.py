@@ -197,6 +197,60 @@ def test_graceful_close_is_no_error(backend: str) -> None:
     assert ended is not None and ended.error is None and ended.code == 0
 
 
+@pytest.mark.spec("LQ-71")
+@pytest.mark.parametrize("n_bytes", [5, 300_000])
+@pytest.mark.parametrize("closer", ["client", "server"])
+def test_close_delivers_what_was_accepted(backend: str, closer: str, n_bytes: int) -> None:
+    """Written, finished and closed in one breath: the peer reads all of it and the end."""
+    pair = QuicPair(config(backend))
+    client = pair.connect()
+    stream = client.open_stream()
+    client.stream_write(stream, b"?")
+    pair.run(0.1)
+    ends = {"client": client, "server": other_end(pair)}
+    sender = ends.pop(closer)
+    (receiver,) = ends.values()
+    receiver.stream_read(stream, 1)
+    data = SeededRng("last words").public_bytes(n_bytes)
+    received = bytearray()
+
+    def read(connection: PeerConnection, event: events.Libp2pEvent, now: float) -> bool:
+        if connection is receiver and isinstance(event, events.StreamReadable):
+            received.extend(connection.stream_read(stream, 1 << 20))
+        return False
+
+    log = pair.server_log if closer == "client" else pair.client_log
+    log.on_event = read
+    assert sender.stream_write(stream, data, fin=True) == n_bytes
+    sender.close()
+    sender.close()
+    with pytest.raises(LocalProtocolError):
+        sender.open_stream()
+    pair.run(5)
+    assert bytes(received) == data and receiver.stream_at_end(stream)
+    ended = log.closed()
+    assert ended is not None and ended.by_peer and ended.error is None
+    pair.run(10)
+    assert pair.client.connections == pair.server.connections == []
+
+
+@pytest.mark.spec("LQ-71")
+def test_close_waits_for_a_peer_that_is_gone_for_a_bounded_time(backend: str) -> None:
+    pair = QuicPair(config(backend))
+    client = pair.connect()
+    pair.run(1)
+    pair.simulation.remove_host(SERVER_ADDRESS)
+    began = pair.now
+    client.stream_write(client.open_stream(), b"nobody hears this", fin=True)
+    client.close()
+    assert pair.run(30, lambda: pair.client_log.closed() is not None)
+    assert pair.now - began == pytest.approx(client_flush_s(pair), abs=0.1)
+
+
+def client_flush_s(pair: QuicPair) -> float:
+    return pair.client.config.close_flush_s
+
+
 @pytest.mark.spec("LQ-14")
 def test_refused_classical_peer(backend: str) -> None:
     """Both sides learn why, and ours names the way out; nothing connects."""
