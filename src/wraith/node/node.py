@@ -285,10 +285,10 @@ class Node:
     # --- inside: what the transfer says ---------------------------------------------------------
 
     def _on_transfer_event(self, link: Link | None, event: TransferEvent) -> None:
+        if not self._may_go_on(link, event):
+            return
         self._events.append(event)
         match event:
-            case Accepted() if self._offer is not None and link is not None:
-                self._peers.bind(link, self._now)
             case Done():
                 self._on_done(link, event)
             case Placed():
@@ -309,6 +309,12 @@ class Node:
                     self._end(None, error)
             case _:
                 pass
+
+    def _may_go_on(self, link: Link | None, event: TransferEvent) -> bool:
+        """False for a receiver whose acceptance came too late: nothing is told of it."""
+        if self._offer is None or link is None or not isinstance(event, Accepted):
+            return True
+        return self._peers.bind(link, self._now)
 
     def _on_done(self, link: Link | None, done: Done) -> None:
         self._outcome.receipt_until = None

@@ -126,8 +126,15 @@ class Peers:
         self._dialling = Attempts(self._endpoint, record, self._config, now)
         self._dial_when_due(now)
 
-    def bind(self, link: Link, now: float) -> None:
-        """The first accepted offer binds the code to this receiver. [TR-92]"""
+    def bind(self, link: Link, now: float) -> bool:
+        """The first accepted offer binds the code to this receiver. [TR-92]
+
+        Returns:
+            False for a receiver that was turned away in this same turn, because another one's
+            acceptance was read before its own. [TR-108]
+        """
+        if self.links.get(link.connection) is not link:
+            return False
         if self.door.bound is None and link.peer is not None:
             self.door.bound = link.peer
             self._events.append(Bound(link.peer))
@@ -136,6 +143,7 @@ class Peers:
             if other is not link:
                 self._events.append(TurnedAway(other.peer, busy=True))
                 self.close(other, NodeCloseCode.BUSY, now)
+        return True
 
     def close(self, link: Link, code: int, now: float) -> None:
         """Closes one connection."""
