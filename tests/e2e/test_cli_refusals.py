@@ -221,3 +221,27 @@ async def _offer(source: ForgedSource, homes: TwoHomes) -> tuple[str, Command]:
 
 def _everything_under(folder: Path) -> set[str]:
     return {str(path) for path in folder.rglob("*")}
+
+
+@pytest.mark.spec("TR-126")
+def test_a_source_that_holds_the_home_is_sent_without_it(homes: TwoHomes) -> None:
+    """As with `wraith send ~`: the default home lies below it."""
+    path = homes.file("home/notes.txt", b"notes")
+    inside = "source/home/.local/share/wraith"
+    sender = homes.send(homes.source / "home", home=inside)
+    waiting = sender.wait_event("waiting")
+    exits = finish(homes.receive(str(waiting["code"])), sender)
+    assert not (homes.out / "home" / ".local" / "share" / "wraith").exists()
+    assert exits == (0, 0)
+    assert (homes.out / "home" / "notes.txt").read_bytes() == path.read_bytes()
+    assert waiting["left_out"] == ["home/.local/share/wraith"]
+    assert (homes.work / inside / "identity.key").is_file()
+
+
+@pytest.mark.spec("TR-126")
+def test_the_home_itself_is_refused_before_a_code_is_shown(homes: TwoHomes) -> None:
+    for what in ("home-sender", "home-sender/identity.key"):
+        sender = homes.send(homes.work / what)
+        assert sender.wait_event("waiting", "error")["event"] == "error"
+        assert sender.last("error")["code"] == "own-folder" and sender.wait_exit() == 2
+        assert [e["event"] for e in sender.events] == ["error"]

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from wraith.aio.digest_file import DigestFile
+from wraith.aio.disk.own_state import OwnState
 from wraith.aio.disk.private_folder import PrivateFolder
 from wraith.aio.disk.source_roots import SourceRoots
 from wraith.aio.disk.stamp import Difference, Stamp, difference
@@ -91,8 +92,10 @@ class _Scan:
     pages_fd: int
     roots: SourceRoots
     stamps: StampFile
+    own: OwnState
     writer: ListingWriter = field(default_factory=ListingWriter)
     problems: list[tuple[bytes, str]] = field(default_factory=list)
+    left_out: list[tuple[bytes, str]] = field(default_factory=list)
 
     def close(self) -> None:
         """Closes what the scan holds open."""
@@ -158,6 +161,10 @@ class _Scan:
         """Adds one entry, which lies in ``folder`` (``None``: it was named); true if it is a
         folder whose content comes next."""
         mode = info.st_mode
+        own = self.own.reason(path.rpartition(b"/")[2], info)
+        if own is not None:
+            self.left_out.append((path, own))
+            return False
         if stat.S_ISDIR(mode):
             self._add(Entry(Kind.FOLDER, mode & MODE_MASK, info.st_mtime_ns, 0, path), info)
             return True
@@ -201,6 +208,7 @@ class FileSource:
     def __init__(self, scan: _Scan, digests: DigestFile, name: bytes) -> None:
         self.outgoing = Outgoing(scan.writer.index, OfferKind.FILES, name)
         self.problems = tuple(scan.problems)
+        self.left_out = tuple(scan.left_out)
         self._roots = scan.roots
         self._stamps = scan.stamps
         self._pages_fd = scan.pages_fd
@@ -216,6 +224,7 @@ class FileSource:
         exclude: Sequence[str] = (),
         skip_unreadable: bool = False,
         state_dir: Path | None = None,
+        home: Path | None = None,
     ) -> FileSource:
         """Walks ``paths`` and returns what can be offered.
 
@@ -224,10 +233,14 @@ class FileSource:
             skip_unreadable: go on without what cannot be sent; it is in ``problems``.
             state_dir: where digests are kept, so that a later process need not read again what
                 a receiver has; ``None`` keeps them for this process only.
+            home: the folder with wraith's own keys and codes; what is met of it, and unfinished
+                transfers, stay out and are in ``left_out``. [TR-126]
         Raises:
+            OwnFolder: one of ``paths`` is wraith's own.
             SourceUnreadable: something cannot be read or sent; all of it is named.
             LimitExceeded: more than a listing may hold.
         """
+        own = OwnState(os.fsencode(home) if home is not None else None)
         roots = SourceRoots()
         problems: list[tuple[bytes, str]] = []
         for path in paths:
@@ -238,9 +251,10 @@ class FileSource:
                 problems.append((os.fsencode(path), "has the same name as another path"))
             else:
                 roots.add(name, os.fsencode(path))
+                own.check_named(roots.real(name))
         with tempfile.TemporaryFile() as pages:
             scan = _Scan(
-                tuple(exclude), os.dup(pages.fileno()), roots, StampFile(), problems=problems
+                tuple(exclude), os.dup(pages.fileno()), roots, StampFile(), own, problems=problems
             )
         try:
             for name in roots.names():

@@ -83,11 +83,14 @@ class Narrator:
 
     # --- before anyone is there -----------------------------------------------------------------
 
-    def dialling(self, addresses: tuple[Address, ...]) -> None:
-        """The first words of the side that dials."""
+    def dialling(
+        self, addresses: tuple[Address, ...], *, left_out: list[str] | None = None
+    ) -> None:
+        """The first words of the side that dials; a sender names what it left out."""
         self._dialled = addresses
         texts = [format_address(address) for address in addresses]
-        self._output.event("waiting", code=None, addresses=texts, port=None, resumed=False)
+        extra = {} if left_out is None else {"left_out": left_out}
+        self._output.event("waiting", code=None, addresses=texts, port=None, resumed=False, **extra)
         if self._verbose:
             self._output.say(f"dialling {', '.join(texts)}")
 

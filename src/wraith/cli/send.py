@@ -44,6 +44,7 @@ from wraith.types import Address, PeerKey, SuiteId
 STDIN = "-"
 PARTLY_DONE = 3
 PROBLEMS_SHOWN = 20
+LEFT_OUT_MAX = 1_000
 
 Source = FileSource | StreamSource | MemorySource
 
@@ -216,6 +217,7 @@ class _Sending:
         self._home = StateDir.default()
         self._peers = Acquaintances(self._home)
         self._kept: KeptCode | None = None
+        self._left_out: tuple[tuple[bytes, str], ...] = ()
 
     async def run(self) -> int:
         plan = self._plan
@@ -270,15 +272,17 @@ class _Sending:
                 exclude=plan.exclude,
                 skip_unreadable=plan.skip_unreadable,
                 state_dir=self._kept.folder if self._kept is not None else None,
+                home=self._home.home,
             )
         except BaseException:
             if self._kept is not None and not self._kept.is_resumed:
                 self._kept.spend()  # it was never shown
             raise
-        for path, why in source.problems[:PROBLEMS_SHOWN]:
+        self._left_out = source.left_out + source.problems
+        for path, why in self._left_out[:PROBLEMS_SHOWN]:
             self._output.say(f"left out: {display_path(path)}: {why}")
-        if len(source.problems) > PROBLEMS_SHOWN:
-            self._output.say(f"left out: {len(source.problems) - PROBLEMS_SHOWN} more")
+        if len(self._left_out) > PROBLEMS_SHOWN:
+            self._output.say(f"left out: {len(self._left_out) - PROBLEMS_SHOWN} more")
         return source
 
     def _node_config(self, expected: PeerKey | None) -> NodeConfig:
@@ -309,7 +313,7 @@ class _Sending:
         what = "size unknown" if total is None else size(total)
         self._output.say(f"sending {display_path(source.outgoing.name)}, {what}")
         if plan.code is not None:
-            narrator.dialling(plan.code.addresses)
+            narrator.dialling(plan.code.addresses, left_out=self._left_out_names())
             transfer.start(record_of(plan.code))
         else:
             self._show_code(transfer)
@@ -342,7 +346,12 @@ class _Sending:
         code = transfer.code(addresses)
         texts = [format_address(address) for address in addresses]
         self._output.event(
-            "waiting", code=code, addresses=texts, port=transfer.port, resumed=resumed
+            "waiting",
+            code=code,
+            addresses=texts,
+            port=transfer.port,
+            resumed=resumed,
+            left_out=self._left_out_names(),
         )
         if changed:
             self._output.say(
@@ -356,6 +365,9 @@ class _Sending:
         self._output.say(
             f"waiting at {', '.join(texts)}; a firewall must let UDP port {transfer.port} in"
         )
+
+    def _left_out_names(self) -> list[str]:
+        return [display_path(path) for path, _ in self._left_out[:LEFT_OUT_MAX]]
 
     def _conclude(self, finished: Finished, source: Source, narrator: Narrator) -> int:
         if finished.error is not None:

@@ -1,0 +1,101 @@
+"""What of this disk is wraith's own and is never sent: its keys, codes and unfinished transfers.
+
+It is known by device and inode, so a bind mount, a link or a second name of the same file does not
+hide it. ``WRAITH_HOME`` may be a folder that holds other things too: the folder as a whole is left
+out where it is met, and below it only what wraith keeps there may not be named.
+
+Spec: transfer §8 [TR-126].
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import stat
+from collections.abc import Iterator
+from typing import Final
+
+from wraith.errors import TransferError
+from wraith.transfer.paths import STATE_PREFIX
+
+HOME_NAMES: Final = (b"identity.key", b"peers.json", b"sends", b"receives")
+"""What ``aio/state_dir.py`` and ``aio/kept_code.py`` keep in a home."""
+KEYS: Final = "wraith's own keys and codes"
+UNFINISHED: Final = "an unfinished transfer of wraith"
+
+_STATE_NAME: Final = re.compile(re.escape(STATE_PREFIX) + rb"[0-9a-f]{12}")
+
+
+class OwnFolder(TransferError):
+    """This is wraith's own, and is never sent."""
+
+    exit_code = 2
+    code = "own-folder"
+
+
+class OwnState:
+    """Answers whether something on this disk belongs to wraith itself.
+
+    Args:
+        home: the folder that holds keys and codes; ``None``: there is none.
+    """
+
+    def __init__(self, home: bytes | None = None) -> None:
+        self._home: tuple[int, int] | None = None
+        self._kept: set[tuple[int, int]] = set()
+        if home is None:
+            return
+        with contextlib.suppress(OSError):
+            self._home = _identity(os.stat(home))
+        for name in HOME_NAMES:
+            self._kept.update(_identities(home + b"/" + name))
+
+    def reason(self, name: bytes, info: os.stat_result) -> str | None:
+        """Why something that was met is left out; ``None`` if it is not wraith's."""
+        if _identity(info) in self._kept or _identity(info) == self._home:
+            return KEYS
+        if stat.S_ISDIR(info.st_mode) and name.lower().startswith(STATE_PREFIX):
+            return UNFINISHED
+        return None
+
+    def check_named(self, path: bytes) -> None:
+        """Raises ``OwnFolder`` if ``path``, which has no links in it, is wraith's own or lies in
+        what is. A path that is missing passes: that is told elsewhere."""
+        for at in _upwards(path):
+            try:
+                info = os.stat(at, follow_symlinks=False)
+            except OSError:
+                continue
+            name = os.path.basename(at)
+            why = self.reason(name, info) if at == path else self._reason_below(name, info)
+            if why is not None:
+                raise OwnFolder(f"{os.fsdecode(path)} is not sent: it holds {why}")
+
+    def _reason_below(self, name: bytes, info: os.stat_result) -> str | None:
+        """Why nothing that lies in such a folder may be named. Other folders that merely begin
+        like ours, and other things in a home, are the user's."""
+        if _identity(info) in self._kept:
+            return KEYS
+        return UNFINISHED if _STATE_NAME.fullmatch(name) else None
+
+
+def _identity(info: os.stat_result) -> tuple[int, int]:
+    return info.st_dev, info.st_ino
+
+
+def _identities(path: bytes) -> Iterator[tuple[int, int]]:
+    """Of ``path`` and of all that is below it."""
+    with contextlib.suppress(OSError):
+        yield _identity(os.lstat(path))
+    for folder, names, files in os.walk(path):
+        for name in (*names, *files):
+            with contextlib.suppress(OSError):
+                yield _identity(os.lstat(os.path.join(folder, name)))
+
+
+def _upwards(path: bytes) -> Iterator[bytes]:
+    yield path
+    while (parent := os.path.dirname(path)) != path:
+        path = parent
+        yield path
