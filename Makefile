@@ -1,6 +1,6 @@
 # Everything runs from here; `make help` lists it. Two commands matter to a newcomer:
 #   make demo   sets everything up and sends a real file and a real folder between two processes
-#   make test   sets everything up and runs the tests
+#   make test   sets everything up and runs the tests (at most 25 minutes on two cores)
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -59,28 +59,44 @@ native-check: setup  ## clippy, Rust tests and the dependency audit, where cargo
 interop: setup  ## build the foreign QUIC peers where their toolchains are present
 	@sh tools/build-interop.sh
 
+.PHONY: advisories
+advisories: $(STAMP)  ## known vulnerabilities of all dependencies, where the data can be had
+	@sh tools/check-advisories.sh $(BIN)/python
+
 .PHONY: check
-check: lint types architecture native-check interop test  ## what continuous integration runs
+check:  ## what continuous integration runs, tests first; says how long each step took
+	@MAKE="$(MAKE)" bash tools/check.sh
 
 .PHONY: spec-coverage
-spec-coverage: setup  ## every id of docs/spec is cited by a test that its mutation turns red
-	@$(BIN)/python tools/spec_coverage.py
+spec-coverage: setup  ## run the mutations of what differs from tests/spec_mutations/seen.json, write it
+	@$(BIN)/python tools/spec_coverage.py --changed --update
+
+.PHONY: check-all
+check-all: check  ## check, then every mutation, in the native part too
+	@$(BIN)/python tools/spec_coverage.py --update
+
+comma := ,
 
 .PHONY: bench
-bench: setup  ## measure, with the peer or the limit beside each figure; JSON goes to bench/results/
-	@$(BIN)/python bench/run.py
+bench: setup  ## measure beside peers and limits (ONLY=name,name for some); JSON goes to bench/results/
+	@$(BIN)/python bench/run.py $(foreach name,$(subst $(comma), ,$(ONLY)),--only $(name))
 
 .PHONY: format
 format: $(STAMP)  ## rewrite the sources in the house format
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
+LOCK := uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-header
+
 .PHONY: lock
-lock: $(STAMP)  ## resolve the dependencies anew and pin them with hashes
-	@$(BIN)/python -m pip install --quiet uv
-	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-header \
-		--all-extras pyproject.toml requirements/dev.in -o requirements/dev.txt
+lock: $(STAMP)  ## resolve the dependencies anew and pin them with hashes (with a pinned uv)
+	@test -x .build/lock/bin/python || $(PYTHON) -m venv .build/lock
+	@.build/lock/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes \
+		-r requirements/tools.txt
+	@.build/lock/bin/$(LOCK) --all-extras pyproject.toml requirements/dev.in -o requirements/dev.txt
+	@.build/lock/bin/$(LOCK) requirements/wormhole.in -o requirements/wormhole.txt
+	@.build/lock/bin/$(LOCK) requirements/tools.in -o requirements/tools.txt
 
 .PHONY: clean
 clean:  ## remove what was built (not the virtual environment)
-	@rm -rf build dist interop-bin native/target .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -rf build dist interop-bin .build native/target .mypy_cache .ruff_cache .pytest_cache .hypothesis

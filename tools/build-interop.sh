@@ -1,24 +1,21 @@
 #!/bin/sh
-# Builds the foreign QUIC peers of the interoperability tests into interop-bin/ (not committed).
-# A peer whose toolchain is missing is skipped with the reason; a peer whose sources have not changed
-# is not built again. WRAITH_REQUIRE_INTEROP names peers that must be built (comma separated).
+# Builds the foreign QUIC peers of the interoperability tests and links them into interop-bin/ (not
+# committed). tools/peer-cache.sh keeps what was built, outside of the tree. A peer whose toolchain is
+# missing is skipped with the reason. WRAITH_REQUIRE_INTEROP names peers that must be there (comma
+# separated): without one of them this exits 1, after it has built the others.
 set -eu
 cd "$(dirname "$0")/.."
-bin="$PWD/interop-bin"
-mkdir -p "$bin"
+. tools/peer-cache.sh
 required=",${WRAITH_REQUIRE_INTEROP:-},"
+status=0
 
 say() { echo "wraith: interop: $*"; }
 
 missing() { # peer, reason
   case "$required" in
-    *",$1,"*) say "$1 is required but $2"; exit 1 ;;
+    *",$1,"*) say "$1 is required but $2"; status=1 ;;
     *) say "$1 skipped: $2" ;;
   esac
-}
-
-stamp_of() { # folder, toolchain version: one line that changes when sources or toolchain do
-  { echo "$2"; find "$1" -type f ! -path '*/target/*' | LC_ALL=C sort | xargs cat; } | cksum
 }
 
 build_go() {
@@ -26,14 +23,18 @@ build_go() {
     missing go-libp2p "there is no Go toolchain"
     return
   fi
-  stamp="$(stamp_of interop/go "$(go version)")"
-  if [ -x "$bin/libp2p-peer" ] && [ "$stamp" = "$(cat "$bin/.go-stamp" 2>/dev/null || true)" ]; then
-    say "go-libp2p and quic-go are up to date"
+  programs="kex-check libp2p-peer quic-peer"
+  digest="$(digest_of "$(go version)" interop/go)"
+  if link_cached interop-go "$digest" $programs; then
+    say "go-libp2p and quic-go are built already"
     return
   fi
   say "building go-libp2p and quic-go (about half a minute the first time)"
-  if (cd interop/go && nice -n 10 go build -trimpath -o "$bin/" ./cmd/...); then
-    echo "$stamp" >"$bin/.go-stamp"
+  built="$peer_cache/build/interop-go"
+  mkdir -p "$built"
+  if (cd interop/go && nice -n 10 go build -trimpath -o "$built/" ./cmd/...); then
+    (cd "$built" && keep interop-go "$digest" $programs)
+    link_cached interop-go "$digest" $programs
   else
     missing go-libp2p "its build failed"
   fi
@@ -44,13 +45,9 @@ build_rust() {
     missing rust-libp2p "there is no cargo"
     return
   fi
-  if [ ! -f interop/rust/Cargo.toml ]; then
-    missing rust-libp2p "its sources are not here"
-    return
-  fi
-  stamp="$(stamp_of interop/rust "$(cargo --version)")"
-  if [ -x "$bin/rust-libp2p-peer" ] && [ "$stamp" = "$(cat "$bin/.rust-stamp" 2>/dev/null || true)" ]; then
-    say "rust-libp2p is up to date"
+  digest="$(digest_of "$(cargo --version)" interop/rust)"
+  if link_cached interop-rust "$digest" rust-libp2p-peer; then
+    say "rust-libp2p is built already"
     return
   fi
   if [ "${WRAITH_INTEROP_RUST:-1}" = 0 ]; then
@@ -58,9 +55,10 @@ build_rust() {
     return
   fi
   say "building rust-libp2p (several minutes the first time)"
-  if (cd interop/rust && CARGO_TARGET_DIR="$PWD/../../.build/interop-rust" nice -n 10 cargo build --release --locked --quiet) &&
-    cp .build/interop-rust/release/rust-libp2p-peer "$bin/"; then
-    echo "$stamp" >"$bin/.rust-stamp"
+  built="$peer_cache/build/interop-rust"
+  if (cd interop/rust && CARGO_TARGET_DIR="$built" nice -n 10 cargo build --release --locked --quiet); then
+    keep interop-rust "$digest" "$built/release/rust-libp2p-peer"
+    link_cached interop-rust "$digest" rust-libp2p-peer
   else
     missing rust-libp2p "its build failed"
   fi
@@ -68,3 +66,4 @@ build_rust() {
 
 build_go
 build_rust
+exit "$status"

@@ -1,11 +1,9 @@
-"""Check the crates that the native part is built from: licences, duplicates, advisories.
+"""Check the crates that the native part is built from: licences and duplicates.
 
 ``python tools/check_rust_dependencies.py [--list]``
 
-Works without the network: licences and duplicates come from the lock file and the crates' own
-metadata. Known vulnerabilities need a database; where ``cargo audit`` and its database are at hand
-it is run, otherwise the last line says that they were not checked. Exit status 1 if something is
-wrong.
+Works without the network: both come from the lock file and the crates' own metadata. Known
+vulnerabilities are check_advisories.py's. Exit status 1 if something is wrong.
 """
 
 from __future__ import annotations
@@ -124,24 +122,6 @@ def problems_of(packages: list[dict[str, Any]]) -> list[str]:
     return problems
 
 
-def audit() -> str:
-    """Result of ``cargo audit`` in one line; raises ``RuntimeError`` if it found something."""
-    if shutil.which("cargo-audit") is None:
-        return "not checked (cargo-audit is not installed)"
-    run = subprocess.run(
-        ["cargo", "audit", "--json"], cwd=NATIVE, capture_output=True, text=True, check=False
-    )
-    try:
-        report = json.loads(run.stdout)
-    except ValueError:
-        return "not checked (the advisory database cannot be read)"
-    found = report["vulnerabilities"]["list"]
-    if found:
-        names = ", ".join(f"{v['package']['name']} ({v['advisory']['id']})" for v in found)
-        raise RuntimeError(f"known vulnerabilities: {names}")
-    return f"none among {report['database']['advisory-count']}"
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("--list", action="store_true", help="print every crate with its licence")
@@ -155,14 +135,13 @@ def main() -> int:
             for package in packages:
                 print(f"{package['name']} {package['version']}: {package['license']}")
         problems = problems_of(packages)
-        advisories = audit()
     except RuntimeError as error:
         print(f"crates: {error}", file=sys.stderr)
         return 1
     for problem in problems:
         print(f"crates: {problem}", file=sys.stderr)
     if not problems:
-        print(f"crates: {len(packages)}, licences and duplicates are fine; advisories {advisories}")
+        print(f"crates: {len(packages)}, licences and duplicates are fine")
     return 1 if problems else 0
 
 

@@ -3,24 +3,22 @@
 Every id in docs/spec (``**HS-12**`` or ``[HS-12]`` at its definition) must be cited by a test
 (``@pytest.mark.spec("HS-12")``). For ids that have a mutation in tests/spec_mutations/*.toml the
 mutation is applied to a copy of the tree, the citing tests are run on it, and at least one must
-turn red: a test that passes on broken code proves nothing.
+turn red: a test that passes on broken code proves nothing. The citing tests are green on an
+unbroken copy (checked).
 
-The copies are what the tests import (checked), the citing tests are green on an unbroken copy
-(checked), and a mutation that breaks the import of its module does not count. Tests marked slow
-run only where an id has no others.
+tests/spec_mutations/seen.json remembers what was run (``spec_seen.py``). ``--changed`` runs only
+what differs from it, and exits 1 if anything does: a change comes with the file that ``--update``
+writes. Without a choice everything runs, mutations of the native part included.
 
-Usage: spec_coverage.py [--list] [--jobs N] [ID ...]
+Usage: spec_coverage.py [--list] [--changed] [--update] [--jobs N] [--at-most S] [ID ...]
 """
 
 from __future__ import annotations
 
 import argparse
-import compileall
-import os
 import queue
 import re
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -29,18 +27,13 @@ from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-ID = re.compile(r"\b([A-Z]{2,5}-\d{1,3})\b")
-DEFINITION = re.compile(r"(?:\*\*|\[|\| )([A-Z]{2,5}-\d{1,3})(?:\*\*|\]| \|)")
-CITATION = re.compile(r"mark\.spec\(([^)]*)\)")
-LEFT_OUT = shutil.ignore_patterns(
-    ".*", "target", "interop-bin", "build", "dist", "__pycache__", "results", "interop"
-)
-RUN_S = 300
-TEST_S = 30
-SLOWEST = 5
+import spec_seen
+from spec_mutants import NO_TESTS, ROOT, Mutation, Tree, is_native, native_lock
+from spec_seen import DEFINITION
 
-Mutation = dict[str, str]
+ID = re.compile(r"\b([A-Z]{2,5}-\d{1,3})\b")
+CITATION = re.compile(r"mark\.spec\(([^)]*)\)")
+SLOWEST = 5
 
 
 def defined_ids() -> dict[str, Path]:
@@ -76,132 +69,147 @@ def drift(mutation: Mutation) -> str | None:
     return None if n == 1 else f"its text occurs {n} times in {mutation['file']}"
 
 
-class Tree:
-    """A copy of the checkout whose tests import the copy and nothing of the original."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        shutil.copytree(ROOT, folder, ignore=LEFT_OUT)
-        self._environment = dict(os.environ)
-        self._environment["PYTHONPATH"] = str(folder / "src")
-        self._environment["WRAITH_PURE_PYTHON"] = "1"
-        # Nothing but this stores byte code, so none of a mutated file is ever found again.
-        compileall.compile_dir(folder / "src", quiet=2)
-        self._environment["PYTHONDONTWRITEBYTECODE"] = "1"
-        imported = self._run("-c", "import wraith; print(wraith.__file__)").stdout.strip()
-        if not Path(imported).is_relative_to(folder):
-            raise SystemExit(f"the tests would import {imported}, not the copy in {folder}")
-
-    def _run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, *arguments],
-            cwd=self.folder,
-            env=self._environment,
-            capture_output=True,
-            text=True,
-            timeout=RUN_S,
-        )
-
-    def test(self, ids: set[str], paths: set[Path]) -> subprocess.CompletedProcess[str]:
-        """Runs the tests among ``paths`` that cite one of ``ids``, up to the first failure."""
-        arguments = (
-            "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", f"--timeout={TEST_S}",
-            "--spec-id", ",".join(sorted(ids)), *map(str, sorted(paths)),
-        )  # fmt: skip
-        quick = self._run(*arguments, "-m", "not slow")
-        no_tests = 5
-        return self._run(*arguments) if quick.returncode == no_tests else quick
-
-    def turns_red(self, mutation: Mutation, paths: set[Path]) -> str | None:
-        """``None`` when a citing test fails on the mutated copy, else what is wrong."""
-        target = self.folder / mutation["file"]
-        source = target.read_text(encoding="utf-8")
-        stamp = target.stat()
-        target.write_text(source.replace(mutation["old"], mutation["new"]), encoding="utf-8")
-        try:
-            run = self.test({mutation["id"]}, paths)
-        except subprocess.TimeoutExpired:
-            return f"its tests do not end within {RUN_S} s"
-        finally:
-            target.write_text(source, encoding="utf-8")
-            os.utime(target, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
-        if run.returncode == 0:
-            return "no citing test fails on it"
-        if run.returncode != 1:
-            return f"the tests could not run (exit {run.returncode}): {run.stdout[-300:]}"
-        return None
-
-
-def run_all(chosen: list[Mutation], cited: dict[str, set[Path]], jobs: int) -> list[str]:
-    """Applies every mutation in one of ``jobs`` copies; returns what is wrong."""
-    findings: list[str] = []
+def run_all(
+    chosen: list[Mutation], cited: dict[str, set[Path]], jobs: int, at_most_s: float
+) -> dict[str, list[str]]:
+    """Applies every mutation in one of ``jobs`` copies; what is wrong, by id. The key ``""`` holds
+    what is wrong with all. After ``at_most_s`` seconds no further mutation is begun."""
+    findings: dict[str, list[str]] = defaultdict(list)
     times: list[tuple[float, str]] = []
+    deadline = time.monotonic() + at_most_s
     with tempfile.TemporaryDirectory() as folder:
         trees: queue.SimpleQueue[Tree] = queue.SimpleQueue()
         for number in range(jobs):
             trees.put(Tree(Path(folder) / f"tree{number}"))
 
-        def unbroken() -> str | None:
-            tree = trees.get()
-            ids = {m["id"] for m in chosen}
+        def unbroken(part: list[Mutation], native: bool) -> str | None:
+            ids = {m["id"] for m in part}
             paths = {path for i in ids for path in cited[i]}
-            run = tree.test(ids, paths)
-            trees.put(tree)
-            if run.returncode in (0, 5):
+            tree = trees.get()
+            try:
+                if native:
+                    with native_lock:
+                        if (problem := tree.build_native()) is not None:
+                            return problem
+                        run = tree.test(ids, paths, native=True)
+                else:
+                    run = tree.test(ids, paths)
+            finally:
+                trees.put(tree)
+            if run.returncode in (0, NO_TESTS):
                 return None
             return f"citing tests fail on the unbroken tree:\n{run.stdout[-1500:]}"
 
         def broken(mutation: Mutation) -> str | None:
+            if time.monotonic() > deadline:
+                return "not run: the time is over"
             tree = trees.get()
             start = time.monotonic()
-            problem = tree.turns_red(mutation, cited[mutation["id"]])
-            trees.put(tree)
+            try:
+                problem = tree.turns_red(mutation, cited[mutation["id"]])
+            finally:
+                trees.put(tree)
+            where = " (native)" if is_native(mutation) else ""
             times.append((time.monotonic() - start, mutation["id"]))
-            print(f"  {mutation['id']}: {problem or 'turns red, as it should'}", flush=True)
-            return f"{mutation['id']}: {problem}" if problem else None
+            print(f"  {mutation['id']}{where}: {problem or 'turns red, as it should'}", flush=True)
+            return problem
 
+        # Native ones wait for each other: spread among the rest they cost no core.
+        native = [m for m in chosen if is_native(m)]
+        python = [m for m in chosen if not is_native(m)]
         with ThreadPoolExecutor(jobs) as pool:
-            baseline = pool.submit(unbroken)
-            results = [pool.submit(broken, mutation) for mutation in chosen]
-            findings += [text for result in (baseline, *results) if (text := result.result())]
+            baselines = [
+                pool.submit(unbroken, part, is_one)
+                for part, is_one in ((native, True), (python, False))
+                if part
+            ]
+            results = [(m["id"], pool.submit(broken, m)) for m in interleaved(native, python)]
+            for baseline in baselines:
+                if (text := baseline.result()) is not None:
+                    findings[""].append(text)
+            for spec_id, result in results:
+                if (text := result.result()) is not None:
+                    findings[spec_id].append(f"{spec_id}: {text}")
     slowest = ", ".join(f"{i} {s:.0f} s" for s, i in sorted(times, reverse=True)[:SLOWEST])
     print(f"{len(times)} mutations; slowest: {slowest}")
     return findings
 
 
+def interleaved(few: list[Mutation], many: list[Mutation]) -> list[Mutation]:
+    """``many`` with ``few`` spread evenly among them."""
+    step = len(many) // (len(few) + 1) + 1
+    result: list[Mutation] = []
+    rest = list(few)
+    for number, mutation in enumerate(many):
+        if number % step == 0 and rest:
+            result.append(rest.pop(0))
+        result.append(mutation)
+    return result + rest
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--list", action="store_true", help="list ids, tests and mutations only")
+    parser.add_argument("--changed", action="store_true", help="only what differs from seen.json")
+    parser.add_argument("--update", action="store_true", help="write what was run to seen.json")
     parser.add_argument("--jobs", type=int, default=2, help="copies that run side by side")
+    parser.add_argument("--at-most", type=float, default=7200, metavar="S", help="seconds")
     parser.add_argument("ids", nargs="*", help="only these ids")
     options = parser.parse_args()
     defined, cited, mutated = defined_ids(), cited_ids(), mutations()
-    findings = [
-        f"{i}: defined in {p.name}, cited by no test" for i, p in defined.items() if i not in cited
-    ]
-    findings += [f"{i}: cited by a test, defined nowhere" for i in cited if i not in defined]
+    now, seen = spec_seen.entries(defined, cited, mutated), spec_seen.load()
+    stale = spec_seen.differing(seen, now)
+    wrong: dict[str, list[str]] = defaultdict(list)
+    for spec_id, page in defined.items():
+        if spec_id not in cited:
+            wrong[spec_id].append(f"{spec_id}: defined in {page.name}, cited by no test")
+    for spec_id in cited.keys() - defined.keys():
+        wrong[spec_id].append(f"{spec_id}: cited by a test, defined nowhere")
     with_mutation = {m["id"] for m in mutated}
     chosen: list[Mutation] = []
     for mutation in mutated:
         spec_id = mutation["id"]
-        if options.ids and spec_id not in options.ids:
+        if (options.ids and spec_id not in options.ids) or (
+            options.changed and spec_id not in stale
+        ):
             continue
         if spec_id not in defined or spec_id not in cited:
-            findings.append(f"{spec_id}: has a mutation, but no definition or no test")
+            wrong[spec_id].append(f"{spec_id}: has a mutation, but no definition or no test")
         elif (problem := drift(mutation)) is not None:
-            findings.append(f"{spec_id}: {problem}")
+            wrong[spec_id].append(f"{spec_id}: {problem}")
         else:
             chosen.append(mutation)
+    left: set[str] = set()
+    if any(map(is_native, chosen)) and shutil.which("cargo") is None:
+        left = {m["id"] for m in chosen if is_native(m)}
+        chosen = [m for m in chosen if not is_native(m)]
+        print(f"native mutations not checked (cargo is not installed): {' '.join(sorted(left))}")
     print(f"{len(defined)} ids, {len(cited)} cited, {len(with_mutation)} with a mutation")
     if options.list:
         for spec_id in sorted(defined):
             print(f"  {spec_id:8} {len(cited.get(spec_id, ()))} test files", end="")
             print("" if spec_id in with_mutation else "  (no mutation)")
-    else:
-        findings += run_all(chosen, cited, max(options.jobs, 1))
-    for finding in findings:
+    elif chosen:
+        for spec_id, found in run_all(chosen, cited, max(options.jobs, 1), options.at_most).items():
+            wrong[spec_id] += found
+    failed = False
+    for finding in (text for texts in wrong.values() for text in texts):
         print(finding)
-    return 1 if findings else 0
+        failed = True
+    if options.update and not wrong[""]:
+        covered = set(options.ids) if options.ids else set(stale) if options.changed else set(now)
+        for spec_id in covered - wrong.keys() - left:
+            seen.pop(spec_id, None)
+            if spec_id in now:
+                seen[spec_id] = now[spec_id]
+        spec_seen.write(seen)
+    elif options.changed and stale:
+        failed = True
+        print(f"{len(stale)} entries of tests/spec_mutations/seen.json are stale: run")
+        print("`make spec-coverage` and commit the file with the change that made them so")
+        for spec_id, reason in sorted(stale.items())[:20]:
+            print(f"  {spec_id}: {reason}")
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":

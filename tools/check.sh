@@ -1,0 +1,50 @@
+#!/usr/bin/env bash
+# What `make check` runs, tests first, each step whatever became of the one before; then how long each
+# took, and what could not be checked here. Exit 1 if any step failed.
+#
+# WRAITH_REQUIRE_NATIVE=1: a native part that cannot be built is a failure, not a line.
+# WRAITH_REQUIRE_INTEROP: foreign peers that must be there (tools/build-interop.sh).
+set -u -o pipefail
+cd "$(dirname "$0")/.."
+python=.venv/bin/python
+make=${MAKE:-make}
+limit_s=3600
+log="$(mktemp)"
+trap 'rm -f "$log"' EXIT
+summary=()
+passed=0
+failed=0
+
+step() { # name, command...
+  local name="$1" began=$SECONDS verdict=ok
+  shift
+  printf '\n=== %s\n' "$name"
+  if "$@" 2>&1 | tee -a "$log"; then passed=$((passed + 1)); else verdict=FAILED failed=$((failed + 1)); fi
+  summary+=("$(printf '%-14s %6d s  %s' "$name" $((SECONDS - began)) "$verdict")")
+  [ "$verdict" = ok ]
+}
+
+native_options=()
+[ "${WRAITH_REQUIRE_NATIVE:-0}" = 0 ] || native_options=(--require)
+
+step setup "$make" --no-print-directory setup || exit 1
+step native sh tools/build-native.sh "$python" ${native_options[@]+"${native_options[@]}"}
+step peers sh tools/build-interop.sh
+step test "$python" -m pytest -q -n 2 --dist worksteal -m "not slow"
+step lint "$make" --no-print-directory lint
+step types "$make" --no-print-directory types
+step architecture "$make" --no-print-directory architecture
+step native-check sh tools/check-native.sh "$python"
+step advisories sh tools/check-advisories.sh
+step spec "$python" tools/spec_coverage.py --changed
+
+printf '\n=== summary\n'
+printf '%s\n' "${summary[@]}"
+printf '%-14s %6d s\n' total "$SECONDS"
+[ "$SECONDS" -le "$limit_s" ] || echo "over the limit of $limit_s s"
+unchecked="$(grep -i 'not checked' "$log" | sort -u)"
+if [ -n "$unchecked" ]; then
+  printf 'not checked here: %s\n%s\n' "$(printf '%s\n' "$unchecked" | wc -l)" "$unchecked"
+fi
+echo "steps: $passed passed, $failed failed"
+[ "$failed" = 0 ]
