@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from wraith.config import EndpointConfig
+from wraith.connection.doors import KEPT_MAX, Doors
 from wraith.connection.endpoint_keys import AccessKey, EndpointKeys
 from wraith.connection.replay_cache import RECORD_BYTES
 from wraith.crypto.elligator2 import DirtyPublicKey, decode, encode
-from wraith.testing.clock import VirtualClock
+from wraith.testing.clock import VirtualCalendar, VirtualClock
 from wraith.testing.endpoints import (
     ADDRESS_A,
     ADDRESS_B,
@@ -165,6 +167,54 @@ def test_restart(file: str) -> None:
 def test_a_fresh_key_refuses_nobody() -> None:
     net = linked()
     assert net.run_until_confirmed(net.dial())
+
+
+@pytest.mark.spec("HS-72")
+@pytest.mark.parametrize("away_s", [0.0, 10.0, 50.0])
+def test_a_key_that_comes_back_remembers_what_it_has_answered(away_s: float) -> None:
+    net = linked()
+    key = net.r.endpoint.keys.access[0]
+    datagrams = recorded(net)
+    net.r.endpoint.remove_access_key(key.ak.public)
+    net.run(seconds=away_s)
+    net.r.endpoint.add_access_key(key, net.now)
+    assert replay(net, datagrams, STRANGER) == 0
+    assert len(net.r.incoming) == 1
+    assert net.run_until_confirmed(net.dial())
+
+
+@pytest.mark.spec("HS-72")
+def test_a_key_whose_memory_made_room_for_others_answers_no_hello_older_than_itself() -> None:
+    net = linked()
+    endpoint = net.r.endpoint
+    key = endpoint.keys.access[0]
+    datagrams = recorded(net)
+    endpoint.remove_access_key(key.ak.public)
+    rng = SeededRng("others")
+    for _ in range(20):
+        other = AccessKey.generate(rng)
+        endpoint.add_access_key(other, net.now)
+        endpoint.remove_access_key(other.ak.public)
+    endpoint.add_access_key(key, net.now)
+    assert replay(net, datagrams, STRANGER) == 0
+    net.run(seconds=130)
+    assert net.run_until_confirmed(net.dial())
+
+
+@pytest.mark.spec("HS-72")
+def test_the_memory_of_removed_keys_is_bounded_in_time_and_number() -> None:
+    config = EndpointConfig()
+    clock, rng = VirtualClock(), SeededRng("doors")
+    doors = Doors(config, VirtualCalendar(clock))
+    for n in range(100):
+        key = AccessKey.generate(rng)
+        doors.add(key, float(n))
+        (door,) = doors
+        assert door.replays.insert(bytes(16), n, float(n))
+        doors.remove(key.ak.public, float(n))
+    assert doors.n_entries == KEPT_MAX
+    doors.add(AccessKey.generate(rng), 99 + 4 * config.max_clock_skew_s)
+    assert doors.n_entries == 0
 
 
 @pytest.mark.spec("HS-52")

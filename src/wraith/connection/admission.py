@@ -27,8 +27,9 @@ from wraith.connection.connection import Connection
 from wraith.connection.cookies import CookieJar
 from wraith.connection.deadlines import Deadline, DeadlineHeap
 from wraith.connection.dialing import Outbox
+from wraith.connection.doors import Door, Doors
 from wraith.connection.endpoint_events import ClockSkew, EndpointEvent
-from wraith.connection.endpoint_keys import ACCESS_KEYS_MAX, AccessKey
+from wraith.connection.endpoint_keys import AccessKey
 from wraith.connection.half_open import (
     COMPLETED_S,
     HELLO_LIFETIME_S,
@@ -41,7 +42,7 @@ from wraith.connection.half_open import (
 )
 from wraith.connection.handshake import HandshakeContext
 from wraith.connection.negotiate import responder_suites, unsupported_body
-from wraith.connection.replay_cache import ReplayCache, encode_record
+from wraith.connection.replay_cache import encode_record
 from wraith.connection.responder import (
     AwaitingFinish,
     AwaitingHello,
@@ -87,17 +88,6 @@ class CompletedHandshake:
     refusal: int | None = None
 
 
-class _Door:
-    """One access key and the memory of the hellos that it has accepted."""
-
-    __slots__ = ("key", "replays", "records")
-
-    def __init__(self, key: AccessKey, replays: ReplayCache) -> None:
-        self.key = key
-        self.replays = replays
-        self.records: list[bytes] = []
-
-
 class Admission:
     """All of the responder's state before a connection exists. Owned by one endpoint."""
 
@@ -128,7 +118,7 @@ class Admission:
         self._completed: OrderedDict[NetworkPath, list[Completed]] = OrderedDict()
         self._n_completed = 0
         self._cookies = CookieJar(Secret(context.rng.secret_bytes(32)))
-        self._doors: dict[bytes, _Door] = {}
+        self._doors = Doors(config, context.clock)
         self._skew_told_at: float | None = None
         self.outbox: Outbox = deque()
         self.counters: Counter[str] = Counter()
@@ -139,47 +129,26 @@ class Admission:
 
     @property
     def keys(self) -> tuple[AccessKey, ...]:
-        return tuple(door.key for door in self._doors.values())
+        return self._doors.keys
 
     def add_key(self, key: AccessKey, now: float) -> None:
-        if key.ak.public in self._doors:
-            raise LocalProtocolError("this access key is in use already")
-        if len(self._doors) >= ACCESS_KEYS_MAX:
-            raise LocalProtocolError(f"an endpoint has at most {ACCESS_KEYS_MAX} access keys")
-        replays = ReplayCache(
-            key.ak,
-            max_clock_skew_s=self._config.max_clock_skew_s,
-            entries_max=self._config.budgets.replay_entries,
-            now=now,
-            unix_now=self._context.clock.unix_time(),
-            complete=not key.persistent,
-        )
-        self._doors[key.ak.public] = _Door(key, replays)
+        self._doors.add(key, now)
 
-    def remove_key(self, ak_public: bytes) -> None:
-        self._doors.pop(ak_public, None)
+    def remove_key(self, ak_public: bytes, now: float) -> None:
+        self._doors.remove(ak_public, now)
 
     def load_records(self, ak_public: bytes, records: Sequence[bytes], now: float) -> None:
-        door = self._doors.get(ak_public)
-        if door is None:
-            raise LocalProtocolError("no such access key here")
-        door.replays.load(records, now)
+        self._doors.load(ak_public, records, now)
 
     def live_records(self, ak_public: bytes, now: float) -> list[bytes]:
-        door = self._doors.get(ak_public)
-        return [] if door is None else door.replays.live_records(now)
+        return self._doors.live_records(ak_public, now)
 
     @property
     def has_records(self) -> bool:
-        return any(door.records for door in self._doors.values())
+        return self._doors.has_records
 
     def take_records(self) -> list[tuple[bytes, list[bytes]]]:
-        taken: list[tuple[bytes, list[bytes]]] = []
-        for ak_public, door in self._doors.items():
-            if door.records:
-                taken.append((ak_public, door.records))
-                door.records = []
-        return taken
+        return self._doors.take_records()
 
     def stop(self) -> None:
         self._is_listening = False
@@ -331,7 +300,7 @@ class Admission:
             self.count("budget")
             return
         e_public: bytes | None = None
-        for door in tuple(self._doors.values()):
+        for door in self._doors:
             if not self._pre_auth.take(path.remote, now):
                 self.count("budget")
                 return
@@ -355,7 +324,7 @@ class Admission:
 
     def _on_proven(
         self,
-        door: _Door,
+        door: Door,
         hello: ProvenHello,
         entry_key: bytes,
         path: NetworkPath,
@@ -401,7 +370,7 @@ class Admission:
 
     def _begin(
         self,
-        door: _Door,
+        door: Door,
         hello: ProvenHello,
         path: NetworkPath,
         now: float,
@@ -490,5 +459,5 @@ class Admission:
             + len(self._early)
             + self._n_completed
             + self._pre_auth.n_entries
-            + sum(door.replays.n_entries for door in self._doors.values())
+            + self._doors.n_entries
         )

@@ -325,8 +325,9 @@ class Endpoint:
         self._admission.add_key(key, now)
 
     def remove_access_key(self, ak_public: bytes) -> None:
-        """Stops answering hellos of this key; unknown keys are ignored. Connections stay."""
-        self._admission.remove_key(ak_public)
+        """Stops answering hellos of this key; unknown keys are ignored. Connections stay. What it
+        has answered stays remembered for four times the clock skew. [HS-72]"""
+        self._admission.remove_key(ak_public, self._now)
 
     def load_replay_records(self, ak_public: bytes, records: Sequence[bytes], now: float) -> None:
         """Completes the replay cache of a persistent access key from its file. [HS-32]

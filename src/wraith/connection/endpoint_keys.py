@@ -1,6 +1,6 @@
 """The keys that an endpoint owns for longer than one connection.
 
-Spec: handshake.md [HS-1] [HS-2] [HS-12].
+Spec: handshake.md [HS-1] [HS-2] [HS-12] [HS-70].
 """
 
 from __future__ import annotations
@@ -16,6 +16,10 @@ from wraith.crypto.x25519 import X25519Key
 ACCESS_KEYS_MAX = 4
 IDENT_LIFETIME_S = 365 * 86_400
 IDENT_RENEW_S = 30 * 86_400
+"""For a static key that outlives the process."""
+EPHEMERAL_LIFETIME_S = 86_400
+EPHEMERAL_RENEW_S = 43_200
+"""For a static key of this process: who reads its memory can be this node for a day, no more."""
 NO_PSK = bytes(32)
 
 
@@ -47,11 +51,16 @@ class AccessKey:
 
 @dataclass(slots=True, eq=False)
 class EndpointKeys:
-    """Identity (Ed25519), Noise static key (X25519) and the access keys to listen with (<= 4)."""
+    """Identity (Ed25519), Noise static key (X25519) and the access keys to listen with (<= 4).
+
+    Attributes:
+        keeps_static: the static key outlives this process. Without that its certificate is short.
+    """
 
     identity: Identity
     static: X25519Key
     access: tuple[AccessKey, ...] = ()
+    keeps_static: bool = False
     _ident: bytes = field(default=b"", repr=False)
     _not_after: int = 0
 
@@ -61,8 +70,11 @@ class EndpointKeys:
         return cls(Identity.generate(rng), X25519Key.generate(rng), access)
 
     def ident(self, unix_now: float) -> bytes:
-        """The IDENT certificate (104 bytes), signed again when less than 30 days remain. [HS-12]"""
-        if self._not_after - unix_now < IDENT_RENEW_S:
-            self._not_after = int(unix_now) + IDENT_LIFETIME_S
+        """The IDENT certificate (104 bytes), signed again in time. [HS-12] [HS-70]"""
+        lifetime_s, renew_s = EPHEMERAL_LIFETIME_S, EPHEMERAL_RENEW_S
+        if self.keeps_static:
+            lifetime_s, renew_s = IDENT_LIFETIME_S, IDENT_RENEW_S
+        if self._not_after - unix_now < renew_s:
+            self._not_after = int(unix_now) + lifetime_s
             self._ident = make_ident(self.identity, self.static.public, self._not_after)
         return self._ident

@@ -22,6 +22,8 @@ from wraith.errors import InvalidSignature
 from wraith.types import Buffer, PeerKey
 
 IDENT_BYTES = 104
+LIFETIME_MAX_S = 400 * 86_400
+"""A certificate that would live longer is refused: the signer cannot have meant it. [HS-71]"""
 
 
 def make_ident(identity: Identity, static_public: bytes, not_after: int) -> bytes:
@@ -38,14 +40,15 @@ def check_ident(ident: Buffer, static_public: bytes, unix_now: float, skew_s: fl
         skew_s: by how much the two clocks may differ; an ident is refused ``skew_s`` after its end.
 
     Raises:
-        InvalidSignature: malformed, expired, or not signed by the key it names. Never says which.
+        InvalidSignature: malformed, expired, valid for more than 400 days, or not signed by the key
+            it names. Never says which.
     """
     data = bytes(ident)
     if len(data) != IDENT_BYTES:
         raise InvalidSignature
     key = PeerKey(data[:32])
     not_after = int.from_bytes(data[32:40], "big")
-    if unix_now > not_after + skew_s:
+    if unix_now > not_after + skew_s or not_after > unix_now + LIFETIME_MAX_S + skew_s:
         raise InvalidSignature
     verify(key, data[40:], _message(static_public, not_after))
     return key

@@ -112,6 +112,17 @@ def test_an_ident_ends_when_it_says_give_or_take_the_skew() -> None:
         check_ident(ident, b"s" * 32, NOW + 61, 60)
 
 
+@pytest.mark.spec("HS-71")
+@pytest.mark.parametrize("days", [401, 40_000])
+def test_an_ident_that_would_live_for_more_than_400_days_is_refused(days: int) -> None:
+    identity = Identity.generate(RNG)
+    check_ident(make_ident(identity, b"s" * 32, NOW + 400 * 86_400), b"s" * 32, NOW, 60)
+    with pytest.raises(InvalidSignature):
+        check_ident(make_ident(identity, b"s" * 32, NOW + days * 86_400), b"s" * 32, NOW, 60)
+    with pytest.raises(InvalidSignature):
+        check_ident(make_ident(identity, b"s" * 32, (1 << 64) - 1), b"s" * 32, NOW, 60)
+
+
 @pytest.mark.spec("CR-30")
 def test_every_bit_of_an_ident_and_its_static_key_matters() -> None:
     ident = make_ident(Identity.generate(RNG), b"s" * 32, NOW)
