@@ -9,7 +9,7 @@ import contextlib
 import mmap
 import os
 from array import array
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from wraith.aio.digest_file import DigestFile
@@ -34,13 +34,15 @@ _HEADER_BYTES_MAX: Final = 8_192
 
 @dataclass(slots=True)
 class Loaded:
-    """What a journal says: what is there, which files are finished, where top names go."""
+    """What a journal says: what is there, which files are finished, where top names go. ``read``
+    has a bit for each entry whose data were read again since; empty: none."""
 
     inventory: Inventory
     finished: bytearray
     placing: dict[int, bytes]
     header: JournalHeader | None = None
     is_complete: bool = False
+    read: bytearray = field(default_factory=bytearray)
 
 
 class Journal:

@@ -13,9 +13,11 @@ import errno
 import os
 import stat
 import tempfile
+import threading
 import unicodedata
+from array import array
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from enum import Enum
 from functools import partial
 
@@ -27,6 +29,7 @@ from wraith.aio.chunk_runs import (
     runs,
     write_all,
 )
+from wraith.aio.disk.kept_files import ReadingStopped
 from wraith.aio.file_journal import load_journal, read_header
 from wraith.aio.file_placing import Placer, sync_file_system
 from wraith.aio.listing_file import ListingFile
@@ -60,7 +63,10 @@ from wraith.transfer.wishes import (
     Completed,
     DropFiles,
     FinishFiles,
+    ForgetChunks,
+    KeptRead,
     OpenStore,
+    ReadAgain,
     RemoveState,
     StoreOpened,
     StorePages,
@@ -92,7 +98,11 @@ class FileTarget:
 
     Args:
         policy: what to do with names that exist.
-        verify: check everything that an earlier run left against its digests.
+        verify: what becomes of what an earlier run left: it is read against its digests first
+            (true), in the background (``None``), or not at all (false).
+
+    ``read_again`` may be called in another thread while ``fulfil`` runs; all else is one thread's.
+
     Raises:
         DiskFailed: the folder cannot be made or written.
     """
@@ -102,7 +112,7 @@ class FileTarget:
         out: str | os.PathLike[str],
         *,
         policy: Policy = Policy.REFUSE,
-        verify: bool = False,
+        verify: bool | None = None,
     ) -> None:
         self.out = os.fsencode(os.path.realpath(out))
         self.policy = policy
@@ -121,6 +131,8 @@ class FileTarget:
         self._open: OrderedDict[int, int] = OrderedDict()
         self._finished = bytearray()
         self._placing: dict[int, bytes] = {}
+        self._sizes: array[int] = array("Q")
+        self._lock = threading.RLock()
 
     def close(self) -> None:
         """Releases the lock and every descriptor; what is on disk stays for the next run."""
@@ -138,7 +150,10 @@ class FileTarget:
         try:
             if self.text_target is not None and not isinstance(wish, StorePages | Survey):
                 return self.text_target.fulfil(wish)
-            return self._fulfil(wish)
+            if isinstance(wish, ReadAgain):
+                return self.read_again(wish)
+            with self._lock:
+                return self._fulfil(wish)
         except OSError as exc:
             return self._error(exc)
         except WraithError as exc:
@@ -176,6 +191,9 @@ class FileTarget:
                 return None
             case DropFiles(_, dropped):
                 self._drop(dropped)
+                return None
+            case ForgetChunks(_, chunks):
+                self._forget(chunks)
                 return None
             case Complete(_, failed):
                 return self._complete(failed)
@@ -265,7 +283,7 @@ class FileTarget:
             sizes=wish.sizes,
             incoming=self._incoming,
             out=self.out,
-            verify=self.verify,
+            verify=self.verify is True,
         )
         if loaded.is_complete and not self._is_still_there(loaded.placing, wish.tops):
             state.start_over(wish.peer, digest, self.out)
@@ -276,9 +294,13 @@ class FileTarget:
             self._incoming.close()
             self._incoming = None
         self._finished, self._placing = loaded.finished, loaded.placing
+        self._sizes = wish.sizes
         if loaded.is_complete:
             return StoreOpened(loaded.inventory, (), Completed(placed=self._places()))
-        return StoreOpened(loaded.inventory, tuple(self._skipped(wish.tops)))
+        skipped = tuple(self._skipped(wish.tops))
+        return StoreOpened(
+            loaded.inventory, skipped, read=loaded.read, reads_again=self.verify is not False
+        )
 
     def _skipped(self, tops: tuple[Entry, ...]) -> Iterator[tuple[int, int]]:
         """``(first, n)`` of files that exist and that ``--skip`` leaves alone."""
@@ -402,6 +424,32 @@ class FileTarget:
             self._folder.journal.append(encode_record(Dropped(number)))
             self._finished[number] = 0
             self._folder.data.unlink(self._entry(number).path)
+
+    # --- what an earlier run left ---------------------------------------------------------------
+
+    def read_again(self, wish: ReadAgain, pause: Callable[[], bool] = lambda: True) -> KeptRead:
+        """Reads kept chunks against their digests. Any thread; ``pause`` as in
+        ``kept_files.bad_chunks``."""
+        bad: list[tuple[int, int]] = []
+        missed: set[int] = set()
+        for number, first, n in wish.pieces:
+            try:
+                chunks = self._folder.bad_chunks(
+                    number, [(first, n)], guard=self._lock, pause=pause
+                )
+                bad += ((number, chunk) for chunk in chunks)
+            except (PermissionError, ReadingStopped):
+                missed.add(number)
+        return KeptRead(tuple(bad), frozenset(missed))
+
+    def _forget(self, chunks: tuple[tuple[int, int], ...]) -> None:
+        for number in dict.fromkeys(number for number, _ in chunks):
+            fd = self._open.pop(number, None)
+            if fd is not None:
+                os.close(fd)
+            self._finished[number] = 0
+            bad = [chunk for each, chunk in chunks if each == number]
+            self._folder.forget(number, bad, self._sizes)
 
     # --- the end --------------------------------------------------------------------------------
 

@@ -1,8 +1,9 @@
 """The disk half of a transfer: sources, targets, leftovers, and the thread that serves them.
 
-``StoreWorker`` takes a node's wishes, has them fulfilled one after the other in a thread, and
-brings the answers back to the event loop. Reading, hashing and writing let go of the interpreter
-lock there, so the loop goes on sealing and opening packets meanwhile.
+``StoreWorker`` takes a node's wishes, has them fulfilled one after the other in a thread (what may
+wait for all others in a second one), and brings the answers back to the event loop. Reading,
+hashing and writing let go of the interpreter lock there, so the loop goes on sealing and opening
+packets meanwhile.
 
 Spec: transfer §6.
 """
@@ -16,7 +17,7 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from wraith.aio.disk.private_folder import PrivateFolder, UntrustedPath
 from wraith.aio.file_journal import load_journal, read_header
@@ -30,7 +31,7 @@ from wraith.node.node import Node
 from wraith.transfer.memory import MemorySource
 from wraith.transfer.paths import STATE_PREFIX, display_path
 from wraith.transfer.reasons import DiskFailed
-from wraith.transfer.wishes import Wish
+from wraith.transfer.wishes import ReadAgain, Wish
 from wraith.types import Buffer, NetworkPath, PeerKey, Transmit
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
@@ -42,6 +43,14 @@ class Store(Protocol):
     def fulfil(self, wish: Wish, /) -> object: ...
 
 
+@runtime_checkable
+class RereadingStore(Protocol):
+    """A store that can read what it kept beside everything else. ``pause`` makes it wait for what
+    is more urgent; false means that nobody wants the answer any more."""
+
+    def read_again(self, wish: ReadAgain, pause: Callable[[], bool], /) -> object: ...
+
+
 class WishingNode(Protocol):
     """The part of a node that a worker needs."""
 
@@ -51,7 +60,8 @@ class WishingNode(Protocol):
 
 
 class StoreWorker:
-    """Fulfils the wishes of ``node`` with ``store`` in one daemon thread.
+    """Fulfils the wishes of ``node`` with ``store`` in one daemon thread, ``ReadAgain`` in another
+    one that stands still while any other wish waits or is under way.
 
     Call ``pump`` from the event loop after every drain of the node (it takes what wishes there
     are and returns at once). Answers arrive on the loop; ``on_answered`` is called after each
@@ -73,8 +83,12 @@ class StoreWorker:
         self._loop = asyncio.get_running_loop()
         self._wishes: queue.SimpleQueue[Wish | None] = queue.SimpleQueue()
         self._answers: queue.SimpleQueue[tuple[int, object]] = queue.SimpleQueue()
+        self._again: queue.SimpleQueue[ReadAgain | None] = queue.SimpleQueue()
         self._n_waiting = 0
         self._closed = False
+        self._n_urgent = 0
+        self._nothing_urgent = threading.Condition()
+        self._rereader: threading.Thread | None = None
         # A daemon: a read from a terminal or a pipe may never return.
         self._thread = threading.Thread(target=self._run, name="wraith-store", daemon=True)
         self._thread.start()
@@ -88,18 +102,37 @@ class StoreWorker:
         """Hands the node's wishes to the thread."""
         while not self._closed and (wish := self._node.next_wish()) is not None:
             self._n_waiting += 1
+            if isinstance(wish, ReadAgain) and isinstance(self._store, RereadingStore):
+                self._pump_again(wish)
+                continue
+            with self._nothing_urgent:
+                self._n_urgent += 1
             self._wishes.put(wish)
+
+    def _pump_again(self, wish: ReadAgain) -> None:
+        if self._rereader is None:
+            self._rereader = threading.Thread(
+                target=self._run_again, name="wraith-reread", daemon=True
+            )
+            self._rereader.start()
+        self._again.put(wish)
 
     def close(self) -> None:
         """No more wishes; the one under way is finished, its answer dropped."""
-        self._closed = True
+        with self._nothing_urgent:
+            self._closed = True
+            self._nothing_urgent.notify_all()
         self._wishes.put(None)
+        self._again.put(None)
 
     async def closed(self, timeout_s: float = 5.0) -> bool:
         """Waits until the thread has ended, for as long as that may be worth it."""
         self.close()
-        await asyncio.get_running_loop().run_in_executor(None, self._thread.join, timeout_s)
-        return not self._thread.is_alive()
+        loop, rereader = asyncio.get_running_loop(), self._rereader
+        await loop.run_in_executor(None, self._thread.join, timeout_s)
+        if rereader is not None:
+            await loop.run_in_executor(None, rereader.join, timeout_s)
+        return not self._thread.is_alive() and not (rereader and rereader.is_alive())
 
     def _run(self) -> None:
         while (wish := self._wishes.get()) is not None:
@@ -107,11 +140,37 @@ class StoreWorker:
                 result = self._store.fulfil(wish)
             except Exception as exc:
                 result = DiskFailed(f"internal error: {type(exc).__name__}: {exc}")
-            self._answers.put((wish.id, result))
-            try:
-                self._loop.call_soon_threadsafe(self._deliver)
-            except RuntimeError:  # the loop is gone; so is whoever wanted the answer
+            with self._nothing_urgent:
+                self._n_urgent -= 1
+                if not self._n_urgent:
+                    self._nothing_urgent.notify_all()
+            if not self._answer(wish.id, result):
                 return
+
+    def _run_again(self) -> None:
+        store = self._store
+        assert isinstance(store, RereadingStore)
+        while (wish := self._again.get()) is not None:
+            try:
+                result = store.read_again(wish, self._pause)
+            except Exception as exc:
+                result = DiskFailed(f"internal error: {type(exc).__name__}: {exc}")
+            if not self._answer(wish.id, result):
+                return
+
+    def _pause(self) -> bool:
+        """Waits until nothing else is wanted of the disk; false once this is closed."""
+        with self._nothing_urgent:
+            self._nothing_urgent.wait_for(lambda: not self._n_urgent or self._closed)
+        return not self._closed
+
+    def _answer(self, wish_id: int, result: object) -> bool:
+        self._answers.put((wish_id, result))
+        try:
+            self._loop.call_soon_threadsafe(self._deliver)
+        except RuntimeError:  # the loop is gone; so is whoever wanted the answer
+            return False
+        return True
 
     def _deliver(self) -> None:
         delivered = False

@@ -121,6 +121,18 @@ class SafeTree:
             os.symlink(target, name, dir_fd=fd)
         os.utime(name, ns=(mtime_ns, mtime_ns), dir_fd=fd, follow_symlinks=False)
 
+    def make_writable(self, path: bytes) -> None:
+        """Lets the owner read and write a file, if it is there: it may have its final mode
+        already."""
+        try:
+            fd = self.open(path, os.O_RDONLY)
+        except FileNotFoundError:
+            return
+        try:
+            os.fchmod(fd, 0o600)
+        finally:
+            os.close(fd)
+
     def set_folder(self, path: bytes, mode: int, mtime_ns: int) -> None:
         """Mode and time of a folder, once nothing more is put into it."""
         fd = self.folder(path)

@@ -21,18 +21,20 @@ import fcntl
 import os
 import stat
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from blake3 import blake3
 
 from wraith.aio.digest_file import DigestFile
+from wraith.aio.disk.kept_files import bad_chunks
 from wraith.aio.disk.private_folder import PrivateFolder
 from wraith.aio.disk.stamp_file import write_all
 from wraith.aio.file_journal import JOURNAL, Journal, Loaded, load_journal, read_header
 from wraith.aio.listing_file import ListingFile
 from wraith.aio.safe_tree import SafeTree
-from wraith.content.chunking import CHUNK_BYTES, UNKNOWN_SIZE, chunk_digest, chunk_length
+from wraith.content.chunking import CHUNK_BYTES, UNKNOWN_SIZE
 from wraith.errors import Busy, WraithError
 from wraith.transfer.inventory import Inventory
 from wraith.transfer.paths import STATE_PREFIX
@@ -158,7 +160,7 @@ class StateFolder:
 
         Args:
             incoming: the listing as just received; ``None`` if it was received before.
-            verify: check all that is there, even if the host did not go down meanwhile.
+            verify: read all that is there first, even if the host did not go down meanwhile.
         """
         self.close_parts()
         header = JournalHeader(peer.raw if peer is not None else NO_PEER, boot_id(), digest, out)
@@ -176,7 +178,8 @@ class StateFolder:
         if loaded.is_complete:
             return loaded
         self._drop_what_is_gone(loaded)
-        if verify or (loaded.header is not None and loaded.header.boot_id != boot_id()):
+        is_other_boot = loaded.header is not None and loaded.header.boot_id != boot_id()
+        if verify or is_other_boot:
             self._verify(loaded)
             self.journal.append(encode_record(header))
         return loaded
@@ -279,27 +282,53 @@ class StateFolder:
     def _verify(self, loaded: Loaded) -> None:
         """Reads what is held and keeps only the chunks that still have their digests. [TR-53]"""
         inventory = loaded.inventory
+        loaded.read = bytearray(len(loaded.finished) // 8 + 1)
         for number in list(inventory.held_entries()):
             entry = self.listing.entry(number)
             if self.data.lstat(entry.path) is None:
                 continue  # in its place already
-            size = inventory.size_of(number)
-            held = [c for first, n in inventory.ranges(number) for c in range(first, first + n)]
-            fd = self.data.open(entry.path, os.O_RDONLY)
-            try:
-                good = [c for c in held if self._is_good(fd, number, size, c)]
-            finally:
-                os.close(fd)
-            if len(good) == len(held):
-                continue
-            self._drop(loaded, number)
-            for c in good:
-                inventory.add(number, c, 1, CHUNK_BYTES if size == UNKNOWN_SIZE else None)
-                self.journal.append(encode_verified(number, c, self.digests.get(number, c, 1)))
+            ranges = inventory.ranges(number)
+            bad = self.bad_chunks(number, ranges)
+            if bad:
+                self._forget(inventory, number, bad)
+                loaded.finished[number] = 0
+            loaded.read[number >> 3] |= 1 << (number & 7)
 
-    def _is_good(self, fd: int, number: int, size: int, chunk: int) -> bool:
-        data = os.pread(fd, chunk_length(size, chunk), chunk * CHUNK_BYTES)
-        return chunk_digest(data) == self.digests.get(number, chunk, 1)
+    def bad_chunks(
+        self,
+        number: int,
+        ranges: Iterable[tuple[int, int]],
+        *,
+        guard: AbstractContextManager[object] | None = None,
+        pause: Callable[[], bool] = lambda: True,
+    ) -> list[int]:
+        """As ``kept_files.bad_chunks``, of one entry."""
+        with guard if guard is not None else nullcontext():
+            entry = self.listing.entry(number)
+            tree, digests = self.data, self.digests
+        return bad_chunks(
+            tree, digests, entry.path, number, entry.size, ranges, guard=guard, pause=pause
+        )
+
+    def forget(self, number: int, chunks: Sequence[int], sizes: array[int]) -> None:
+        """Journals that these chunks are missing. What else is there of the file is read from the
+        journal, which is ahead of everybody's memory. [TR-137]"""
+        self._forget(self._reload(sizes).inventory, number, chunks)
+
+    def _reload(self, sizes: array[int]) -> Loaded:
+        return load_journal(self.folder, sizes, None)
+
+    def _forget(self, inventory: Inventory, number: int, chunks: Sequence[int]) -> None:
+        inventory.forget(number, chunks)
+        records = bytearray(encode_record(Dropped(number)))
+        for first, n in inventory.ranges(number):
+            records += encode_verified(number, first, self.digests.get(number, first, n))
+        self.journal.append(records)
+        path = self.listing.entry(number).path
+        if not inventory.ranges(number):
+            self.data.unlink(path)
+        else:
+            self.data.make_writable(path)
 
 
 def _listing_name(digest: bytes) -> bytes:

@@ -27,6 +27,7 @@ from wraith.transfer.events import (
     Declined,
     Done,
     FileFailed,
+    KeptDamaged,
     OfferReceived,
     PeerDeciding,
     Placed,
@@ -152,6 +153,12 @@ class Narrator:
                 self._failed[entry] = reason
             case FileFailed(_, reason, path):
                 self._tell_failed(path, reason)
+            case KeptDamaged(n_chunks, n_bytes):
+                emit("damaged", chunks=n_chunks, bytes=n_bytes)
+                say(
+                    f"{size(n_bytes)} that an earlier run left are not what was verified then; "
+                    "they are fetched again"
+                )
             case Interrupted(reason_text, until):
                 self._on_interrupted(reason_text, until)
             case Declined(by_peer=True, reason=Reason.LIST_ONLY):
@@ -314,6 +321,7 @@ class Narrator:
             "bytes_total": done.bytes_total,
             "bytes_transferred": done.bytes_transferred,
             "bytes_reused": done.bytes_reused,
+            "bytes_unread": done.bytes_unread,
             "seconds": round(seconds, 3),
             "files": done.n_files,
             "failed": done.n_failed,
@@ -328,15 +336,19 @@ class Narrator:
         rate = size(done.bytes_transferred / seconds)
         kept = f", {size(done.bytes_reused)} kept from before" if done.bytes_reused else ""
         files = _counted(done.n_files, 0, 0)
+        unread = f", {size(done.bytes_unread)} of it not read again" if done.bytes_unread else ""
+        is_whole = not done.bytes_unread and not done.n_failed
+        verified = ", every chunk verified" if is_whole else ""
         self._output.say(
-            f"done: {files}, {size(done.bytes_total)} in {duration(seconds)} ({rate}/s){kept}, "
-            "every chunk verified"
+            f"done: {files}, {size(done.bytes_total)} in {duration(seconds)} ({rate}/s)"
+            f"{kept}{unread}{verified}"
         )
         if done.n_failed:
             self._output.say(f"{done.n_failed} did not arrive; send again what is missing")
         if self._verbose:
+            recorded = "  (as recorded)" if done.bytes_unread else ""
             for path, digest in file_ids:
-                self._output.say(f"  {digest.hex()}  {display_path(path)}")
+                self._output.say(f"  {digest.hex()}  {display_path(path)}{recorded}")
 
 
 def entry_line(entry: Entry, name: str) -> str:

@@ -62,7 +62,7 @@ class ReceivePlan:
     code: Code | None
     out: str
     policy: Policy
-    verify: bool
+    verify: bool | None
     yes: bool
     list_only: bool
     ask_on: str | None
@@ -103,7 +103,12 @@ Examples:
 @click.option("--overwrite", is_flag=True, help="Replace files that exist.")
 @click.option("--rename", is_flag=True, help="Give new files another name where one exists.")
 @click.option("--skip", is_flag=True, help="Leave files that exist as they are.")
-@click.option("--verify", is_flag=True, help="Check again what an earlier run has left.")
+@click.option(
+    "--verify/--no-verify",
+    default=None,
+    help="Read again what an earlier run has left: first, or not at all. "
+    "[default: while new data arrive, as far as there is time]",
+)
 @click.option("--from", "from_name", metavar="NAME", help="Accept nobody but this named peer.")
 @click.option(
     "--listen",
@@ -135,7 +140,7 @@ def receive(
     overwrite: bool,
     rename: bool,
     skip: bool,
-    verify: bool,
+    verify: bool | None,
     from_name: str | None,
     listen: str | None,
     new_code: bool,

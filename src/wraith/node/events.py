@@ -20,6 +20,7 @@ class NodeCloseCode(IntEnum):
     REPLACED = 0x1002
     SPENT = 0x1003
     BROKEN = 0x1004
+    ANEW = 0x1005
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,15 @@ from wraith.node.link import Link, RateLimit
 from wraith.node.outcome import GRACE_S, Outcome
 from wraith.node.peers import Peers
 from wraith.transfer import reasons
-from wraith.transfer.events import Aborted, Accepted, Declined, Done, Placed, TransferEvent
+from wraith.transfer.events import (
+    Aborted,
+    Accepted,
+    BeginAnew,
+    Declined,
+    Done,
+    Placed,
+    TransferEvent,
+)
 from wraith.transfer.messages import Reason
 from wraith.transfer.paths import PathRules
 from wraith.transfer.receiver import Receiver
@@ -293,6 +301,9 @@ class Node:
                 self._on_done(link, event)
             case Placed():
                 self._outcome.receipt_until = self._now + self.config.receipt_wait_s
+            case BeginAnew() if link is not None:
+                text = "something that it had kept was damaged and is fetched again"
+                self._peers.close(link, NodeCloseCode.ANEW, self._now, text)
             case Declined(by_peer, reason, error):
                 self._last_words(link)
                 door = self._peers.door

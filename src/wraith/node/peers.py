@@ -145,12 +145,12 @@ class Peers:
                 self.close(other, NodeCloseCode.BUSY, now)
         return True
 
-    def close(self, link: Link, code: int, now: float) -> None:
-        """Closes one connection."""
-        link.connection.close(code, "", now)
+    def close(self, link: Link, code: int, now: float, reason: str = "") -> None:
+        """Closes one connection. ``reason`` is for the people at the other end."""
+        link.connection.close(code, reason, now)
         if self.links.pop(link.connection, None) is None:
             return
-        closed = conn_events.Closed(code, "", by_peer=False, error=None)
+        closed = conn_events.Closed(code, reason, by_peer=False, error=None)
         self._on_link_gone(link, closed, now)
 
     def close_all(self, now: float) -> None:
@@ -333,7 +333,8 @@ class Peers:
         if self._dialling is not None:
             self._dialling.on_lost(now, was_silent=link.is_suspect)
             until = self._dialling.plan.deadline
-        self._events.append(Interrupted(closes.words_of(event), until))
+        if event.by_peer or event.code != NodeCloseCode.ANEW:
+            self._events.append(Interrupted(closes.words_of(event), until))
         self._dial_when_due(now)
 
     def _on_attempt_failed(self, event: conn_events.Closed, now: float) -> None:

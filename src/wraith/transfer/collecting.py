@@ -16,13 +16,24 @@ from typing import Protocol
 
 from wraith.content.chunking import UNKNOWN_SIZE, n_chunks
 from wraith.errors import LimitExceeded, MissingChunk, StateViolation, WraithError
-from wraith.transfer.events import FileFailed, Progress, TransferEvent
+from wraith.transfer.events import FileFailed, KeptDamaged, Progress, TransferEvent
 from wraith.transfer.intake import Batch, Intake, Reports
 from wraith.transfer.inventory import Inventory
+from wraith.transfer.kept import Kept
 from wraith.transfer.messages import Message, Reason
 from wraith.transfer.messages import Progress as ProgressMessage
 from wraith.transfer.records import OVERHEAD_BYTES, ChunkRecord
-from wraith.transfer.wishes import DropFiles, FinishFiles, ReceiverWish, WritePieces
+from wraith.transfer.wishes import (
+    DropFiles,
+    FinishFiles,
+    ForgetChunks,
+    KeptRead,
+    Piece,
+    ReadAgain,
+    ReceiverWish,
+    StoreOpened,
+    WritePieces,
+)
 from wraith.types import Buffer
 
 
@@ -55,6 +66,10 @@ class Dialogue(Protocol):
 
     def on_everything_verified(self) -> None: ...
 
+    def begin_anew(self) -> None:
+        """Something is missing that the peer believes to be here."""
+        ...
+
     def on_quiet(self) -> None:
         """A write or the end of a file is over."""
         ...
@@ -79,6 +94,10 @@ class Collection:
         self._n_failed_announced: int | None = None
         self._data_ended = False
         self._has_started = False
+        self._kept: Kept | None = None
+        self._reads_again = False
+        self._is_reading_again = False
+        self._is_lost = False
 
     # --- facts ----------------------------------------------------------------------------------
 
@@ -91,6 +110,11 @@ class Collection:
     def verified_bytes(self) -> int:
         return self.inventory.verified_bytes if self.inventory is not None else 0
 
+    @property
+    def unread_bytes(self) -> int:
+        """Of what is verified, what an earlier run left and this one has not read."""
+        return min(self._kept.unread_bytes, self.verified_bytes) if self._kept is not None else 0
+
     def room(self) -> int:
         """How many bytes of the data stream it takes now."""
         return self._intake.room()
@@ -101,14 +125,20 @@ class Collection:
 
     # --- one offer, one connection, one stream --------------------------------------------------
 
-    def open(
-        self, inventory: Inventory, sizes: array[int], skipped: tuple[tuple[int, int], ...]
-    ) -> None:
+    def another_offer(self) -> None:
+        """What was there of an earlier offer is matched by whoever holds it."""
+        self.inventory = None
+        self._kept = None
+
+    def open(self, opened: StoreOpened, sizes: array[int]) -> None:
         """The disk has said what is there of the offer that was accepted."""
-        self.inventory = inventory
+        self.inventory = inventory = opened.inventory
         self._sizes = sizes
-        self.skipped = list(skipped)
-        self.n_skipped = sum(n for _, n in skipped)
+        self.skipped = list(opened.skipped)
+        self.n_skipped = sum(n for _, n in opened.skipped)
+        if self._kept is None:  # else the chunks that came since were verified by this process
+            self._kept = Kept(inventory, opened.read)
+            self._reads_again = opened.reads_again
         if not self._has_started:
             self.bytes_reused = inventory.verified_bytes
 
@@ -124,6 +154,7 @@ class Collection:
         self.failed = {}
         self._n_failed_announced = None
         self._data_ended = False
+        self._is_lost = False
         self._reports = Reports()
 
     def disconnected(self, *, keep: bool) -> None:
@@ -181,7 +212,7 @@ class Collection:
         assert self.inventory is not None
         for entry in entries:
             self._check(entry)
-            self.inventory.drop(entry)
+            self._drop(entry, self.inventory)
         self._want_dropped(entries)
 
     def on_failed(self, entry: int, reason: Reason) -> None:
@@ -191,7 +222,7 @@ class Collection:
         if entry in self.failed:
             return
         self.failed[entry] = reason
-        self.inventory.drop(entry)
+        self._drop(entry, self.inventory)
         self._want_dropped((entry,))
         self._dialogue.tell(FileFailed(entry, reason))
         self.finish()
@@ -211,6 +242,11 @@ class Collection:
         if self.inventory.set_final_size(entry, size):
             self._finish_files([(entry, size)])
         self.finish()
+
+    def _drop(self, entry: int, inventory: Inventory) -> None:
+        inventory.drop(entry)
+        if self._kept is not None:
+            self._kept.forget(entry)
 
     def _check(self, entry: int) -> None:
         if entry >= len(self._sizes):
@@ -246,6 +282,7 @@ class Collection:
             if self._dialogue.is_receiving:
                 self._write(now, all_of_it=self._n_failed_announced is not None)
                 self.finish()
+            self._read_again()
         self._dialogue.on_quiet()
 
     def _note(self, batch: Batch, inventory: Inventory) -> None:
@@ -270,6 +307,47 @@ class Collection:
             self.finish()
         self._dialogue.on_quiet()
 
+    # --- what an earlier run left [TR-53] -------------------------------------------------------
+
+    def _read_again(self) -> None:
+        """Wants the next batch read, if none is under way and something else is still missing. Only
+        the end of a write asks for the first one: no new byte waits for it."""
+        kept, inventory = self._kept, self.inventory
+        if kept is None or inventory is None or not self._reads_again or self._is_reading_again:
+            return
+        if self._is_all_here(inventory):
+            return
+        batch = kept.next_batch()
+        if batch:
+            self._is_reading_again = True
+            wish = ReadAgain(self._dialogue.next_id(), batch)
+            self._dialogue.ask(wish, partial(self._on_read_again, kept, batch), lasting=True)
+
+    def _on_read_again(self, kept: Kept, batch: tuple[Piece, ...], result: object) -> None:
+        self._is_reading_again = False
+        if isinstance(result, KeptRead) and kept is self._kept and self.inventory is not None:
+            kept.answered(batch, result.missed)
+            bad = tuple(pair for pair in result.bad if not kept.is_forgotten(pair[0]))
+            if bad:
+                self._forget(bad, self.inventory)
+            self._read_again()
+        self.finish()
+
+    def _forget(self, bad: tuple[tuple[int, int], ...], inventory: Inventory) -> None:
+        n_bytes = 0
+        for entry in dict.fromkeys(entry for entry, _ in bad):
+            n_bytes += inventory.forget(entry, [chunk for e, chunk in bad if e == entry])
+        self.bytes_reused = max(0, self.bytes_reused - n_bytes)
+        self._is_lost = True
+        self._dialogue.ask(
+            ForgetChunks(self._dialogue.next_id(), bad), self._on_forgotten, lasting=True
+        )
+        self._dialogue.tell(KeptDamaged(len(bad), n_bytes))
+
+    def _on_forgotten(self, result: object) -> None:
+        if isinstance(result, WraithError):
+            self._on_disk_failed(result)
+
     def _on_disk_failed(self, error: WraithError) -> None:
         self.inventory = None  # what is on disk is known only there now
         self._dialogue.abort(error)
@@ -287,12 +365,19 @@ class Collection:
             return
         if len(self.failed) != self._n_failed_announced:
             raise StateViolation("another number of failed files than was announced")
-        if inventory.n_complete + len(self.failed) + self.n_skipped < inventory.n_wanted:
-            if self._data_ended:
+        if not self._is_all_here(inventory):
+            if self._data_ended and self._is_lost:
+                self._dialogue.begin_anew()
+            elif self._data_ended:
                 self._dialogue.abort(MissingChunk())
             return
+        if self._is_reading_again:
+            return  # nothing is put in its place while it is being read
         self.tell_progress()
         self._dialogue.on_everything_verified()
+
+    def _is_all_here(self, inventory: Inventory) -> bool:
+        return inventory.n_complete + len(self.failed) + self.n_skipped >= inventory.n_wanted
 
     # --- progress -------------------------------------------------------------------------------
 

@@ -69,6 +69,21 @@ class FileFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class KeptDamaged:
+    """Receiver: reading again what an earlier run left found chunks that are not what was verified.
+    They count as missing from here on."""
+
+    n_chunks: int
+    n_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class BeginAnew:
+    """Receiver: the peer believes that chunks are here which are not, and has sent all else. The
+    dialogue must begin anew on a fresh connection; whoever holds the connection sees to that."""
+
+
+@dataclass(frozen=True, slots=True)
 class Placed:
     """Receiver: everything is in its place; the receipt is on its way."""
 
@@ -111,6 +126,8 @@ TransferEvent = (
     | Declined
     | Progress
     | FileFailed
+    | KeptDamaged
+    | BeginAnew
     | Placed
     | Done
     | Aborted

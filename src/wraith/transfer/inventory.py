@@ -7,7 +7,7 @@ size follows the number of *unfinished* files, of which there are few at any tim
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from wraith.content.chunking import CHUNK_BYTES, UNKNOWN_SIZE, chunk_length, n_chunks
 from wraith.content.ranges import RangeSet
@@ -74,6 +74,22 @@ class Inventory:
             loose = self._loose.pop(entry, None)
             self.verified_bytes -= _n_bytes(size, held) if loose is None else loose
 
+    def forget(self, entry: int, chunks: Iterable[int]) -> int:
+        """Takes some chunks of a file out again; returns how many bytes went."""
+        size = self.size_of(entry)
+        gone = sorted({c for c in chunks if self.holds(entry, c)})
+        n_bytes = sum(chunk_length(size, c) for c in gone)
+        left = RangeSet((a, a + n) for a, n in without(self.ranges(entry), gone))
+        if self._sizes[entry] == UNKNOWN_SIZE:
+            self._loose[entry] = self._loose.get(entry, size) - n_bytes
+        if self.is_complete(entry) and gone:
+            self._complete[entry >> 3] &= ~(1 << (entry & 7))
+            self.n_complete -= 1
+        if gone:
+            self._partial[entry] = left
+        self.verified_bytes -= n_bytes
+        return n_bytes
+
     def is_complete(self, entry: int) -> bool:
         return bool(self._complete[entry >> 3] & (1 << (entry & 7)))
 
@@ -127,6 +143,20 @@ class Inventory:
         self._complete[entry >> 3] |= 1 << (entry & 7)
         self.n_complete += 1
         return True
+
+
+def without(ranges: Iterable[tuple[int, int]], chunks: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """``ranges`` ``(first, n)`` without ``chunks``; both ascend."""
+    at = 0
+    for first, n in ranges:
+        start = first
+        while at < len(chunks) and chunks[at] < first + n:
+            if chunks[at] > start:
+                yield start, chunks[at] - start
+            start = max(start, chunks[at] + 1)
+            at += 1
+        if start < first + n:
+            yield start, first + n - start
 
 
 def _n_bytes(size: int, held: RangeSet) -> int:

@@ -46,8 +46,11 @@ from wraith.transfer.wishes import (
     DropFiles,
     FailedPiece,
     FinishFiles,
+    ForgetChunks,
+    KeptRead,
     OpenStore,
     PiecesRead,
+    ReadAgain,
     ReadPages,
     ReadPieces,
     RemoveState,
@@ -223,6 +226,12 @@ class MemoryTarget:
                     self.journal += encode_record(Dropped(entry))
                     self.data.pop(entry, None)
                 return None
+            case ReadAgain(_, pieces):
+                held = ((e, c) for e, first, n in pieces for c in range(first, first + n))
+                return KeptRead(tuple(pair for pair in held if not self._is_good(*pair)))
+            case ForgetChunks(_, chunks):
+                self._forget(chunks)
+                return None
             case Complete(_, failed):
                 return self._complete(set(failed))
             case RemoveState():
@@ -274,6 +283,20 @@ class MemoryTarget:
         for i in range(record.n):
             digest = record.digests[i * DIGEST_BYTES : (i + 1) * DIGEST_BYTES]
             self._digests[record.entry, record.first + i] = digest
+
+    def _is_good(self, entry: int, chunk: int) -> bool:
+        data = self.data.get(entry, {}).get(chunk)
+        return data is not None and chunk_digest(data) == self._digests[entry, chunk]
+
+    def _forget(self, chunks: tuple[tuple[int, int], ...]) -> None:
+        for entry in dict.fromkeys(entry for entry, _ in chunks):
+            bad = [chunk for e, chunk in chunks if e == entry]
+            held = self.data.setdefault(entry, {})
+            for chunk in bad:
+                held.pop(chunk, None)
+            self.journal += encode_record(Dropped(entry))
+            for chunk in sorted(held):
+                self.journal += encode_verified(entry, chunk, self._digests[entry, chunk])
 
     def _write(self, wish: WritePieces) -> None:
         for record in wish.records:

@@ -102,7 +102,9 @@ class ReadPlan:
                         yield Piece(entry, at, min(step, first + n - at))
 
     def _stream_pieces(self, entry: int, step: int) -> Iterator[Piece]:
-        self._stream_next[entry] = sum(n for _, n in self._held.ranges(entry))
+        # From the first hole on: what lies behind it is there only if damage was found before it.
+        ranges = self._held.ranges(entry)
+        self._stream_next[entry] = ranges[0][1] if ranges and ranges[0][0] == 0 else 0
         while self._stream_next[entry] < MAX_CHUNKS and entry not in self._failed:
             yield Piece(entry, self._stream_next[entry], step)
             if self._held.size_of(entry) != UNKNOWN_SIZE:

@@ -25,6 +25,7 @@ from wraith.transfer.collecting import Collection
 from wraith.transfer.events import (
     Aborted,
     Accepted,
+    BeginAnew,
     Declined,
     Done,
     OfferReceived,
@@ -115,6 +116,7 @@ class Receiver:
         self._reading: OfferReading | None = None
         self._to_tell: Iterator[Held] = iter(())
         self._is_opening = False
+        self._is_anew = False
 
     # --- facts ----------------------------------------------------------------------------------
 
@@ -177,7 +179,7 @@ class Receiver:
             # Another listing: what was verified of the old one is matched by whoever holds it.
             self._listing = self._now_reading.listing
             self._accepted = digest
-            self._collection.inventory = None
+            self._collection.another_offer()
             self._completed = None
         self._open_when_quiet()
 
@@ -363,7 +365,7 @@ class Receiver:
     def _on_opened(self, result: object) -> None:
         assert isinstance(result, StoreOpened) and self._listing is not None
         self._is_opening = False
-        self._collection.open(result.inventory, self._listing.index.sizes, result.skipped)
+        self._collection.open(result, self._listing.index.sizes)
         self._collection.count_total(self._offer.total_bytes)
         if result.completed is not None:
             self._completed = result.completed
@@ -428,6 +430,13 @@ class Receiver:
         wish = Complete(next(self._ids), tuple(sorted(self._collection.failed)))
         self.ask(wish, self._on_completed, lasting=True)
 
+    def begin_anew(self) -> None:
+        """All else has arrived, and a kept chunk turned out bad after it was told as present: a
+        fresh connection's HAVE leaves it out. [TR-137]"""
+        if not self._is_anew:
+            self._is_anew = True
+            self._events.append(BeginAnew())
+
     def on_quiet(self) -> None:
         """A write or the end of a file is over."""
         self._open_when_quiet()
@@ -459,6 +468,7 @@ class Receiver:
                 n_files=self._n_files_done(),
                 n_bytes=self._collection.verified_bytes,
                 n_failed=len(self._collection.failed),
+                unread_bytes=self._collection.unread_bytes,
             )
         )
 
@@ -480,6 +490,7 @@ class Receiver:
             bytes_transferred=collection.bytes_transferred,
             bytes_reused=min(collection.bytes_reused, n_bytes),
             n_failed=len(collection.failed),
+            bytes_unread=collection.unread_bytes,
         )
 
     # --- inside: the rest -----------------------------------------------------------------------

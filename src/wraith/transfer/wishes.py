@@ -3,7 +3,7 @@
 Each wish has an ``id``; whoever fulfils it answers with the result type named in its docstring, or
 with a ``WraithError`` instead. Wishes of one transfer are fulfilled in the order in which they
 came out; a source may read while it checks, a target does one thing at a time except
-``FinishFiles``, which touches only files that nobody writes any more.
+``ReadAgain``, which changes nothing and goes on beside all others while none of them waits.
 
 Nothing here knows what a path on this disk looks like.
 
@@ -134,11 +134,17 @@ class OpenStore:
 @dataclass(frozen=True, slots=True)
 class StoreOpened:
     """``skipped`` are ``(first, n)`` entries that the policy does not want. ``completed`` is set
-    when an earlier run has put everything in its place and only the receipt is missing."""
+    when an earlier run has put everything in its place and only the receipt is missing.
+
+    ``read`` has a bit for each entry all of whose chunks were read again before this answer (empty:
+    none). ``reads_again``: what was not may be read in the background.
+    """
 
     inventory: Inventory
     skipped: tuple[tuple[int, int], ...] = ()
     completed: Completed | None = None
+    read: bytes | bytearray = b""
+    reads_again: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +179,33 @@ class DropFiles:
 
     id: int
     entries: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ReadAgain:
+    """Read these chunks, which an earlier run left, and compare them with their digests. Beside
+    other wishes, and behind every one that waits. Answer: ``KeptRead``."""
+
+    id: int
+    pieces: tuple[Piece, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class KeptRead:
+    """``bad`` are ``(entry, chunk)`` that are not what their digests say, ascending. ``missed``
+    are entries that could not be read, which says nothing about them."""
+
+    bad: tuple[tuple[int, int], ...] = ()
+    missed: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class ForgetChunks:
+    """These ``(entry, chunk)``, ascending, are not what was verified: note that they are missing.
+    Answer: ``None``."""
+
+    id: int
+    chunks: tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +244,8 @@ ReceiverWish = (
     | WritePieces
     | FinishFiles
     | DropFiles
+    | ReadAgain
+    | ForgetChunks
     | Complete
     | RemoveState
 )

@@ -16,9 +16,18 @@ from wraith.errors import Busy, HashMismatch, OfferRefused
 from wraith.testing.rng import SeededRng
 from wraith.testing.transfer_pipe import TransferPipe
 from wraith.transfer.events import Aborted, Accepted, Declined, Done, Placed, Progress
-from wraith.transfer.wishes import Complete, DropFiles, Wish, WritePieces
+from wraith.transfer.wishes import (
+    Complete,
+    DropFiles,
+    ReadAgain,
+    StoreOpened,
+    Wish,
+    WritePieces,
+)
 
 BIG = SeededRng("files").public_bytes(29 * CHUNK_BYTES + 11)
+LARGE = SeededRng("large").public_bytes(80 * CHUNK_BYTES + 11)
+"""So much that there is time to read again while the rest arrives."""
 
 
 class Killed(Exception):
@@ -50,6 +59,53 @@ class CountingTarget:
         result = self.target.fulfil(wish)
         self.n_writes += isinstance(wish, WritePieces)
         return result
+
+
+class RereadTarget:
+    """Notes which chunks were read again, and how many writes had been done before."""
+
+    def __init__(self, target: FileTarget) -> None:
+        self.target = target
+        self.read: list[int] = []
+        self.kept = 0
+        self.n_writes = self.n_writes_before_reading = 0
+
+    def fulfil(self, wish: Wish) -> object:
+        result = self.target.fulfil(wish)
+        if isinstance(result, StoreOpened):
+            self.kept = result.inventory.verified_bytes // CHUNK_BYTES
+        self.n_writes += isinstance(wish, WritePieces)
+        if isinstance(wish, ReadAgain):
+            self.n_writes_before_reading = self.n_writes_before_reading or self.n_writes
+            self.read += [c for _, first, n in wish.pieces for c in range(first, first + n)]
+        return result
+
+
+class HoldingPipe(TransferPipe):
+    """Answers to reading again come when ``let_go`` says so."""
+
+    held: list[ReadAgain]
+
+    def _fulfil(self) -> bool:
+        self.held = getattr(self, "held", [])
+        ask = self.receiver.next_wish
+
+        def next_wish() -> object:
+            wish = ask()
+            if isinstance(wish, ReadAgain):
+                self.held.append(wish)
+                return None
+            return wish
+
+        self.receiver.next_wish = next_wish  # type: ignore[assignment]
+        try:
+            return super()._fulfil()
+        finally:
+            del self.receiver.next_wish
+
+    def let_go(self) -> None:
+        for wish in self.held:
+            self.receiver.io_done(wish.id, self.target.fulfil(wish), self.now)
 
 
 def make_tree(root: Path) -> Path:
@@ -208,17 +264,17 @@ def verified(pipe: TransferPipe) -> int:
     return max([e.bytes_done for e in pipe.received_events if isinstance(e, Progress)] + [0])
 
 
-def half_received(tmp_path: Path) -> tuple[Path, Path, int]:
-    """A file of thirty chunks of which some are there."""
+def half_received(tmp_path: Path, content: bytes = BIG) -> tuple[Path, Path, int]:
+    """A file of thirty chunks or more of which some are there."""
     source = tmp_path / "file"
-    source.write_bytes(BIG)
+    source.write_bytes(content)
     out = tmp_path / "out"
     target = CountingTarget(FileTarget(out))
     pipe = TransferPipe(FileSource.scan([source]), target)
     pipe.run(stop=lambda: target.n_writes == 1)
     target.target.close()
     held = next(iter(leftovers(out)))
-    assert 4 * CHUNK_BYTES <= held.bytes_done < len(BIG)
+    assert 4 * CHUNK_BYTES <= held.bytes_done < len(content)
     return source, out, held.bytes_done
 
 
@@ -241,19 +297,125 @@ def test_a_torn_journal_keeps_its_whole_records(tmp_path: Path) -> None:
     assert (out / "file").read_bytes() == BIG
 
 
-def test_verified_chunks_are_neither_sent_nor_hashed_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from wraith.aio import state_folder
+def flip_a_byte(out: Path, at: int, name: str = "file") -> None:
+    """One bit of what an earlier run left is another one now; the time of the file is not."""
+    path = out / states(out)[0] / "data" / name
+    info = path.stat()
+    with path.open("r+b") as file:
+        file.seek(at)
+        (byte,) = file.read(1)
+        file.seek(at)
+        file.write(bytes([byte ^ 1]))
+    os.utime(path, ns=(info.st_atime_ns, info.st_mtime_ns))
 
+
+def test_verified_chunks_are_not_sent_again(tmp_path: Path) -> None:
     source, out, done = half_received(tmp_path)
-
-    def no_hashing(*_: object) -> bytes:
-        raise AssertionError("hashed again")
-
-    monkeypatch.setattr(state_folder, "chunk_digest", no_hashing)
     pipe = send(source, FileTarget(out))
     assert done_of(pipe).bytes_reused == done > 0
+    assert done_of(pipe).bytes_transferred == len(BIG) - done
+
+
+@pytest.mark.spec("TR-53")
+def test_what_was_kept_is_read_again_while_the_rest_arrives(tmp_path: Path) -> None:
+    source, out, _ = half_received(tmp_path, LARGE)
+    target = RereadTarget(FileTarget(out))
+    pipe = send(source, target)
+    assert target.read == list(range(target.kept)), "once, all of it, in order"
+    assert target.n_writes_before_reading >= 1, "the first new byte came first"
+    assert done_of(pipe).bytes_unread == 0
+    sent_done = pipe.sent_events[-1]
+    assert isinstance(sent_done, Done) and sent_done.bytes_unread == 0
+
+
+@pytest.mark.spec("TR-53")
+def test_without_reading_again_what_was_kept_is_named(tmp_path: Path) -> None:
+    source, out, done = half_received(tmp_path, LARGE)
+    pipe = send(source, FileTarget(out, verify=False))
+    assert done_of(pipe).bytes_unread == done_of(pipe).bytes_reused == done
+    told = pipe.sent_events[-1]
+    assert isinstance(told, Done) and told.bytes_unread == done
+
+
+@pytest.mark.spec("TR-53")
+def test_what_was_verified_first_is_not_read_twice(tmp_path: Path) -> None:
+    source, out, done = half_received(tmp_path, LARGE)
+    target = RereadTarget(FileTarget(out, verify=True))
+    pipe = send(source, target)
+    assert target.read == [] and done_of(pipe).bytes_unread == 0
+    assert done_of(pipe).bytes_reused == done
+
+
+@pytest.mark.spec("TR-137")
+@pytest.mark.parametrize("chunk", [0, 5, 15])
+def test_damage_between_runs_is_fetched_again_over_a_new_connection(
+    tmp_path: Path, chunk: int
+) -> None:
+    source, out, done = half_received(tmp_path, LARGE)
+    assert chunk < done // CHUNK_BYTES
+    flip_a_byte(out, chunk * CHUNK_BYTES + 77)
+    pipe = send(source, FileTarget(out))
+    for _ in range(2):
+        if isinstance(pipe.received_events[-1], Done):
+            break
+        pipe.connect()
+        pipe.run()
+    assert (out / "file").read_bytes() == LARGE
+    assert done_of(pipe).bytes_reused == done - CHUNK_BYTES
+    assert done_of(pipe).bytes_transferred == len(LARGE) - done + CHUNK_BYTES
+    assert done_of(pipe).bytes_unread == 0
+    assert states(out) == []
+
+
+@pytest.mark.spec("TR-137")
+def test_damage_that_was_found_is_missing_for_the_next_run_too(tmp_path: Path) -> None:
+    source, out, _ = half_received(tmp_path, LARGE)
+    flip_a_byte(out, 3 * CHUNK_BYTES)
+    target = FileTarget(out)
+    pipe = send(source, target)
+    assert not isinstance(pipe.received_events[-1], Done)
+    target.close()  # killed before it had dialled anew
+    held = next(iter(leftovers(out)))
+    assert held.bytes_done == len(LARGE) - CHUNK_BYTES
+    again = send(source, FileTarget(out))
+    assert done_of(again).bytes_transferred == CHUNK_BYTES
+    assert (out / "file").read_bytes() == LARGE
+
+
+@pytest.mark.spec("TR-137")
+def test_a_finished_file_that_was_damaged_is_fetched_again(tmp_path: Path) -> None:
+    """It has its final mode already, which need not let anybody write."""
+    tree, out = make_tree(tmp_path), tmp_path / "out"
+    (tree / "big").chmod(0o444)
+    (tree / "zz").write_bytes(LARGE)
+    os.utime(tree, ns=(10**18, 10**18 + 7))
+    first = CountingTarget(FileTarget(out))
+    pipe = TransferPipe(FileSource.scan([tree]), first)
+    pipe.run(stop=lambda: verified(pipe) > len(BIG) + CHUNK_BYTES)
+    first.target.close()
+    flip_a_byte(out, 2 * CHUNK_BYTES, "tree/big")
+    flip_a_byte(out, 0, "tree/sub/f7")
+    again = send(tree, FileTarget(out))
+    again.connect()
+    again.run()
+    assert done_of(again).bytes_unread == 0
+    assert picture(out) == picture(tree.parent)
+
+
+@pytest.mark.spec("TR-137")
+def test_nothing_is_put_in_its_place_while_it_is_being_read(tmp_path: Path) -> None:
+    source, out, _ = half_received(tmp_path, LARGE)
+    flip_a_byte(out, CHUNK_BYTES)
+    pipe = HoldingPipe(FileSource.scan([source]), FileTarget(out))
+    pipe.run()
+    assert pipe.held and not (out / "file").exists()
+    assert not any(isinstance(e, Placed) for e in pipe.received_events)
+    pipe.let_go()
+    pipe.run()
+    assert not (out / "file").exists(), "a chunk of it is missing now"
+    pipe.connect()
+    pipe.run()
+    assert (out / "file").read_bytes() == LARGE
 
 
 @pytest.mark.spec("TR-53")

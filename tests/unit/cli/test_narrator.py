@@ -32,13 +32,24 @@ ADDRESS = Address(bytes([192, 0, 2, 1]), 4433)
 class Heard:
     """A narrator and what it said."""
 
-    def __init__(self, *, json_events: bool = False, names: dict[PeerKey, str] | None = None):
+    def __init__(
+        self,
+        *,
+        json_events: bool = False,
+        names: dict[PeerKey, str] | None = None,
+        verbose: bool = False,
+    ):
         self.stdout, self.stderr = io.StringIO(), io.StringIO()
         output = Output(
             json_events=json_events, quiet=False, stdout=self.stdout, stderr=self.stderr
         )
         known = names or {}
-        self.narrator = Narrator(output, other="the sender", name_of=lambda key: known.get(key, ""))
+        self.narrator = Narrator(
+            output,
+            other="the sender",
+            name_of=lambda key: known.get(key, ""),
+            verbose=verbose,
+        )
 
     @property
     def words(self) -> str:
@@ -123,6 +134,31 @@ def test_done_counts_this_run_and_the_earlier_one() -> None:
     assert isinstance(done["seconds"], float) and done["seconds"] > 0
     assert done["file_ids"] == {"a": "00" * 32}
     assert "paths" not in done
+
+
+@pytest.mark.parametrize(
+    ("done", "is_said"),
+    [
+        (Done(1, 100, 60, 40, 0), True),
+        (Done(1, 100, 60, 40, 1), False),
+        (Done(1, 100, 60, 40, 0, 40), False),
+    ],
+    ids=["all of it", "some failed", "some was not read again"],
+)
+def test_every_chunk_is_called_verified_only_when_it_is(done: Done, is_said: bool) -> None:
+    heard = Heard()
+    heard.narrator.show(Accepted(40, 100))
+    heard.narrator.done(done)
+    last = next(line for line in heard.words.splitlines() if "done:" in line)
+    assert ("every chunk verified" in last) == is_said
+    assert ("40 B of it not read again" in last) == bool(done.bytes_unread)
+
+
+def test_ids_of_what_was_not_read_again_are_called_recorded() -> None:
+    for unread in (0, 40):
+        heard = Heard(verbose=True)
+        heard.narrator.done(Done(1, 100, 60, 40, 0, unread), ((b"a", bytes(32)),))
+        assert ("(as recorded)" in heard.words) == bool(unread)
 
 
 def test_a_receiver_that_is_turned_away_and_one_that_decides() -> None:

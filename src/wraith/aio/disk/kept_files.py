@@ -1,0 +1,82 @@
+"""Reads partial data of an earlier run and says which chunks are not what was verified then.
+
+It changes nothing. It may run in a thread of its own beside the one that writes: what the two share
+(the folders' descriptors, the digests) is used under ``guard``, which the writer holds while it
+works, and between any two reads ``pause`` may make it wait.
+
+Spec: transfer §7 [TR-53].
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
+
+from wraith.aio.digest_file import DigestFile
+from wraith.aio.safe_tree import SafeTree
+from wraith.content.chunking import CHUNK_BYTES, DIGEST_BYTES, UNKNOWN_SIZE, chunk_digests
+
+RUN_CHUNKS = 4
+"""One read and one call to hash it: 1 MiB, so that a write that waits does so for a millisecond."""
+
+
+class ReadingStopped(Exception):
+    """``pause`` said that nobody wants the answer any more."""
+
+
+def bad_chunks(
+    tree: SafeTree,
+    digests: DigestFile,
+    path: bytes,
+    number: int,
+    size: int,
+    ranges: Iterable[tuple[int, int]],
+    *,
+    guard: AbstractContextManager[object] | None = None,
+    pause: Callable[[], bool] = lambda: True,
+) -> list[int]:
+    """The chunks of ``ranges`` ``(first, n)`` that do not have their digests, ascending. What
+    cannot be read, or is not there, is bad.
+
+    Args:
+        number, size: of the entry; ``UNKNOWN_SIZE`` for a stream.
+    Raises:
+        PermissionError: the file must not be read, which says nothing about it.
+        ReadingStopped: ``pause`` returned false.
+    """
+    guard = guard if guard is not None else nullcontext()
+    try:
+        with guard:
+            fd = tree.open(path, os.O_RDONLY)
+    except PermissionError:
+        raise
+    except OSError:
+        return [c for first, n in ranges for c in range(first, first + n)]
+    bad: list[int] = []
+    try:
+        for first, n in ranges:
+            for at in range(first, first + n, RUN_CHUNKS):
+                if not pause():
+                    raise ReadingStopped
+                some = min(RUN_CHUNKS, first + n - at)
+                with guard:
+                    wanted = digests.get(number, at, some)
+                bad += (at + i for i in _bad_of_run(fd, size, at, some, wanted))
+    finally:
+        os.close(fd)
+    return bad
+
+
+def _bad_of_run(fd: int, size: int, at: int, n: int, wanted: bytes) -> list[int]:
+    end = (at + n) * CHUNK_BYTES
+    if size != UNKNOWN_SIZE:
+        end = min(end, size)
+    try:
+        found = chunk_digests(os.pread(fd, end - at * CHUNK_BYTES, at * CHUNK_BYTES))
+    except OSError:
+        found = b""
+    if found == wanted:
+        return []
+    cuts = [slice(i * DIGEST_BYTES, (i + 1) * DIGEST_BYTES) for i in range(n)]
+    return [i for i, cut in enumerate(cuts) if found[cut] != wanted[cut]]
