@@ -18,7 +18,7 @@ from wraith.errors import LocalProtocolError
 KEPT_SKEWS = 4
 """How long the cache of a removed key is kept, in clock skews: no entry matters for longer."""
 KEPT_MAX = 16
-FORGOTTEN_MAX = 4_096
+FLOORS_MAX = 4_096
 
 
 class Door:
@@ -36,7 +36,7 @@ class Door:
 class Doors:
     """At most four doors that are open, and those of the keys removed lately."""
 
-    __slots__ = ("_clock", "_config", "_forgotten", "_kept", "_open")
+    __slots__ = ("_clock", "_config", "_floors", "_kept", "_open")
 
     def __init__(self, config: EndpointConfig, clock: WallClock) -> None:
         self._config = config
@@ -44,8 +44,8 @@ class Doors:
         self._open: dict[bytes, Door] = {}
         #: Doors of removed keys and the time of their removal, oldest first.
         self._kept: dict[bytes, tuple[Door, float]] = {}
-        #: Removed keys whose cache made room for another one's.
-        self._forgotten: dict[bytes, float] = {}
+        #: Of removed keys whose cache is gone: the newest timestamp that it had accepted.
+        self._floors: dict[bytes, int] = {}
 
     def __bool__(self) -> bool:
         return bool(self._open)
@@ -88,7 +88,8 @@ class Doors:
             entries_max=self._config.budgets.replay_entries,
             now=now,
             unix_now=self._clock.unix_time(),
-            complete=not key.persistent and public not in self._forgotten,
+            complete=not key.persistent,
+            floor=self._floors.pop(public, -1),
         )
         self._open[public] = Door(key, replays)
 
@@ -100,18 +101,22 @@ class Doors:
         self._forget_old(now)
         self._kept[ak_public] = door, now
         if len(self._kept) > KEPT_MAX:
-            oldest = next(iter(self._kept))
-            self._forgotten[oldest] = self._kept.pop(oldest)[1]
-            if len(self._forgotten) > FORGOTTEN_MAX:
-                del self._forgotten[next(iter(self._forgotten))]
+            self._forget(next(iter(self._kept)))
 
     def _forget_old(self, now: float) -> None:
         """Lets go of keys that were removed so long ago that all their hellos are stale."""
         until = now - KEPT_SKEWS * self._config.max_clock_skew_s
         for public in [public for public, (_, at) in self._kept.items() if at <= until]:
-            del self._kept[public]
-        for public in [public for public, at in self._forgotten.items() if at <= until]:
-            del self._forgotten[public]
+            self._forget(public)
+
+    def _forget(self, public: bytes) -> None:
+        """Keeps no more of a removed key's hellos than when the newest one was made."""
+        door, _ = self._kept.pop(public)
+        if door.replays.newest < 0:
+            return
+        self._floors[public] = door.replays.newest
+        if len(self._floors) > FLOORS_MAX:
+            del self._floors[next(iter(self._floors))]
 
     # -- records
 

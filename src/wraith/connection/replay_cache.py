@@ -30,6 +30,7 @@ class ReplayCache:
     """Two generations of ``2 · max_clock_skew_s`` each, so an entry outlives its hello's freshness.
 
     ``now`` is monotonic and turns generations over; ``timestamp`` is the hello's calendar time.
+    ``floor``: nothing at or below this timestamp is accepted; from an earlier cache of the key.
     """
 
     __slots__ = (
@@ -54,6 +55,7 @@ class ReplayCache:
         now: float,
         unix_now: float,
         complete: bool,
+        floor: int = -1,
     ) -> None:
         self._key = derive_key(Label.REPLAY, ak.secret_bytes())
         self._generation_s = 2 * max_clock_skew_s
@@ -66,7 +68,7 @@ class ReplayCache:
         # Nothing at or below the floor is accepted. It holds the newest timestamp of any entry
         # that was forgotten: with a steady clock those are stale anyway, and a clock that is set
         # back cannot make them fresh again.
-        self._floor = -1
+        self._floor = floor
         self._start_floor = -1 if complete else int(unix_now + max_clock_skew_s)
 
     @property
@@ -76,6 +78,11 @@ class ReplayCache:
     @property
     def n_entries(self) -> int:
         return len(self._current) + len(self._previous)
+
+    @property
+    def newest(self) -> int:
+        """The newest timestamp that was ever accepted, -1 without one."""
+        return max(self._floor, self._previous_max, self._current_max)
 
     def key_of(self, e_public: bytes) -> bytes:
         """The 16-byte entry key of a decoded ephemeral (32 bytes)."""
