@@ -106,23 +106,27 @@ async def serve_echo(stream: Libp2pStream) -> None:
 
 
 async def send_identify(stream: Libp2pStream, info: IdentifyInfo) -> None:
-    """One message and the end."""
+    """One message, or several where it is long, and the end."""
     await stream.write(info.encode())
     await stream.close_write()
 
 
 async def receive_identify(stream: Libp2pStream) -> IdentifyInfo:
-    """Reads one message; checks that its key is the connection's.
+    """Reads messages up to the end; checks that their key is the connection's.
+
+    A peer that never ends the stream is taken at what it has said after ``NEGOTIATION_TIMEOUT_S``.
 
     Raises:
-        DecodeError, RemoteProtocolError: it is malformed or names another key.
+        DecodeError, RemoteProtocolError: it is malformed, cut off, or names another key.
     """
-    data = b""
-    while not identify.is_complete(data):
-        more = await stream.read()
-        if not more:
-            break
-        data += more
-    info = IdentifyInfo.decode(data)
+    reader = identify.IdentifyReader()
+    try:
+        async with asyncio.timeout(NEGOTIATION_TIMEOUT_S):
+            while data := await stream.read():
+                reader.feed(data)
+    except TimeoutError:
+        if not reader.is_whole:
+            raise RemoteProtocolError("the peer did not say who it is") from None
+    info = reader.finish()
     info.check_peer(stream.connection.security.peer_id)
     return info

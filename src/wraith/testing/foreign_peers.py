@@ -73,6 +73,11 @@ class ForeignPeer:
         # Drops the pipes' transports before the loop does.
         process._transport.close()  # type: ignore[attr-defined]
 
+    def say(self, line: str) -> None:
+        """One line on the peer's stdin."""
+        assert self._process is not None and self._process.stdin is not None
+        self._process.stdin.write(line.encode() + b"\n")
+
     async def event(self, name: str) -> dict[str, Any]:
         """The next event called ``name``; others are kept in ``seen``.
 

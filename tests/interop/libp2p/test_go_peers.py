@@ -11,10 +11,12 @@ from pathlib import Path
 import pytest
 
 from wraith.aio.libp2p import Libp2pConnection, Libp2pHost
-from wraith.aio.libp2p_protocols import ECHO_PROTOCOL, serve_echo
+from wraith.aio.libp2p_protocols import ECHO_PROTOCOL, receive_identify, serve_echo
 from wraith.aio.libp2p_stream import Libp2pStream
 from wraith.errors import ConnectFailed, PeerKeyMismatch
+from wraith.libp2p import identify
 from wraith.libp2p.config import PqPolicy, QuicTransportConfig
+from wraith.libp2p.identify import IdentifyInfo
 from wraith.testing.foreign_peers import ForeignPeer, require_binary
 
 pytestmark = [pytest.mark.interop, pytest.mark.timeout(90)]
@@ -96,9 +98,9 @@ async def test_go_libp2p_dials_us(backend: str) -> None:
         async with ForeignPeer(binary, "dial", address, str(MIB)) as peer:
             connected = await peer.event("connected")
             assert connected["group"] == "X25519MLKEM768"
-            identify = await peer.event("identify")
-            assert identify["agent"].startswith("wraith/")
-            assert {ECHO_PROTOCOL, "/ipfs/ping/1.0.0"} <= set(identify["protocols"])
+            seen = await peer.event("identify")
+            assert seen["agent"].startswith("wraith/")
+            assert {ECHO_PROTOCOL, "/ipfs/ping/1.0.0"} <= set(seen["protocols"])
             assert (await peer.event("ping"))["rtt_ms"] < 5000
             echoed = await peer.event("echo")
             assert echoed["sha256"] == echoed["sent_sha256"] and echoed["bytes"] == MIB
@@ -108,6 +110,50 @@ async def test_go_libp2p_dials_us(backend: str) -> None:
         async with ForeignPeer(binary, "dial", somebody_else) as peer:
             failed = await peer.next()
             assert failed["event"] == "failed" and "peer id mismatch" in failed["error"]
+
+
+@pytest.mark.asyncio
+@pytest.mark.spec("LQ-61")
+async def test_go_libp2p_says_who_it_is_in_two_messages(backend: str) -> None:
+    """100 more handlers: kubo's size. go-libp2p cuts identify beyond 2 KiB, and push as well."""
+    binary = require_binary("go-libp2p", "libp2p-peer")
+    pushed: asyncio.Future[IdentifyInfo] = asyncio.get_running_loop().create_future()
+
+    async def learn(stream: Libp2pStream) -> None:
+        info = await receive_identify(stream)
+        if any(name.startswith("/wraith/more/") for name in info.protocols) and not pushed.done():
+            pushed.set_result(info)
+
+    async with (
+        ForeignPeer(binary, "listen", "100") as peer,
+        await Libp2pHost.create(config=config(backend)) as host,
+    ):
+        host.handle(identify.PUSH_PROTOCOL, learn)
+        listening = await peer.event("listening")
+        connection = await host.dial(listening["multiaddr"])
+        info = await connection.identify()
+        extra = [name for name in info.protocols if name.startswith("/wraith/extra/")]
+        assert len(extra) == 100 and ECHO_PROTOCOL in info.protocols
+        assert info.public_key is not None
+
+        await peer.event("connected")
+        peer.say("more 100")
+        async with asyncio.timeout(20):
+            assert len((await pushed).protocols) > 100
+
+
+@pytest.mark.asyncio
+@pytest.mark.spec("LQ-61")
+async def test_go_libp2p_reads_who_we_are_in_several_messages(backend: str) -> None:
+    binary = require_binary("go-libp2p", "libp2p-peer")
+    # 6 KB of names in 100 of them: a go-libp2p peer store takes 128.
+    names = {f"/wraith/{'long/' * 10}{n}/1.0.0" for n in range(100)}
+    async with await Libp2pHost.create(listen=LISTEN, config=config(backend)) as host:
+        for name in names:
+            host.handle(name, serve_echo)
+        host.handle(ECHO_PROTOCOL, serve_echo)
+        async with ForeignPeer(binary, "dial", str(host.listen_addresses[0]), "1000") as peer:
+            assert names < set((await peer.event("identify"))["protocols"])
 
 
 # ---- quic-go, with the groups chosen ------------------------------------------------------------

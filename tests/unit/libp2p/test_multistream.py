@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,6 +21,7 @@ from wraith.libp2p.multistream import (
 )
 from wraith.libp2p.peer_id import HostKeyType, HostPublicKey, PeerId
 from wraith.libp2p.protobuf import encode_bytes_field, encode_varint_field
+from wraith.libp2p.reader import Reader, encode_uvarint
 from wraith.testing.rng import SeededRng
 
 KEY = HostPublicKey(HostKeyType.ED25519, bytes(32))
@@ -125,10 +128,67 @@ def test_identify_round_trip_and_truncation() -> None:
     encoded = full_info().encode()
     assert IdentifyInfo.decode(encoded) == full_info()
     for n in range(len(encoded)):
-        assert not identify.is_complete(encoded[:n])
         with pytest.raises(DecodeError):
             IdentifyInfo.decode(encoded[:n])
-    assert identify.is_complete(encoded)
+
+
+def message(body: bytes) -> bytes:
+    return encode_uvarint(len(body)) + body
+
+
+@pytest.mark.spec("LQ-61")
+def test_identify_in_several_messages_is_one() -> None:
+    """go-libp2p sends what exceeds 2 KiB as two messages; here cut at every byte of the way."""
+    info = full_info()
+    protocols = tuple(f"/extra/{n}/1.0.0" for n in range(100))
+    data = info.encode() + message(
+        b"".join(encode_bytes_field(3, name.encode()) for name in protocols)
+        + encode_bytes_field(6, b"later")
+        + encode_bytes_field(8, bytes(400))
+    )
+    found = IdentifyInfo.decode(data)
+    assert found.protocols == info.protocols + protocols
+    assert found.public_key == KEY and found.agent_version == "later"
+    for cut in range(len(data)):
+        reader = identify.IdentifyReader()
+        reader.feed(data[:cut])
+        assert reader.is_whole == (cut == len(info.encode()))
+        reader.feed(data[cut:])
+        assert reader.finish() == found
+
+
+@pytest.mark.spec("LQ-61")
+def test_identify_of_many_protocols_is_sent_in_messages_that_every_peer_reads() -> None:
+    names = tuple(f"/a/protocol/with/a/long/name/{n}/1.0.0" for n in range(1000))
+    info = replace(full_info(), protocols=names)
+    data, sizes = info.encode(), []
+    while data:
+        reader = Reader(data, "test")
+        sizes.append(reader.uvarint())
+        reader.take(sizes[-1])
+        data = data[len(data) - reader.remaining :]
+    assert len(sizes) <= 10 and max(sizes) <= 4096
+    found = IdentifyInfo.decode(info.encode())
+    assert len(found.protocols) > 800 and found.protocols == names[: len(found.protocols)]
+    assert replace(found, protocols=()) == replace(info, protocols=())
+
+
+@pytest.mark.spec("LQ-61")
+def test_identify_takes_ten_messages_and_no_eleventh() -> None:
+    one = message(encode_bytes_field(3, b"/a/1"))
+    assert len(IdentifyInfo.decode(10 * one).protocols) == 10
+    with pytest.raises(DecodeError):
+        IdentifyInfo.decode(11 * one)
+
+
+@pytest.mark.spec("LQ-61")
+def test_identify_with_two_keys_is_refused() -> None:
+    """A later message cannot put another key behind the one that was checked."""
+    other = HostPublicKey(HostKeyType.ED25519, b"\x01" * 32)
+    both = [message(encode_bytes_field(1, key.encode())) for key in (KEY, other)]
+    assert IdentifyInfo.decode(both[0] + both[0]).public_key == KEY
+    with pytest.raises(DecodeError):
+        IdentifyInfo.decode(both[1] + both[0])
 
 
 @pytest.mark.spec("LQ-61")

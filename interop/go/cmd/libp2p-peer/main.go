@@ -1,13 +1,15 @@
 // Command libp2p-peer is a foreign peer for the interoperability tests: a go-libp2p host that
 // speaks ping, identify and echo over QUIC v1. One JSON object per line on stdout.
 //
-//	libp2p-peer listen                 serve until stdin closes
+//	libp2p-peer listen [EXTRA]         serve until stdin closes, with EXTRA more protocols; a line
+//	                                   "more N" on stdin adds N, which go-libp2p pushes to its peers
 //	libp2p-peer dial MULTIADDR [BYTES] identify, ping, echo BYTES of random data
 //
 // Every hash printed here was computed here, from the bytes that crossed the connection.
 package main
 
 import (
+	"bufio"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
@@ -24,6 +26,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/peerstore"
+	"github.com/libp2p/go-libp2p/core/protocol"
 	"github.com/libp2p/go-libp2p/p2p/protocol/ping"
 	libp2pquic "github.com/libp2p/go-libp2p/p2p/transport/quic"
 	"github.com/quic-go/quic-go"
@@ -84,10 +87,19 @@ func serveEcho(stream network.Stream) {
 	})
 }
 
-func listen() {
+// serveExtra makes the host's identify message long.
+func serveExtra(h host.Host, prefix string, count int) {
+	for number := 0; number < count; number++ {
+		name := fmt.Sprintf("/wraith/%s/number/%d/1.0.0", prefix, number)
+		h.SetStreamHandler(protocol.ID(name), func(stream network.Stream) { _ = stream.Reset() })
+	}
+}
+
+func listen(extra int) {
 	h := newHost()
 	defer h.Close()
 	h.SetStreamHandler(echoProtocol, serveEcho)
+	serveExtra(h, "extra", extra)
 	h.Network().Notify(&network.NotifyBundle{
 		ConnectedF: func(_ network.Network, conn network.Conn) {
 			emit(map[string]any{
@@ -101,7 +113,14 @@ func listen() {
 			"multiaddr": fmt.Sprintf("%s/p2p/%s", address, h.ID()),
 		})
 	}
-	_, _ = io.Copy(io.Discard, os.Stdin)
+	lines := bufio.NewScanner(os.Stdin)
+	for lines.Scan() {
+		var count int
+		if _, err := fmt.Sscanf(lines.Text(), "more %d", &count); err == nil {
+			serveExtra(h, "more", count)
+			emit(map[string]any{"event": "more", "protocols": count})
+		}
+	}
 }
 
 func dial(target string, size int) {
@@ -160,8 +179,12 @@ func dial(target string, size int) {
 
 func main() {
 	switch {
-	case len(os.Args) == 2 && os.Args[1] == "listen":
-		listen()
+	case len(os.Args) >= 2 && os.Args[1] == "listen":
+		extra := 0
+		if len(os.Args) > 2 {
+			extra, _ = strconv.Atoi(os.Args[2])
+		}
+		listen(extra)
 	case len(os.Args) >= 3 && os.Args[1] == "dial":
 		size := 1 << 20
 		if len(os.Args) > 3 {
@@ -169,7 +192,7 @@ func main() {
 		}
 		dial(os.Args[2], size)
 	default:
-		fmt.Fprintln(os.Stderr, "usage: libp2p-peer listen | dial MULTIADDR [BYTES]")
+		fmt.Fprintln(os.Stderr, "usage: libp2p-peer listen [EXTRA] | dial MULTIADDR [BYTES]")
 		os.Exit(2)
 	}
 }
