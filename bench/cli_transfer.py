@@ -139,12 +139,13 @@ def cli_transfer(
     out: Path | None = None,
     environment: dict[str, str] | None = None,
     host: str = "127.0.0.1",
+    port: int = 0,
     prefix: Sequence[Sequence[str]] = ((), ()),
 ) -> CliFigure:
     """Sends ``source`` into ``out`` (``work/out`` without it); homes are made under ``work``.
 
-    ``host`` is where the sender listens; ``prefix`` goes before the receiver's and the sender's
-    command (namespaces).
+    ``host`` and ``port`` are where the sender listens; ``prefix`` goes before the receiver's and
+    the sender's command (namespaces).
 
     Raises:
         PeerFailed: anything but two exit codes 0.
@@ -153,7 +154,7 @@ def cli_transfer(
     out = out if out is not None else work / "out"
     out.mkdir(parents=True, exist_ok=True)
     common = ["--json", "-q", "--suite", suite]
-    send = ["send", *common, "--listen", f"{host}:0", "--new-code", str(source)]
+    send = ["send", *common, "--listen", f"{host}:{port}", "--new-code", str(source)]
     sender = Watched(send, work / "home-sender", extra, prefix[1])
     try:
         code = str(sender.wait_event("waiting")["code"])

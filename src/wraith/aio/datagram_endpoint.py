@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Final, cast
 
 from wraith.aio.addresses import from_sockaddr, to_sockaddr
-from wraith.aio.udp import ReceiveBurst, SocketSet, bound_socket
+from wraith.aio.udp import PutAside, ReceiveBurst, SocketSet, bound_socket
 from wraith.errors import TransportError
 from wraith.types import Address, NetworkPath, Transmit
 
@@ -30,6 +30,7 @@ class EndpointSocket(asyncio.DatagramProtocol):
         self._transport: asyncio.DatagramTransport | None = None
         self._receive: ReceiveBurst | None = None
         self._turn: Callable[[], None] | None = None
+        self._put_aside: PutAside | None = None
         self._resume: Callable[[], None] | None = None
         self._paths: dict[tuple[object, ...], NetworkPath] = {}
         self._full = False
@@ -60,14 +61,15 @@ class EndpointSocket(asyncio.DatagramProtocol):
         self.family = socket.AF_INET6 if len(bound.ip) == 16 else socket.AF_INET
 
     def datagram_received(self, data: bytes, addr: tuple[object, ...]) -> None:
-        if self._receive is None or self._turn is None or not data:
+        if self._receive is None or self._turn is None or self._put_aside is None or not data:
             return
         path = self._paths.get(addr)
         if path is None:
             if len(self._paths) >= _PATHS_MAX:
                 self._paths.clear()
             path = self._paths[addr] = NetworkPath(self.local, from_sockaddr(addr))
-        self._receive(memoryview(data), len(data), path)
+        if not self._put_aside(memoryview(data), len(data), path):
+            self._receive(memoryview(data), len(data), path)
         self._turn()
 
     def error_received(self, exc: Exception) -> None:
@@ -86,10 +88,14 @@ class EndpointSocket(asyncio.DatagramProtocol):
     # --- the driver's side ------------------------------------------------------------------
 
     def start(
-        self, loop: asyncio.AbstractEventLoop, receive: ReceiveBurst, turn: Callable[[], None]
+        self,
+        loop: asyncio.AbstractEventLoop,
+        receive: ReceiveBurst,
+        turn: Callable[[], None],
+        put_aside: PutAside,
     ) -> None:
         """Begins to deliver. What arrived before is lost, as UDP may."""
-        self._receive, self._turn = receive, turn
+        self._receive, self._turn, self._put_aside = receive, turn, put_aside
 
     def send(self, transmit: Transmit, start: int) -> int:
         """As ``DatagramSocket.send``. asyncio copies each datagram that it cannot send at once."""
@@ -116,7 +122,7 @@ class EndpointSocket(asyncio.DatagramProtocol):
     def close(self) -> None:
         """Closes the transport. Idempotent."""
         transport, self._transport = self._transport, None
-        self._receive = self._turn = self._resume = None
+        self._receive = self._turn = self._put_aside = self._resume = None
         if transport is not None:
             transport.close()
 

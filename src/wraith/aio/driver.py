@@ -15,6 +15,8 @@ a connection is. Rules that it keeps:
   bytes are sealed and their numbers spent, so the same bytes go again;
 - replay records are stored before the datagrams of the same drain are asked for; if they cannot be
   stored the datagrams are dropped, which the protocol survives: a forgotten record it does not;
+- what comes from nobody that the machine knows waits until the known ones have been fed; it gets
+  what is left of a turn of ``STRANGERS_TURN_S``, and ``STRANGERS_LEAST_S`` in any case;
 - a drain ends after ``TURN_S`` and goes on in the next turn, so other tasks, reads and timers live;
 - an exception out of the machine is a defect: the driver stops, closes and reports it once.
 """
@@ -29,6 +31,7 @@ from typing import Final, Generic, Protocol, TypeVar
 
 from wraith.abc import NullTracer, Tracer
 from wraith.aio.memory import keep_freed_memory
+from wraith.aio.strangers import Strangers
 from wraith.aio.udp import SocketSet
 from wraith.types import NetworkPath, Transmit
 
@@ -36,6 +39,12 @@ EventT_co = TypeVar("EventT_co", covariant=True)
 EventT = TypeVar("EventT")
 
 TURN_S: Final = 0.002
+#: Strangers get so much of a turn, less what feeding the peers' datagrams took of it.
+STRANGERS_TURN_S: Final = 0.001
+#: Datagrams from unknown paths whose connection ids are looked up in one turn; the others wait.
+IDS_PER_TURN: Final = 16
+#: In a turn that peers have filled, strangers still get this much: nobody is shut out for good.
+STRANGERS_LEAST_S: Final = 0.0001
 #: A timer that is due while the kernel's buffer is full waits this long instead of spinning.
 _BLOCKED_TIMER_S: Final = 0.001
 _DROPPED_CALLS_MAX: Final = 64
@@ -43,6 +52,11 @@ _DROPPED_CALLS_MAX: Final = 64
 
 class Machine(Protocol[EventT_co]):
     """The contract. Times are monotonic seconds, never decreasing."""
+
+    def knows(self, datagram: memoryview, path: NetworkPath) -> bool:
+        """Whether a datagram from ``path`` seems to belong to a known peer. Says nothing about its
+        authenticity. An empty ``datagram`` asks about the path alone, which is the cheaper."""
+        ...
 
     def receive_datagrams(
         self, data: memoryview, segment_bytes: int, path: NetworkPath, now: float
@@ -88,6 +102,9 @@ class Driver(Generic[EventT]):
         self._store = store
         self._tracer = tracer or NullTracer()
         self._pending: deque[Transmit] = deque()
+        self._strangers = Strangers()
+        self._peers_took_s = 0.0
+        self._ids_looked_at = 0
         self._sent_of_first = 0
         self._blocked = False
         self._closed = False
@@ -109,7 +126,7 @@ class Driver(Generic[EventT]):
         refused = getattr(self._machine, "handle_mtu_exceeded", None)
         if refused is not None:
             self._sockets.tell_refused_size(lambda path, n: refused(path, n, self.now()))
-        self._sockets.start(self._loop, self._on_burst, self._drain)
+        self._sockets.start(self._loop, self._on_burst, self._drain, self._put_aside)
         self.wake()
 
     @property
@@ -127,6 +144,7 @@ class Driver(Generic[EventT]):
         readiness table the parent shares, untouched."""
         self._closed = True
         self._pending.clear()
+        self._strangers.clear()
 
     def wake(self) -> None:
         """Says that a command was issued. Cheap; many commands of one turn cost one drain."""
@@ -162,10 +180,40 @@ class Driver(Generic[EventT]):
     def _on_burst(self, data: memoryview, segment_bytes: int, path: NetworkPath) -> None:
         if self._closed:
             return
+        began = self.now()
         try:
-            self._machine.receive_datagrams(data, segment_bytes, path, self.now())
+            self._machine.receive_datagrams(data, segment_bytes, path, began)
         except Exception as exc:
             self._fail(exc)
+        self._peers_took_s += self.now() - began
+
+    def _put_aside(self, data: memoryview, segment_bytes: int, path: NetworkPath) -> bool:
+        """Keeps what comes from nobody that the machine knows for the end of the turn."""
+        if self._closed:
+            return True
+        try:
+            if self._is_known(data[:segment_bytes], path):
+                return False
+        except Exception as exc:
+            self._fail(exc)
+        self._strangers.put(data, segment_bytes, path, self.now())
+        return True
+
+    def _is_known(self, datagram: memoryview, path: NetworkPath) -> bool:
+        """By its path; by its connection id for as many of a turn as a flood may cost."""
+        if self._machine.knows(datagram[:0], path):
+            return True
+        if self._ids_looked_at == IDS_PER_TURN:
+            return False
+        self._ids_looked_at += 1
+        return self._machine.knows(datagram, path)
+
+    def _serve_strangers(self, now: float) -> None:
+        """Feeds what unknown senders sent, oldest first, while the turn has time left."""
+        stop_at = now + max(STRANGERS_TURN_S - self._peers_took_s, STRANGERS_LEAST_S)
+        while now < stop_at and (burst := self._strangers.take(now)) is not None:
+            self._machine.receive_datagrams(memoryview(burst[0]), *burst[1:], now)
+            now = self.now()
 
     def _run_scheduled(self) -> None:
         self._scheduled = False
@@ -197,6 +245,10 @@ class Driver(Generic[EventT]):
         if self._deadline is not None and now >= self._deadline:
             self._deadline = None
             machine.handle_timer(now)
+        if self._strangers:
+            self._serve_strangers(now)
+        self._peers_took_s = 0.0
+        self._ids_looked_at = 0
         self._deliver_due()  # first: what a handler answers shares a datagram with what is due
         now = self.now()
         while not self._closed:
@@ -211,6 +263,8 @@ class Driver(Generic[EventT]):
                 break
         if self._closed:
             return
+        if self._strangers:
+            self._schedule()
         if not self._pending and not self._scheduled:
             self._release_idle()
         self._set_timer(machine.next_timer(), now)

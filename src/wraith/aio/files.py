@@ -214,6 +214,9 @@ class ServedNode:
         """Lets the wish under way end. False if it did not in time (a read from a terminal)."""
         return self._worker is None or await self._worker.closed(timeout_s)
 
+    def knows(self, datagram: Buffer, path: NetworkPath) -> bool:
+        return self.node.knows(datagram, path)
+
     def receive_datagrams(
         self, data: Buffer, segment_bytes: int, path: NetworkPath, now: float
     ) -> None:

@@ -10,7 +10,7 @@ import socket
 from collections.abc import Callable, Sequence
 
 from wraith.abc import Tracer
-from wraith.aio.udp import ReceiveBurst, SocketSet, UdpSocket
+from wraith.aio.udp import PutAside, ReceiveBurst, SocketSet, UdpSocket
 from wraith.errors import ConfigError, ConnectFailed, RemoteProtocolError
 from wraith.libp2p.multiaddr import Multiaddr, literal_address
 from wraith.types import Address
@@ -24,9 +24,10 @@ class Libp2pSockets(SocketSet):
         loop: asyncio.AbstractEventLoop,
         receive: ReceiveBurst,
         turn: Callable[[], None],
+        put_aside: PutAside,
     ) -> None:
-        self._started = (loop, receive, turn)
-        super().start(loop, receive, turn)
+        self._started = (loop, receive, turn, put_aside)
+        super().start(loop, receive, turn, put_aside)
 
     def replace(self, fresh: SocketSet) -> None:
         """Takes over the sockets of ``fresh`` and closes the present ones."""

@@ -111,6 +111,9 @@ class _Probe:
     def dial(self, now: float) -> None:
         self._endpoint.connect(self._record, now, require_pq=False)
 
+    def knows(self, datagram: Buffer, path: NetworkPath) -> bool:
+        return self._endpoint.knows(datagram, path)
+
     def receive_datagrams(
         self, data: Buffer, segment_bytes: int, path: NetworkPath, now: float
     ) -> None:

@@ -1,9 +1,10 @@
 """UDP as fast as the kernel allows it from Python: whole bursts in and out, no decisions.
 
 A raw non-blocking socket per address family. Incoming datagrams are read until the socket is
-empty, at most 64 reads or ``TURN_S`` a turn; the kernel joins datagrams of one size where it can
-(``UDP_GRO``), and what consecutive reads bring from one path in datagrams of one size is delivered
-together, since a call upwards costs as much as a read. Outgoing bursts go down in one call
+empty, at most 64 reads or ``TURN_S`` a turn; what is put aside does not count. The kernel joins
+datagrams of one size where it can (``UDP_GRO``), and what consecutive reads bring from one path in
+datagrams of one size is delivered together, since a call upwards costs as much as a read. Outgoing
+bursts go down in one call
 (``UDP_SEGMENT``), or one datagram a call where the kernel or the path refuses that. asyncio's own
 datagram endpoint takes one datagram per loop turn, which is an order of magnitude slower
 (``datagram_endpoint.py`` keeps it for loops without ``add_reader``).
@@ -31,10 +32,15 @@ from wraith.types import ANY_ADDRESS, Address, NetworkPath, Transmit
 
 #: ``data`` is borrowed: it is valid until the call returns.
 ReceiveBurst = Callable[[memoryview, int, NetworkPath], None]
+#: Looks at what one read brought, before it is delivered; true when it has taken a copy to serve
+#: later. ``data`` is borrowed, as above.
+PutAside = Callable[[memoryview, int, NetworkPath], bool]
 #: A single datagram of so many bytes was refused for its size (EMSGSIZE).
 RefuseSize = Callable[[NetworkPath, int], None]
 
 READS_PER_TURN: Final = 64
+#: Reads of a turn whatever they bring: what is put aside does not use up the others' turn.
+READS_IN_ALL: Final = 512
 #: A turn of reading also ends after this long, so that acknowledgements, timers and other tasks
 #: are not held up by 64 bursts of slow cryptography (4 MiB take 60 ms in pure Python).
 TURN_S: Final = 0.002
@@ -87,9 +93,14 @@ class DatagramSocket(Protocol):
     datagrams_dropped: int
 
     def start(
-        self, loop: AbstractEventLoop, receive: ReceiveBurst, turn: Callable[[], None]
+        self,
+        loop: AbstractEventLoop,
+        receive: ReceiveBurst,
+        turn: Callable[[], None],
+        put_aside: PutAside,
     ) -> None:
-        """Begins to deliver bursts; ``turn`` follows each group of them."""
+        """Begins to deliver bursts; ``turn`` follows each group of them. What ``put_aside`` takes
+        is not delivered; a path that it let pass is not asked about again in the same group."""
         ...
 
     def send(self, transmit: Transmit, start: int) -> int:
@@ -194,7 +205,11 @@ class UdpSocket:
     # --- in ---------------------------------------------------------------------------------
 
     def start(
-        self, loop: AbstractEventLoop, receive: ReceiveBurst, turn: Callable[[], None]
+        self,
+        loop: AbstractEventLoop,
+        receive: ReceiveBurst,
+        turn: Callable[[], None],
+        put_aside: PutAside,
     ) -> None:
         """Begins to deliver. Raises ``NotImplementedError`` on a loop without ``add_reader``."""
         self._loop = loop
@@ -202,9 +217,11 @@ class UdpSocket:
         if buffer is None:
             buffer = _shared_buffers[loop] = bytearray(RECEIVE_BYTES)
         self._view = memoryview(buffer)
-        loop.add_reader(self._sock.fileno(), self._read_turn, receive, turn)
+        loop.add_reader(self._sock.fileno(), self._read_turn, receive, turn, put_aside)
 
-    def _read_turn(self, receive: ReceiveBurst, turn: Callable[[], None]) -> None:
+    def _read_turn(
+        self, receive: ReceiveBurst, turn: Callable[[], None], put_aside: PutAside
+    ) -> None:
         receive_into, monotonic = self._sock.recvmsg_into, time.monotonic
         view, paths = self._view, self._paths
         stop_at = monotonic() + TURN_S
@@ -212,8 +229,10 @@ class UdpSocket:
         # While it is open, all of them are of that size, and more may follow.
         start = end = segment = 0
         path: NetworkPath | None = None
+        passed: NetworkPath | None = None
         is_open = False
-        for _ in range(READS_PER_TURN):
+        n_passed = 0
+        for _ in range(READS_IN_ALL):
             try:
                 n, ancillary, flags, source = receive_into(
                     (view[end : end + READ_BYTES],), _ANCILLARY_BYTES
@@ -236,6 +255,13 @@ class UdpSocket:
             found = paths.get((source, local))
             if found is None:
                 found = self._learn_path(source, local)
+            if found is not passed:
+                if put_aside(view[end : end + n], size, found):
+                    # It lies behind what is open and is overwritten: known runs stay joined.
+                    if monotonic() >= stop_at or self._loop is None:
+                        break
+                    continue
+                passed = found
             joins = is_open and found is path and (size == segment or size == n < segment)
             if not joins:
                 if path is not None:
@@ -247,6 +273,9 @@ class UdpSocket:
                 receive(view[start:end], segment, found)
                 start = end = 0
                 path, is_open = None, False
+            n_passed += 1
+            if n_passed == READS_PER_TURN:
+                break
             if monotonic() >= stop_at or self._loop is None:
                 break
         if path is not None:
@@ -504,11 +533,15 @@ class SocketSet:
         self._by_size[len(transmit.path.remote.ip)].when_writable(resume)
 
     def start(
-        self, loop: AbstractEventLoop, receive: ReceiveBurst, turn: Callable[[], None]
+        self,
+        loop: AbstractEventLoop,
+        receive: ReceiveBurst,
+        turn: Callable[[], None],
+        put_aside: PutAside,
     ) -> None:
         """Begins to deliver from every socket."""
         for sock in self.sockets:
-            sock.start(loop, receive, turn)
+            sock.start(loop, receive, turn, put_aside)
 
     def close(self) -> None:
         """Closes every socket. Idempotent."""

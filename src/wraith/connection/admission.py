@@ -158,6 +158,10 @@ class Admission:
         self.counters[why] += 1
         self._tracer.record("dropped", why=why)
 
+    def knows(self, path: NetworkPath) -> bool:
+        """Whether a handshake with ``path`` has begun or has just completed."""
+        return path in self._completed or self._half_open.is_on(path)
+
     # -- step 3: datagrams of a 4-tuple that is known --------------------------------------------
 
     def receive_known(

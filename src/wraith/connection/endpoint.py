@@ -159,6 +159,16 @@ class Endpoint:
                 continue
             self._receive_unclaimed(datagram, path, now)
 
+    def knows(self, datagram: Buffer, path: NetworkPath) -> bool:
+        """Whether a datagram from ``path`` seems to belong to a connection, a dial or a handshake
+        of this endpoint: by its 4-tuple, else by its connection id. A few microseconds whatever it
+        holds. Whoever forges a peer's address is told apart only when it is opened. [CN-80]"""
+        if self._routing.on_path(path) or path.remote in self._dials_by_remote:
+            return True
+        if self._admission.knows(path):
+            return True
+        return self._routing.find_by_cid(datagram, self._hmks.live) is not None
+
     def handle_mtu_exceeded(self, path: NetworkPath, n_bytes: int, now: float) -> None:
         """The host's network refused a single datagram of ``n_bytes`` on ``path`` for its size
         (EMSGSIZE). It is lost; smaller ones follow. [CN-37]"""

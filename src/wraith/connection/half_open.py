@@ -69,6 +69,10 @@ class HalfOpenTable:
         """The attempts on ``path``, oldest first."""
         return tuple(self._by_path.get(path, ()))
 
+    def is_on(self, path: NetworkPath) -> bool:
+        """Whether there is an attempt on ``path``."""
+        return path in self._by_path
+
     def insert(self, entry: HalfOpen) -> list[HalfOpen]:
         """Adds ``entry``; returns what had to make room, oldest of the same kind first."""
         dropped: list[HalfOpen] = []

@@ -121,6 +121,11 @@ class QuicEndpoint:
             each for each in self._connections.values() if each.is_open and each.peer_id == peer
         ]
 
+    def knows(self, datagram: Buffer, path: NetworkPath) -> bool:
+        """Every datagram counts as a known peer's: strangers are sorted out by their connection
+        ids and by the admission rules, in the order in which they come."""
+        return True
+
     # ---- the contract ----------------------------------------------------------------------------
 
     def receive_datagrams(

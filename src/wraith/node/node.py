@@ -95,6 +95,10 @@ class Node:
         self._peers.heard(now)
         self.endpoint.receive_datagrams(data, segment_bytes, path, now)
 
+    def knows(self, datagram: Buffer, path: NetworkPath) -> bool:
+        """As ``Endpoint.knows``."""
+        return self.endpoint.knows(datagram, path)
+
     def handle_mtu_exceeded(self, path: NetworkPath, n_bytes: int, now: float) -> None:
         """As ``Endpoint.handle_mtu_exceeded``."""
         self.endpoint.handle_mtu_exceeded(path, n_bytes, now)

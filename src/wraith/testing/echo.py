@@ -38,12 +38,14 @@ class EchoMachine:
             a driver that keeps them longer then sends rubbish.
         fail_with: raised by the next ``receive_datagrams``.
         per_call: how many bursts one ``datagrams_to_send`` hands out.
+        strangers: the paths of unknown senders; all others are known peers'.
     """
 
     def __init__(self, *, echo: bool = True, reuse: bool = True, per_call: int = 2) -> None:
         self.echo = echo
         self.reuse = reuse
         self.per_call = per_call
+        self.strangers: set[NetworkPath] = set()
         self.fail_with: Exception | None = None
         self.timer: float | None = None
         self.records: list[bytes] = []
@@ -61,6 +63,9 @@ class EchoMachine:
     def n_due(self) -> int:
         """Bursts that were not handed out yet."""
         return len(self._due)
+
+    def knows(self, datagram: memoryview, path: NetworkPath) -> bool:
+        return path not in self.strangers
 
     def receive_datagrams(
         self, data: memoryview, segment_bytes: int, path: NetworkPath, now: float

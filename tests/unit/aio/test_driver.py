@@ -30,10 +30,17 @@ class FakeSocket:
         self.resume: Callable[[], None] | None = None
         self.receive: ReceiveBurst | None = None
         self.turn: Callable[[], None] | None = None
+        self.put_aside: Any = None
         self.closed = False
 
-    def start(self, loop: Any, receive: ReceiveBurst, turn: Callable[[], None]) -> None:
-        self.receive, self.turn = receive, turn
+    def start(
+        self,
+        loop: Any,
+        receive: ReceiveBurst,
+        turn: Callable[[], None],
+        put_aside: Any = None,
+    ) -> None:
+        self.receive, self.turn, self.put_aside = receive, turn, put_aside
 
     def send(self, transmit: Transmit, start: int) -> int:
         data, step = transmit.data, transmit.segment_bytes
@@ -61,8 +68,18 @@ class FakeSocket:
 
     def deliver(self, data: bytes, segment_bytes: int | None = None) -> None:
         """As the kernel would: one burst, then the end of the turn."""
-        assert self.receive is not None and self.turn is not None
-        self.receive(memoryview(data), segment_bytes or len(data), PATH)
+        self.read(data, PATH, segment_bytes)
+        self.end_turn()
+
+    def read(self, data: bytes, path: NetworkPath, segment_bytes: int | None = None) -> None:
+        """One read of a turn."""
+        assert self.receive is not None
+        burst = memoryview(data), segment_bytes or len(data), path
+        if self.put_aside is None or not self.put_aside(*burst):
+            self.receive(*burst)
+
+    def end_turn(self) -> None:
+        assert self.turn is not None
         self.turn()
 
 
@@ -287,10 +304,9 @@ async def test_an_exception_in_a_handler_loses_no_event(rig: Callable[..., Rig])
             raise RuntimeError("a defect of the program")
 
     one.on_event = handler
-    assert one.socket.receive is not None and one.socket.turn is not None
     for i in range(3):
-        one.socket.receive(memoryview(bytes([i])), 1, PATH)
-    one.socket.turn()
+        one.socket.read(bytes([i]), PATH)
+    one.socket.end_turn()
     assert [event.data for event in seen if isinstance(event, Received)] == [b"\0", b"\1", b"\2"]
     assert len(one.stray) == 1
     assert not one.driver.closed
@@ -301,8 +317,8 @@ async def test_a_defect_of_the_machine_closes_once_and_is_reported(rig: Callable
     one = rig()
     error = one.machine.fail_with = ValueError("a defect of the machine")
     assert one.socket.receive is not None
-    one.socket.receive(memoryview(b"x"), 1, PATH)
-    one.socket.receive(memoryview(b"y"), 1, PATH)
+    one.socket.read(b"x", PATH)
+    one.socket.read(b"y", PATH)
     assert one.failures == [error]
     assert one.driver.closed and one.socket.closed
     one.driver.wake()
@@ -350,10 +366,9 @@ async def test_closing_inside_a_handler_ends_the_drain(rig: Callable[..., Rig]) 
         one.driver.close()
 
     one.on_event = close
-    assert one.socket.receive is not None and one.socket.turn is not None
-    one.socket.receive(memoryview(b"a"), 1, PATH)
-    one.socket.receive(memoryview(b"b"), 1, PATH)
-    one.socket.turn()
+    one.socket.read(b"a", PATH)
+    one.socket.read(b"b", PATH)
+    one.socket.end_turn()
     assert len(one.events) == 1
     assert one.driver.closed
 
@@ -412,3 +427,100 @@ async def test_a_size_that_the_kernel_refuses_is_told_to_the_machine() -> None:
         await driver.flushed()
     driver.close()
     assert refused == [(path, 65_600)]
+
+
+STRANGER = NetworkPath(LOOPBACK, Address(b"\x7f\0\0\2", 9))
+
+
+def sorting_rig(rig: Callable[..., Rig]) -> Rig:
+    one = rig(EchoMachine(echo=False))
+    one.machine.strangers.add(STRANGER)
+    return one
+
+
+def heard(one: Rig) -> list[bytes]:
+    return [event.data for event in one.events if isinstance(event, Received)]
+
+
+@pytest.mark.asyncio
+@pytest.mark.spec("CN-80")
+async def test_known_peers_are_fed_before_strangers(rig: Callable[..., Rig]) -> None:
+    one = sorting_rig(rig)
+    for data, path in ((b"s1", STRANGER), (b"k1", PATH), (b"s2", STRANGER), (b"k2", PATH)):
+        one.socket.read(data, path)
+    one.socket.end_turn()
+    assert heard(one) == [b"k1", b"k2", b"s1", b"s2"]
+
+
+@pytest.mark.asyncio
+@pytest.mark.spec("CN-80")
+async def test_strangers_get_what_peers_leave_of_a_turn_and_a_little_in_any_case(
+    rig: Callable[..., Rig],
+) -> None:
+    clock, step_s = [1.0], driver_module.STRANGERS_LEAST_S / 2
+    feeding_s = [0.0]
+
+    class Slow(EchoMachine):
+        def receive_datagrams(
+            self, data: memoryview, segment_bytes: int, path: NetworkPath, now: float
+        ) -> None:
+            super().receive_datagrams(data, segment_bytes, path, now)
+            clock[0] += step_s if path == STRANGER else feeding_s[0]
+
+    one = rig(Slow(echo=False))
+    one.machine.strangers.add(STRANGER)
+    one.driver.now = lambda: clock[0]
+    all_of_a_turn = round(driver_module.STRANGERS_TURN_S / step_s)
+    for feeding_s[0], served in ((0.0, all_of_a_turn), (8 * step_s, all_of_a_turn - 8), (1.0, 2)):
+        one.events.clear()
+        one.socket.read(b"peer", PATH)
+        for n in range(30):
+            one.socket.read(b"%02d" % n, STRANGER)
+        one.socket.end_turn()
+        assert heard(one)[0] == b"peer"
+        assert abs(len(heard(one)[1:]) - served) <= 1, "a clock of floats may be one step off"
+        for _ in range(20):
+            await turn(1)
+        assert heard(one)[1:] == [b"%02d" % n for n in range(30)], "the rest follows, in order"
+
+
+@pytest.mark.asyncio
+async def test_a_change_of_mind_about_a_path_is_asked_for_every_turn(
+    rig: Callable[..., Rig],
+) -> None:
+    one = sorting_rig(rig)
+    one.socket.deliver(b"known")
+    one.machine.strangers.add(PATH)
+    one.machine.strangers.discard(STRANGER)
+    one.socket.read(b"first", PATH)
+    one.socket.read(b"second", STRANGER)
+    one.socket.end_turn()
+    assert heard(one) == [b"known", b"second", b"first"]
+
+
+@pytest.mark.asyncio
+@pytest.mark.spec("CN-80")
+async def test_connection_ids_of_a_flood_are_looked_up_sixteen_times_a_turn(
+    rig: Callable[..., Rig],
+) -> None:
+    looked_at: list[bytes] = []
+
+    class Counting(EchoMachine):
+        def knows(self, datagram: memoryview, path: NetworkPath) -> bool:
+            if path == STRANGER and datagram:
+                looked_at.append(bytes(datagram))
+            return path != STRANGER or bytes(datagram) == b"moved"
+
+    one = rig(Counting(echo=False))
+    for n in range(40):
+        one.socket.read(b"%05d" % n, STRANGER)
+    assert looked_at == [b"%05d" % n for n in range(driver_module.IDS_PER_TURN)]
+    one.socket.end_turn()
+    one.socket.read(b"00040", STRANGER)
+    one.socket.read(b"moved", STRANGER)
+    one.socket.end_turn()
+    for _ in range(20):
+        await turn(1)
+    order = heard(one)
+    assert set(order) == {b"%05d" % n for n in range(41)} | {b"moved"}
+    assert order.index(b"moved") < order.index(b"00040")

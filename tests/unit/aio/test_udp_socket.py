@@ -30,11 +30,19 @@ class Collector:
 
     def __init__(self) -> None:
         self.bursts: list[tuple[bytes, int, NetworkPath]] = []
+        self.aside: list[bytes] = []
+        self.strangers: set[int] = set()
         self.turns = 0
         self._more = asyncio.Event()
 
     def receive(self, data: memoryview, segment_bytes: int, path: NetworkPath) -> None:
         self.bursts.append((bytes(data), segment_bytes, path))
+
+    def put_aside(self, data: memoryview, segment_bytes: int, path: NetworkPath) -> bool:
+        if path.remote.port not in self.strangers:
+            return False
+        self.aside.append(bytes(data))
+        return True
 
     def turn(self) -> None:
         self.turns += 1
@@ -64,8 +72,8 @@ async def pair() -> AsyncIterator[Callable[..., Pair]]:
         opened.extend((sender, receiver))
         collector = Collector()
         loop = asyncio.get_running_loop()
-        sender.start(loop, lambda *_: None, lambda: None)
-        receiver.start(loop, collector.receive, collector.turn)
+        sender.start(loop, lambda *_: None, lambda: None, lambda *_: False)
+        receiver.start(loop, collector.receive, collector.turn, collector.put_aside)
         return sender, receiver, collector
 
     yield make
@@ -174,8 +182,8 @@ async def test_a_wildcard_socket_sees_and_uses_the_address_that_was_called() -> 
     try:
         loop = asyncio.get_running_loop()
         answered = Collector()
-        wildcard.start(loop, got.receive, got.turn)
-        client.start(loop, answered.receive, answered.turn)
+        wildcard.start(loop, got.receive, got.turn, got.put_aside)
+        client.start(loop, answered.receive, answered.turn, answered.put_aside)
         called = Address(b"\x7f\0\0\7", wildcard.local.port)
         client.send(burst(b"hello", 5, NetworkPath(client.local, called)), 0)
         await got.wait_bytes(5)
@@ -406,3 +414,26 @@ async def test_close_is_idempotent_and_stops_reading(pair: Callable[..., Pair]) 
     sender.send(burst(b"late", 4, NetworkPath(sender.local, target)), 0)
     await asyncio.sleep(0)
     assert got.bursts == []
+
+
+@pytest.mark.asyncio
+async def test_what_is_put_aside_does_not_cut_the_runs_of_the_others(
+    pair: Callable[..., Pair],
+) -> None:
+    sender, receiver, got = pair(offload=False)
+    stranger = UdpSocket.bind(LOOPBACK, offload=False)
+    got.strangers.add(stranger.local.port)
+    try:
+        for n in range(200):
+            path = NetworkPath(sender.local, receiver.local)
+            sender.send(burst(bytes((n,)) * 100, 100, path), 0)
+            stranger.send(burst(b"garbage!" * 50, 400, path), 0)
+        data = numbered(200, 100)
+        assert await got.wait_bytes(len(data)) == data
+        async with asyncio.timeout(5):
+            while len(got.aside) < 200:
+                await asyncio.sleep(0.001)
+    finally:
+        stranger.close()
+    assert got.aside == [b"garbage!" * 50] * 200
+    assert len(got.bursts) < 20, "64 reads of one sender are one burst, whoever else sends"
