@@ -35,9 +35,12 @@ SUBJECTS = {
     "scaling": "growth with file size, active sessions, round trip",
     "loss_response": "mean windows under random loss beside the response functions",
     "link_use": "share of a 100 Mbit/s link; files over bad links",
+    "reorder": "packets that overtake each other, loss on a LAN, beside kernel TCP",
     "parts": "microseconds per packet by part",
     "libp2p": "post-quantum QUIC beside plain X25519",
 }
+#: Only when named: 45 minutes, beside the 25 of all the others.
+LONG = ("reorder",)
 
 
 def measured(name: str, *, quick: bool) -> Report:
@@ -55,6 +58,11 @@ def build_peers() -> None:
     subprocess.run(["sh", str(ROOT / "tools" / "build-bench-peers.sh")], check=False)
 
 
+def build_link() -> None:
+    """The emulated link."""
+    subprocess.run(["sh", str(ROOT / "tools" / "build-link.sh")], check=False)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description="Measures everything and makes the page")
     parser.add_argument("--quick", action="store_true", help="small sizes: proves that it works")
@@ -67,12 +75,16 @@ def main() -> int:
         for name, what in SUBJECTS.items():
             print(f"{name:14} {what}")
         return 0
+    here = [n for n in SUBJECTS if n not in LONG and (ROOT / "bench" / f"{n}.py").exists()]
+    chosen = options.only or here
+    if "reorder" in chosen:
+        build_link()
     if not options.quick:
-        build_peers()
+        if set(chosen) - set(LONG):
+            build_peers()
         load = os.getloadavg()[0]
         if load > 1:
             print(f"the load is {load:.1f}: figures of a busy machine mean little", flush=True)
-    chosen = options.only or [n for n in SUBJECTS if (ROOT / "bench" / f"{n}.py").exists()]
     missed: list[str] = []
     broken: list[str] = []
     for name in chosen:

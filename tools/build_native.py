@@ -33,7 +33,7 @@ def sources(folder: Path) -> Iterator[Path]:
     """Every file that a build depends on, in a fixed order; build outputs are left out."""
     for path in sorted(folder.rglob("*")):
         parts = path.relative_to(folder).parts
-        if parts[0] not in ("target", "wheels") and path.suffix in SOURCE_SUFFIXES:
+        if parts[0] not in ("target", "wheels", "link") and path.suffix in SOURCE_SUFFIXES:
             yield path
 
 

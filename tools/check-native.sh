@@ -17,4 +17,13 @@ fi
 # without the standard library and without C, as a microcontroller would take it
 cargo check --quiet --locked -p wraith-core --no-default-features --features rustcrypto
 cargo test --quiet --locked -p wraith-core -p wraith-lanes -p wraith-aws-lc --features wraith-core/rustcrypto
+# the emulated link of the benchmarks: a workspace of its own, no part of the wheel
+cd "$root/native/link"
+CARGO_TARGET_DIR="$CARGO_TARGET_DIR/link"
+if cargo fmt --version >/dev/null 2>&1; then cargo fmt --check; fi
+if cargo clippy --version >/dev/null 2>&1; then
+  cargo clippy --quiet --locked --all-targets -- -D warnings
+fi
+cargo test --quiet --locked
+cd "$root/native"
 "$python" "$root/tools/check_rust_dependencies.py"

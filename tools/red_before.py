@@ -29,7 +29,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 OVERLAY = ("tests", "vectors", "src/wraith/testing")
 RUN_S = 600
-FAILED = re.compile(r"^(?:FAILED|ERROR) (\S+?)(?: - (.*))?$", re.MULTILINE)
+FAILED = re.compile(r"^(?:FAILED|ERROR) (\S+?(?:\[.*?\])?)(?: - (.*))?$", re.MULTILINE)
 #: Failures of a test that could not run; what they would show is not the defect.
 NOT_ITS_OWN = ("ImportError", "ModuleNotFoundError", "SyntaxError", "fixture '", "not found:")
 

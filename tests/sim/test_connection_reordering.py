@@ -14,10 +14,10 @@ from wraith.types import StreamId
 BLOCK = bytes(256 * 1024)
 CLEAN = LinkConfig(latency_s=0.02, rate_bps=20e6, queue_bytes=100_000)
 CASES = {
-    "0.5 % late": replace(CLEAN, reorder=0.005, reorder_min_s=0.002, reorder_delay_s=0.022),
-    "5 % late": replace(CLEAN, reorder=0.05, reorder_min_s=0.002, reorder_delay_s=0.022),
-    "5 ms jitter": replace(CLEAN, jitter_s=0.005),
-    "20 ms jitter": replace(CLEAN, jitter_s=0.02),
+    "1-in-200-late": replace(CLEAN, reorder=0.005, reorder_min_s=0.002, reorder_delay_s=0.022),
+    "1-in-20-late": replace(CLEAN, reorder=0.05, reorder_min_s=0.002, reorder_delay_s=0.022),
+    "jitter-5-ms": replace(CLEAN, jitter_s=0.005),
+    "jitter-20-ms": replace(CLEAN, jitter_s=0.02),
 }
 SEEDS = range(1, 6)
 SECONDS = 3.0
@@ -73,7 +73,7 @@ def test_reordering_costs_at_most_a_seventh_of_the_rate_with_the_same_delays_in_
 
 @pytest.mark.spec("RC-33")
 def test_newreno_stands_reordering_as_well() -> None:
-    link = CASES["5 % late"]
+    link = CASES["1-in-20-late"]
     n_bytes, _ = sent_for(link, 1, "newreno")
     in_order, _ = sent_for(replace(link, keeps_order=True), 1, "newreno")
     assert n_bytes >= 0.85 * in_order
@@ -83,7 +83,7 @@ def test_newreno_stands_reordering_as_well() -> None:
 def test_late_packets_are_not_counted_as_lost() -> None:
     """Without a queue to overflow nothing is lost here, so nothing stays counted as lost but what
     waits to prove late at the end."""
-    link = replace(CASES["5 % late"], rate_bps=None, queue_bytes=None)
+    link = replace(CASES["1-in-20-late"], rate_bps=None, queue_bytes=None)
     config = EndpointConfig(datagram_bytes=1400)
     pair = EstablishedPair(config=config, link=link)
     transfer = pair.send(bytes(8 << 20))
@@ -98,7 +98,7 @@ def test_late_packets_are_not_counted_as_lost() -> None:
 @pytest.mark.spec("RC-33")
 def test_loss_beside_reordering_is_still_answered() -> None:
     """One per cent of loss with jitter: the rate stays within what loss alone allows."""
-    lossy = replace(CASES["5 ms jitter"], loss=0.01)
+    lossy = replace(CASES["jitter-5-ms"], loss=0.01)
     for seed in SEEDS:
         n_bytes, pair = sent_for(lossy, seed)
         in_order, _ = sent_for(replace(lossy, keeps_order=True), seed)

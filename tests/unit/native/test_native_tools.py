@@ -68,6 +68,8 @@ def test_a_build_is_remembered_by_its_sources(tmp_path: Path) -> None:
     (tmp_path / "target").mkdir()
     (tmp_path / "target" / "made.rs").write_text("not a source")
     (tmp_path / "notes.md").write_text("not a source")
+    (tmp_path / "link").mkdir()
+    (tmp_path / "link" / "main.rs").write_text("a program of the benchmarks, not of the wheel")
     assert build.sources_hash(tmp_path, "cargo 1") == first
     assert build.sources_hash(tmp_path, "cargo 2") != first
     source.write_text("two")

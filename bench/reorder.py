@@ -1,0 +1,203 @@
+"""Packets that overtake each other, and loss on a LAN: one stream beside the kernel's TCP.
+
+    python bench/reorder.py [--quick] [--case NAME]... [--runs N] [--seconds S]
+
+Two network namespaces joined by an emulated link (``native/link``), both directions alike. One
+stream of a session (``wraith.connect`` and ``wraith.listen`` as they come, no option set), then one
+TCP connection with CUBIC, in turn, each pair with the same seed of the link. The figure is the
+payload that arrives in the given time from its first byte on. Before anything is compared the link
+itself is measured: rate by UDP and by TCP, round-trip time by an echo. Needs root, ``ip``,
+``/dev/net/tun`` and ``tools/build-link.sh``; without them the subject is left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+from emulated_link import RECEIVER, Ends, LinkPath, joined, missing, two_namespaces
+from harness import PEERS, PeerFailed, finished, percentile, started
+from report import Cell, Report
+
+SCRIPT = (sys.executable, str(PEERS / "timed_bulk.py"))
+WIDE = LinkPath(rate_mbit=20, delay_ms=20, queue_bytes=100_000)
+LAN = LinkPath(rate_mbit=100, delay_ms=0.2, queue_bytes=256_000)
+VALID = LinkPath(rate_mbit=100, delay_ms=20, queue_bytes=500_000)
+TCP_SHARE = 1448 / 1500
+"""Payload of a full TCP segment with time stamps, of the IP packet that the link counts."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A path, and which part of TCP's rate must be reached on it (``None``: shown only)."""
+
+    name: str
+    path: LinkPath
+    least: float | None
+
+
+def like(path: LinkPath, **changes: float) -> LinkPath:
+    return LinkPath(**{**vars(path), **changes})
+
+
+CASES = (
+    Case("clean", WIDE, None),
+    Case("0.5 % late", like(WIDE, late=0.005, late_min_ms=2, late_max_ms=22), 0.9),
+    Case("5 % late", like(WIDE, late=0.05, late_min_ms=2, late_max_ms=22), 0.9),
+    Case("5 ms jitter", like(WIDE, jitter_ms=5), 0.9),
+    Case("20 ms jitter", like(WIDE, jitter_ms=20), 0.8),
+    Case("LAN, 1 % loss", like(LAN, loss=0.01), 0.5),
+)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One stream over the link."""
+
+    mbit_per_s: float
+    cpu_s: float
+    per_second: list[float]
+    sent: dict[str, float]
+    link: dict[str, dict[str, int]]
+
+
+def one_run(ends: Ends, path: LinkPath, kind: str, seconds: float, seed: int) -> Run:
+    environment = {**os.environ, "BULK_HOST": RECEIVER}
+    with joined(ends, path, seed) as link:
+        receive = [*ends.prefix[0], *SCRIPT, kind, "recv", str(seconds)]
+        with started(receive, environment=environment) as receiver:
+            port = str(receiver.line()["port"])
+            send = [*ends.prefix[1], *SCRIPT, kind, "send", port, str(seconds)]
+            sent = finished(send, environment=environment)
+            arrival = receiver.line()
+    rate = arrival["bytes"] * 8 / arrival["seconds"] / 1e6
+    per_second = [n_bytes * 8 / 1e6 for n_bytes in arrival["per_second"]]
+    return Run(rate, arrival["cpu_s"] + sent.pop("cpu_s"), per_second, sent, link.counts)
+
+
+def round_trips(ends: Ends, path: LinkPath, n: int) -> list[float]:
+    """Milliseconds of ``n`` echoes over the link."""
+    environment = {**os.environ, "BULK_HOST": RECEIVER}
+    with (
+        joined(ends, path, 1),
+        started([*ends.prefix[0], *SCRIPT, "echo", "serve"], environment=environment) as server,
+    ):
+        port = str(server.line()["port"])
+        answer = finished([*ends.prefix[1], *SCRIPT, "echo", port, str(n)], environment=environment)
+    times: list[float] = answer["ms"]
+    return times
+
+
+def validate(report: Report, ends: Ends, *, quick: bool) -> None:
+    """The link does what it says, or nothing measured on it counts."""
+    seconds, begin = (3.0, 1) if quick else (12.0, 2)  # TCP's slow start says nothing of the link
+    udp = one_run(ends, VALID, "udp", seconds, 1).mbit_per_s / VALID.rate_mbit
+    tcp = statistics.mean(one_run(ends, VALID, "tcp", seconds, 1).per_second[begin:])
+    tcp_share = tcp / TCP_SHARE / VALID.rate_mbit
+    rows: list[tuple[Cell, ...]] = [
+        ("UDP, IP bytes, % of the rate", udp * 100),
+        ("TCP, IP bytes, % of the rate", tcp_share * 100),
+    ]
+    report.need("the link: UDP at 100 Mbit/s", udp * 100, 95, "%")
+    report.need("the link: TCP at 100 Mbit/s", tcp_share * 100, 95, "%")
+    for path in (WIDE, LAN):
+        times = round_trips(ends, path, 50 if quick else 500)
+        median, late = statistics.median(times), percentile(times, 0.99)
+        rows.append((f"round trip of {2 * path.delay_ms:g} ms: median, ms", median))
+        rows.append((f"round trip of {2 * path.delay_ms:g} ms: P99, ms", late))
+        for what, value, most in (("median", median, 0.5), ("P99", late, 2.0)):
+            name = f"the link: {what} round trip beyond {2 * path.delay_ms:g} ms"
+            report.need(name, value - 2 * path.delay_ms, most, "ms", at_most=True)
+    report.add("The link itself", ("", "measured"), rows)
+
+
+def compare(report: Report, ends: Ends, case: Case, runs: int, seconds: float) -> tuple[Cell, ...]:
+    """``runs`` streams of each kind in turn; a row of the table."""
+    figures: dict[str, list[Run]] = {"wraith": [], "tcp": []}
+    for seed in range(1, runs + 1):
+        for kind, each in figures.items():
+            run = one_run(ends, case.path, kind, seconds, seed)
+            each.append(run)
+            print(
+                f"  {case.name}, {kind}: {run.mbit_per_s:.1f} Mbit/s", file=sys.stderr, flush=True
+            )
+    ours, theirs = ([run.mbit_per_s for run in figures[kind]] for kind in ("wraith", "tcp"))
+    ratio = statistics.median(ours) / statistics.median(theirs)
+    if case.least is not None:
+        report.need(f"{case.name}, to TCP", ratio, case.least, "×")
+    report.data[case.name] = {
+        "load": os.getloadavg()[0],
+        "path": vars(case.path),
+        **{kind: [vars(run) for run in each] for kind, each in figures.items()},
+    }
+    return (
+        case.name,
+        statistics.median(ours),
+        f"{min(ours):.1f} to {max(ours):.1f}",
+        statistics.median(theirs),
+        f"{min(theirs):.1f} to {max(theirs):.1f}",
+        ratio,
+        statistics.median(run.cpu_s for run in figures["wraith"]) / seconds * 100,
+    )
+
+
+def run(
+    *, quick: bool, cases: list[str] | None = None, runs: int = 5, seconds: float = 40.0
+) -> Report:
+    runs, seconds = (1, 3.0) if quick else (runs, seconds)
+    report = Report(
+        "reorder",
+        "Packets that overtake each other, and loss on a LAN",
+        "Two namespaces joined by an emulated link (native/link), both directions alike: 20 "
+        "Mbit/s, 40 ms, a queue of 100,000 bytes; some packets 2 to 22 ms late, or every packet up "
+        "to 5 or 20 ms later; LAN: 100 Mbit/s, 0.4 ms, 256,000 bytes, 1 % lost. One session stream "
+        f"with all defaults, then kernel TCP with CUBIC, in turn, {runs} runs of {seconds:.0f} s "
+        "each; payload over time from the first byte on.",
+    )
+    if lacks := missing():
+        report.left_out.append(f"everything: {', '.join(lacks)}")
+        return report
+    rows: list[tuple[Cell, ...]] = []
+    try:
+        with two_namespaces() as ends:
+            validate(report, ends, quick=quick)
+            for case in CASES:
+                if cases and case.name not in cases:
+                    continue
+                try:
+                    rows.append(compare(report, ends, case, runs, seconds))
+                except PeerFailed as error:
+                    report.left_out.append(f"{case.name}: {error}")
+    except PeerFailed as error:
+        report.left_out.append(f"everything: {error}")
+    except subprocess.CalledProcessError as error:
+        report.left_out.append(f"everything: {' '.join(error.cmd[:4])}: {error.stderr.strip()}")
+    headers = (
+        "", "wraith, Mbit/s", "least to most", "TCP CUBIC, Mbit/s", "least to most", "× TCP",
+        "CPU of both sides, %",
+    )  # fmt: skip
+    report.add("One stream", headers, rows)
+    return report
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Reordering and loss beside the kernel's TCP")
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--case", action="append", choices=[case.name for case in CASES])
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=40.0)
+    options = parser.parse_args()
+    report = run(
+        quick=options.quick, cases=options.case, runs=options.runs, seconds=options.seconds
+    )
+    print(report.text())
+
+
+if __name__ == "__main__":
+    main()
