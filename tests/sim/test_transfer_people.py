@@ -86,7 +86,9 @@ def test_of_two_who_look_the_first_to_accept_gets_it() -> None:
     assert sim.run(
         seconds=30, until=lambda: bool(first.of(OfferReceived) and second.of(OfferReceived))
     )
-    second.node.accept(sim.now)
+    (offer,) = second.of(OfferReceived)
+    assert isinstance(offer, OfferReceived)
+    second.node.accept(offer.offer_id, sim.now)
     assert sim.run_until_finished(sim.sender, first, second)
     assert isinstance(error_of(first), Busy) and error_of(second) is None
     assert target.placed == {b"f": DATA}

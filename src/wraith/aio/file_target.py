@@ -9,6 +9,7 @@ Spec: transfer §8-§10.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
@@ -159,14 +160,17 @@ class FileTarget:
         except WraithError as exc:
             return exc
 
-    def entries(self) -> Iterator[Entry]:
-        """The listing last received, for showing it before the answer. Same thread as
-        ``fulfil``, or while no wish is under way."""
+    def entries(self, digest: bytes | None = None) -> Iterator[Entry]:
+        """The listing last received, for showing it before the answer; with ``digest`` only if it
+        is that one. It ends early when another listing takes its place, which may happen at any
+        moment: wishes are fulfilled in another thread."""
         listing = self._incoming
         if listing is None and self._state is not None:
             listing = self._state.listing
-        if listing is not None:
-            for _, entry in listing.entries():
+        if listing is None or digest not in (None, listing.index.digest()):
+            return
+        with contextlib.suppress(OSError, WraithError), listing.copy() as own:
+            for _, entry in own.entries():
                 yield entry
 
     # --- wishes ---------------------------------------------------------------------------------

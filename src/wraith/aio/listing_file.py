@@ -6,6 +6,7 @@ without the peer. One page of entries is in memory at a time.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
 from bisect import bisect_right
@@ -39,6 +40,17 @@ class ListingFile:
         """A new one in a file without a name in ``folder``."""
         with tempfile.TemporaryFile(dir=folder) as file:
             return cls(os.dup(file.fileno()))
+
+    @contextlib.contextmanager
+    def copy(self) -> Iterator[ListingFile]:
+        """The same listing under a descriptor of its own, for another thread. The index is shared:
+        nothing may be appended any more. Raises ``OSError`` when it is closed already."""
+        own = ListingFile(os.dup(self.fd))
+        own.index = self.index
+        try:
+            yield own
+        finally:
+            own.close()
 
     def copy_to(self, fd: int) -> None:
         """Writes the whole file to ``fd``."""

@@ -12,6 +12,7 @@ import os
 import select
 import tempfile
 from array import array
+from collections.abc import Iterator
 
 from wraith.aio.digest_file import DigestFile
 from wraith.content.chunking import (
@@ -187,9 +188,10 @@ class PipeTarget:
         except WraithError as exc:
             return exc
 
-    def entries(self) -> list[Entry]:
-        """The listing last received."""
-        return list(self._entries)
+    def entries(self, digest: bytes | None = None) -> Iterator[Entry]:
+        """The listing last received, which has one entry at most."""
+        del digest
+        yield from list(self._entries)
 
     def _fulfil(self, wish: Wish) -> object:
         match wish:

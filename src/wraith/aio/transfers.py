@@ -6,7 +6,7 @@
     text = transfer.code(addresses)            # a listening side shows it
     transfer.start()
     async for event in transfer.events():      # node.events; the last one is Finished
-        ...                                    # transfer.accept(), .decline(), .stop()
+        ...                                    # accept(event.offer_id), decline(), stop()
     await transfer.close()
 
 It decides nothing: policies come in as configuration, questions go out as events.
@@ -210,10 +210,13 @@ class Transfer:
             if isinstance(event, Finished):
                 return
 
-    def accept(self) -> None:
-        """Accepts the offer; does nothing when it has gone meanwhile."""
-        with contextlib.suppress(LocalProtocolError):
-            self.node.accept(self._driver.now())
+    def accept(self, offer_id: bytes) -> None:
+        """Accepts the offer that ``OfferReceived`` told of under this ``offer_id``.
+
+        Raises:
+            StateViolation: that offer is gone; one that came after it stays pending.
+        """
+        self.node.accept(offer_id, self._driver.now())
         self._driver.wake()
 
     def decline(self, reason: Reason = Reason.DECLINED) -> None:

@@ -34,7 +34,7 @@ from wraith.transfer.events import (
     Progress,
 )
 from wraith.transfer.listing import Entry, Kind
-from wraith.transfer.messages import OfferKind, Reason
+from wraith.transfer.messages import Offer, OfferKind, Reason
 from wraith.transfer.paths import display_path
 from wraith.types import Address, PeerKey
 
@@ -80,6 +80,7 @@ class Narrator:
         self._heard_at = time.monotonic()
         self._started_at: float | None = None
         self._seconds = 0.0
+        self._offered: OfferReceived | None = None
         self.placed: Placed | None = None
 
     # --- before anyone is there -----------------------------------------------------------------
@@ -203,19 +204,16 @@ class Narrator:
             bytes_total=offer.total_bytes,
             bytes_here=survey.reused_bytes,
             place=survey.place,
+            changed=self._offered is not None and self._offered.offer_id != event.offer_id,
         )
-        total = "of unknown size" if offer.total_bytes is None else size(offer.total_bytes)
-        counted = _counted(offer.n_files, event.n_folders, event.n_links)
-        if offer.kind is OfferKind.TEXT:
-            self._output.say(f"offered: a text, {total}")
-            return
-        self._output.say(f"offered: {counted}, {total}, into {printable(survey.place)}")
-        for top, name in list(zip(event.tops, names, strict=True))[:TOPS_SHOWN]:
-            self._output.say("  " + entry_line(top, name))
-        if len(names) > TOPS_SHOWN:
-            self._output.say(f"  and {len(names) - TOPS_SHOWN} more")
-        if survey.reused_bytes:
-            self._output.say(f"{size(survey.reused_bytes)} of it are here already")
+        before, self._offered = self._offered, event
+        if before is not None and before.offer_id == event.offer_id:
+            return  # the same again, after a new connection
+        if before is not None:
+            self._output.withdraw_prompt()
+            self._output.say(f"the offer has CHANGED: it was {_summary(before)}")
+        for line in offer_lines(event):
+            self._output.say(line)
 
     def _on_accepted(self, reused: int, total: int | None) -> None:
         self._output.event("accepted", bytes_reused=reused, bytes_total=total)
@@ -349,6 +347,29 @@ class Narrator:
             recorded = "  (as recorded)" if done.bytes_unread else ""
             for path, digest in file_ids:
                 self._output.say(f"  {digest.hex()}  {display_path(path)}{recorded}")
+
+
+def offer_lines(event: OfferReceived) -> list[str]:
+    """What a person has to know of an offer before they answer."""
+    offer, survey = event.offer, event.survey
+    if offer.kind is OfferKind.TEXT:
+        return [f"offered: a text, {_total(offer)}"]
+    lines = [f"offered: {_summary(event)}, into {printable(survey.place)}"]
+    lines += ["  " + entry_line(top, display_path(top.path)) for top in event.tops[:TOPS_SHOWN]]
+    if len(event.tops) > TOPS_SHOWN:
+        lines.append(f"  and {len(event.tops) - TOPS_SHOWN} more")
+    if survey.reused_bytes:
+        lines.append(f"{size(survey.reused_bytes)} of it are here already")
+    return lines
+
+
+def _summary(event: OfferReceived) -> str:
+    counted = _counted(event.offer.n_files, event.n_folders, event.n_links)
+    return f"{counted}, {_total(event.offer)}"
+
+
+def _total(offer: Offer) -> str:
+    return "of unknown size" if offer.total_bytes is None else size(offer.total_bytes)
 
 
 def entry_line(entry: Entry, name: str) -> str:

@@ -63,10 +63,17 @@ class Output:
         self._stderr = stderr if stderr is not None else sys.stderr
         self._line = ""
         self._drawn_at = 0.0
+        #: A question that waits for its answer at the end of the screen.
+        self.prompt = ""
 
     @property
     def is_terminal(self) -> bool:
         return self._stderr.isatty()
+
+    @property
+    def is_silent(self) -> bool:
+        """Nothing but errors is said to people."""
+        return self.quiet or self.json_events
 
     def result(self, line: str) -> None:
         """The answer itself, on stdout; nothing with ``--json``, where events carry it."""
@@ -82,11 +89,19 @@ class Output:
 
     def say(self, text: str) -> None:
         """A sentence for people."""
-        if self.quiet or self.json_events:
+        if self.is_silent:
             return
         self.clear_progress()
-        self._stderr.write(f"wraith: {text}\n")
+        before = "\n" if self.prompt else ""
+        self._stderr.write(f"{before}wraith: {text}\n{self.prompt}")
         self._stderr.flush()
+
+    def withdraw_prompt(self) -> None:
+        """The question at the end of the screen is void: what is said next stands below it."""
+        if self.prompt:
+            self.prompt = ""
+            self._stderr.write("\n")
+            self._stderr.flush()
 
     def hint(self, text: str) -> None:
         """What to do next."""
@@ -110,7 +125,7 @@ class Output:
 
     def progress(self, line: str, *, last: bool = False) -> None:
         """Redraws the one progress line, at most ten times a second."""
-        if self.quiet or self.json_events or not self.is_terminal:
+        if self.is_silent or self.prompt or not self.is_terminal:
             return
         now = time.monotonic()
         if not last and now - self._drawn_at < REDRAW_S:

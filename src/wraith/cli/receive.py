@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import sys
@@ -20,6 +19,7 @@ from wraith.aio.files import FileTarget, Leftover, PipeTarget, Policy, discard, 
 from wraith.aio.kept_code import KeptCode, receive_folder, remove_old_codes
 from wraith.aio.state_dir import StateDir
 from wraith.aio.transfers import Transfer
+from wraith.cli.consent import Consent
 from wraith.cli.narrator import Narrator, entry_line
 from wraith.cli.output import Output, printable, size
 from wraith.cli.running import Acquaintances, run, shown_events
@@ -250,8 +250,7 @@ class _Receiving:
         self._home = StateDir.default()
         self._peers = Acquaintances(self._home)
         self._kept: KeptCode | None = None
-        self._answers: dict[bytes, bool] = {}
-        self._asking: asyncio.Task[None] | None = None
+        self._consent: Consent | None = None
 
     async def run(self) -> int:
         plan = self._plan
@@ -292,11 +291,13 @@ class _Receiving:
                 local=self._local(),
                 preferred_port=self._kept.port if self._kept is not None else 0,
             )
+            self._consent = Consent(
+                transfer, target.entries, self._output, ask_on=plan.ask_on, yes=plan.yes
+            )
             try:
                 return await self._take(transfer, target, narrator)
             finally:
-                if self._asking is not None:
-                    self._asking.cancel()
+                self._consent.close()
                 await transfer.close()
 
     def _expected_peer(self) -> PeerKey | None:
@@ -365,16 +366,13 @@ class _Receiving:
         )
 
     def _on_offer(self, event: OfferReceived, transfer: Transfer, target: Target) -> None:
-        digest = event.offer.listing_digest
         if self._plan.list_only:
             self._show_entries(target.entries())
             transfer.decline(Reason.LIST_ONLY)
-        elif self._plan.yes or self._answers.get(digest, False):
-            transfer.accept()
-        elif self._asking is None:
-            self._asking = asyncio.create_task(self._ask(digest, transfer, target))
+        elif self._consent is not None:
+            self._consent.on_offer(event)
 
-    def _show_entries(self, entries: Iterator[Entry] | list[Entry]) -> None:
+    def _show_entries(self, entries: Iterator[Entry]) -> None:
         for entry in entries:
             name = display_path(entry.path)
             self._output.event(
@@ -384,24 +382,6 @@ class _Receiving:
                 bytes=entry.size if entry.size < 1 << 63 else None,
             )
             self._output.result(entry_line(entry, name))
-
-    async def _ask(self, digest: bytes, transfer: Transfer, target: Target) -> None:
-        """Asks the person until the answer is yes or no."""
-        with _Terminal(self._plan.ask_on) as terminal:
-            while True:
-                terminal.write("wraith: accept? [y]es, [n]o, [l]ist everything: ")
-                answer = (await terminal.read_line()).strip().lower()
-                if answer in ("l", "list"):
-                    for entry in target.entries():
-                        terminal.write(entry_line(entry, display_path(entry.path)) + "\n")
-                    continue
-                break
-        self._asking = None
-        if answer in ("y", "yes"):
-            self._answers[digest] = True
-            transfer.accept()
-        else:
-            transfer.decline()
 
     def _on_placed(self, event: Placed) -> None:
         if self._kept is not None:
@@ -424,44 +404,6 @@ class _Receiving:
         placed = narrator.placed
         narrator.done(finished.done, placed.file_ids if placed is not None else ())
         return PARTLY_DONE if finished.done.n_failed else 0
-
-
-class _Terminal:
-    """The terminal for one question: ``path``, or stdin and stderr."""
-
-    def __init__(self, path: str | None) -> None:
-        self._opened = None if path is None else os.open(path, os.O_RDWR | os.O_NOCTTY)
-
-    def __enter__(self) -> _Terminal:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._opened is not None:
-            os.close(self._opened)
-
-    def write(self, text: str) -> None:
-        sys.stdout.flush()
-        data = text.encode("utf-8", "backslashreplace")
-        os.write(self._opened if self._opened is not None else sys.stderr.fileno(), data)
-
-    async def read_line(self) -> str:
-        """One line, read without blocking the loop; empty at the end of input."""
-        loop = asyncio.get_running_loop()
-        descriptor = self._opened if self._opened is not None else sys.stdin.fileno()
-        line: asyncio.Future[str] = loop.create_future()
-        gathered = bytearray()
-
-        def on_readable() -> None:
-            data = os.read(descriptor, 4096)
-            gathered.extend(data)
-            if (not data or b"\n" in data) and not line.done():
-                line.set_result(gathered.decode("utf-8", "replace").partition("\n")[0])
-
-        loop.add_reader(descriptor, on_readable)
-        try:
-            return await line
-        finally:
-            loop.remove_reader(descriptor)
 
 
 def _list_leftovers(out: str, output: Output) -> int:

@@ -22,7 +22,8 @@ class Verdict(Enum):
 
 
 class Door:
-    """One node's. ``bound`` is the receiver that has accepted, at a sender."""
+    """One node's. ``bound`` is the receiver that has accepted; at a receiver, the sender whose
+    offer was accepted."""
 
     def __init__(self, *, receives: bool, expected: PeerKey | None, bound: PeerKey | None) -> None:
         self.bound = bound
@@ -41,8 +42,8 @@ class Door:
 
     def _is_taken(self, peer: PeerKey | None, inside: Collection[PeerKey | None]) -> bool:
         n_others = sum(other != peer for other in inside)
+        if self.bound is not None and self.bound != peer:
+            return True
         if self._receives:
             return n_others > 0
-        if self.bound is not None:
-            return self.bound != peer
-        return n_others >= UNDECIDED_MAX
+        return self.bound is None and n_others >= UNDECIDED_MAX

@@ -211,15 +211,18 @@ class Node:
         self._hear(now)
         self._peers.dial(record, now)
 
-    def accept(self, now: float) -> None:
-        """Accepts the offer that ``OfferReceived`` told of. ``LocalProtocolError`` without one."""
+    def accept(self, offer_id: bytes, now: float) -> None:
+        """Accepts the offer that ``OfferReceived`` told of under this ``offer_id``.
+
+        Raises:
+            StateViolation: that offer is gone, and another one, if there is one, stays pending.
+            LocalProtocolError: this node sends.
+        """
         self._hear(now)
         if self._receiver is None:
             raise LocalProtocolError("only a receiver accepts an offer")
-        try:
-            self._receiver.accept()
-        except RemoteProtocolError:
-            raise LocalProtocolError("there is no offer to accept") from None
+        self._receiver.accept(offer_id)
+        self._peers.serve_only(self._receiver.peer)
 
     def decline(self, now: float, *, reason: Reason = Reason.DECLINED) -> None:
         """Refuses the offer (``Reason.LIST_ONLY``: it was only looked at)."""

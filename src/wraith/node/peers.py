@@ -145,6 +145,10 @@ class Peers:
                 self.close(other, NodeCloseCode.BUSY, now)
         return True
 
+    def serve_only(self, peer: PeerKey | None) -> None:
+        """A receiver has accepted what ``peer`` offers: nobody else is let in. [TR-102]"""
+        self.door.bound = peer
+
     def close(self, link: Link, code: int, now: float, reason: str = "") -> None:
         """Closes one connection. ``reason`` is for the people at the other end."""
         link.connection.close(code, reason, now)

@@ -59,7 +59,7 @@ class NodeHost:
                 self.on_event(event)
             if isinstance(event, OfferReceived) and self.answer is not None:
                 if self.answer is True:
-                    self.node.accept(now)
+                    self.node.accept(event.offer_id, now)
                 else:
                     self.node.decline(now, reason=Reason(self.answer))
         while (wish := self.node.next_wish()) is not None:

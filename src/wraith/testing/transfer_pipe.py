@@ -133,5 +133,5 @@ class TransferPipe:
             self.received_events.append(event)
             moved = True
             if isinstance(event, OfferReceived) and self.accept:
-                self.receiver.accept()
+                self.receiver.accept(event.offer_id)
         return moved

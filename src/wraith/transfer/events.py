@@ -20,7 +20,7 @@ class PeerDeciding:
 
 @dataclass(frozen=True, slots=True)
 class OfferReceived:
-    """Receiver: the whole listing is here and safe; now ``accept`` or ``decline``.
+    """Receiver: the whole listing is here and safe; now ``accept(offer_id)`` or ``decline``.
 
     ``n_folders`` and ``n_links`` complete the counts of ``offer``; ``tops`` are its top names.
     """
@@ -30,6 +30,7 @@ class OfferReceived:
     n_folders: int
     n_links: int
     survey: SurveyResult
+    offer_id: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,8 +38,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
 
+from blake3 import blake3
+
 from wraith.errors import DecodeError
-from wraith.types import Buffer
+from wraith.types import Buffer, PeerKey
 
 BODY_BYTES_MAX = 65_536
 HEADER_BYTES = 4
@@ -242,6 +244,13 @@ def encode_message(message: Message) -> bytes:
     if len(body) > BODY_BYTES_MAX:
         raise ValueError("a control message has at most 64 KiB")
     return bytes([kind]) + len(body).to_bytes(3, "big") + body
+
+
+def offer_id_of(peer: PeerKey | None, offer: Offer) -> bytes:
+    """What an acceptance names, 32 bytes: BLAKE3 over the identity of who offers (zeros for none)
+    and the body of the OFFER. Another kind, name, listing or peer is another offer. [TR-100]"""
+    identity = peer.raw if peer is not None else bytes(32)
+    return blake3(identity + _encode_body(offer)[1]).digest()
 
 
 def _encode_body(message: Message) -> tuple[MessageType, bytes]:

@@ -53,6 +53,7 @@ from wraith.transfer.messages import (
     Start,
     UnknownOffer,
     encode_message,
+    offer_id_of,
 )
 from wraith.transfer.offer_reading import OfferReading
 from wraith.transfer.paths import PathRules
@@ -114,6 +115,7 @@ class Receiver:
         self._parser = MessageParser()
         self._control: deque[bytes] = deque()
         self._reading: OfferReading | None = None
+        self._offer_id = b""
         self._to_tell: Iterator[Held] = iter(())
         self._is_opening = False
         self._is_anew = False
@@ -138,6 +140,11 @@ class Receiver:
     def is_done(self) -> bool:
         """The sender knows that everything is here."""
         return self.state is ReceiverState.DONE
+
+    @property
+    def peer(self) -> PeerKey | None:
+        """Who offers on the connection that there is, or was last."""
+        return self._peer
 
     @property
     def wants_control(self) -> bool:
@@ -171,14 +178,19 @@ class Receiver:
             del self._answers[wish.id]
         self._collection.disconnected(keep=keep)
 
-    def accept(self) -> None:
-        """Answers ``OfferReceived``. Raises ``StateViolation`` when there is nothing to accept."""
+    def accept(self, offer_id: bytes) -> None:
+        """Answers ``OfferReceived`` with yes: to the offer that it told of, and to no other.
+
+        Raises:
+            StateViolation: that offer is gone. One that is pending stays pending. [TR-100]
+        """
+        if self.state is not ReceiverState.DECIDING or offer_id != self._offer_id:
+            raise StateViolation("that offer is gone")
         self._advance(ReceiverInput.ACCEPT)
-        digest = self._offer.listing_digest
-        if self._accepted != digest or self._collection.inventory is None:
-            # Another listing: what was verified of the old one is matched by whoever holds it.
+        if self._accepted != offer_id or self._collection.inventory is None:
+            # Another offer: what was verified of the old one is matched by whoever holds it.
             self._listing = self._now_reading.listing
-            self._accepted = digest
+            self._accepted = offer_id
             self._collection.another_offer()
             self._completed = None
         self._open_when_quiet()
@@ -282,6 +294,7 @@ class Receiver:
 
     def _on_offer(self, offer: Offer) -> None:
         self._advance(ReceiverInput.OFFER)
+        self._offer_id = offer_id_of(self._peer, offer)
         self._reading = OfferReading(offer, self._rules)
 
     def _on_unknown_offer(self, version: int) -> None:
@@ -306,7 +319,7 @@ class Receiver:
         batch = reading.pages_to_store()
         if batch is not None:
             first, pages = batch
-            if self._accepted == reading.offer.listing_digest:
+            if self._accepted == self._offer_id:
                 reading.stored(len(pages))  # it lies there already; only its digest is checked
             else:
                 wish = StorePages(next(self._ids), first, pages)
@@ -328,15 +341,16 @@ class Receiver:
         assert isinstance(result, SurveyResult)
         self._advance(ReceiverInput.SURVEYED)
         reading = self._now_reading
-        if self._accepted == reading.offer.listing_digest:
-            self.accept()
+        if self._accepted == self._offer_id:
+            self.accept(self._offer_id)
             return
         objection = reading.objection(result)
         if objection is not None:
             self.decline(*objection)
             return
         tops, index = tuple(reading.listing.tops), reading.listing.index
-        self.tell(OfferReceived(reading.offer, tops, index.n_folders, index.n_links, result))
+        counts = (index.n_folders, index.n_links)
+        self.tell(OfferReceived(reading.offer, tops, *counts, result, self._offer_id))
 
     # --- inside: what is here already -----------------------------------------------------------
 

@@ -16,7 +16,7 @@ from wraith.errors import (
     UnsafePath,
 )
 from wraith.testing.rng import SeededRng
-from wraith.testing.transfer_pipe import TransferPipe
+from wraith.testing.transfer_pipe import PIPE_PEER, TransferPipe
 from wraith.transfer import sender as sender_module
 from wraith.transfer.events import (
     Aborted,
@@ -43,11 +43,13 @@ from wraith.transfer.messages import (
     Receipt,
     Start,
     encode_message,
+    offer_id_of,
 )
 from wraith.transfer.paths import PathRules
 from wraith.transfer.receiver import Receiver
 from wraith.transfer.state import ReceiverState, SenderState
 from wraith.transfer.wishes import WritePieces
+from wraith.types import PeerKey
 
 RNG = SeededRng("transfer pipe")
 BIG = RNG.public_bytes(5 * CHUNK_BYTES + 77)
@@ -239,7 +241,47 @@ def test_the_receiver_may_decline() -> None:
     told = only(pipe.sent_events, Declined)[0]
     assert isinstance(told, Declined) and told.reason is Reason.DECLINED
     with pytest.raises(StateViolation):
-        pipe.receiver.accept()
+        pipe.receiver.accept(offer_id_of(PIPE_PEER, pipe.source.outgoing.offer()))
+
+
+@pytest.mark.spec("TR-100")
+def test_an_answer_to_another_offer_leaves_this_one_pending() -> None:
+    pipe = TransferPipe(MemorySource(TREE), target := MemoryTarget(), accept=False)
+    pipe.run()
+    (shown,) = only(pipe.received_events, OfferReceived)
+    assert isinstance(shown, OfferReceived)
+    # The same listing under another name is another offer.
+    pipe.source = MemorySource(TREE, name=b"another")
+    pipe.connect()
+    pipe.run()
+    with pytest.raises(StateViolation, match="that offer is gone"):
+        pipe.receiver.accept(shown.offer_id)
+    assert pipe.receiver.state is ReceiverState.DECIDING and target.placed == {}
+    pending = only(pipe.received_events, OfferReceived)[-1]
+    assert isinstance(pending, OfferReceived)
+    pipe.receiver.accept(pending.offer_id)
+    pipe.run()
+    assert target.placed == TREE
+
+
+@pytest.mark.spec("TR-100")
+def test_only_the_offer_that_was_accepted_is_accepted_again_by_itself() -> None:
+    pipe = TransferPipe(MemorySource(TREE), target := MemoryTarget())
+    pipe.run(stop=lambda: pipe.receiver.is_receiving)
+    pipe.accept = False
+    pipe.connect()
+    pipe.run(stop=lambda: pipe.receiver.is_receiving)
+    assert pipe.receiver.is_receiving  # the same: nobody is asked
+    pipe.source = MemorySource(TREE, name=b"another")
+    pipe.connect()
+    pipe.run()
+    assert pipe.receiver.state is ReceiverState.DECIDING and target.placed == {}
+
+
+def test_the_same_offer_of_another_peer_is_another_offer() -> None:
+    offer = MemorySource(TREE).outgoing.offer()
+    assert offer_id_of(PIPE_PEER, offer) != offer_id_of(PeerKey(b"\x02" * 32), offer)
+    assert offer_id_of(PIPE_PEER, offer) != offer_id_of(None, offer)
 
 
 # --- what a peer may not do -------------------------------------------------------------------

