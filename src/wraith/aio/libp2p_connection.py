@@ -34,6 +34,8 @@ class Libp2pConnection:
         self._tasks: dict[asyncio.Task[None], Libp2pStream] = {}
         self._pings: dict[int, asyncio.Future[None]] = {}
         self._deliveries: list[asyncio.Future[None]] = []
+        self._opening = asyncio.Lock()
+        self._credit: asyncio.Future[None] | None = None
         self._closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._error: WraithError | None = None
 
@@ -75,10 +77,13 @@ class Libp2pConnection:
     async def open_stream(self, *wanted: str) -> Libp2pStream:
         """A stream that speaks the first of ``wanted`` that the peer accepts.
 
+        Waits while the peer allows no further stream, without limit: until others have ended.
+
         Raises:
             RemoteProtocolError: the peer accepts none of them.
             TransportError: the connection is closed.
         """
+        await self.wait_stream_credit()
         stream = self.open_raw_stream()
         try:
             async with asyncio.timeout(protocols.NEGOTIATION_TIMEOUT_S):
@@ -91,8 +96,29 @@ class Libp2pConnection:
             raise
         return stream
 
+    async def wait_stream_credit(self) -> None:
+        """Waits until the peer allows another stream; who came first goes on first.
+
+        Raises:
+            TransportError: the connection is closed.
+        """
+        async with self._opening:
+            while self.is_open and not self.machine.stream_credit:
+                self._credit = asyncio.get_running_loop().create_future()
+                self.machine.watch_credit()
+                self.wake()
+                await self._credit
+        if not self.is_open:
+            raise self.error()
+
     def open_raw_stream(self) -> Libp2pStream:
-        """A stream without multistream negotiation, for peers that are no libp2p hosts."""
+        """A stream without multistream negotiation, for peers that are no libp2p hosts.
+
+        Raises:
+            LocalProtocolError: the peer allows no further stream now; see
+                :meth:`wait_stream_credit`.
+            TransportError: the connection is closed.
+        """
         if not self.is_open:
             raise self.error()
         stream = Libp2pStream(self, self.machine.open_stream())
@@ -191,6 +217,8 @@ class Libp2pConnection:
                     waiter.set_result(None)
             case events.AllDelivered():
                 self._release_deliveries()
+            case events.StreamCredit():
+                self._release_credit()
             case events.ConnectionClosed():
                 self._on_closed(event.error)
             case _:
@@ -210,6 +238,10 @@ class Libp2pConnection:
         if not self._tasks:
             self._host.forget_handlers(self)
 
+    def _release_credit(self) -> None:
+        if self._credit is not None and not self._credit.done():
+            self._credit.set_result(None)
+
     def _release_deliveries(self) -> None:
         waiters, self._deliveries = self._deliveries, []
         for waiter in waiters:
@@ -224,6 +256,7 @@ class Libp2pConnection:
     def _on_closed(self, error: WraithError | None) -> None:
         self._error = error
         self._release_deliveries()
+        self._release_credit()
         for stream in list(self._streams.values()):
             stream.on_connection_closed()
         for waiter in self._pings.values():

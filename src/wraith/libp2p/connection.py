@@ -117,6 +117,7 @@ class PeerConnection:
         self._flush_deadline: float | None = None
         self._delivery_watched = False
         self._has_undelivered = False
+        self._credit_watched = False
 
     # ---- facts -----------------------------------------------------------------------------------
 
@@ -146,9 +147,28 @@ class PeerConnection:
 
     # ---- commands --------------------------------------------------------------------------------
 
-    def open_stream(self) -> int:
-        """A new bidirectional stream; the peer learns of it with the first byte or the end."""
+    @property
+    def stream_credit(self) -> int:
+        """How many streams :meth:`open_stream` may open now: what the peer allows [LQ-73]."""
+        if self.state is not ConnectionState.CONNECTED:
+            return 0
+        return max(0, self.packet.streams_allowed() - self.packet.next_stream_id() // 4)
+
+    def watch_credit(self) -> None:
+        """``StreamCredit`` comes when the peer allows another stream."""
         self._require_connected()
+        self._credit_watched = True
+        self._touch(self)
+
+    def open_stream(self) -> int:
+        """A new bidirectional stream; the peer learns of it with the first byte or the end.
+
+        Raises :class:`LocalProtocolError` without :attr:`stream_credit`: a stream beyond it could
+        neither be sent nor given up.
+        """
+        self._require_connected()
+        if not self.stream_credit:
+            raise LocalProtocolError("the peer allows no further stream now")
         stream_id = self.packet.next_stream_id()
         self._streams[stream_id] = _Stream()
         self.packet.stream_write(stream_id, b"", False)  # reserves the id
@@ -363,7 +383,10 @@ class PeerConnection:
                 self._emit(self, events.StreamWritable(stream_id))
 
     def after_send(self, now: float) -> None:
-        """Everything that may leave has left: is what was accepted delivered?"""
+        """Everything that may leave has left: is what was accepted delivered, and may more be?"""
+        if self._credit_watched and self.stream_credit:
+            self._credit_watched = False
+            self._emit(self, events.StreamCredit())
         if self.state is not ConnectionState.FLUSHING and not self._delivery_watched:
             return
         if self._has_undelivered:

@@ -41,6 +41,11 @@ class StreamOpened:
 
 
 @dataclass(frozen=True, slots=True)
+class StreamCredit:
+    """The peer allows another stream of ours, after it allowed none."""
+
+
+@dataclass(frozen=True, slots=True)
 class StreamReadable:
     """Bytes or the end are waiting; told once until the stream was read empty."""
 
@@ -108,6 +113,7 @@ class ConnectionClosed:
 Libp2pEvent = (
     Connected
     | StreamOpened
+    | StreamCredit
     | StreamReadable
     | StreamWritable
     | StreamWasReset

@@ -153,6 +153,10 @@ class PacketConnection(Protocol):
         """The id that the next bidirectional stream of ours gets."""
         ...
 
+    def streams_allowed(self) -> int:
+        """How many bidirectional streams of ours the peer allows, since the beginning."""
+        ...
+
     def stream_write(self, stream_id: int, data: bytes, fin: bool) -> None: ...
 
     def stream_buffered(self, stream_id: int) -> int:

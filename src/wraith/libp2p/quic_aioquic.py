@@ -296,6 +296,9 @@ class AioquicConnection:
     def next_stream_id(self) -> int:
         return int(self._quic.get_next_available_stream_id())
 
+    def streams_allowed(self) -> int:
+        return int(self._quic._remote_max_streams_bidi)
+
     def stream_write(self, stream_id: int, data: bytes, fin: bool) -> None:
         self._quic.send_stream_data(stream_id, data, fin)
 

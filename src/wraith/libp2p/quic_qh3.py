@@ -204,6 +204,9 @@ class Qh3Connection:
     def next_stream_id(self) -> int:
         return int(self._quic.get_next_available_stream_id())
 
+    def streams_allowed(self) -> int:
+        return int(self._quic.max_concurrent_bidi_streams)
+
     def stream_write(self, stream_id: int, data: bytes, fin: bool) -> None:
         if data or fin:
             self._guard(self._quic.send_stream_data, stream_id, data, fin)

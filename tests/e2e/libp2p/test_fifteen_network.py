@@ -352,6 +352,57 @@ async def test_a_handler_with_nothing_left_to_read_is_cancelled(backend: str) ->
             await cancelled.wait()
 
 
+@pytest.mark.spec("LQ-73")
+@pytest.mark.parametrize(("n_streams", "hold_s"), [(120, 0.3), (1000, 0.0)])
+async def test_more_streams_than_the_peer_allows(
+    backend: str, n_streams: int, hold_s: float
+) -> None:
+    """All at once on one connection that allows 100: each waits for its turn, none fails."""
+    config = QuicTransportConfig(backend=backend)
+    at_once = most = 0
+
+    async def slow(stream: Libp2pStream) -> None:
+        nonlocal at_once, most
+        at_once += 1
+        most = max(most, at_once)
+        await asyncio.sleep(hold_s)
+        await stream.write(await stream.read_all(100))
+        at_once -= 1
+
+    async with server(config) as host, await Libp2pHost.create(config=config) as dialler:
+        host.handle("/slow/1", slow)
+        connection = await dialler.dial(address(host))
+
+        async def one(number: int) -> bytes:
+            async with await connection.open_stream("/slow/1") as stream:
+                await stream.write(b"%d" % number)
+                await stream.close_write()
+                return await stream.read_all(100)
+
+        answers = await asyncio.gather(*(one(number) for number in range(n_streams)))
+        assert answers == [b"%d" % number for number in range(n_streams)]
+        assert most <= 100
+        assert connection.is_open
+
+
+@pytest.mark.spec("LQ-73")
+async def test_waiting_for_a_stream_ends_with_the_connection(backend: str) -> None:
+    config = QuicTransportConfig(backend=backend)
+    async with server(config) as host, await Libp2pHost.create(config=config) as dialler:
+        connection = await dialler.dial(address(host))
+        while connection.machine.stream_credit:
+            connection.open_raw_stream()
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.2):
+                await connection.open_stream(ECHO_PROTOCOL)
+        assert connection.is_open
+        waiting = asyncio.ensure_future(connection.open_stream(ECHO_PROTOCOL))
+        await asyncio.sleep(0)
+        connection.close()
+        with pytest.raises(TransportError):
+            await waiting
+
+
 async def test_a_handler_s_defect_resets_its_stream_only(backend: str) -> None:
     config = QuicTransportConfig(backend=backend)
     seen: list[dict[str, object]] = []

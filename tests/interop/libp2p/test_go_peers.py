@@ -113,7 +113,6 @@ async def test_go_libp2p_dials_us(backend: str) -> None:
 
 
 @pytest.mark.asyncio
-@pytest.mark.spec("LQ-61")
 async def test_go_libp2p_says_who_it_is_in_two_messages(backend: str) -> None:
     """100 more handlers: kubo's size. go-libp2p cuts identify beyond 2 KiB, and push as well."""
     binary = require_binary("go-libp2p", "libp2p-peer")
@@ -143,7 +142,6 @@ async def test_go_libp2p_says_who_it_is_in_two_messages(backend: str) -> None:
 
 
 @pytest.mark.asyncio
-@pytest.mark.spec("LQ-61")
 async def test_go_libp2p_reads_who_we_are_in_several_messages(backend: str) -> None:
     binary = require_binary("go-libp2p", "libp2p-peer")
     # 6 KB of names in 100 of them: a go-libp2p peer store takes 128.

@@ -387,10 +387,62 @@ def test_stream_limit_is_ours(backend: str) -> None:
     small = replace(small, limits=replace(small.limits, streams=3))
     pair = QuicPair(small)
     client = pair.connect()
-    for _ in range(5):
+    assert client.stream_credit == 3
+    for _ in range(3):
         client.stream_write(client.open_stream(), b"x")
     pair.run(1)
     assert len(stream_ids(pair.server_log.seen)) == 3
+
+
+@pytest.mark.spec("LQ-73")
+def test_streams_beyond_the_peer_s_limit_wait(backend: str) -> None:
+    """The 101st is refused here, where nothing is lost, and opened once another has ended."""
+    pair = QuicPair(config(backend))
+    client = pair.connect()
+    streams = []
+    while client.stream_credit:
+        streams.append(client.open_stream())
+    assert len(streams) == 100
+    with pytest.raises(LocalProtocolError, match="no further stream"):
+        client.open_stream()
+    client.watch_credit()
+    for stream in streams:
+        client.stream_write(stream, b"x", fin=True)
+    pair.run(1)
+    assert client.stream_credit == 0
+    assert (client, events.StreamCredit()) not in pair.client_log.seen
+
+    server = other_end(pair)
+    for stream in streams:
+        server.stream_read(stream, 10)
+        server.stream_write(stream, b"", fin=True)
+    server.ping()
+    pair.run(1)
+    for stream in streams:
+        client.stream_read(stream, 10)
+    assert client.stream_credit > 0
+    assert pair.client_log.seen.count((client, events.StreamCredit())) == 1
+    late = client.open_stream()
+    client.stream_write(late, b"late", fin=True)
+    pair.run(1)
+    assert server.stream_read(late, 10) == b"late"
+
+
+@pytest.mark.spec("LQ-73")
+def test_a_stream_that_was_never_sent_can_be_given_up(backend: str) -> None:
+    """Within the credit a reset is legal, and frees the place again."""
+    pair = QuicPair(config(backend))
+    client = pair.connect()
+    for _ in range(300):
+        if not client.stream_credit:
+            pair.run(0.2)
+        stream = client.open_stream()
+        client.stream_reset(stream, 0)
+        client.stream_stop(stream, 0)
+        client.forget_stream(stream)
+    pair.run(2)
+    assert client.state is ConnectionState.CONNECTED
+    assert pair.server_log.closed() is None
 
 
 def test_reordered_and_lossy_link(backend: str) -> None:
