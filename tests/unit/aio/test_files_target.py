@@ -260,6 +260,23 @@ def test_killed_between_rename_and_receipt_it_only_sends_the_receipt(tmp_path: P
     assert states(out) == []
 
 
+@pytest.mark.parametrize("cut", [0, 1])
+def test_what_was_placed_and_then_shortened_is_sent_again(tmp_path: Path, cut: int) -> None:
+    source, out = tmp_path / "file", tmp_path / "out"
+    source.write_bytes(BIG)
+    first = FileTarget(out)
+    pipe = TransferPipe(FileSource.scan([source]), first)
+    pipe.run(stop=lambda: any(isinstance(e, Placed) for e in pipe.received_events))
+    first.close()
+    placed = out / "file"
+    os.truncate(placed, len(BIG) - cut)
+    again = TransferPipe(FileSource.scan([source]), FileTarget(out, policy=Policy.OVERWRITE))
+    again.run()
+    assert (again.data_bytes > 0) is bool(cut)
+    assert done_of(again).bytes_total == len(BIG)
+    assert placed.read_bytes() == BIG
+
+
 def verified(pipe: TransferPipe) -> int:
     return max([e.bytes_done for e in pipe.received_events if isinstance(e, Progress)] + [0])
 

@@ -155,3 +155,12 @@ def test_old_folders_go_and_those_in_use_stay(desk: Desk) -> None:
     held.close()
     remove_old_codes(desk.home, desk.clock)
     assert not held.folder.exists()
+
+
+def test_a_spent_code_is_gone_at_once_and_not_only_when_its_process_ends(desk: Desk) -> None:
+    kept = desk.open()
+    stored = kept.folder / "code.json"
+    assert stored.exists()
+    kept.spend()
+    assert not stored.exists(), "a process that dies now leaves no code behind"
+    kept.close()

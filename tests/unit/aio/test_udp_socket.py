@@ -337,6 +337,19 @@ async def test_an_empty_datagram_is_nothing(pair: Callable[..., Pair]) -> None:
 
 
 @pytest.mark.asyncio
+async def test_a_datagram_that_did_not_fit_is_not_delivered_in_part(
+    pair: Callable[..., Pair], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(udp, "READ_BYTES", 1_000)
+    near, far, collector = pair()
+    path = NetworkPath(near.local, far.local)
+    for data in (b"a" * 1_001, b"b" * 1_000):
+        near.send(Transmit(memoryview(data), len(data), path), 0)
+    assert await collector.wait_bytes(1_000) == b"b" * 1_000
+    assert [size for _, size, _ in collector.bursts] == [1_000]
+
+
+@pytest.mark.asyncio
 async def test_what_is_remembered_about_strangers_is_bounded(
     pair: Callable[..., Pair], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -110,3 +110,13 @@ def test_sending_settles_everything() -> None:
     acks.on_received([(0, 0, 9, True)], 10, 1.0)
     acks.on_sent()
     assert not acks.is_due and not acks.has_pending and acks.frames(2.0) == []
+
+
+@pytest.mark.spec("RC-20")
+def test_a_late_packet_that_fills_a_gap_is_told_at_once() -> None:
+    acks = AckState(0.025)
+    acks.on_received([(0, 0, 0, True), (0, 2, 2, True)], 2, 1.0)
+    acks.on_sent()
+    assert not acks.is_due
+    assert acks.on_received([(0, 1, 1, True)], 1, 1.1), "it came late"
+    assert acks.is_due, "the peer decides on a loss by it"

@@ -152,3 +152,33 @@ def test_hystart_goes_back_when_the_rise_was_noise() -> None:
             grown = hystart.growth(ack(MSS, 1.0, counter=counter, next_counter=end + 1, rtt=rtt))
     assert not hystart.done
     assert grown == MSS
+
+
+@pytest.mark.spec("RC-9")
+def test_a_loss_below_the_last_maximum_lowers_the_plateau() -> None:
+    """Fast convergence (RFC 9438 §4.7): room for a flow that has just come."""
+    controller = Cubic(MSS)
+    controller.on_ack(ack(1990 * MSS, 0.0, rtt=0.1))
+    controller.on_loss(MSS, 0.0, 0.0, 0)
+    at_loss = controller.window / MSS
+    controller.on_loss(MSS, 0.1, 0.1, 0)
+    low = controller.window / MSS
+    plateau = at_loss * (1 + 0.7) / 2
+    k = ((plateau - low) / 0.4) ** (1 / 3)
+    assert drive(controller, 0.1 + k, 0.1, start=0.1) == pytest.approx(plateau, rel=0.03)
+
+
+@pytest.mark.spec("RC-12")
+def test_time_in_which_the_application_was_the_limit_is_no_growth() -> None:
+    """RFC 9438 §5.8: the curve stands still meanwhile."""
+    windows = []
+    for pause in (0.0, 60.0):
+        controller = Cubic(MSS)
+        controller.on_ack(ack(1990 * MSS, 0.0, rtt=0.1))
+        controller.on_loss(MSS, 0.0, 0.0, 0)
+        drive(controller, 2.0, 0.1)
+        if pause:
+            controller.on_ack(ack(MSS, 2.1, rtt=0.1, app_limited=True))
+        windows.append(drive(controller, 4.0 + pause, 0.1, start=2.0 + pause))
+    busy, idle = windows
+    assert idle == pytest.approx(busy, rel=0.05)

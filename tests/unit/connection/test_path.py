@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from wraith.connection.path import AnswerBudget, MtuSearch, PathValidation
+from wraith.connection.path import MTU_RAISE_S, AnswerBudget, MtuSearch, PathValidation
 from wraith.types import Address, NetworkPath
 
 PATH = NetworkPath(Address(b"\x7f\0\0\1", 1), Address(b"\x7f\0\0\1", 2))
@@ -79,3 +79,20 @@ def test_challenges_are_answered_ten_times_a_second() -> None:
     budget = AnswerBudget()
     assert sum(budget.take(1.0) for _ in range(50)) == 10
     assert sum(budget.take(2.0) for _ in range(50)) == 10
+
+
+@pytest.mark.spec("CN-34")
+def test_a_spent_budget_of_answers_refills_at_ten_a_second() -> None:
+    budget = AnswerBudget()
+    assert sum(budget.take(5.0) for _ in range(20)) == 10
+    assert sum(budget.take(5.5) for _ in range(20)) == 5
+    assert sum(budget.take(6.5) for _ in range(20)) == 10
+
+
+@pytest.mark.spec("CN-36")
+def test_the_size_that_fell_into_a_black_hole_is_not_the_next_one_tried() -> None:
+    search = MtuSearch(1_200, 1_472, is_ipv6=False, pinned=False)
+    assert search_to(search, 1_472) == 1_472
+    assert search.on_black_hole(10.0)
+    assert search.due(10.0 + MTU_RAISE_S - 1) == 0
+    assert 1_200 < search.due(10.0 + MTU_RAISE_S) < 1_472

@@ -292,3 +292,23 @@ def test_random_fates_deliver_everything(seed: int) -> None:
                 half.on_acked(offset, length, fin)
     assert b"".join(receiver.read_chunks(size)) == DATA[:size]
     assert receiver.is_done and not half._segments
+
+
+def test_a_piece_of_a_large_buffer_does_not_keep_the_buffer() -> None:
+    half = ReceiveHalf()
+    buffer = bytes(range(256)) * 256
+    half.receive(0, memoryview(buffer)[:5_000], False)
+    half.receive(5_000, memoryview(buffer)[5_000:], False)
+    small, large = half.read_chunks(1 << 20)
+    assert isinstance(small, bytes) and len(small) == 5_000
+    assert isinstance(large, memoryview) and large.obj is buffer, (
+        "most of a buffer is kept as it is"
+    )
+
+
+def test_of_early_bytes_the_first_copy_stays() -> None:
+    half = ReceiveHalf()
+    half.receive(10, memoryview(b"A" * 10), False)
+    half.receive(5, memoryview(b"B" * 25), False)
+    half.receive(0, memoryview(b"C" * 5), False)
+    assert b"".join(half.read_chunks(100)) == b"C" * 5 + b"B" * 5 + b"A" * 10 + b"B" * 10

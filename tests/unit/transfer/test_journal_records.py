@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zlib
+
 import pytest
 
 from wraith.transfer.resume import (
@@ -77,3 +79,12 @@ def test_a_record_with_a_good_checksum_and_a_bad_body_ends_it_too() -> None:
     framed = struct.pack(">BH", 2, 9) + bytes(9)
     data = encode_record(RECORDS[0]) + framed + struct.pack(">I", zlib.crc32(framed))
     assert [record for record, _ in replay(data)] == RECORDS[:1]
+
+
+def test_a_journal_of_another_version_says_nothing() -> None:
+    header = bytearray(encode_record(RECORDS[0]))
+    assert header[3] == 1, "the version stands first in the body"
+    for version in (0, 2, 255):
+        header[3] = version
+        header[-4:] = zlib.crc32(header[:-4]).to_bytes(4, "big")
+        assert list(replay(bytes(header) + encode_record(CompleteMark()))) == []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from wraith.content.chunking import UNKNOWN_SIZE
+from wraith.content.chunking import FILE_BYTES_MAX, UNKNOWN_SIZE
 from wraith.errors import DecodeError, LimitExceeded
 from wraith.transfer import listing as listing_module
 from wraith.transfer.listing import (
@@ -228,3 +228,18 @@ def test_a_stream_makes_the_total_unknown() -> None:
     reader = ListingReader(POSIX)
     reader.add_page(page_of(file("a", 5), file("b", UNKNOWN_SIZE)))
     assert reader.index.total_bytes is None
+
+
+@pytest.mark.parametrize("refused", [False, True])
+def test_files_that_are_together_larger_than_any_disk_are_refused(
+    refused: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    total = 3 * FILE_BYTES_MAX
+    monkeypatch.setattr(listing_module, "TOTAL_BYTES_MAX", total - refused)
+    page = page_of(*(file(name, FILE_BYTES_MAX) for name in "abc"))
+    reader = ListingReader(POSIX)
+    if refused:
+        with pytest.raises(LimitExceeded, match="any disk"):
+            reader.add_page(page)
+    else:
+        assert len(reader.add_page(page)) == 3

@@ -45,8 +45,10 @@ from wraith.transfer.messages import (
     encode_message,
     offer_id_of,
 )
+from wraith.transfer.messages import Progress as ProgressMessage
 from wraith.transfer.paths import PathRules
 from wraith.transfer.receiver import Receiver
+from wraith.transfer.sender import Sender
 from wraith.transfer.state import ReceiverState, SenderState
 from wraith.transfer.wishes import WritePieces
 from wraith.types import PeerKey
@@ -437,16 +439,30 @@ def test_what_is_held_unwritten_is_bounded_whatever_the_peer_sends() -> None:
 @pytest.mark.spec("TR-45")
 def test_a_sender_stops_before_it_has_too_much_under_way(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sender_module, "UNCONSUMED_BYTES_MAX", 4 * CHUNK_BYTES)
+    out = bytes_out(*about_to_send())
+    assert 4 * CHUNK_BYTES <= out <= 5 * CHUNK_BYTES + 200
+
+
+def about_to_send() -> tuple[Sender, MemorySource]:
+    """A sender of forty chunks that has been told to start, before its first byte."""
     source = MemorySource({b"f": bytes(40 * CHUNK_BYTES)})
     pipe = TransferPipe(source, MemoryTarget())
     sender = pipe.connect()
-    pipe.run(stop=lambda: sender.state is SenderState.SENDING)
-    while (wish := sender.next_wish()) is not None:
-        sender.io_done(wish.id, source.fulfil(wish))
+    pipe.run(stop=lambda: pipe.receiver.state is ReceiverState.AWAITING_START)
+    for message in pipe.receiver.control_to_send():
+        sender.receive_control(message)
+    return sender, source
+
+
+def bytes_out(sender: Sender, source: MemorySource) -> int:
+    """All that it sends while nobody says that anything was consumed."""
     out = 0
-    while buffers := sender.data_to_send(1 << 30):
-        out += sum(len(buffer) for buffer in buffers)
-    assert out <= 5 * CHUNK_BYTES + 200
+    for _ in range(100):
+        while (wish := sender.next_wish()) is not None:
+            sender.io_done(wish.id, source.fulfil(wish))
+        sender.control_to_send()
+        out += sum(map(len, sender.data_to_send(1 << 30)))
+    return out
 
 
 def test_the_default_window_still_lets_everything_through(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -479,3 +495,30 @@ def test_whole_chunks_of_a_lost_connection_are_kept() -> None:
     assert isinstance(done, Done)
     assert (done.bytes_transferred, done.bytes_total) == (3 * CHUNK_BYTES, 3 * CHUNK_BYTES)
     assert pipe.data_bytes < 2 * CHUNK_BYTES  # only the third crossed again
+
+
+@pytest.mark.spec("TR-45")
+def test_a_peer_cannot_widen_the_window_by_what_it_says_it_has_consumed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sender_module, "UNCONSUMED_BYTES_MAX", 4 * CHUNK_BYTES)
+    sender, source = about_to_send()
+    out = bytes_out(sender, source)
+    sender.receive_control(encode_message(ProgressMessage(0, 0, 1 << 60)))
+    more = bytes_out(sender, source)
+    assert 4 * CHUNK_BYTES <= more <= out + CHUNK_BYTES, "as if all sent so far were consumed"
+
+
+def test_another_listing_on_the_next_connection_is_received_as_its_own() -> None:
+    first = MemorySource({b"f": BIG, b"g": b"g" * CHUNK_BYTES})
+    target = MemoryTarget()
+    pipe = TransferPipe(first, target)
+    pipe.run(stop=lambda: target.n_written > 0)
+    assert pipe.receiver.state is ReceiverState.RECEIVING
+    pipe.receiver.connection_lost()
+    content: dict[bytes, bytes | None] = {b"f": BIG[: 2 * CHUNK_BYTES], b"h": b"other"}
+    pipe.source = MemorySource(content)
+    pipe.connect()
+    pipe.run()
+    assert isinstance(pipe.received_events[-1], Done), pipe.received_events
+    assert target.placed == content
