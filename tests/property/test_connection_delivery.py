@@ -38,8 +38,8 @@ def drive(
     )
     suite = rnd.choice([SuiteId.A, SuiteId.B])
     pair = EstablishedPair(config=config, link=link, back=back, seed=seed, suite=suite)
-    if not pair.run(seconds=9.9, until=lambda: pair.i.connection.confirmed):
-        return pair  # so much loss that the handshake would have failed: nothing to see here
+    # Even at 30 % loss both ways not every try of ten seconds fails.
+    assert pair.run(seconds=9.9, until=lambda: pair.i.connection.confirmed), f"seed {seed}"
     transfers = [
         pair.send(
             rnd.randbytes(size),

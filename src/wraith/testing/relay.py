@@ -43,10 +43,16 @@ class _Client:
         self.address = address
         self.forward = forward
         self.back = back
-        self.upstream = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.upstream.setblocking(False)
-        for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
-            self.upstream.setsockopt(socket.SOL_SOCKET, option, SOCKET_BUFFER_BYTES)
+        self.upstream = new_upstream()
+
+
+def new_upstream() -> socket.socket:
+    """A socket towards the target, with a port that the target has not seen."""
+    upstream = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    upstream.setblocking(False)
+    for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
+        upstream.setsockopt(socket.SOL_SOCKET, option, SOCKET_BUFFER_BYTES)
+    return upstream
 
 
 class UdpRelay:
@@ -75,6 +81,9 @@ class UdpRelay:
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._socket, selectors.EVENT_READ, None)
         self._stop = threading.Event()
+        self._is_to_move = threading.Event()
+        #: How often ``move`` has given a client another port.
+        self.n_moves = 0
         self._thread = threading.Thread(target=self._run, name="udp-relay", daemon=True)
 
     @property
@@ -90,6 +99,11 @@ class UdpRelay:
             client.forward.config = link
             client.back.config = link
 
+    def move(self) -> None:
+        """From now on the target sees every present client at another port, and what it sends to
+        the old one is lost: a NAT that forgot its binding."""
+        self._is_to_move.set()
+
     def __enter__(self) -> UdpRelay:
         self._thread.start()
         return self
@@ -104,6 +118,9 @@ class UdpRelay:
 
     def _run(self) -> None:
         while not self._stop.is_set():
+            if self._is_to_move.is_set():
+                self._is_to_move.clear()
+                self._move()
             now = time.monotonic()
             times = [
                 at
@@ -118,6 +135,14 @@ class UdpRelay:
                 else:
                     self._read_target(key.data)
             self._flush(time.monotonic())
+
+    def _move(self) -> None:
+        for client in self._clients.values():
+            self._selector.unregister(client.upstream)
+            client.upstream.close()
+            client.upstream = new_upstream()
+            self._selector.register(client.upstream, selectors.EVENT_READ, client)
+            self.n_moves += 1
 
     def _read_clients(self) -> None:
         for _ in range(256):
