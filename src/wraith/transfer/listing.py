@@ -131,6 +131,7 @@ class ListingIndex:
         "page_at",
         "page_first",
         "sizes",
+        "sum_at",
         "total_bytes",
     )
 
@@ -138,6 +139,7 @@ class ListingIndex:
         self.sizes = array("Q")
         self.page_first = array("L")
         self.page_at = array("Q", [0])
+        self.sum_at = array("Q", [0])
         self.n_files = self.n_folders = self.n_links = 0
         self.total_bytes: int | None = 0
         self.listing_bytes = 0
@@ -154,6 +156,17 @@ class ListingIndex:
     def digest(self) -> bytes:
         """BLAKE3 over all entries so far, however they were cut into pages."""
         return self._hasher.digest()
+
+    def bytes_of(self, first: int, n: int) -> int:
+        """The sum of ``n`` sizes from entry ``first`` on, page by page: whole pages are not looked
+        into. Unknown sizes count nothing."""
+        end = first + n
+        a, b = self.page_of(first), self.page_of(end - 1)
+        if a == b:
+            return _sum(self.sizes[first:end])
+        inside = self.sum_at[b] - self.sum_at[a + 1]
+        before = _sum(self.sizes[first : self.page_first[a + 1]])
+        return before + inside + _sum(self.sizes[self.page_first[b] : end])
 
     def page_of(self, entry: int) -> int:
         """The page that holds entry number ``entry``."""
@@ -184,6 +197,12 @@ class ListingIndex:
                 self.n_folders += 1
             else:
                 self.n_links += 1
+        page_sum = _sum(self.sizes[self.page_first[-1] :])
+        self.sum_at.append(min(self.sum_at[-1] + page_sum, UNKNOWN_SIZE))
+
+
+def _sum(sizes: array[int]) -> int:
+    return sum(size for size in sizes if size != UNKNOWN_SIZE)
 
 
 class ListingWriter:

@@ -18,8 +18,9 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import islice
 
-from wraith.content.chunking import CHUNK_BYTES, UNKNOWN_SIZE, n_chunks
+from wraith.content.chunking import UNKNOWN_SIZE
 from wraith.errors import (
     LimitExceeded,
     OfferRefused,
@@ -28,6 +29,7 @@ from wraith.errors import (
     TransferError,
     WraithError,
 )
+from wraith.transfer.checking import Checking
 from wraith.transfer.events import (
     Aborted,
     Accepted,
@@ -64,6 +66,7 @@ from wraith.transfer.messages import (
     encode_message,
 )
 from wraith.transfer.messages import Progress as ProgressMessage
+from wraith.transfer.order import Ascending, NeverFalling
 from wraith.transfer.planning import READ_BYTES, ReadBatch, ReadPlan
 from wraith.transfer.reasons import NewerNeeded, error_of, reason_of, words_of
 from wraith.transfer.state import SENDER_ENDS, SenderInput, SenderState, next_sender_state
@@ -83,9 +86,6 @@ connection is willing to buffer, and is more than any window of ours lets throug
 
 PAGES_PER_READ = 16
 PAGES_AHEAD = 32
-CHECKS_PER_WISH = 256
-CHECKS_WAITING_MAX = 65_536
-"""HAVE items that wait for the disk. A peer that sends more is not read until there is room."""
 
 
 @dataclass(slots=True)
@@ -135,12 +135,12 @@ class Sender:
         self._next_page = 0
         self._pages_waiting = 0
         self._inventory = Inventory(outgoing.index.sizes)
-        self._skipped = bytearray((self._offer.n_entries + 7) // 8)
+        self._skipped = bytearray(self._offer.n_entries)
         self._skipped_bytes = 0
-        self._checks: deque[HaveItem] = deque()
-        self._n_checking = 0
+        self._skip_order = Ascending("SKIP")
+        self._consumed_order = NeverFalling("consumed")
+        self._checking = Checking(outgoing.index.sizes, self._inventory)
         self._have_ended = False
-        self._dropped: set[int] = set()
         self._plan = ReadPlan(
             outgoing.index.sizes, self._inventory, self._is_skipped, outgoing.failed
         )
@@ -169,8 +169,8 @@ class Sender:
 
     @property
     def wants_control(self) -> bool:
-        """Whether it takes more of the control stream now."""
-        return len(self._checks) < CHECKS_WAITING_MAX
+        """Whether it takes more of the control stream now. [TR-104]"""
+        return self._checking.has_room
 
     # --- bytes in -------------------------------------------------------------------------------
 
@@ -247,8 +247,7 @@ class Sender:
                 self._on_answer(accepted, reason)
             case Have(items) if self._is_hearing_ranges():
                 for item in items:
-                    self._check_item(item)
-                    self._checks.append(item)
+                    self._checking.add(item)
                 self._want_checks()
             case Skip(ranges) if self._is_hearing_ranges():
                 self._on_skip(ranges)
@@ -256,10 +255,11 @@ class Sender:
                 self._have_ended = True
                 self._finish_checks()
             case ProgressMessage(verified_bytes, n_finished, consumed) if self.has_started:
+                self._consumed_order.take(consumed)
                 self._consumed = max(self._consumed, min(consumed, self._handed_out))
                 total = self._total_bytes()
                 done = verified_bytes if total is None else min(verified_bytes, total)
-                self._events.append(Progress(done, total, n_finished))
+                self._tell_progress(Progress(done, total, n_finished))
             case Receipt():
                 self._on_receipt(message)
             case Abort(reason, text):
@@ -309,59 +309,42 @@ class Sender:
         outgoing.bytes_reused = None
 
     def _on_skip(self, ranges: tuple[tuple[int, int], ...]) -> None:
-        sizes = self._outgoing.index.sizes
+        index = self._outgoing.index
+        self._skip_order.take_ranges(ranges)
         for first, n in ranges:
-            if first + n > len(sizes):
+            if first + n > index.n_entries:
                 raise LimitExceeded("SKIP beyond the listing")
-            for entry in range(first, first + n):
-                if not self._is_skipped(entry):
-                    self._skipped[entry >> 3] |= 1 << (entry & 7)
-                    if sizes[entry] != UNKNOWN_SIZE:
-                        self._skipped_bytes += sizes[entry]
+            self._skipped[first : first + n] = b"\1" * n
+            if index.total_bytes is not None:
+                self._skipped_bytes += index.bytes_of(first, n)
+
+    def _tell_progress(self, progress: Progress) -> None:
+        """What nobody has asked for yet gives way to what is newer."""
+        if self._events and isinstance(self._events[-1], Progress):
+            self._events.pop()
+        self._events.append(progress)
 
     # --- inside: what the receiver has ----------------------------------------------------------
 
-    def _check_item(self, item: HaveItem) -> None:
-        sizes = self._outgoing.index.sizes
-        if item.entry >= len(sizes) or not sizes[item.entry]:
-            raise LimitExceeded("HAVE beyond the listing")
-        first, n = item.ranges[-1]
-        if first + n > n_chunks(sizes[item.entry]):
-            raise LimitExceeded("HAVE beyond the end of a file")
-
     def _want_checks(self) -> None:
-        while self._checks and self._n_checking < 2:
-            n = min(CHECKS_PER_WISH, len(self._checks))
-            items = tuple(self._checks.popleft() for _ in range(n))
-            self._n_checking += 1
-            wish = CheckRanges(next(self._ids), items)
-            self._wish(wish, partial(self._on_checked, items))
+        while batch := self._checking.next_batch():
+            wish = CheckRanges(next(self._ids), batch)
+            self._wish(wish, partial(self._on_checked, batch))
 
-    def _on_checked(self, items: tuple[HaveItem, ...], result: object) -> None:
+    def _on_checked(self, batch: tuple[HaveItem, ...], result: object) -> None:
         assert isinstance(result, list)
-        self._n_checking -= 1
-        for item, holds in zip(items, result, strict=True):
-            if not holds:
-                self._dropped.add(item.entry)
-                continue
-            for first, n in item.ranges:
-                size = self._outgoing.index.sizes[item.entry]
-                n_bytes = n * CHUNK_BYTES if size == UNKNOWN_SIZE else None
-                self._inventory.add(item.entry, first, n, n_bytes)
+        self._checking.checked(batch, result)
         self._want_checks()
         self._finish_checks()
 
     def _finish_checks(self) -> None:
-        if not self._have_ended or self._n_checking or self._checks:
+        if not self._have_ended or not self._checking.is_idle:
             return
         if self.state is not SenderState.CHECKING:
             return
-        dropped = sorted(self._dropped)
-        for entry in dropped:
-            self._inventory.drop(entry)
-        step = BODY_BYTES_MAX // 4
-        for at in range(0, len(dropped), step):
-            self._control.append(encode_message(Drop(tuple(dropped[at : at + step]))))
+        dropped = self._checking.drop_what_differs()
+        while entries := tuple(islice(dropped, BODY_BYTES_MAX // 4)):
+            self._control.append(encode_message(Drop(entries)))
         for entry, reason in self._outgoing.failed.items():
             self._control.append(encode_message(Failed(entry, reason)))
         self._control.append(encode_message(Start()))
@@ -434,7 +417,7 @@ class Sender:
         self._wishes.append(wish)
 
     def _is_skipped(self, entry: int) -> bool:
-        return bool(self._skipped[entry >> 3] & (1 << (entry & 7)))
+        return bool(self._skipped[entry])
 
     def _total_bytes(self) -> int | None:
         total = self._offer.total_bytes
@@ -452,7 +435,7 @@ class Sender:
         self._wishes.clear()
         self._data.clear()
         self._data_bytes = 0
-        self._checks.clear()
+        self._checking.clear()
 
 
 def total_failure(outgoing: Outgoing) -> TransferError | None:
