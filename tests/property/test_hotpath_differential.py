@@ -72,6 +72,9 @@ def test_the_same_runs_are_sealed(data: st.DataObject) -> None:
         assert results[0] == results[1], arguments
         n = results[0][0] if isinstance(results[0], tuple) else 0
         assert outs[0][: at + n] == outs[1][: at + n]
+        if rng.random() < 0.5:
+            epoch = rng.choice([0, 5])
+            assert sealers[0].skip(epoch) == sealers[1].skip(epoch)
         for epoch in (0, 5):
             assert sealers[0].next_pn(epoch) == sealers[1].next_pn(epoch)
 
@@ -159,6 +162,8 @@ def test_a_busy_epoch_stays_the_same(aead: int, seed: int) -> None:
             )
             assert result[1] == n
         assert outs[0] == outs[1]
+        if rng.random() < 0.2:
+            assert sealers[0].skip(0) == sealers[1].skip(0)
         datagrams = [bytes(outs[0][at : at + size]) for at in range(0, n * size, size)]
         event = rng.randrange(12)
         if event == 0:

@@ -171,6 +171,15 @@ impl<A: Aead> Sealer<A> {
         Ok(live.ok_or(Error::Invalid("this epoch is not live"))?.next_pn())
     }
 
+    /// Spend the next packet number of this epoch on nothing; its key is forgotten unused. Returns the number.
+    ///
+    /// # Errors
+    /// `Invalid` if the epoch is not live, `NonceExhausted` if it has no number left.
+    pub fn skip(&mut self, epoch: u32) -> Result<u32, Error> {
+        let live = self.epochs.iter_mut().find(|live| live.epoch() == epoch);
+        live.ok_or(Error::Invalid("this epoch is not live"))?.skip().ok_or(Error::NonceExhausted)
+    }
+
     /// Wipe every key. Nothing can be sealed afterwards.
     pub fn close(&mut self) {
         self.epochs.clear();

@@ -3,6 +3,7 @@
 use alloc::boxed::Box;
 
 use wraith_lanes::WIDTH;
+use zeroize::Zeroizing;
 
 use crate::aead::Cipher;
 use crate::batch::Batch;
@@ -75,6 +76,23 @@ impl SendEpoch {
         }
         batch.derive(cipher, &self.iv, self.epoch, first_pn, n);
         Some(first_pn)
+    }
+
+    /// Spend the next packet number on nothing: the chain moves on as if a packet had been sealed, and its
+    /// key is forgotten unused. Returns the number, or `None` if the epoch has none left.
+    pub(crate) fn skip(&mut self) -> Option<u32> {
+        if self.left() == 0 {
+            return None;
+        }
+        let pn = self.next_pn;
+        let (block, j) = (pn / BLOCK, pn % BLOCK);
+        if j == 0 {
+            self.begin_block(block, 1);
+        }
+        let mut forgotten = Zeroizing::new([[0; 32]; 1]);
+        self.take_steps(block, j, &mut forgotten[..]);
+        self.next_pn += 1;
+        Some(pn)
     }
 
     fn begin_block(&mut self, block: u32, n: usize) {
@@ -166,6 +184,30 @@ mod tests {
             let bulk = sizes.contains(&16);
             assert_eq!(had_table, bulk && wraith_lanes::is_wide(), "{sizes:?}");
         }
+    }
+
+    #[test]
+    fn a_skipped_number_moves_the_chain_on_by_one_packet() {
+        let mut one_by_one = fresh();
+        let want: Vec<[u8; 32]> = (0..4000).map(|_| one_by_one.next_key()).collect();
+        for n in [1, 5, WIDTH] {
+            let mut epoch = fresh();
+            while epoch.next_pn as usize + n < want.len() {
+                let mut batch = Batch::new();
+                let first = epoch.advance(Cipher::Aes256Gcm, n, &mut batch).unwrap();
+                assert_eq!(batch.key(0), &want[first as usize], "pn {first} of {n}");
+                assert_eq!(epoch.skip(), Some(first + n as u32));
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_is_skipped_beyond_the_bound() {
+        let mut epoch = fresh();
+        epoch.next_pn = PN_BOUND - 1;
+        assert_eq!(epoch.skip(), Some(PN_BOUND - 1));
+        assert_eq!(epoch.skip(), None);
+        assert_eq!(epoch.next_pn, PN_BOUND);
     }
 
     #[test]

@@ -61,6 +61,13 @@ impl Sealer {
         self.0.next_pn(epoch.0).map_err(invalid)
     }
 
+    /// Spend the next packet number of `epoch` on nothing and forget its key; returns the number.
+    ///
+    /// Raises `ValueError` for an epoch that is not live and `NonceExhausted` at the bound.
+    fn skip(&mut self, epoch: U32) -> PyResult<u32> {
+        self.0.skip(epoch.0).map_err(invalid)
+    }
+
     /// Bytes of frames that fit into a datagram of `datagram_bytes`.
     fn capacity(&self, datagram_bytes: i64) -> i64 {
         datagram_bytes.saturating_sub(self.0.format().overhead() as i64)

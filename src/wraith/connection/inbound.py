@@ -160,6 +160,7 @@ class Inbound:
         epoch = self._epoch_of(frame.epoch)
         if epoch is None:
             return  # keys of that epoch are gone, and what was unacknowledged was sent again
+        s.omitted.check(epoch, frame.ranges)
         recovery = s.recovery
         outcome = recovery.on_ack(
             epoch, frame.largest, frame.ranges, frame.delay_us8 * DELAY_UNIT_S, now
@@ -280,4 +281,5 @@ class Inbound:
         if epoch is None:
             return
         s.acks.drop_epoch(epoch)
+        s.omitted.forget_epoch(epoch)
         self.on_lost(s.recovery.forget_epoch(epoch), now)

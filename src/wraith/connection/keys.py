@@ -31,6 +31,7 @@ class SessionEpochs:
         "cid_offset",
         "current",
         "highest_received",
+        "n_omitted",
         "newest",
         "old_receive",
         "opener",
@@ -69,6 +70,7 @@ class SessionEpochs:
         self.sealer.add_epoch(0, root)
         self.opener.add_epoch(0, root)
         self.send = 0  # the epoch of packets that go out
+        self.n_omitted = 0  # packet numbers of ``send`` that were spent on nothing
         self.current = 0  # the highest epoch of which a packet has authenticated
         self.newest = 0  # the highest epoch with receive keys
         self.old_receive: int | None = None
@@ -105,7 +107,22 @@ class SessionEpochs:
         sent = self.sealer.next_pn(self.send) - 1
         return max(sent, self.highest_received) if self.send == self.current else sent
 
+    def n_packets(self) -> int:
+        """As ``highest_pn() + 1``, without the numbers that this side has omitted."""
+        sent = self.sealer.next_pn(self.send) - self.n_omitted
+        return max(sent, self.highest_received + 1) if self.send == self.current else sent
+
     # -- epochs
+
+    def omit(self) -> int:
+        """Spends the next packet number of the sending epoch on nothing; returns it. [RT-20]"""
+        self.n_omitted += 1
+        return self.sealer.skip(self.send)
+
+    def _switch_to(self, epoch: int) -> None:
+        if epoch != self.send:
+            self.send = epoch
+            self.n_omitted = 0
 
     def install(self, root: Secret) -> int:
         """Makes ``root`` the newest epoch's and installs its keys; sending stays where it is."""
@@ -121,7 +138,7 @@ class SessionEpochs:
 
     def switch_send(self) -> None:
         """Packets go out in the newest epoch from now on; the old send chain is kept."""
-        self.send = self.newest
+        self._switch_to(self.newest)
 
     def on_authenticated(self, epoch: int, pn: int) -> bool:
         """A packet authenticated. True when it is the first of a newer epoch."""
@@ -133,7 +150,7 @@ class SessionEpochs:
         self.old_receive = self.current
         self.sealer.drop_epoch(self.current)
         self.current = epoch
-        self.send = epoch
+        self._switch_to(epoch)
         self.highest_received = pn
         return True
 

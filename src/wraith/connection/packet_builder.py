@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from wraith.connection.buffer_pool import BUFFER_BYTES, BufferPool
 from wraith.connection.data.sent import SentRun
-from wraith.connection.keys import CLOSE_ONLY
+from wraith.connection.keys import CLOSE_ONLY, DATA_STOP
 from wraith.connection.mux import Token
 from wraith.connection.session import Session
 from wraith.connection.stream_table import Stream
@@ -151,6 +151,7 @@ class PacketBuilder:
         self, now: float, pool: BufferPool, datagram_bytes: int, n_max: int
     ) -> Transmit | None:
         s = self._s
+        n_max = min(n_max, self._packets_to_gap(datagram_bytes, n_max))
         is_probe = self.n_probes > 0
         form = self._form(now, s.path, is_probe=is_probe)
         if form and not s.is_suspect:
@@ -196,6 +197,20 @@ class PacketBuilder:
             fin=fin,
             data=stream.send.gather(offset, length) if length else [],
         )  # fmt: skip
+
+    def _packets_to_gap(self, datagram_bytes: int, n_max: int) -> int:
+        """How many of ``n_max`` packets may follow each other. Leaves a packet number out now and
+        then, before the first: the peer cannot have received it. [RC-25]"""
+        s = self._s
+        n_sent, window = s.n_datagrams_sent, s.recovery.controller.window
+        left = s.omitted.packets_left(n_sent, window, datagram_bytes)
+        if left is None:
+            return n_max
+        if not left:
+            epoch = s.keys.send
+            if s.keys.sealer.next_pn(epoch) < DATA_STOP:
+                s.omitted.on_omitted(epoch, s.keys.omit(), n_sent, window)
+        return left or n_max
 
     def _lead(
         self, now: float, capacity: int, is_stopped: bool

@@ -206,7 +206,7 @@ class RekeyControl:
         self._is_wanted = True
 
     def is_pn_due(self) -> bool:
-        return self._keys.highest_pn() >= self._config.rekey_packets
+        return self._keys.n_packets() > self._config.rekey_packets
 
     def should_begin(self, now: float) -> bool:
         """Driver: a rekey is due and allowed now. [RK-1]"""

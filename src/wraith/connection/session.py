@@ -14,6 +14,7 @@ from wraith.connection.acks import AckState
 from wraith.connection.cid import CidIndices
 from wraith.connection.congestion import make_controller
 from wraith.connection.control import ControlStream
+from wraith.connection.data.omitted import OmittedNumbers
 from wraith.connection.datagrams import DatagramQueue
 from wraith.connection.events import Event
 from wraith.connection.flow import ReceiveWindow, WindowBudget
@@ -54,6 +55,7 @@ class Session:
         "n_datagrams_sent",
         "n_bytes_received",
         "n_bytes_sent",
+        "omitted",
         "pacer",
         "path",
         "recovery",
@@ -95,6 +97,7 @@ class Session:
         )
         if result.rtt_sample_s is not None:
             self.recovery.seed_rtt(result.rtt_sample_s, now)
+        self.omitted = OmittedNumbers(rng, self.recovery.controller.window)
         self.pacer = Pacer(base, now)
         self.pacer.update(self.recovery.controller.window, self.recovery.srtt, base)
         self.acks = AckState(ours.max_ack_delay_ms / 1_000)

@@ -116,6 +116,25 @@ class Sealer:
         """The packet number that comes next in ``epoch``."""
         return self._chain(epoch).next_pn
 
+    def skip(self, epoch: int) -> int:
+        """Spend the next packet number of ``epoch`` on nothing and forget its key. [RT-20]
+
+        Returns:
+            The number.
+
+        Raises:
+            NonceExhausted: the epoch has no number left.
+            ValueError: ``epoch`` is not live.
+        """
+        chain = self._chain(epoch)
+        pn = chain.next_pn
+        if pn >= PN_BOUND:
+            raise NonceExhausted
+        step = chain.step if pn & 0xFF else chain.begin_block(pn >> 8)
+        chain.step = keyed(step, NEXT_STEP)
+        chain.next_pn = pn + 1
+        return pn
+
     def capacity(self, datagram_bytes: int) -> int:
         """Bytes of frames that fit into a datagram of ``datagram_bytes``."""
         return datagram_bytes - self._format.fixed_overhead

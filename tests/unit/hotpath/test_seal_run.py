@@ -273,6 +273,48 @@ def test_the_last_packet_number_is_spent_and_no_other() -> None:
         seal(sealer, lead=PING)
 
 
+@pytest.mark.spec("RT-10", "RT-20")
+def test_a_skipped_number_is_spent_without_a_packet(hotpath: ModuleType) -> None:
+    session = PacketSession(2, b"\x42" * 32)
+    sealer, opener = session.sealer(hotpath), session.opener(hotpath)
+    sent: list[bytes] = []
+    for n in (
+        1,
+        254,
+        0,
+        30,
+        226,
+        1,
+    ):  # the third skip is the last number of a block, the next its first
+        if n:
+            sent += seal(sealer, data=[bytes(2000 * n)], n_max=n, random=bytes(6000), room=1 << 20)[
+                1
+            ]
+        at = sealer.next_pn(0)
+        assert sealer.skip(0) == at and sealer.next_pn(0) == at + 1
+    sent += seal(sealer, lead=PING)[1]
+    results = open_all(opener, sent)
+    assert all(result.dropped == 0 for result in results)
+    got = {first for result in results for _, first, _, _ in result.received}
+    missing = set(range(sealer.next_pn(0))) - got
+    assert missing == {1, 256, 257, 288, 515, 517}
+    with pytest.raises(ValueError):
+        sealer.skip(1)
+
+
+@pytest.mark.spec("RT-20")
+def test_no_number_is_skipped_beyond_the_bound() -> None:
+    from wraith.hotpath import _python
+
+    sealer = PacketSession(2, b"\x42" * 32).sealer(_python)
+    sealer._epochs[0].next_pn = PN_BOUND - 1
+    sealer._epochs[0].step = bytes(32)
+    assert sealer.skip(0) == PN_BOUND - 1
+    with pytest.raises(NonceExhausted):
+        sealer.skip(0)
+    assert sealer.next_pn(0) == PN_BOUND
+
+
 @pytest.mark.slow
 def test_an_epoch_ends_at_its_bound_and_the_far_end_still_opens(hotpath: ModuleType) -> None:
     session = PacketSession(2, b"\x42" * 32)
