@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Final, cast
 
 from wraith.aio.addresses import from_sockaddr, to_sockaddr
-from wraith.aio.udp import PutAside, ReceiveBurst, SocketSet, bound_socket
+from wraith.aio.udp import EndTurn, PutAside, ReceiveBurst, SocketSet, bound_socket
 from wraith.errors import TransportError
 from wraith.types import Address, NetworkPath, Transmit
 
@@ -29,7 +29,7 @@ class EndpointSocket(asyncio.DatagramProtocol):
         self.datagrams_dropped = 0
         self._transport: asyncio.DatagramTransport | None = None
         self._receive: ReceiveBurst | None = None
-        self._turn: Callable[[], None] | None = None
+        self._turn: EndTurn | None = None
         self._put_aside: PutAside | None = None
         self._resume: Callable[[], None] | None = None
         self._paths: dict[tuple[object, ...], NetworkPath] = {}
@@ -70,7 +70,7 @@ class EndpointSocket(asyncio.DatagramProtocol):
             path = self._paths[addr] = NetworkPath(self.local, from_sockaddr(addr))
         if not self._put_aside(memoryview(data), len(data), path):
             self._receive(memoryview(data), len(data), path)
-        self._turn()
+        self._turn(True)
 
     def error_received(self, exc: Exception) -> None:
         """ICMP errors and refused datagrams: what a lost datagram means, nothing."""
@@ -91,7 +91,7 @@ class EndpointSocket(asyncio.DatagramProtocol):
         self,
         loop: asyncio.AbstractEventLoop,
         receive: ReceiveBurst,
-        turn: Callable[[], None],
+        turn: EndTurn,
         put_aside: PutAside,
     ) -> None:
         """Begins to deliver. What arrived before is lost, as UDP may."""

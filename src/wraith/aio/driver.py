@@ -39,7 +39,7 @@ EventT_co = TypeVar("EventT_co", covariant=True)
 EventT = TypeVar("EventT")
 
 TURN_S: Final = 0.002
-#: Strangers get so much of a turn, less what feeding the peers' datagrams took of it.
+#: Strangers get so much of a turn that emptied the socket, less what the peers' datagrams took.
 STRANGERS_TURN_S: Final = 0.001
 #: Datagrams from unknown paths whose connection ids are looked up in one turn; the others wait.
 IDS_PER_TURN: Final = 16
@@ -104,6 +104,7 @@ class Driver(Generic[EventT]):
         self._pending: deque[Transmit] = deque()
         self._strangers = Strangers()
         self._peers_took_s = 0.0
+        self._is_socket_empty = True
         self._ids_looked_at = 0
         self._sent_of_first = 0
         self._blocked = False
@@ -126,7 +127,7 @@ class Driver(Generic[EventT]):
         refused = getattr(self._machine, "handle_mtu_exceeded", None)
         if refused is not None:
             self._sockets.tell_refused_size(lambda path, n: refused(path, n, self.now()))
-        self._sockets.start(self._loop, self._on_burst, self._drain, self._put_aside)
+        self._sockets.start(self._loop, self._on_burst, self._on_turn, self._put_aside)
         self.wake()
 
     @property
@@ -208,9 +209,15 @@ class Driver(Generic[EventT]):
         self._ids_looked_at += 1
         return self._machine.knows(datagram, path)
 
+    def _on_turn(self, is_socket_empty: bool) -> None:
+        self._is_socket_empty = is_socket_empty
+        self._drain()
+
     def _serve_strangers(self, now: float) -> None:
-        """Feeds what unknown senders sent, oldest first, while the turn has time left."""
-        stop_at = now + max(STRANGERS_TURN_S - self._peers_took_s, STRANGERS_LEAST_S)
+        """Feeds what unknown senders sent, oldest first, while the turn has time left. A socket
+        that was not emptied may hold more of the peers': they go first."""
+        left_s = STRANGERS_TURN_S - self._peers_took_s if self._is_socket_empty else 0.0
+        stop_at = now + max(left_s, STRANGERS_LEAST_S)
         while now < stop_at and (burst := self._strangers.take(now)) is not None:
             self._machine.receive_datagrams(memoryview(burst[0]), *burst[1:], now)
             now = self.now()

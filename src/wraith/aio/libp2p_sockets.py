@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from wraith.abc import Tracer
-from wraith.aio.udp import PutAside, ReceiveBurst, SocketSet, UdpSocket
+from wraith.aio.udp import EndTurn, PutAside, ReceiveBurst, SocketSet, UdpSocket
 from wraith.errors import ConfigError, ConnectFailed, RemoteProtocolError
 from wraith.libp2p.multiaddr import Multiaddr, literal_address
 from wraith.types import Address
@@ -23,7 +23,7 @@ class Libp2pSockets(SocketSet):
         self,
         loop: asyncio.AbstractEventLoop,
         receive: ReceiveBurst,
-        turn: Callable[[], None],
+        turn: EndTurn,
         put_aside: PutAside,
     ) -> None:
         self._started = (loop, receive, turn, put_aside)

@@ -32,6 +32,8 @@ from wraith.types import ANY_ADDRESS, Address, NetworkPath, Transmit
 
 #: ``data`` is borrowed: it is valid until the call returns.
 ReceiveBurst = Callable[[memoryview, int, NetworkPath], None]
+#: The end of a group of bursts; false when the socket may hold more.
+EndTurn = Callable[[bool], None]
 #: Looks at what one read brought, before it is delivered; true when it has taken a copy to serve
 #: later. ``data`` is borrowed, as above.
 PutAside = Callable[[memoryview, int, NetworkPath], bool]
@@ -96,10 +98,11 @@ class DatagramSocket(Protocol):
         self,
         loop: AbstractEventLoop,
         receive: ReceiveBurst,
-        turn: Callable[[], None],
+        turn: EndTurn,
         put_aside: PutAside,
     ) -> None:
-        """Begins to deliver bursts; ``turn`` follows each group of them. What ``put_aside`` takes
+        """Begins to deliver bursts; ``turn`` follows each group of them and says whether the socket
+        is empty. What ``put_aside`` takes
         is not delivered; a path that it let pass is not asked about again in the same group."""
         ...
 
@@ -208,7 +211,7 @@ class UdpSocket:
         self,
         loop: AbstractEventLoop,
         receive: ReceiveBurst,
-        turn: Callable[[], None],
+        turn: EndTurn,
         put_aside: PutAside,
     ) -> None:
         """Begins to deliver. Raises ``NotImplementedError`` on a loop without ``add_reader``."""
@@ -219,9 +222,7 @@ class UdpSocket:
         self._view = memoryview(buffer)
         loop.add_reader(self._sock.fileno(), self._read_turn, receive, turn, put_aside)
 
-    def _read_turn(
-        self, receive: ReceiveBurst, turn: Callable[[], None], put_aside: PutAside
-    ) -> None:
+    def _read_turn(self, receive: ReceiveBurst, turn: EndTurn, put_aside: PutAside) -> None:
         receive_into, monotonic = self._sock.recvmsg_into, time.monotonic
         view, paths = self._view, self._paths
         stop_at = monotonic() + TURN_S
@@ -230,7 +231,7 @@ class UdpSocket:
         start = end = segment = 0
         path: NetworkPath | None = None
         passed: NetworkPath | None = None
-        is_open = False
+        is_open = is_empty = False
         n_passed = 0
         for _ in range(READS_IN_ALL):
             try:
@@ -238,6 +239,7 @@ class UdpSocket:
                     (view[end : end + READ_BYTES],), _ANCILLARY_BYTES
                 )
             except (BlockingIOError, InterruptedError):
+                is_empty = True
                 break
             except OSError as exc:
                 if exc.errno == errno.EBADF:
@@ -280,7 +282,7 @@ class UdpSocket:
                 break
         if path is not None:
             receive(view[start:end], segment, path)
-        turn()
+        turn(is_empty)
 
     def _learn_path(self, source: tuple[object, ...], info: bytes) -> NetworkPath:
         """Builds the 4-tuple and remembers it; ``info`` is ``in_pktinfo`` or ``in6_pktinfo``."""
@@ -536,7 +538,7 @@ class SocketSet:
         self,
         loop: AbstractEventLoop,
         receive: ReceiveBurst,
-        turn: Callable[[], None],
+        turn: EndTurn,
         put_aside: PutAside,
     ) -> None:
         """Begins to deliver from every socket."""

@@ -29,7 +29,7 @@ class FakeSocket:
         self.room = 10**9
         self.resume: Callable[[], None] | None = None
         self.receive: ReceiveBurst | None = None
-        self.turn: Callable[[], None] | None = None
+        self.turn: Callable[..., None] | None = None
         self.put_aside: Any = None
         self.closed = False
 
@@ -37,7 +37,7 @@ class FakeSocket:
         self,
         loop: Any,
         receive: ReceiveBurst,
-        turn: Callable[[], None],
+        turn: Callable[..., None],
         put_aside: Any = None,
     ) -> None:
         self.receive, self.turn, self.put_aside = receive, turn, put_aside
@@ -78,9 +78,12 @@ class FakeSocket:
         if self.put_aside is None or not self.put_aside(*burst):
             self.receive(*burst)
 
-    def end_turn(self) -> None:
+    def end_turn(self, *, is_empty: bool = True) -> None:
         assert self.turn is not None
-        self.turn()
+        if self.put_aside is None:
+            self.turn()
+        else:
+            self.turn(is_empty)
 
 
 class Rig:
@@ -471,12 +474,17 @@ async def test_strangers_get_what_peers_leave_of_a_turn_and_a_little_in_any_case
     one.machine.strangers.add(STRANGER)
     one.driver.now = lambda: clock[0]
     all_of_a_turn = round(driver_module.STRANGERS_TURN_S / step_s)
-    for feeding_s[0], served in ((0.0, all_of_a_turn), (8 * step_s, all_of_a_turn - 8), (1.0, 2)):
+    for feeding_s[0], is_empty, served in (
+        (0.0, True, all_of_a_turn),
+        (8 * step_s, True, all_of_a_turn - 8),
+        (1.0, True, 2),
+        (0.0, False, 2),
+    ):
         one.events.clear()
         one.socket.read(b"peer", PATH)
         for n in range(30):
             one.socket.read(b"%02d" % n, STRANGER)
-        one.socket.end_turn()
+        one.socket.end_turn(is_empty=is_empty)
         assert heard(one)[0] == b"peer"
         assert abs(len(heard(one)[1:]) - served) <= 1, "a clock of floats may be one step off"
         for _ in range(20):

@@ -33,6 +33,7 @@ class Collector:
         self.aside: list[bytes] = []
         self.strangers: set[int] = set()
         self.turns = 0
+        self.was_empty: bool | None = None
         self._more = asyncio.Event()
 
     def receive(self, data: memoryview, segment_bytes: int, path: NetworkPath) -> None:
@@ -44,8 +45,9 @@ class Collector:
         self.aside.append(bytes(data))
         return True
 
-    def turn(self) -> None:
+    def turn(self, is_empty: bool) -> None:
         self.turns += 1
+        self.was_empty = is_empty
         self._more.set()
 
     @property
@@ -72,7 +74,7 @@ async def pair() -> AsyncIterator[Callable[..., Pair]]:
         opened.extend((sender, receiver))
         collector = Collector()
         loop = asyncio.get_running_loop()
-        sender.start(loop, lambda *_: None, lambda: None, lambda *_: False)
+        sender.start(loop, lambda *_: None, lambda _: None, lambda *_: False)
         receiver.start(loop, collector.receive, collector.turn, collector.put_aside)
         return sender, receiver, collector
 
@@ -449,4 +451,5 @@ async def test_what_is_put_aside_does_not_cut_the_runs_of_the_others(
     finally:
         stranger.close()
     assert got.aside == [b"garbage!" * 50] * 200
+    assert got.was_empty is True
     assert len(got.bursts) < 20, "64 reads of one sender are one burst, whoever else sends"
