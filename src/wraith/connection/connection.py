@@ -22,6 +22,7 @@ from wraith.config import EndpointConfig
 from wraith.connection import events as ev
 from wraith.connection.application import ConnectionStats
 from wraith.connection.buffer_pool import BufferPool
+from wraith.connection.datagrams import QUEUE_MESSAGES
 from wraith.connection.flow import WindowBudget
 from wraith.connection.inbound import ONESHOTS_MAX, Inbound
 from wraith.connection.keys import CLOSE_ONLY
@@ -40,6 +41,7 @@ from wraith.crypto.suite import SUITES
 from wraith.errors import (
     CloseCode,
     HandshakeTimeout,
+    LimitExceeded,
     LocalProtocolError,
     RemoteProtocolError,
     TransportTimeout,
@@ -68,6 +70,8 @@ GOAWAY_LEAD_S = 60.0
 KEEPALIVE_LOW, KEEPALIVE_SPAN = 1 / 2, 1 / 3
 IDLE_PTOS_MIN = 3
 SKIPPED_TTL_MIN_S, SKIPPED_TTL_MAX_S = 1.0, 10.0
+WITHHELD_PER_STREAM = 6
+"""So many events for each of ``max_streams`` wait for ``accept``: three a stream, two classes."""
 _WITHHELD = (
     ev.StreamOpened,
     ev.StreamReadable,
@@ -197,6 +201,7 @@ class Connection(Moving):
             self._events.append(ev.Established(self.security))
         else:
             session.is_confirmed = True
+            session.mux.grants = False
             self._timers.set(Timer.AUTHORISE, now + self.config.authorise_timeout_s)
         self._draw_keepalive()
         self._touch(now)
@@ -271,6 +276,7 @@ class Connection(Moving):
             raise LocalProtocolError("there is nobody to accept")
         self._is_authorised = True
         self._timers.set(Timer.AUTHORISE, None)
+        session.mux.grant(now, session.recovery.srtt)
         session.control.push(HandshakeConfirm(hmk=self._own_hmk))
         self._events.append(ev.Established(self.security))
         self._events.extend(self._withheld)
@@ -597,5 +603,9 @@ class Connection(Moving):
     def _emit(self, event: ev.Event) -> None:
         if self._is_authorised or not isinstance(event, _WITHHELD):
             self._events.append(event)
-        else:
-            self._withheld.append(event)  # bounded by the initial windows and stream limits
+        elif len(self._withheld) < WITHHELD_PER_STREAM * self.config.max_streams + QUEUE_MESSAGES:
+            self._withheld.append(event)
+        else:  # [CN-61]
+            raise LimitExceeded(
+                "too much before being accepted", close_code=CloseCode.STREAM_LIMIT_EXCEEDED
+            )

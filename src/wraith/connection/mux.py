@@ -49,6 +49,7 @@ class StreamMux:
     __slots__ = (
         "_config",
         "_emit",
+        "grants",
         "n_retransmitted",
         "pending",
         "scheduler",
@@ -63,6 +64,8 @@ class StreamMux:
         self.scheduler = Scheduler()
         #: What each stream may hold unacknowledged; the connection raises it with its window.
         self.send_buffer = config.send_buffer_bytes
+        #: Windows and stream limits may open: false while nobody has accepted the peer. [CN-60]
+        self.grants = True
         #: Announcements that are due, oldest first.
         self.pending: dict[Token, None] = {}
         #: Stream bytes that were sent more than once.
@@ -192,18 +195,30 @@ class StreamMux:
 
     def _extend(self, stream: Stream, now: float, srtt_s: float) -> None:
         half = stream.receive
-        if half.final_size is None and stream.window.extend(now, srtt_s):
+        if half.final_size is None and self.grants and stream.window.extend(now, srtt_s):
             self.pending[FrameType.WINDOW_UPDATE, stream.sid] = None
-        if self.table.conn_window.extend(now, srtt_s):
+        self._extend_connection(now, srtt_s)
+
+    def _extend_connection(self, now: float, srtt_s: float) -> None:
+        if self.grants and self.table.conn_window.extend(now, srtt_s):
             self.pending[FrameType.WINDOW_UPDATE, 0] = None
+
+    def _raise_max_streams(self, number_class: int) -> None:
+        if self.grants and self.table.raise_max_remote(number_class):
+            self.pending[FrameType.MAX_STREAMS, number_class] = None
+
+    def grant(self, now: float, srtt_s: float) -> None:
+        """The peer was accepted: what it has used up meanwhile opens again. [CN-60]"""
+        self.grants = True
+        self._extend_connection(now, srtt_s)
+        for last in self.table.last_remote():
+            self._raise_max_streams(stream_class(last))
 
     def _forget_if_closed(self, stream: Stream) -> None:
         if not self.table.remove_if_closed(stream):
             return
         self.scheduler.remove(stream.sid)
-        number_class = stream_class(stream.sid)
-        if self.table.raise_max_remote(number_class):
-            self.pending[FrameType.MAX_STREAMS, number_class] = None
+        self._raise_max_streams(stream_class(stream.sid))
 
     # -- frames in
 
@@ -269,8 +284,7 @@ class StreamMux:
             return
         was_over = stream.receive.reset_code is not None or stream.receive.is_done
         self.table.receive_reset(stream, frame.code, frame.final)
-        if self.table.conn_window.extend(now, srtt_s):
-            self.pending[FrameType.WINDOW_UPDATE, 0] = None
+        self._extend_connection(now, srtt_s)
         if not was_over:
             self._emit(StreamWasReset(StreamId(stream.sid), frame.code))
         self._forget_if_closed(stream)
