@@ -14,6 +14,7 @@ from typing import Final
 
 from wraith.aio.digest_file import DigestFile
 from wraith.aio.disk.private_folder import PrivateFolder
+from wraith.aio.disk.suspect import flush
 from wraith.content.chunking import CHUNK_BYTES, UNKNOWN_SIZE, n_chunks
 from wraith.errors import UnsafePath
 from wraith.transfer.inventory import Inventory
@@ -35,7 +36,8 @@ _HEADER_BYTES_MAX: Final = 8_192
 @dataclass(slots=True)
 class Loaded:
     """What a journal says: what is there, which files are finished, where top names go. ``read``
-    has a bit for each entry whose data were read again since; empty: none."""
+    has a bit for each entry whose data were read again since; empty: none. ``void``: why nothing
+    of an earlier run is believed."""
 
     inventory: Inventory
     finished: bytearray
@@ -43,6 +45,7 @@ class Loaded:
     header: JournalHeader | None = None
     is_complete: bool = False
     read: bytearray = field(default_factory=bytearray)
+    void: str = ""
 
 
 class Journal:
@@ -75,7 +78,8 @@ class Journal:
         self._end += len(data)
 
     def sync(self) -> None:
-        os.fsync(self._fd)
+        """Raises ``FlushFailed``."""
+        flush(self._fd)
 
     def close(self) -> None:
         if self._fd >= 0:

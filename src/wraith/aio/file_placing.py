@@ -13,6 +13,7 @@ import os
 import stat
 from collections.abc import Callable, Iterator
 
+from wraith.aio.disk.suspect import FlushFailed, Suspicion
 from wraith.aio.safe_tree import SafeTree
 from wraith.transfer.listing import Entry, Kind
 from wraith.transfer.paths import display_path
@@ -26,7 +27,8 @@ NAMES_TRIED = 10_000
 
 class Placer:
     """Moves from ``data`` to ``out``. Exactly one of the three policies may be set; with none an
-    existing name is refused."""
+    existing name is refused. ``replaces``: what a run whose disk failed has put there is replaced
+    under any policy."""
 
     def __init__(
         self,
@@ -37,7 +39,9 @@ class Placer:
         skip: bool,
         rename: bool,
         umask: int,
+        replaces: Suspicion | None = None,
     ) -> None:
+        self._replaces = replaces
         self._data = data
         self._out = out
         self._overwrite = overwrite
@@ -48,7 +52,7 @@ class Placer:
     def choose_name(self, top: Entry) -> bytes:
         """The name at the target for a top name: its own, or with ``--rename`` a free one."""
         there = self._out.lstat(top.path)
-        if there is None or not self._rename:
+        if there is None or not self._rename or self._is_replaced(top.path, there):
             return top.path
         if top.kind is Kind.FOLDER and stat.S_ISDIR(there.st_mode):
             return top.path  # a merge: its files are renamed one by one
@@ -78,7 +82,9 @@ class Placer:
     def _merge(
         self, top: bytes, name: bytes, there: os.stat_result, entries: Entries
     ) -> list[bytes]:
-        if not stat.S_ISDIR(there.st_mode) or not (self._overwrite or self._skip or self._rename):
+        is_allowed = self._overwrite or self._skip or self._rename
+        is_allowed = is_allowed or self._is_replaced(name, there)
+        if not stat.S_ISDIR(there.st_mode) or not is_allowed:
             raise OfferTaken(f"{display_path(name)} exists already")
         created: list[bytes] = []
         for _, entry in entries():
@@ -96,7 +102,9 @@ class Placer:
             self._data.move(path, self._out, target, replace=False)
         except FileExistsError:
             there = self._out.lstat(target)
-            if self._skip:
+            if there is not None and self._is_replaced(target, there):
+                self._data.move(path, self._out, target, replace=True)
+            elif self._skip:
                 self._data.unlink(path)
             elif self._rename:
                 self._data.move(path, self._out, self._free_name(target), replace=False)
@@ -104,6 +112,9 @@ class Placer:
                 self._data.move(path, self._out, target, replace=True)
             else:
                 raise OfferTaken(f"{display_path(target)} exists already") from None
+
+    def _is_replaced(self, path: bytes, there: os.stat_result) -> bool:
+        return self._replaces is not None and self._replaces.placed_it(self._out, path, there)
 
     def _free_name(self, path: bytes) -> bytes:
         folder, slash, name = path.rpartition(b"/")
@@ -133,7 +144,8 @@ class Placer:
 
 
 def sync_file_system(fd: int) -> None:
-    """One ``syncfs`` of the file system that ``fd`` lies on; ``sync`` where there is none."""
+    """One ``syncfs`` of the file system that ``fd`` lies on; ``sync`` where there is none. Raises
+    ``FlushFailed``."""
     try:
         syncfs = ctypes.CDLL(None, use_errno=True).syncfs
     except (OSError, AttributeError):
@@ -141,4 +153,4 @@ def sync_file_system(fd: int) -> None:
         return
     if syncfs(fd) != 0:
         code = ctypes.get_errno()
-        raise OSError(code, os.strerror(code))
+        raise FlushFailed(code, os.strerror(code))

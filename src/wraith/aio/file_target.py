@@ -21,6 +21,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from enum import Enum
 from functools import partial
+from pathlib import Path
 
 from wraith.aio.chunk_runs import (
     begin_writeback,
@@ -31,6 +32,7 @@ from wraith.aio.chunk_runs import (
     write_all,
 )
 from wraith.aio.disk.kept_files import ReadingStopped
+from wraith.aio.disk.suspect import Marks, Suspicion, flush, is_void_after
 from wraith.aio.file_journal import load_journal, read_header
 from wraith.aio.file_placing import Placer, sync_file_system
 from wraith.aio.listing_file import ListingFile
@@ -85,6 +87,9 @@ TEXT_BYTES_MAX = 1024 * 1024
 FILE_IDS_SHOWN = 16
 
 
+_WRITING = (WritePieces, FinishFiles, DropFiles, ForgetChunks, Complete)
+
+
 class Policy(Enum):
     """What to do with a name that exists already. The default refuses before anything moves."""
 
@@ -102,6 +107,8 @@ class FileTarget:
         verify: what becomes of what an earlier run left: it is read against its digests first
             (true), in the background (``None``), or not at all (false).
 
+        home: ``WRAITH_HOME``, where a failed disk is noted as well.
+
     ``read_again`` may be called in another thread while ``fulfil`` runs; all else is one thread's.
 
     Raises:
@@ -114,6 +121,7 @@ class FileTarget:
         *,
         policy: Policy = Policy.REFUSE,
         verify: bool | None = None,
+        home: Path | None = None,
     ) -> None:
         self.out = os.fsencode(os.path.realpath(out))
         self.policy = policy
@@ -134,6 +142,9 @@ class FileTarget:
         self._placing: dict[int, bytes] = {}
         self._sizes: array[int] = array("Q")
         self._lock = threading.RLock()
+        self._home = home
+        self._replaces: Suspicion | None = None
+        self._failure: WraithError | None = None
 
     def close(self) -> None:
         """Releases the lock and every descriptor; what is on disk stays for the next run."""
@@ -156,9 +167,31 @@ class FileTarget:
             with self._lock:
                 return self._fulfil(wish)
         except OSError as exc:
+            if isinstance(wish, _WRITING) and is_void_after(exc):
+                return self._fail(exc)
             return self._error(exc)
         except WraithError as exc:
             return exc
+
+    def _fail(self, exc: OSError) -> WraithError:
+        """Nothing that was written is believed any more, in this run or the next. [TR-138]"""
+        where = display_path(os.fsencode(exc.filename) if exc.filename is not None else self.out)
+        self._failure = DiskFailed(
+            f"{where}: {_words(exc)}",
+            hint="what was written may be lost, so the same command fetches all of it again",
+        )
+        if self._state is not None:
+            self._state.marks.write(str(self._failure), self._placed())
+        return self._failure
+
+    def _placed(self) -> Iterator[tuple[bytes, os.stat_result]]:
+        """The new names that this transfer has put into the target."""
+        if self.policy is not Policy.REFUSE:
+            return  # others may have had these names before
+        for number, name in self._placing.items():
+            there = self._tree.lstat(name)
+            if there is not None and self._folder.data.lstat(self._entry(number).path) is None:
+                yield name, there
 
     def entries(self, digest: bytes | None = None) -> Iterator[Entry]:
         """The listing last received, for showing it before the answer; with ``digest`` only if it
@@ -176,6 +209,8 @@ class FileTarget:
     # --- wishes ---------------------------------------------------------------------------------
 
     def _fulfil(self, wish: Wish) -> object:
+        if self._failure is not None and isinstance(wish, _WRITING):
+            raise self._failure
         match wish:
             case StorePages(_, first, pages):
                 self._store_pages(first, pages)
@@ -239,6 +274,11 @@ class FileTarget:
         if folder is None:
             return False, 0
         with folder:
+            marks = Marks(folder, self._home)
+            suspicion = marks.read()
+            self._replaces = suspicion or marks.replaced()
+            if suspicion is not None:
+                return False, 0
             header = read_header(folder)
             if header is None or header.listing_digest != wish.offer.listing_digest:
                 return False, 0
@@ -252,9 +292,15 @@ class FileTarget:
         there = self._tree.lstat(top.path)
         if there is None or self.policy is Policy.SKIP or self.policy is Policy.RENAME:
             return False
+        if self._is_replaced(top.path, there):
+            return stat.S_ISDIR(there.st_mode) != (top.kind is Kind.FOLDER)
         if self.policy is Policy.REFUSE:
             return True
         return stat.S_ISDIR(there.st_mode) != (top.kind is Kind.FOLDER)
+
+    def _is_replaced(self, path: bytes, there: os.stat_result) -> bool:
+        """A run whose disk failed has put it there."""
+        return self._replaces is not None and self._replaces.placed_it(self._tree, path, there)
 
     def _is_still_there(self, placing: dict[int, bytes], tops: tuple[Entry, ...]) -> bool:
         """Whether what an earlier run put in its place was neither moved nor changed since."""
@@ -278,8 +324,9 @@ class FileTarget:
             self._state.close()
             self._state = None
         if self._state is None:
-            self._state = StateFolder(self._tree.fd, path)
+            self._state = StateFolder(self._tree.fd, path, self._home)
         state = self._state
+        self._failure = None
         digest = wish.offer.listing_digest
         loaded = state.open(
             peer=wish.peer,
@@ -303,7 +350,11 @@ class FileTarget:
             return StoreOpened(loaded.inventory, (), Completed(placed=self._places()))
         skipped = tuple(self._skipped(wish.tops))
         return StoreOpened(
-            loaded.inventory, skipped, read=loaded.read, reads_again=self.verify is not False
+            loaded.inventory,
+            skipped,
+            read=loaded.read,
+            reads_again=self.verify is not False,
+            void=loaded.void,
         )
 
     def _skipped(self, tops: tuple[Entry, ...]) -> Iterator[tuple[int, int]]:
@@ -314,7 +365,8 @@ class FileTarget:
             return
         first = n = 0
         for number, entry in self._folder.listing.entries():
-            if entry.kind is not Kind.FILE or self._tree.lstat(entry.path) is None:
+            there = self._tree.lstat(entry.path) if entry.kind is Kind.FILE else None
+            if there is None or self._is_replaced(entry.path, there):
                 continue
             if n and first + n == number:
                 n += 1
@@ -414,7 +466,7 @@ class FileTarget:
         os.fchmod(fd, entry.mode & ~self.umask)
         os.utime(fd, ns=(entry.mtime_ns, entry.mtime_ns))
         if size > FSYNC_BYTES_MIN:
-            os.fsync(fd)
+            flush(fd)
         del self._open[number]
         os.close(fd)
         self._finished[number] = 1
@@ -458,7 +510,9 @@ class FileTarget:
     # --- the end --------------------------------------------------------------------------------
 
     def _complete(self, failed: tuple[int, ...]) -> Completed:
-        """Makes what has no chunks, puts everything in its place, then marks it. [TR-58]"""
+        """Makes what has no chunks, flushes, puts everything in its place, flushes again, then
+        marks it. A disk that fails to write the data shows before anything is in its place.
+        [TR-58]"""
         failed_paths = tuple(self._entry(number).path for number in failed)
         placer = Placer(
             data=self._folder.data,
@@ -467,6 +521,7 @@ class FileTarget:
             skip=self.policy is Policy.SKIP,
             rename=self.policy is Policy.RENAME,
             umask=self.umask,
+            replaces=self._replaces,
         )
         self._make_the_rest(placer, frozenset(failed))
         tops = [(n, e) for n, e in self._folder.listing.entries() if b"/" not in e.path]
@@ -475,6 +530,7 @@ class FileTarget:
             self._placing[number] = placer.choose_name(entry)
             self._folder.journal.append(encode_record(Placing(number, self._placing[number])))
         self._close_files()
+        sync_file_system(self._tree.fd)
         listing = self._folder.listing
         ends = [number for number, _ in tops[1:]] + [listing.index.n_entries]
         for (number, entry), end in zip(tops, ends, strict=True):

@@ -6,6 +6,7 @@
         journal             what was verified, append only (transfer/resume.py)
         listing-<12 hex>    the listing that the journal speaks of
         digests             chunk digests by position, made again from the journal
+        suspect             the disk failed: nothing in here is believed (disk/suspect.py)
         data/<path>         the files, under their own paths
 
 The name of the folder can be reckoned by others, who may have been in the target first: it is
@@ -17,6 +18,7 @@ Spec: transfer §8.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import stat
@@ -31,6 +33,7 @@ from wraith.aio.digest_file import DigestFile
 from wraith.aio.disk.kept_files import bad_chunks
 from wraith.aio.disk.private_folder import PrivateFolder
 from wraith.aio.disk.stamp_file import write_all
+from wraith.aio.disk.suspect import Marks, Suspicion
 from wraith.aio.file_journal import JOURNAL, Journal, Loaded, load_journal, read_header
 from wraith.aio.listing_file import ListingFile
 from wraith.aio.safe_tree import SafeTree
@@ -45,6 +48,7 @@ NO_PEER = bytes(32)
 _DATA = b"data"
 _OLD_DATA = b"data.old"
 _DIGESTS = b"digests"
+_LISTING = b"listing-"
 _NOT_OURS = "choose another --out; or, if it is yours as another user, run wraith as that user"
 
 
@@ -76,12 +80,13 @@ class StateFolder:
     Args:
         out_fd: the target folder, in which it lies; the caller's, and open until ``close``.
         path: from ``state_path``; made if missing.
+        home: ``WRAITH_HOME``, which may hold a mark of this folder too.
     Raises:
         Busy: another process works in it.
         UntrustedPath: somebody else made it, or may write in it.
     """
 
-    def __init__(self, out_fd: int, path: bytes) -> None:
+    def __init__(self, out_fd: int, path: bytes, home: Path | None = None) -> None:
         self.path = path
         self._out_fd = out_fd
         folder = open_state(out_fd, path, create=True)
@@ -100,6 +105,7 @@ class StateFolder:
         except BaseException:
             folder.close()
             raise
+        self.marks = Marks(folder, home)
         self._journal: Journal | None = None
         self._listing: ListingFile | None = None
         self._digests: DigestFile | None = None
@@ -164,6 +170,9 @@ class StateFolder:
         """
         self.close_parts()
         header = JournalHeader(peer.raw if peer is not None else NO_PEER, boot_id(), digest, out)
+        suspicion = self.marks.read()
+        if suspicion is not None:
+            self._throw_away(header, incoming, suspicion)
         old = read_header(self.folder)
         if old is None or not self._holds_listing(old.listing_digest):
             self._empty_data()
@@ -177,6 +186,7 @@ class StateFolder:
         self._journal = Journal(self.folder)
         if loaded.is_complete:
             return loaded
+        loaded.void = suspicion.why if suspicion is not None else ""
         self._drop_what_is_gone(loaded)
         is_other_boot = loaded.header is not None and loaded.header.boot_id != boot_id()
         if verify or is_other_boot:
@@ -192,6 +202,23 @@ class StateFolder:
         assert self._journal is not None
         self._journal.close()
         self._journal = Journal(self.folder)
+
+    def _throw_away(
+        self, header: JournalHeader, incoming: ListingFile | None, suspicion: Suspicion
+    ) -> None:
+        """The disk failed under an earlier run: everything goes, so that what comes lies in new
+        files. Until that is on the disk the marks stay. [TR-138]"""
+        if incoming is None:  # received by this process, before the disk failed
+            incoming = self._load_listing(header.listing_digest)
+        self._empty_data()
+        self.folder.remove_tree(_OLD_DATA)
+        if os.listdir(self.data.fd):
+            raise OSError(errno.EIO, "what an earlier run wrote cannot be removed", self.path)
+        for name in self.folder.names():
+            if name.startswith(_LISTING) or name in (_DIGESTS, JOURNAL):
+                self.folder.unlink(name)
+        self._start(header, incoming)
+        self.marks.clear(suspicion)
 
     def _load_listing(self, digest: bytes) -> ListingFile:
         return load_listing(self.folder, digest)
@@ -332,7 +359,7 @@ class StateFolder:
 
 
 def _listing_name(digest: bytes) -> bytes:
-    return b"listing-" + digest[:6].hex().encode()
+    return _LISTING + digest[:6].hex().encode()
 
 
 def load_listing(folder: PrivateFolder, digest: bytes) -> ListingFile:

@@ -28,6 +28,7 @@ from wraith.transfer.events import (
     Done,
     FileFailed,
     KeptDamaged,
+    KeptVoid,
     OfferReceived,
     PeerDeciding,
     Placed,
@@ -159,6 +160,12 @@ class Narrator:
                 say(
                     f"{size(n_bytes)} that an earlier run left are not what was verified then; "
                     "they are fetched again"
+                )
+            case KeptVoid(why):
+                emit("kept_void", reason=why)
+                say(
+                    f"the disk failed under an earlier run ({printable(why)}): nothing that it "
+                    "left is used, everything is fetched again"
                 )
             case Interrupted(reason_text, until):
                 self._on_interrupted(reason_text, until)

@@ -311,7 +311,12 @@ class _Receiving:
     def _open_target(self) -> Target:
         if self._plan.out == STDOUT:
             return PipeTarget(sys.stdout.fileno())
-        return FileTarget(self._plan.out, policy=self._plan.policy, verify=self._plan.verify)
+        return FileTarget(
+            self._plan.out,
+            policy=self._plan.policy,
+            verify=self._plan.verify,
+            home=self._home.home,
+        )
 
     def _local(self) -> Address:
         plan = self._plan

@@ -23,6 +23,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -48,6 +49,7 @@ class Command:
         stdin: what it reads there; nothing when ``None``. ``keep_stdin`` leaves it open.
         prelude: Python that runs in the process before the command does, to break something at an
             exact place.
+        under: a program and its options that runs it, ``strace`` for one.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class Command:
         keep_stdin: bool = False,
         environment: dict[str, str] | None = None,
         prelude: str = "",
+        under: Sequence[str] = (),
     ) -> None:
         self.arguments = arguments
         self.events: list[dict[str, object]] = []
@@ -70,7 +73,7 @@ class Command:
         if prelude:
             program = ["-c", f"{prelude}\nfrom wraith.cli.main import main\nmain()"]
         self.process = subprocess.Popen(
-            [sys.executable, *program, *arguments],
+            [*under, sys.executable, *program, *arguments],
             env={**os.environ, "WRAITH_HOME": str(home), **(environment or {})},
             stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL,
             stdout=subprocess.PIPE,

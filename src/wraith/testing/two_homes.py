@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -36,6 +37,7 @@ class TwoHomes:
         keep_stdin: bool = False,
         environment: dict[str, str] | None = None,
         prelude: str = "",
+        under: Sequence[str] = (),
     ) -> Command:
         """Any command."""
         command = Command(
@@ -45,6 +47,7 @@ class TwoHomes:
             keep_stdin=keep_stdin,
             environment=environment,
             prelude=prelude,
+            under=under,
         )
         self.commands.append(command)
         return command
@@ -74,6 +77,8 @@ class TwoHomes:
         home: str = "home-receiver",
         prelude: str = "",
         out: Path | None = None,
+        environment: dict[str, str] | None = None,
+        under: Sequence[str] = (),
     ) -> Command:
         """``wraith receive --json --yes --out OUT ARGUMENTS -`` with the code on stdin."""
         return self.start(
@@ -83,6 +88,8 @@ class TwoHomes:
             home=home,
             stdin=code,
             prelude=prelude,
+            environment=environment,
+            under=under,
         )
 
     def file(self, name: str, content: bytes | int, *, seed: int = 1) -> Path:

@@ -79,6 +79,13 @@ class KeptDamaged:
 
 
 @dataclass(frozen=True, slots=True)
+class KeptVoid:
+    """Receiver: nothing that an earlier run left is used, because its disk failed. ``why``: how."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class BeginAnew:
     """Receiver: the peer believes that chunks are here which are not, and has sent all else. The
     dialogue must begin anew on a fresh connection; whoever holds the connection sees to that."""
@@ -128,6 +135,7 @@ TransferEvent = (
     | Progress
     | FileFailed
     | KeptDamaged
+    | KeptVoid
     | BeginAnew
     | Placed
     | Done

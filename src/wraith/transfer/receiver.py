@@ -28,6 +28,7 @@ from wraith.transfer.events import (
     BeginAnew,
     Declined,
     Done,
+    KeptVoid,
     OfferReceived,
     Placed,
     TransferEvent,
@@ -379,6 +380,8 @@ class Receiver:
     def _on_opened(self, result: object) -> None:
         assert isinstance(result, StoreOpened) and self._listing is not None
         self._is_opening = False
+        if result.void:
+            self.tell(KeptVoid(result.void))
         self._collection.open(result, self._listing.index.sizes)
         self._collection.count_total(self._offer.total_bytes)
         if result.completed is not None:

@@ -137,7 +137,8 @@ class StoreOpened:
     when an earlier run has put everything in its place and only the receipt is missing.
 
     ``read`` has a bit for each entry all of whose chunks were read again before this answer (empty:
-    none). ``reads_again``: what was not may be read in the background.
+    none). ``reads_again``: what was not may be read in the background. ``void``: why nothing that
+    an earlier run left is used; empty when that is not so.
     """
 
     inventory: Inventory
@@ -145,6 +146,7 @@ class StoreOpened:
     completed: Completed | None = None
     read: bytes | bytearray = b""
     reads_again: bool = True
+    void: str = ""
 
 
 @dataclass(frozen=True, slots=True)
