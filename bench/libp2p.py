@@ -288,6 +288,8 @@ def main() -> None:
         text = json.dumps({"machine": machine(), **asdict(report)}, indent=1)
         Path(options.json).write_text(text + "\n")
     print(report.text())
+    # Loopback has no shares per address and network, so those stay as they are shipped.
+    print(f"limits raised for these runs: {MANY}, shipped: {QuicLimits()}")
     sys.exit(0 if all(bound.is_met for bound in report.bounds) else 1)
 
 

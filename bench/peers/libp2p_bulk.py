@@ -91,6 +91,7 @@ if __name__ == "__main__":
     elif verb == "serve":
         limits = QuicLimits(connections_per_peer=1000, pending_in=1000, retry_above_pending=1000)
         config = replace(configuration(backend, policy, 1200), limits=limits, keepalive_s=None)
+        print(f"limits raised for this run: {limits}", file=sys.stderr)
         asyncio.run(serve(config))
     else:
         target, mib, datagram = rest[0], int(rest[1]), int(rest[2])

@@ -61,7 +61,11 @@ class QuicLimits:
 
     connections: int = 1000
     connections_per_peer: int = 8
+    connections_per_prefix: int = 64
+    """Incoming ones of one IPv4 /24 or IPv6 /56, loopback excepted: a PeerId costs nothing."""
     pending_in: int = 256
+    pending_per_address: int = 8
+    """Half-open ones of one IPv4 address or IPv6 /64 that returned a Retry token."""
     pending_out: int = 256
     new_per_s: float = 200.0
     new_burst: int = 400
@@ -70,7 +74,15 @@ class QuicLimits:
     streams: int = 100
 
     def __post_init__(self) -> None:
-        for name in ("connections", "connections_per_peer", "pending_in", "pending_out", "streams"):
+        for name in (
+            "connections",
+            "connections_per_peer",
+            "connections_per_prefix",
+            "pending_in",
+            "pending_per_address",
+            "pending_out",
+            "streams",
+        ):
             value = getattr(self, name)
             if not 1 <= value <= 1_000_000:
                 raise ConfigError(name, value, "a number from 1 to 1000000")

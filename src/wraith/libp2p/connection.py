@@ -27,6 +27,7 @@ from wraith.errors import (
     WraithError,
 )
 from wraith.libp2p import events, quic
+from wraith.libp2p.admission import Place
 from wraith.libp2p.closing import own_refusal, peer_error
 from wraith.libp2p.codes import Libp2pCode
 from wraith.libp2p.config import QuicTransportConfig
@@ -98,8 +99,8 @@ class PeerConnection:
         self.security: events.QuicSecurity | None = None
         self.cids: set[bytes] = set()
         self.routed_cids: set[bytes] = set()
-        #: Whether admission has stopped counting this connection as half open.
-        self.admitted = False
+        #: What an incoming connection takes of the endpoint's limits.
+        self.place: Place | None = None
         self.started_at = now
         self.timeout_s = timeout_s
         self.deadline = now + timeout_s

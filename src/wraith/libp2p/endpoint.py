@@ -272,8 +272,9 @@ class QuicEndpoint:
                 self.counters.refusals["bad token"] += 1
                 return None
             original_cid, retry_cid = found, header.destination_cid
-        verdict = self._admission.judge(
-            n_connections=len(self._connections), has_token=retry_cid is not None, now=now
+        has_token = retry_cid is not None
+        verdict, limit = self._admission.judge(
+            remote=path.remote, n_connections=len(self._connections), has_token=has_token, now=now
         )
         if verdict is Verdict.RETRY:
             self.counters.retries_sent += 1
@@ -282,7 +283,7 @@ class QuicEndpoint:
             self._replies.append((packet, path))
             return None
         if verdict is Verdict.DROP:
-            self.counters.refusals["limit"] += 1
+            self.counters.refusals[limit] += 1
             return None
         connection = self._new_connection(Role.RESPONDER, path.remote, None, None, now)
         connection.packet = self._make_connection(
@@ -293,7 +294,7 @@ class QuicEndpoint:
             retry_cid=retry_cid,
         )
         connection.cids.add(header.destination_cid)
-        self._admission.begun()
+        connection.place = self._admission.begun(path.remote, has_token=has_token)
         self._register(connection)
         return connection
 
@@ -420,9 +421,7 @@ class QuicEndpoint:
         self._events.append((connection, event))
 
     def _on_connected(self, connection: PeerConnection, security: events.QuicSecurity) -> None:
-        if connection.role is Role.RESPONDER:
-            self._admission.ended()
-            connection.admitted = True
+        within_share = connection.place is None or self._admission.connected(connection.place)
         self.counters.handshakes[security.group] += 1
         if not security.post_quantum:
             self.counters.classical += 1
@@ -434,22 +433,24 @@ class QuicEndpoint:
                 group=security.group,
             )
         peer = security.peer_id
-        if peer is None:
-            return
-        same = self.connections_to(peer)
-        if len(same) > self.config.limits.connections_per_peer:
-            self.counters.refusals["connections per peer"] += 1
-            connection.abandon(
-                Libp2pCode.RESOURCE_LIMIT_EXCEEDED,
-                "too many connections from one peer",
-                LimitExceeded("too many connections with one peer"),
-                by_application=True,
-            )
+        same = [] if peer is None else self.connections_to(peer)
+        if not within_share:
+            self._refuse_surplus(connection, "prefix", "network")
+        elif len(same) > self.config.limits.connections_per_peer:
+            self._refuse_surplus(connection, "peer", "peer")
+
+    def _refuse_surplus(self, connection: PeerConnection, counted: str, whose: str) -> None:
+        self.counters.refusals[f"connections per {counted}"] += 1
+        connection.abandon(
+            Libp2pCode.RESOURCE_LIMIT_EXCEEDED,
+            f"too many connections from one {whose}",
+            LimitExceeded(f"too many connections with one {whose}"),
+            by_application=True,
+        )
 
     def _on_closed(self, connection: PeerConnection, event: events.ConnectionClosed) -> None:
-        if connection.role is Role.RESPONDER and not connection.admitted:
-            self._admission.ended()
-            connection.admitted = True
+        if connection.place is not None:
+            self._admission.ended(connection.place)
         if event.error is not None:
             alert = event.error.alert if isinstance(event.error, TlsAlert) else None
             self.counters.refusals[alert.word if alert else event.error.code] += 1

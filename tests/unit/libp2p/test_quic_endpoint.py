@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import ipaddress
+
 import pytest
 
 from wraith.abc import Tracer
 from wraith.crypto.ed25519 import Identity
 from wraith.errors import ConfigError, LimitExceeded
 from wraith.libp2p import events
-from wraith.libp2p.admission import Admission, Verdict
+from wraith.libp2p.admission import Admission, Verdict, shares_of
 from wraith.libp2p.config import PqPolicy, QuicLimits, QuicTransportConfig
 from wraith.libp2p.connection import ConnectionState, PeerConnection
 from wraith.libp2p.endpoint import ROTATE_BEFORE_S, QuicEndpoint
@@ -126,12 +128,84 @@ def test_dials_are_limited() -> None:
         dial_many(pair, 1)
 
 
+def ask(
+    admission: Admission, host: int = 1, *, has_token: bool = False, now: float = 0.0
+) -> Verdict:
+    verdict, _ = admission.judge(
+        remote=address(host), n_connections=0, has_token=has_token, now=now
+    )
+    return verdict
+
+
+def address(host: int, *, net: int = 113) -> Address:
+    return Address(bytes((203, 0, net, host)), 4001)
+
+
 def test_admission_rate() -> None:
     admission = Admission(QuicLimits(new_per_s=10, new_burst=2))
-    verdicts = [admission.judge(n_connections=0, has_token=False, now=0.0) for _ in range(3)]
+    verdicts = [ask(admission) for _ in range(3)]
     assert verdicts == [Verdict.ACCEPT, Verdict.ACCEPT, Verdict.DROP]
-    assert admission.judge(n_connections=0, has_token=False, now=0.11) is Verdict.ACCEPT
-    assert admission.judge(n_connections=0, has_token=False, now=0.11) is Verdict.DROP
+    assert ask(admission, now=0.11) is Verdict.ACCEPT
+    assert ask(admission, now=0.11) is Verdict.DROP
+
+
+@pytest.mark.spec("LQ-74")
+def test_half_open_share_of_an_address_that_proved_itself() -> None:
+    admission = Admission(QuicLimits(pending_per_address=2, retry_above_pending=1))
+    # Forged Initials, before Retry is asked, use up nobody's share.
+    forged = admission.begun(address(7), has_token=False)
+    assert ask(admission, 7) is Verdict.RETRY
+    places = []
+    for _ in range(2):
+        assert ask(admission, 7, has_token=True) is Verdict.ACCEPT
+        places.append(admission.begun(address(7), has_token=True))
+    assert ask(admission, 7, has_token=True) is Verdict.DROP
+    assert ask(admission, 8, has_token=True) is Verdict.ACCEPT
+    assert admission.connected(places[0])
+    assert ask(admission, 7, has_token=True) is Verdict.ACCEPT
+    admission.begun(address(7), has_token=True)
+    assert ask(admission, 7, has_token=True) is Verdict.DROP
+    for place in (places[1], places[1], forged):  # the end counts once
+        admission.ended(place)
+    assert ask(admission, 7, has_token=True) is Verdict.ACCEPT
+    assert admission.pending == 1
+
+
+@pytest.mark.spec("LQ-74")
+def test_connections_of_a_network_are_limited() -> None:
+    admission = Admission(QuicLimits(connections_per_prefix=3))
+    places = [admission.begun(address(host), has_token=False) for host in range(4)]
+    assert ask(admission) is Verdict.ACCEPT, "nothing is proved yet"
+    assert [admission.connected(place) for place in places] == [True, True, True, False]
+    admission.ended(places[3])
+    assert ask(admission, 200) is Verdict.DROP
+    assert admission.judge(
+        remote=address(1, net=114), n_connections=0, has_token=False, now=0.0
+    ) == (Verdict.ACCEPT, "")
+    admission.ended(places[0])
+    assert ask(admission, 200) is Verdict.ACCEPT
+
+
+@pytest.mark.spec("LQ-74")
+@pytest.mark.parametrize(
+    ("ip", "shares"),
+    [
+        ("203.0.113.9", (4, 3)),
+        ("::ffff:203.0.113.9", (4, 3)),
+        ("2001:db8:1:2:3:4:5:6", (8, 7)),
+        ("127.8.9.1", None),
+        ("::1", None),
+        ("::ffff:127.0.0.1", None),
+    ],
+)
+def test_what_a_share_is_of(ip: str, shares: tuple[int, int] | None) -> None:
+    found = shares_of(Address(ipaddress.ip_address(ip).packed, 1))
+    if shares is None:
+        assert found == (None, None)
+        return
+    own, prefix = found
+    assert own is not None and prefix is not None
+    assert (len(own), len(prefix)) == shares and own.startswith(prefix)
 
 
 def test_half_open_connections_are_forgotten() -> None:
