@@ -1,10 +1,10 @@
 """Which packets have arrived, and when to say so.
 
 One range set per live epoch. An acknowledgement is due at the end of a receive batch with two
-ack-eliciting packets outstanding or a new gap, else after ``max_ack_delay``. Never per packet:
-halving the batch halves the throughput of a fast path.
+ack-eliciting packets outstanding or a new gap, else after half a round trip or ``max_ack_delay``.
+Never per packet: halving the batch halves the throughput of a fast path.
 
-Spec: docs/spec/recovery.md [RC-20 to RC-24].
+Spec: docs/spec/recovery.md [RC-20 to RC-24, RC-35].
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ ACK_BATCH = 2
 ANSWER_RANGES = 8
 """With more ranges than this an acknowledgement asks whether it has arrived."""
 DELAY_UNIT_S = 8e-6
+DELAY_RTT_SHARE = 0.5
+DELAY_MIN_S = 0.001
 
 
 class EpochAcks:
@@ -34,6 +36,7 @@ class AckState:
     """All epochs whose receive keys live."""
 
     __slots__ = (
+        "_delay_s",
         "_epochs",
         "_is_asking",
         "_max_delay_s",
@@ -44,13 +47,18 @@ class AckState:
     )
 
     def __init__(self, max_delay_s: float) -> None:
-        self._max_delay_s = max_delay_s
+        self._max_delay_s = self._delay_s = max_delay_s
         self._epochs: dict[int, EpochAcks] = {}
         self._pending: dict[int, None] = {}  # epochs with something unacknowledged, in order
         self._n_pending = 0
         self._is_asking = False  # an acknowledgement that is to be acknowledged is under way
         self.deadline: float | None = None
         self.is_due = False
+
+    def set_rtt(self, srtt_s: float) -> None:
+        """A peer on a short path waits for this acknowledgement with a window of few packets: it
+        is not kept waiting for many round trips. [RC-35]"""
+        self._delay_s = min(self._max_delay_s, max(DELAY_RTT_SHARE * srtt_s, DELAY_MIN_S))
 
     @property
     def has_pending(self) -> bool:
@@ -88,7 +96,7 @@ class AckState:
             if gap or self._n_pending >= ACK_BATCH:
                 self.is_due = True
             elif self.deadline is None:
-                self.deadline = now + self._max_delay_s
+                self.deadline = now + self._delay_s
         return is_broken
 
     def on_timer(self, now: float) -> None:

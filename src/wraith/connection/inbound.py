@@ -165,6 +165,8 @@ class Inbound:
         outcome = recovery.on_ack(
             epoch, frame.largest, frame.ranges, frame.delay_us8 * DELAY_UNIT_S, now
         )
+        if outcome.rtt_updated:
+            s.acks.set_rtt(recovery.srtt)
         if outcome.acked or outcome.late:
             self._on_acked(outcome.acked, now)
             self._on_acked(outcome.late, now)  # off the queue for sending again, if still there

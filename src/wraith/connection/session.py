@@ -101,6 +101,7 @@ class Session:
         self.pacer = Pacer(base, now)
         self.pacer.update(self.recovery.controller.window, self.recovery.srtt, base)
         self.acks = AckState(ours.max_ack_delay_ms / 1_000)
+        self.acks.set_rtt(self.recovery.srtt)
         self.cids = CidIndices()
         self.keys.opener.set_cids(*self.cids.accepted())
         self.control = ControlStream()
@@ -146,6 +147,7 @@ class Session:
         """Another network: round-trip time, window and datagram size of the old one say nothing."""
         recovery = self.recovery
         recovery.reset_path(now)
+        self.acks.set_rtt(recovery.srtt)
         recovery.controller = make_controller(self.config.congestion, self.mtu.current)
         self.pacer.update(recovery.controller.window, recovery.srtt, self.mtu.current)
         self.mtu.restart(now)

@@ -120,3 +120,20 @@ def test_a_late_packet_that_fills_a_gap_is_told_at_once() -> None:
     assert not acks.is_due
     assert acks.on_received([(0, 1, 1, True)], 1, 1.1), "it came late"
     assert acks.is_due, "the peer decides on a loss by it"
+
+
+@pytest.mark.spec("RC-35")
+@pytest.mark.parametrize(
+    ("srtt_s", "delay_s"), [(0.0004, 0.001), (0.01, 0.005), (0.04, 0.02), (0.2, 0.025)]
+)
+def test_an_acknowledgement_waits_for_half_a_round_trip_at_most(
+    srtt_s: float, delay_s: float
+) -> None:
+    acks = AckState(0.025)
+    acks.set_rtt(srtt_s)
+    acks.on_received([(0, 0, 0, True)], 1, 1.0)
+    assert acks.deadline == pytest.approx(1.0 + delay_s)
+    eager = AckState(0.0)
+    eager.set_rtt(srtt_s)
+    eager.on_received([(0, 0, 0, True)], 1, 1.0)
+    assert eager.deadline == 1.0, "what the configuration allows is the most"
