@@ -41,11 +41,11 @@ class DatagramQueue:
         self._n_bytes += len(data)
         return True
 
-    def take(self, room: int) -> bytes:
-        """As many whole frames as fit into ``room`` bytes, in order."""
+    def take(self, room: int, n_max: int) -> bytes:
+        """As many whole frames as fit into ``room`` bytes, ``n_max`` at most, in order."""
         n = 0
         n_bytes = 0
-        for frame in self._frames:
+        for frame in self._frames[:n_max]:
             if n_bytes + len(frame) > room:
                 break
             n += 1

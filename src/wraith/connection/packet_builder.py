@@ -28,6 +28,9 @@ costs the kernel."""
 WINDOW_RUNS = 8
 """A run of more than one burst is at most this part (1 / n) of the congestion window."""
 DATA_FRAME_HEADER = 16
+OTHER_FRAMES_MAX = 64
+DATAGRAM_FRAMES_MAX = 128
+"""What one packet holds beside DATA: half of what its receiver takes. [CN-62]"""
 UNCONFIRMED_MAX = 10
 FORM_B_SILENCE_S = 5.0
 PROBES_PER_PTO = 2
@@ -219,13 +222,17 @@ class PacketBuilder:
         whether acknowledgements are among them. Nothing is taken from a queue that does not fit."""
         s = self._s
         acks = b""
+        left = OTHER_FRAMES_MAX
         if s.acks.has_pending:
-            acks = b"".join([encode_frame(frame) for frame in s.acks.frames(now)])
+            encoded_acks = [encode_frame(frame) for frame in s.acks.frames(now)]
+            left -= len(encoded_acks)
+            acks = b"".join(encoded_acks)
         lead = b""
         tokens: list[Token] = []
         room = capacity - len(acks)
-        while self.oneshots and len(lead) + len(self.oneshots[0]) <= room:
+        while left and self.oneshots and len(lead) + len(self.oneshots[0]) <= room:
             lead += self.oneshots.pop(0)
+            left -= 1
         if is_stopped:
             return acks + lead, tokens, bool(lead), bool(acks)
         pending = s.mux.pending
@@ -235,16 +242,17 @@ class PacketBuilder:
                 del pending[token]
                 continue
             encoded = encode_frame(frame)
-            if len(lead) + len(encoded) > room:
+            if not left or len(lead) + len(encoded) > room:
                 break
             del pending[token]
             tokens.append(token)
             lead += encoded
+            left -= 1
         if s.datagrams:
-            frames = s.datagrams.take(room - len(lead))
+            frames = s.datagrams.take(room - len(lead), DATAGRAM_FRAMES_MAX)
             if not frames and not lead and acks:
                 # A message of full size leaves no room for acknowledgements: they follow.
-                return s.datagrams.take(capacity), tokens, True, False
+                return s.datagrams.take(capacity, DATAGRAM_FRAMES_MAX), tokens, True, False
             lead += frames
         return acks + lead, tokens, bool(lead), bool(acks)
 

@@ -330,14 +330,15 @@ class Opener:
                 form_b = True
 
             # Frames: DATA is cut out and merged into runs, the rest is passed on as it stands.
-            at, eliciting, rest = 0, False, b""
+            at, eliciting = 0, False
+            rest: list[bytes] = []
             while at < payload_bytes:
                 kind = frames[at]
                 if kind == _DATA_TYPE and at + DATA_HEADER <= payload_bytes:
                     _, frame_flags, length, sid, offset = read_data(frames, at)
                     stop = at + 4 + length
                     if length < DATA_BODY_MIN or stop > payload_bytes:
-                        rest += frames[at:]
+                        rest.append(frames[at:])
                         break
                     n = length - DATA_BODY_MIN
                     target[put : put + n] = frames[at + DATA_HEADER : stop]
@@ -357,16 +358,16 @@ class Opener:
                 else:
                     stop = at + 4 + int.from_bytes(frames[at + 2 : at + 4], "big")
                     if kind == _DATA_TYPE or at + 4 > payload_bytes or stop > payload_bytes:
-                        rest += frames[at:]
+                        rest.append(frames[at:])
                         break
-                    rest += frames[at:stop]
+                    rest.append(frames[at:stop])
                     if kind == _PAD:
                         eliciting = eliciting or frames[at + 1] & _ELICIT != 0
                     elif kind != _ACK and kind != _CLOSE:
                         eliciting = True
                     at = stop
             if rest:
-                others.append((chain.epoch, pn, rest))
+                others.append((chain.epoch, pn, b"".join(rest)))
             if eliciting:
                 n_eliciting += 1
             if pn == got_last + 1 and chain.epoch == got_epoch:

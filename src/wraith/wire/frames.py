@@ -45,6 +45,10 @@ from wraith.wire.records import RekeyResp as RekeyResp
 from wraith.wire.records import TicketRequest as TicketRequest
 from wraith.wire.records import encode_record as encode_record
 
+#: What a packet may hold: twice what a sender puts into one.
+OTHER_FRAMES_MAX: Final = 128
+DATAGRAM_FRAMES_MAX: Final = 256
+
 _FLAGS_LENGTH: Final = Struct(">BH")
 _ACK: Final = Struct(">BIHBH")
 
@@ -273,17 +277,25 @@ def is_ack_eliciting(type_: int, flags: int = 0) -> bool:
 
 
 def decode_frames(buf: Buffer) -> list[Frame]:
-    """All frames of a payload, in order. Linear time; every other outcome is ``DecodeError``.
+    """All frames of a payload, in order. Linear time; every other outcome is ``DecodeError``, more
+    frames than 128 beside DATA and 256 DATAGRAMs among them. [CN-63]
 
     Flags that a type does not know are ignored. [FR-1, FR-2, FR-3, FR-4]
     """
     reader = Reader(buf)
     frames: list[Frame] = []
+    n_other = n_datagrams = 0
     while reader.remaining:
         at = reader.offset
         type_ = reader.u8("frame type")
         if type_ == FrameType.FILL:
             break
+        if type_ == FrameType.DATAGRAM:
+            n_datagrams += 1
+        elif type_ != FrameType.DATA:
+            n_other += 1
+        if n_other > OTHER_FRAMES_MAX or n_datagrams > DATAGRAM_FRAMES_MAX:
+            raise DecodeError("too many frames", at)
         flags, n = reader.record(_FLAGS_LENGTH, "frame header")
         body = reader.sub(n, "frame length")
         if EXTENSION_FIRST <= type_ <= EXTENSION_LAST:
