@@ -18,7 +18,7 @@ import threading
 import unicodedata
 from array import array
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from enum import Enum
 from functools import partial
 from pathlib import Path
@@ -78,6 +78,7 @@ from wraith.transfer.wishes import (
     SurveyResult,
     Wish,
     WritePieces,
+    first_paths,
 )
 
 FILES_KEPT = 16
@@ -472,12 +473,13 @@ class FileTarget:
         self._finished[number] = 1
         journal += encode_record(FileDone(number, size, whole))
 
-    def _drop(self, entries: tuple[int, ...]) -> None:
+    def _drop(self, entries: Sequence[int]) -> None:
+        journal = b"".join(encode_record(Dropped(number)) for number in entries)
+        self._folder.journal.append(journal)
         for number in entries:
             fd = self._open.pop(number, None)
             if fd is not None:
                 os.close(fd)
-            self._folder.journal.append(encode_record(Dropped(number)))
             self._finished[number] = 0
             self._folder.data.unlink(self._entry(number).path)
 
@@ -509,11 +511,11 @@ class FileTarget:
 
     # --- the end --------------------------------------------------------------------------------
 
-    def _complete(self, failed: tuple[int, ...]) -> Completed:
+    def _complete(self, failed: Collection[int]) -> Completed:
         """Makes what has no chunks, flushes, puts everything in its place, flushes again, then
         marks it. A disk that fails to write the data shows before anything is in its place.
         [TR-58]"""
-        failed_paths = tuple(self._entry(number).path for number in failed)
+        failed_paths = first_paths(self._entry(number).path for number in failed)
         placer = Placer(
             data=self._folder.data,
             out=self._tree,
@@ -523,7 +525,7 @@ class FileTarget:
             umask=self.umask,
             replaces=self._replaces,
         )
-        self._make_the_rest(placer, frozenset(failed))
+        self._make_the_rest(placer, failed)
         tops = [(n, e) for n, e in self._folder.listing.entries() if b"/" not in e.path]
         missing = [(n, e) for n, e in tops if n not in self._placing and n not in failed]
         for number, entry in missing:
@@ -548,7 +550,7 @@ class FileTarget:
         ]
         return Completed(self._places(), failed_paths, None, tuple(shown))
 
-    def _make_the_rest(self, placer: Placer, failed: frozenset[int]) -> None:
+    def _make_the_rest(self, placer: Placer, failed: Collection[int]) -> None:
         placed = {self._entry(n).path for n in self._placing}
         for number, entry in self._folder.listing.entries():
             top = entry.path.partition(b"/")[0]

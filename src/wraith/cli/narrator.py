@@ -258,7 +258,7 @@ class Narrator:
         self._tell_progress()
         self.placed = event
         # Until here a receiver knew the numbers only.
-        reasons = [reason for _, reason in sorted(self._failed.items())]
+        reasons = event.failed_reasons or [reason for _, reason in sorted(self._failed.items())]
         for path, reason in zip(event.failed_paths, reasons, strict=False):
             self._tell_failed(path, reason)
 

@@ -17,11 +17,13 @@ from typing import Protocol
 from wraith.content.chunking import UNKNOWN_SIZE, n_chunks
 from wraith.errors import LimitExceeded, MissingChunk, StateViolation, WraithError
 from wraith.transfer.events import FileFailed, KeptDamaged, Progress, TransferEvent
+from wraith.transfer.failures import Failures
 from wraith.transfer.intake import Batch, Intake, Reports
 from wraith.transfer.inventory import Inventory
 from wraith.transfer.kept import Kept
 from wraith.transfer.messages import Message, Reason
 from wraith.transfer.messages import Progress as ProgressMessage
+from wraith.transfer.order import Ascending, Once
 from wraith.transfer.records import OVERHEAD_BYTES, ChunkRecord
 from wraith.transfer.wishes import (
     DropFiles,
@@ -35,6 +37,9 @@ from wraith.transfer.wishes import (
     WritePieces,
 )
 from wraith.types import Buffer
+
+FAILED_TOLD_MAX = 1_000
+"""Files whose failure is told at once, each by an event; the rest is told when all is in place."""
 
 
 class Dialogue(Protocol):
@@ -80,7 +85,7 @@ class Collection:
 
     def __init__(self, dialogue: Dialogue) -> None:
         self.inventory: Inventory | None = None
-        self.failed: dict[int, Reason] = {}
+        self.failed = Failures()
         self.bytes_transferred = 0
         self.bytes_reused = 0
         self.total: int | None = None
@@ -89,6 +94,9 @@ class Collection:
         self._dialogue = dialogue
         self._sizes: array[int] = array("Q")
         self._intake = Intake()
+        self._drop_order = Ascending("DROP")
+        self._ended = Once("END")
+        self._to_drop = array("I")
         self._reports = Reports()
         self._n_finishing = 0
         self._n_failed_announced: int | None = None
@@ -151,7 +159,9 @@ class Collection:
 
     def connected(self) -> None:
         """A new connection: what was said on an earlier one is void."""
-        self.failed = {}
+        self.failed = Failures()
+        self._drop_order = Ascending("DROP")
+        self._ended = Once("END")
         self._n_failed_announced = None
         self._data_ended = False
         self._is_lost = False
@@ -160,6 +170,7 @@ class Collection:
     def disconnected(self, *, keep: bool) -> None:
         """No more of the data stream comes. Whole chunks that came are still written if
         ``keep``; writes that are under way count in any case."""
+        self.flush_drops()
         self._intake.end(self.failed if keep else None)
         self._reports = Reports()
         while records := self._intake.next_batch(all_of_it=True, at_once=True):
@@ -168,6 +179,7 @@ class Collection:
     def start(self) -> int:
         """The data stream begins; returns how many bytes are here already."""
         assert self.inventory is not None
+        self.flush_drops()
         self._intake.begin(self._sizes)
         if not self._has_started:
             self._has_started = True
@@ -208,24 +220,43 @@ class Collection:
             self.tell_progress()
 
     def on_drop(self, entries: tuple[int, ...]) -> None:
-        """The sender has other content for these."""
-        assert self.inventory is not None
+        """The sender has other content for these.
+
+        Raises:
+            RemoteProtocolError: out of order, or beyond the listing.
+        """
+        inventory = self.inventory
+        assert inventory is not None
+        self._drop_order.take(entries)
+        self._check(entries[-1])
         for entry in entries:
-            self._check(entry)
-            self._drop(entry, self.inventory)
-        self._want_dropped(entries)
+            if inventory.holds_any(entry):
+                self._drop(entry, inventory)
+                self._to_drop.append(entry)
 
     def on_failed(self, entry: int, reason: Reason) -> None:
-        """This file stays out."""
+        """This file stays out.
+
+        Raises:
+            RemoteProtocolError: said already, or beyond the listing.
+        """
         self._check(entry)
         assert self.inventory is not None
         if entry in self.failed:
-            return
-        self.failed[entry] = reason
+            raise StateViolation("FAILED twice for one file")
+        self.failed.note(entry, reason)
         self._drop(entry, self.inventory)
-        self._want_dropped((entry,))
-        self._dialogue.tell(FileFailed(entry, reason))
+        self._to_drop.append(entry)
+        if len(self.failed) <= FAILED_TOLD_MAX:
+            self._dialogue.tell(FileFailed(entry, reason))
         self.finish()
+
+    def flush_drops(self) -> None:
+        """Hands what was dropped to the disk, in one wish for all of it. Nothing that comes later
+        may reach the disk before. [TR-104]"""
+        if self._to_drop:
+            dropped, self._to_drop = self._to_drop, array("I")
+            self._dialogue.ask(DropFiles(self._dialogue.next_id(), dropped), lambda _: None)
 
     def on_end(self, entry: int, size: int) -> None:
         """A file of unknown size has this one.
@@ -234,6 +265,7 @@ class Collection:
             RemoteProtocolError: its size was known, or another one.
         """
         self._check(entry)
+        self._ended.take(entry)
         assert self.inventory is not None
         if self._sizes[entry] != UNKNOWN_SIZE or n_chunks(size) >= 1 << 32:
             raise LimitExceeded("END of a file whose size was known")
@@ -265,9 +297,6 @@ class Collection:
         wish = WritePieces(self._dialogue.next_id(), records)
         answer = partial(self._on_written, Batch(records, self._sizes), self._reports)
         self._dialogue.ask(wish, answer, lasting=True)
-
-    def _want_dropped(self, entries: tuple[int, ...]) -> None:
-        self._dialogue.ask(DropFiles(self._dialogue.next_id(), entries), lambda _: None)
 
     def _on_written(self, batch: Batch, reports: Reports, result: object) -> None:
         self._intake.written(batch.n_bytes)
@@ -374,6 +403,7 @@ class Collection:
         if self._is_reading_again:
             return  # nothing is put in its place while it is being read
         self.tell_progress()
+        self.flush_drops()
         self._dialogue.on_everything_verified()
 
     def _is_all_here(self, inventory: Inventory) -> bool:

@@ -93,12 +93,15 @@ class BeginAnew:
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """Receiver: everything is in its place; the receipt is on its way."""
+    """Receiver: everything is in its place; the receipt is on its way. Of what failed,
+    ``failed_paths`` names the first ones (as many as fit into 1 MiB), ``failed_reasons`` says
+    why."""
 
     placed: tuple[str, ...]
     text: bytes | None
     failed_paths: tuple[bytes, ...]
     file_ids: tuple[tuple[bytes, bytes], ...]
+    failed_reasons: tuple[Reason, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -99,6 +99,10 @@ class Inventory:
         held = self._partial.get(entry)
         return held is not None and chunk in held
 
+    def holds_any(self, entry: int) -> bool:
+        """Something of it is there."""
+        return self.is_complete(entry) or entry in self._partial
+
     def ranges(self, entry: int) -> list[tuple[int, int]]:
         """``(first, n)`` of what is there, ascending."""
         if self.is_complete(entry):

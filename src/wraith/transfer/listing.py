@@ -57,6 +57,8 @@ TOPS_MAX = 10_000
 TOTAL_BYTES_MAX = 1 << 62
 MODE_MASK = 0o777
 MAX_PROBLEMS = 1_000
+UNSIZED_MAX = 16
+"""Files of unknown size in one listing: each needs an END and a place for what it will be."""
 
 _HEAD = struct.Struct(">BHqQHH")
 
@@ -262,6 +264,7 @@ class ListingReader:
         self.tops: list[Entry] = []
         self._rules = rules
         self._order = _WalkOrder()
+        self._n_unsized = 0
         self._names: list[dict[bytes | str, bytes]] = [{}]
 
     def add_page(self, page: bytes) -> list[Entry]:
@@ -278,6 +281,9 @@ class ListingReader:
         )
         for entry in entries:
             self._check(entry)
+            self._n_unsized += entry.size == UNKNOWN_SIZE
+        if self._n_unsized > UNSIZED_MAX:
+            raise LimitExceeded(f"an offer has at most {UNSIZED_MAX} files of unknown size")
         index.add_page(page, entries)
         if index.total_bytes is not None and index.total_bytes > TOTAL_BYTES_MAX:
             raise LimitExceeded("the offer is larger than any disk")

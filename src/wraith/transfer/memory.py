@@ -61,6 +61,7 @@ from wraith.transfer.wishes import (
     SurveyResult,
     Wish,
     WritePieces,
+    first_paths,
 )
 
 
@@ -327,6 +328,6 @@ class MemoryTarget:
             text = next((c for c in self.placed.values() if c is not None), b"")
         return Completed(
             placed=tuple(display_path(e.path) for e in self.entries if b"/" not in e.path),
-            failed_paths=tuple(self.entries[e].path for e in sorted(failed)),
+            failed_paths=first_paths(self.entries[e].path for e in sorted(failed)),
             text=text,
         )

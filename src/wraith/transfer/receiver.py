@@ -81,6 +81,9 @@ from wraith.transfer.wishes import (
 from wraith.types import Buffer, PeerKey
 
 SUMMARIES_PER_WISH = 512
+WISHES_WAITING_MAX = 32
+"""Wishes that the disk has not answered. A peer that makes more of them is not read meanwhile."""
+
 
 _HEARS_OF_FILES = (ReceiverState.AWAITING_START, ReceiverState.RECEIVING)
 
@@ -118,6 +121,7 @@ class Receiver:
         self._reading: OfferReading | None = None
         self._offer_id = b""
         self._to_tell: Iterator[Held] = iter(())
+        self._is_summarising = False
         self._is_opening = False
         self._is_anew = False
 
@@ -149,6 +153,9 @@ class Receiver:
 
     @property
     def wants_control(self) -> bool:
+        """Whether it takes more of the control stream now. [TR-104]"""
+        if len(self._answers) >= WISHES_WAITING_MAX:
+            return False
         return self._reading is None or self._reading.has_room
 
     def data_room(self) -> int:
@@ -223,6 +230,7 @@ class Receiver:
         for message in self._parser.feed(data):
             if not self.is_over:
                 self._on_message(message, now)
+        self._collection.flush_drops()
 
     def receive_data(self, data: Buffer, now: float) -> None:
         """Takes bytes of the data stream; ``data`` must not change afterwards.
@@ -248,6 +256,9 @@ class Receiver:
     # --- bytes, wishes and events out -----------------------------------------------------------
 
     def control_to_send(self) -> list[bytes]:
+        """What goes on the control stream next. Call it when what it gave before was written."""
+        if self.state is ReceiverState.TELLING and not self._control and not self._is_summarising:
+            self._tell_more()
         out = list(self._control)
         self._control.clear()
         return out
@@ -404,14 +415,15 @@ class Receiver:
             self.say(HaveEnd())
             self._advance(ReceiverInput.RANGES_TOLD)
             return
+        self._is_summarising = True
         wish = SummariseRanges(next(self._ids), items)
         self.ask(wish, partial(self._on_summarised, items))
 
     def _on_summarised(self, items: tuple[Held, ...], result: object) -> None:
         assert isinstance(result, list)
+        self._is_summarising = False
         for have in have_messages(items, result):
             self.say(have)
-        self._tell_more()
 
     def _on_start(self) -> None:
         self._advance(ReceiverInput.START)
@@ -444,7 +456,7 @@ class Receiver:
         """All that was announced is verified: it is put in its place."""
         self._advance(ReceiverInput.ALL_VERIFIED)
         self._is_completing = True
-        wish = Complete(next(self._ids), tuple(sorted(self._collection.failed)))
+        wish = Complete(next(self._ids), self._collection.failed)
         self.ask(wish, self._on_completed, lasting=True)
 
     def begin_anew(self) -> None:
@@ -474,8 +486,10 @@ class Receiver:
         self._open_when_quiet()
 
     def _tell_placed(self, completed: Completed) -> None:
+        paths = completed.failed_paths
+        reasons = tuple(islice(self._collection.failed.values(), len(paths)))
         self._events.append(
-            Placed(completed.placed, completed.text, completed.failed_paths, completed.file_ids)
+            Placed(completed.placed, completed.text, paths, completed.file_ids, reasons)
         )
 
     def _send_receipt(self) -> None:

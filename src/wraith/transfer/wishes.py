@@ -13,6 +13,7 @@ Spec: transfer §6.
 from __future__ import annotations
 
 from array import array
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -21,6 +22,8 @@ from wraith.transfer.listing import Entry
 from wraith.transfer.messages import HaveItem, Offer, Reason
 from wraith.transfer.records import ChunkRecord
 from wraith.types import PeerKey
+
+FAILED_PATHS_BYTES_MAX = 1024 * 1024
 
 
 class Piece(NamedTuple):
@@ -180,7 +183,7 @@ class DropFiles:
     """Forget what is there of these entries. Answer: ``None``."""
 
     id: int
-    entries: tuple[int, ...]
+    entries: Sequence[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,16 +215,16 @@ class ForgetChunks:
 
 @dataclass(frozen=True, slots=True)
 class Complete:
-    """Everything is verified: flush, put it in its place, mark it. ``failed`` entries stay out.
-    Answer: ``Completed``."""
+    """Everything is verified: flush, put it in its place, mark it. ``failed`` entries stay out;
+    they ascend. Answer: ``Completed``."""
 
     id: int
-    failed: tuple[int, ...]
+    failed: Collection[int]
 
 
 @dataclass(frozen=True, slots=True)
 class Completed:
-    """Where it is now, and the names of what failed."""
+    """Where it is now, and the names of what failed, as ``first_paths`` bounds them."""
 
     placed: tuple[str, ...] = ()
     failed_paths: tuple[bytes, ...] = ()
@@ -235,6 +238,18 @@ class RemoveState:
     ``None``."""
 
     id: int
+
+
+def first_paths(paths: Iterable[bytes]) -> tuple[bytes, ...]:
+    """As many of ``paths`` as fit into ``FAILED_PATHS_BYTES_MAX``."""
+    taken: list[bytes] = []
+    n_bytes = 0
+    for path in paths:
+        n_bytes += len(path)
+        if n_bytes > FAILED_PATHS_BYTES_MAX:
+            break
+        taken.append(path)
+    return tuple(taken)
 
 
 SenderWish = ReadPages | ReadPieces | CheckRanges
