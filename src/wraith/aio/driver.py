@@ -71,6 +71,10 @@ class Machine(Protocol[EventT_co]):
     def next_event(self) -> EventT_co | None: ...
 
 
+class StoreFailureTold(OSError):
+    """Raised by a ``store`` whose owner tells the failure: no warning is needed as well."""
+
+
 class Driver(Generic[EventT]):
     """Drives one machine on one event loop. Not thread-safe: call it from its loop only.
 
@@ -310,7 +314,8 @@ class Driver(Generic[EventT]):
         try:
             self._store()
         except OSError as exc:
-            self._tracer.record("driver.store_failed", warning=True, errno=exc.errno)
+            told = isinstance(exc, StoreFailureTold)
+            self._tracer.record("driver.store_failed", warning=not told, errno=exc.errno)
             return False
         return True
 

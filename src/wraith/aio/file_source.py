@@ -10,6 +10,7 @@ Spec: transfer §9.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fnmatch
 import os
@@ -20,6 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from wraith.aio.digest_file import DigestFile
+from wraith.aio.disk.failures import disk_error
 from wraith.aio.disk.own_state import OwnState
 from wraith.aio.disk.private_folder import PrivateFolder
 from wraith.aio.disk.source_roots import SourceRoots
@@ -223,7 +225,7 @@ class FileSource:
         *,
         exclude: Sequence[str] = (),
         skip_unreadable: bool = False,
-        state_dir: Path | None = None,
+        state_dir: Path | PrivateFolder | None = None,
         home: Path | None = None,
     ) -> FileSource:
         """Walks ``paths`` and returns what can be offered.
@@ -293,7 +295,7 @@ class FileSource:
                 case _:
                     raise AssertionError(f"not a wish of a sender: {wish!r}")
         except OSError as exc:
-            return TransferError(f"the listing cannot be read any more: {_words(exc)}")
+            return disk_error(exc, where="the sender's own listing")
         except WraithError as exc:
             return exc
 
@@ -318,9 +320,14 @@ class FileSource:
 
     def file_ids(self, n_max: int = FILE_IDS_SHOWN) -> tuple[tuple[bytes, bytes], ...]:
         """Path and id of the files that were named themselves and are known whole, for showing.
-        Once no wish is under way."""
+        Once no wish is under way. None when they cannot be read any more: all has arrived then."""
         if self.outgoing.index.n_entries > _FILE_IDS_LOOKED_AT:
             return ()
+        with contextlib.suppress(OSError):
+            return self._file_ids(n_max)
+        return ()
+
+    def _file_ids(self, n_max: int) -> tuple[tuple[bytes, bytes], ...]:
         found: list[tuple[bytes, bytes]] = []
         for number, entry in enumerate(self.entries()):
             if entry.kind is not Kind.FILE or b"/" in entry.path or len(found) >= n_max:
@@ -429,20 +436,24 @@ class FileSource:
         return digest_of_digests(held) == item.digest
 
 
-def _kept_digests(state_dir: Path | None, index: ListingIndex, stamps: StampFile) -> DigestFile:
+def _kept_digests(
+    state_dir: Path | PrivateFolder | None, index: ListingIndex, stamps: StampFile
+) -> DigestFile:
     """The digests that an earlier process kept for this listing, without those of files that are
     not the ones that it had read; then the stamps of now take the place of its own. [TR-120]"""
     if state_dir is None:
         return DigestFile(index.sizes)
+    if isinstance(state_dir, Path):
+        with PrivateFolder.open(state_dir) as folder:
+            return _kept_digests(folder, index, stamps)
     suffix = index.digest()[:6].hex().encode()
-    with PrivateFolder.open(state_dir) as folder:
-        fd = folder.open_file(b"digests-" + suffix, os.O_RDWR | os.O_CREAT)
-        digests = DigestFile(index.sizes, fd)
-        try:
-            _forget_changed(folder, b"stamps-" + suffix, index, stamps, digests)
-        except BaseException:
-            digests.close()
-            raise
+    fd = state_dir.open_file(b"digests-" + suffix, os.O_RDWR | os.O_CREAT)
+    digests = DigestFile(index.sizes, fd)
+    try:
+        _forget_changed(state_dir, b"stamps-" + suffix, index, stamps, digests)
+    except BaseException:
+        digests.close()
+        raise
     return digests
 
 

@@ -32,6 +32,7 @@ from wraith.aio.chunk_runs import (
     write_all,
 )
 from wraith.aio.disk.kept_files import ReadingStopped
+from wraith.aio.disk.private_folder import no_modes
 from wraith.aio.disk.suspect import Marks, Suspicion, flush, is_void_after
 from wraith.aio.file_journal import load_journal, read_header
 from wraith.aio.file_placing import Placer, sync_file_system
@@ -112,6 +113,8 @@ class FileTarget:
 
     ``read_again`` may be called in another thread while ``fulfil`` runs; all else is one thread's.
 
+    Attributes:
+        note: what a person should know about the state folder; empty most of the time.
     Raises:
         DiskFailed: the folder cannot be made or written.
     """
@@ -138,6 +141,7 @@ class FileTarget:
         self.text_target: MemoryTarget | None = None
         self._incoming: ListingFile | None = None
         self._state: StateFolder | None = None
+        self.note = ""
         self._open: OrderedDict[int, int] = OrderedDict()
         self._finished = bytearray()
         self._placing: dict[int, bytes] = {}
@@ -326,6 +330,8 @@ class FileTarget:
             self._state = None
         if self._state is None:
             self._state = StateFolder(self._tree.fd, path, self._home)
+            if not self._state.folder.has_modes:
+                self.note = no_modes(self._state.folder)
         state = self._state
         self._failure = None
         digest = wish.offer.listing_digest

@@ -21,7 +21,6 @@ import contextlib
 import hashlib
 import json
 import os
-import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,15 +28,18 @@ from typing import Final
 
 from wraith.abc import Rng, WallClock
 from wraith.aio.addresses import format_address
+from wraith.aio.disk.failures import told
+from wraith.aio.disk.private_folder import PrivateFolder
 from wraith.aio.replay_files import ReplayFiles
-from wraith.aio.state_dir import FolderLock, FolderLocked, StateDir, write_private
+from wraith.aio.state_dir import HOME_HINT, FolderLock, FolderLocked, StateDir
 from wraith.connection.endpoint_keys import AccessKey
 from wraith.crypto.x25519 import X25519Key
 from wraith.errors import ConfigError, WraithError
 from wraith.types import Address, PeerKey
 
 LIFETIME_S: Final = 24 * 3600.0
-_FILE: Final = "code.json"
+_FILE: Final = b"code.json"
+_FILE_BYTES_MAX: Final = 1 << 20
 _VERSION: Final = 1
 _COPIES_MAX: Final = 64
 
@@ -59,6 +61,7 @@ class KeptCode:
     """One locked folder with the secrets of one code.
 
     Attributes:
+        private: the folder, held open.
         access: its access key and psk.
         replay: the replay files of that key.
         is_resumed: an earlier process offered the same under this code.
@@ -67,7 +70,7 @@ class KeptCode:
         bound_to: the receiver that accepted first.
     """
 
-    folder: Path
+    private: PrivateFolder = field(repr=False)
     access: AccessKey = field(repr=False)
     replay: ReplayFiles = field(repr=False)
     created: float
@@ -77,6 +80,11 @@ class KeptCode:
     bound_to: PeerKey | None = None
     is_spent: bool = False
     _lock: FolderLock | None = field(default=None, repr=False)
+
+    @property
+    def folder(self) -> Path:
+        """Where it is, for messages."""
+        return Path(os.fsdecode(self.private.path))
 
     @classmethod
     def open(
@@ -91,21 +99,26 @@ class KeptCode:
         """The code kept in ``folder``, or a new one; in the next folder if that one is in use.
 
         Args:
+            folder: from ``send_folder`` or ``receive_folder``: two levels below the home.
             new_code: forget what an earlier process left.
         Raises:
             ConfigError: the stored code cannot be read; it is not silently replaced.
+            UntrustedPath: the folder is not this user's alone.
+            DiskFailed, NoSpace: its disk says no.
         """
-        folder, lock = _free_folder(folder)
-        try:
-            return cls._load(folder, lock, rng, clock, max_clock_skew_s, new_code)
-        except BaseException:
-            lock.release()
-            raise
+        with told(folder, HOME_HINT):
+            private, lock = _free_folder(folder)
+            try:
+                return cls._load(private, lock, rng, clock, max_clock_skew_s, new_code)
+            except BaseException:
+                lock.release()
+                private.close()
+                raise
 
     @classmethod
     def _load(
         cls,
-        folder: Path,
+        folder: PrivateFolder,
         lock: FolderLock,
         rng: Rng,
         clock: WallClock,
@@ -113,7 +126,7 @@ class KeptCode:
         new_code: bool,
     ) -> KeptCode:
         now = clock.unix_time()
-        stored = None if new_code else _read(folder / _FILE)
+        stored = None if new_code else _read(folder)
         if stored is None or not 0 <= now - stored.created < LIFETIME_S:
             _empty(folder)
             is_resumed = False
@@ -121,7 +134,7 @@ class KeptCode:
         else:
             is_resumed = True
         kept = cls(
-            folder=folder,
+            private=folder,
             access=AccessKey(X25519Key.from_secret(stored.secret), stored.psk, persistent=True),
             replay=ReplayFiles(folder, clock, max_clock_skew_s=skew_s, fresh=not is_resumed),
             created=stored.created,
@@ -135,7 +148,7 @@ class KeptCode:
         return kept
 
     def save(self) -> None:
-        """Writes what changed. Raises ``OSError`` when the disk says no."""
+        """Writes what changed. Raises ``DiskFailed`` or ``NoSpace`` when the disk says no."""
         assert self.access.psk is not None
         row = {
             "version": _VERSION,
@@ -146,7 +159,8 @@ class KeptCode:
             "addresses": list(self.addresses),
             "bound_to": str(self.bound_to) if self.bound_to is not None else None,
         }
-        write_private(self.folder / _FILE, json.dumps(row).encode())
+        with told(os.fsdecode(self.private.path), HOME_HINT):
+            self.private.write(_FILE, json.dumps(row).encode())
 
     def names(self, addresses: Iterable[Address], port: int) -> bool:
         """Notes what the code names from now on; true if an earlier process named other ones."""
@@ -168,16 +182,18 @@ class KeptCode:
         with ``close``, because the endpoint may still be saying its last words."""
         self.is_spent = True
         with contextlib.suppress(OSError):
-            (self.folder / _FILE).unlink()
+            self.private.unlink(_FILE)
 
     def close(self) -> None:
         """Lets go of the folder. What is in it stays for the next process, unless it is spent."""
         self.replay.close()
         if self.is_spent:
-            _empty(self.folder)
+            with contextlib.suppress(OSError):
+                _empty(self.private)
         if self._lock is not None:
             self._lock.release()
             self._lock = None
+        self.private.close()
 
 
 def send_folder(home: StateDir, paths: Iterable[Path]) -> Path:
@@ -193,53 +209,60 @@ def receive_folder(home: StateDir, out: Path) -> Path:
 
 def remove_old_codes(home: StateDir, clock: WallClock) -> None:
     """Removes what nobody may offer any more. Folders in use, and unreadable ones, stay."""
-    for kind in ("sends", "receives"):
-        root = home.home / kind
-        if not root.is_dir():
-            continue
-        for folder in list(root.iterdir()):
-            with contextlib.suppress(OSError, WraithError):
-                _remove_if_old(folder, clock.unix_time())
+    for kind in (b"sends", b"receives"):
+        with (
+            contextlib.suppress(OSError, WraithError),
+            PrivateFolder.open(home.home, hint=HOME_HINT) as folder,
+            folder.folder(kind, create=False) as root,
+        ):
+            for name in root.names():
+                with contextlib.suppress(OSError, WraithError):
+                    _remove_if_old(root, name, clock.unix_time())
 
 
-def _remove_if_old(folder: Path, now: float) -> None:
-    if not folder.is_dir():
-        return
-    lock = FolderLock(folder)
-    lock.acquire()
-    try:
-        stored = _read(folder / _FILE)
-        created = stored.created if stored is not None else folder.stat().st_mtime
+def _remove_if_old(root: PrivateFolder, name: bytes, now: float) -> None:
+    with root.folder(name, create=False) as folder, contextlib.ExitStack() as stack:
+        lock = FolderLock(folder)
+        lock.acquire()
+        stack.callback(lock.release)
+        stored = _read(folder)
+        created = stored.created if stored is not None else os.fstat(folder.fd).st_mtime
         if now - created >= LIFETIME_S:
-            shutil.rmtree(folder, ignore_errors=True)
-    finally:
-        lock.release()
+            root.remove_tree(name)
 
 
-def _free_folder(folder: Path) -> tuple[Path, FolderLock]:
-    for n in range(_COPIES_MAX):
-        candidate = folder if n == 0 else folder.with_name(f"{folder.name}-{n}")
-        candidate.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = FolderLock(candidate)
-        try:
-            lock.acquire()
-        except FolderLocked:
-            continue
-        return candidate, lock
+def _free_folder(folder: Path) -> tuple[PrivateFolder, FolderLock]:
+    with (
+        PrivateFolder.open(folder.parent.parent, hint=HOME_HINT) as home,
+        home.folder(os.fsencode(folder.parent.name)) as root,
+    ):
+        for n in range(_COPIES_MAX):
+            name = folder.name if n == 0 else f"{folder.name}-{n}"
+            candidate = root.folder(os.fsencode(name))
+            lock = FolderLock(candidate)
+            try:
+                lock.acquire()
+            except FolderLocked:
+                candidate.close()
+                continue
+            except BaseException:
+                candidate.close()
+                raise
+            return candidate, lock
     raise FolderLocked(f"{folder} is in use by {_COPIES_MAX} wraith processes")
 
 
-def _empty(folder: Path) -> None:
+def _empty(folder: PrivateFolder) -> None:
     """Removes everything but the lock: the file that holds it must stay the same one."""
-    for path in list(folder.iterdir()):
-        if path.name != ".lock":
+    for name in folder.names():
+        if name != b".lock":
             with contextlib.suppress(OSError):
-                path.unlink()
+                folder.unlink(name)
 
 
-def _read(path: Path) -> _Stored | None:
+def _read(folder: PrivateFolder) -> _Stored | None:
     try:
-        data = path.read_bytes()
+        data = folder.read(_FILE, _FILE_BYTES_MAX)
     except FileNotFoundError:
         return None
     try:
@@ -260,5 +283,7 @@ def _read(path: Path) -> _Stored | None:
         )
     except (ValueError, KeyError, TypeError, AttributeError):
         raise ConfigError(
-            "code.json", str(path), "a file that wraith wrote; --new-code replaces it"
+            "code.json",
+            os.fsdecode(folder.path + b"/" + _FILE),
+            "a file that wraith wrote; --new-code replaces it",
         ) from None

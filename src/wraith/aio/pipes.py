@@ -168,6 +168,7 @@ class PipeTarget:
 
     def __init__(self, fd: int) -> None:
         self.rules = PathRules()
+        self.note = ""
         self._fd = fd
         self._entries: list[Entry] = []
         self._number = 0

@@ -24,13 +24,14 @@ from pathlib import Path
 from typing import Final
 
 from wraith.abc import WallClock
-from wraith.aio.state_dir import write_private
+from wraith.aio.disk.private_folder import PrivateFolder
 
 RECORD_BYTES: Final = 24
 _MAGIC: Final = b"WRAITHR1"
 _HEADER_BYTES: Final = 32
 _CLEAN_MARK: Final = b"\xff" * RECORD_BYTES
-_NAME: Final = re.compile(r"replay-([0-9]{1,12})\.log")
+_NAME: Final = re.compile(rb"replay-([0-9]{1,12})\.log")
+_FILE_BYTES_MAX: Final = 1 << 32
 _BOOT_ID_FILE: Final = "/proc/sys/kernel/random/boot_id"
 
 
@@ -47,7 +48,7 @@ class ReplayFiles:
     """The replay files of one access key, in a folder that the caller has locked.
 
     Args:
-        folder: where the files are.
+        folder: where the files are: a path, or an open folder, which stays the caller's.
         clock: calendar time.
         max_clock_skew_s: how far a hello's timestamp may be from the clock.
         fresh: the access key was made by this process just now, so nothing can be missing.
@@ -56,14 +57,15 @@ class ReplayFiles:
 
     def __init__(
         self,
-        folder: Path,
+        folder: Path | PrivateFolder,
         clock: WallClock,
         *,
         max_clock_skew_s: float,
         fresh: bool,
         boot_id: bytes | None = None,
     ) -> None:
-        self._folder = folder
+        self._given = folder if isinstance(folder, PrivateFolder) else None
+        self._folder = PrivateFolder.open(folder) if isinstance(folder, Path) else folder
         self._clock = clock
         self._skew_s = max_clock_skew_s
         self._boot_id = read_boot_id() if boot_id is None else boot_id
@@ -71,7 +73,11 @@ class ReplayFiles:
         self._number = 0
         self._begun = 0.0
         self._complete_after = 0.0
-        self.history = self._open(fresh)
+        try:
+            self.history = self._open(fresh)
+        except BaseException:
+            self._let_go()
+            raise
 
     def append(self, records: Sequence[bytes], /) -> None:
         """Adds records; returns when a crash of this process can no longer lose them.
@@ -96,6 +102,7 @@ class ReplayFiles:
         """Writes the clean mark. Without it a crash of the host is assumed. Idempotent."""
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is None:
+            self._let_go()
             return
         try:
             os.fsync(descriptor)
@@ -105,6 +112,11 @@ class ReplayFiles:
             pass  # no mark: the next start is merely cautious
         finally:
             os.close(descriptor)
+            self._let_go()
+
+    def _let_go(self) -> None:
+        if self._given is None:
+            self._folder.close()
 
     # --- files ------------------------------------------------------------------------------
 
@@ -115,8 +127,8 @@ class ReplayFiles:
         kept: list[bytes] = []
         complete_after = 0.0
         trusted = bool(numbered) or fresh
-        for index, (_, path) in enumerate(numbered):
-            loaded = self._load(path, last=index == len(numbered) - 1)
+        for index, (_, name) in enumerate(numbered):
+            loaded = self._load(name, last=index == len(numbered) - 1)
             if loaded is None:
                 trusted = False
                 continue
@@ -130,17 +142,17 @@ class ReplayFiles:
         self._number = numbered[-1][0] + 1 if numbered else 1
         self._complete_after = complete_after
         self._begin(b"".join(kept))
-        for _, path in numbered:
-            path.unlink(missing_ok=True)
+        for _, name in numbered:
+            self._folder.unlink(name)
         return ReplayHistory(tuple(kept), complete_after)
 
-    def _load(self, path: Path, *, last: bool) -> tuple[list[bytes], float] | None:
+    def _load(self, name: bytes, *, last: bool) -> tuple[list[bytes], float] | None:
         """Records and completeness of one file, or None when it cannot be trusted at all.
 
         Only the newest file needs a mark or the same boot: the others were synced at rotation.
         """
         try:
-            data = path.read_bytes()
+            data = self._folder.read(name, _FILE_BYTES_MAX)
         except OSError:
             return None
         if len(data) < _HEADER_BYTES or data[:8] != _MAGIC:
@@ -165,22 +177,22 @@ class ReplayFiles:
         self._descriptor = None
         self._number += 1
         self._begin(b"")
-        for number, path in list(self._files()):
+        for number, name in list(self._files()):
             if number < self._number - 1:
-                path.unlink(missing_ok=True)
+                self._folder.unlink(name)
 
     def _begin(self, records: bytes) -> None:
         self._begun = self._clock.unix_time()
-        path = self._folder / f"replay-{self._number}.log"
+        name = b"replay-%d.log" % self._number
         after = max(0, int(self._complete_after + 0.999)).to_bytes(8, "big")
-        write_private(path, _MAGIC + self._boot_id + after + records)
-        self._descriptor = os.open(path, os.O_WRONLY | os.O_APPEND)
+        self._folder.write(name, _MAGIC + self._boot_id + after + records)
+        self._descriptor = self._folder.open_file(name, os.O_WRONLY | os.O_APPEND)
 
-    def _files(self) -> Iterator[tuple[int, Path]]:
-        for path in self._folder.iterdir():
-            found = _NAME.fullmatch(path.name)
+    def _files(self) -> Iterator[tuple[int, bytes]]:
+        for name in self._folder.names():
+            found = _NAME.fullmatch(name)
             if found:
-                yield int(found[1]), path
+                yield int(found[1]), name
 
 
 def read_boot_id() -> bytes:

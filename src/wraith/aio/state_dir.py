@@ -8,17 +8,16 @@
       sends/<32 hex>/       one unfinished send: its access key, psk and replay files (replay_files)
 
 Every folder that a process works in is held by a lock, so that two processes with one home
-never write one file. Nothing secret is ever readable by another user.
+never write one file. Nothing secret is ever readable by another user: the folder is opened as
+``aio/disk/private_folder.py`` does, and an error of its disk is one sentence.
 """
 
 from __future__ import annotations
 
 import base64
-import contextlib
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -28,6 +27,8 @@ from typing import Final
 import platformdirs
 
 from wraith.abc import Rng
+from wraith.aio.disk.failures import told
+from wraith.aio.disk.private_folder import PrivateFolder, no_modes
 from wraith.crypto.ed25519 import Identity
 from wraith.errors import ConfigError, LocalProtocolError, PeerKeyMismatch
 from wraith.types import PeerKey
@@ -35,6 +36,14 @@ from wraith.types import PeerKey
 _IDENTITY_HEADER: Final = "wraith-identity-1"
 _SEED_BYTES: Final = 32
 _PEERS_MAX: Final = 100_000
+_IDENTITY: Final = b"identity.key"
+_IDENTITY_BYTES_MAX: Final = 4_096
+_PEERS: Final = b"peers.json"
+_PEERS_BYTES_MAX: Final = 64 * 1024 * 1024
+_LOCK: Final = b".lock"
+HOME_HINT: Final = (
+    "set WRAITH_HOME to a folder of your own that can be written; with sudo, use sudo -H"
+)
 
 
 class FolderLocked(LocalProtocolError):
@@ -51,8 +60,8 @@ class FolderLock:
     later work: the child must make its own.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._path = folder / ".lock"
+    def __init__(self, folder: Path | PrivateFolder) -> None:
+        self._folder = folder
         self._descriptor: int | None = None
 
     def acquire(self, *, wait: bool = False) -> None:
@@ -60,13 +69,22 @@ class FolderLock:
 
         Raises:
             FolderLocked: another holder has it, and ``wait`` is false.
+            OSError: the folder cannot be written.
         """
-        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
+        if isinstance(self._folder, PrivateFolder):
+            self._acquire(self._folder, wait)
+        else:
+            with PrivateFolder.open(self._folder, hint=HOME_HINT) as folder:
+                self._acquire(folder, wait)
+
+    def _acquire(self, folder: PrivateFolder, wait: bool) -> None:
+        descriptor = folder.open_file(_LOCK, os.O_RDWR | os.O_CREAT)
         try:
             _lock(descriptor, wait=wait)
         except OSError:
             os.close(descriptor)
-            raise FolderLocked(f"{self._path.parent} is in use by another wraith process") from None
+            where = os.fsdecode(folder.path)
+            raise FolderLocked(f"{where} is in use by another wraith process") from None
         self._descriptor = descriptor
 
     def release(self) -> None:
@@ -121,11 +139,20 @@ class StateDir:
 
     Args:
         home: the folder; created with mode 0700 when it is missing.
+    Attributes:
+        note: what a person should know about it; empty most of the time.
+    Raises:
+        UntrustedPath: from any method: the folder is not this user's alone. [TR-122]
+        DiskFailed, NoSpace: from any method: its disk says no. [TR-127]
     """
 
     def __init__(self, home: Path) -> None:
         self.home = home
-        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with told(home, HOME_HINT), self._open() as folder:
+            self.note = "" if folder.has_modes else no_modes(folder)
+
+    def _open(self) -> PrivateFolder:
+        return PrivateFolder.open(self.home, hint=HOME_HINT)
 
     @classmethod
     def default(cls, environ: Mapping[str, str] | None = None) -> StateDir:
@@ -142,15 +169,15 @@ class StateDir:
             ConfigError: the file is there but is not an identity; it is never overwritten.
         """
         path = self.home / "identity.key"
-        with FolderLock(self.home):
+        with told(self.home, HOME_HINT), self._open() as folder, FolderLock(folder):
             try:
-                text = path.read_text("ascii")
+                text = folder.read(_IDENTITY, _IDENTITY_BYTES_MAX).decode("ascii")
             except FileNotFoundError:
                 seed = rng.secret_bytes(_SEED_BYTES)
                 line = f"{_IDENTITY_HEADER} {base64.b32encode(seed).decode().rstrip('=').lower()}\n"
-                write_private(path, line.encode())
+                folder.write(_IDENTITY, line.encode())
                 return Identity.from_seed(seed)
-            except (UnicodeDecodeError, OSError) as exc:
+            except UnicodeDecodeError as exc:
                 raise ConfigError(
                     "identity.key", str(path), f"a readable key file ({exc})"
                 ) from exc
@@ -160,15 +187,16 @@ class StateDir:
 
     def peers(self) -> list[PeerEntry]:
         """All known peers, last seen first."""
-        return sorted(self._read_peers().values(), key=lambda entry: -entry.last_seen)
+        with told(self.home, HOME_HINT), self._open() as folder:
+            return sorted(self._read_peers(folder).values(), key=lambda entry: -entry.last_seen)
 
     def peer_seen(self, key: PeerKey, unix_time: float) -> PeerEntry:
         """Records that ``key`` proved itself at ``unix_time``; returns its entry."""
-        with FolderLock(self.home):
-            peers = self._read_peers()
+        with told(self.home, HOME_HINT), self._open() as folder, FolderLock(folder):
+            peers = self._read_peers(folder)
             known = peers.get(key) or PeerEntry(key, first_seen=unix_time)
             peers[key] = known = replace(known, last_seen=unix_time)
-            self._write_peers(peers.values())
+            _write_peers(folder, peers.values())
         return known
 
     def name_peer(self, name: str, key: PeerKey, *, change: bool = False) -> PeerEntry:
@@ -180,8 +208,8 @@ class StateDir:
         """
         if not 0 < len(name) <= 64 or not name.isprintable() or name != name.strip():
             raise ConfigError("name", name, "1 to 64 printable characters")
-        with FolderLock(self.home):
-            peers = self._read_peers()
+        with told(self.home, HOME_HINT), self._open() as folder, FolderLock(folder):
+            peers = self._read_peers(folder)
             for other in list(peers.values()):
                 if other.name == name and other.key != key:
                     if not change:
@@ -192,26 +220,26 @@ class StateDir:
                     peers[other.key] = replace(other, name="", pinned=False)
             entry = replace(peers.get(key) or PeerEntry(key), name=name, pinned=True)
             peers[key] = entry
-            self._write_peers(peers.values())
+            _write_peers(folder, peers.values())
         return entry
 
     def forget_peer(self, key: PeerKey) -> bool:
         """Removes ``key`` and its name. False when it was not there."""
-        with FolderLock(self.home):
-            peers = self._read_peers()
+        with told(self.home, HOME_HINT), self._open() as folder, FolderLock(folder):
+            peers = self._read_peers(folder)
             found = peers.pop(key, None) is not None
             if found:
-                self._write_peers(peers.values())
+                _write_peers(folder, peers.values())
         return found
 
     def find_peer(self, name: str) -> PeerEntry | None:
         """The peer that is pinned under ``name``."""
-        return next((entry for entry in self._read_peers().values() if entry.name == name), None)
+        return next((entry for entry in self.peers() if entry.name == name), None)
 
-    def _read_peers(self) -> dict[PeerKey, PeerEntry]:
+    def _read_peers(self, folder: PrivateFolder) -> dict[PeerKey, PeerEntry]:
         path = self.home / "peers.json"
         try:
-            rows = json.loads(path.read_bytes())["peers"]
+            rows = json.loads(folder.read(_PEERS, _PEERS_BYTES_MAX))["peers"]
             entries = [
                 PeerEntry(
                     key=PeerKey.parse(row["key"]),
@@ -224,16 +252,10 @@ class StateDir:
             ]
         except FileNotFoundError:
             return {}
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as exc:
+        except (ValueError, KeyError, TypeError, AttributeError) as exc:
             # Pins are a security decision: a damaged file must stop the user, not forget them.
             raise ConfigError("peers.json", str(path), f"a readable list of peers ({exc})") from exc
         return {entry.key: entry for entry in entries}
-
-    def _write_peers(self, entries: Iterable[PeerEntry]) -> None:
-        kept = sorted(entries, key=lambda entry: (not entry.pinned, -entry.last_seen))[:_PEERS_MAX]
-        rows = [{**asdict(entry), "key": str(entry.key)} for entry in kept]
-        text = json.dumps({"version": 1, "peers": rows}, indent=1)
-        write_private(self.home / "peers.json", text.encode())
 
     # --- folders for unfinished work --------------------------------------------------------
 
@@ -241,9 +263,13 @@ class StateDir:
         """The folder of a send of exactly these paths; created 0700. Lock it before use."""
         joined = b"\0".join(os.fsencode(os.path.abspath(path)) for path in paths)
         name = hashlib.sha256(joined).hexdigest()[:32]
-        folder = self.home / "sends" / name
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return folder
+        with (
+            told(self.home, HOME_HINT),
+            self._open() as home,
+            home.folder(b"sends") as sends,
+            sends.folder(name.encode()),
+        ):
+            return self.home / "sends" / name
 
 
 def write_private(path: Path, data: bytes) -> None:
@@ -252,17 +278,15 @@ def write_private(path: Path, data: bytes) -> None:
     Raises:
         OSError: the disk is full or not writable; the old file is then untouched.
     """
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as file:  # mkstemp already made it 0600
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
+    with PrivateFolder.open(path.parent) as folder:
+        folder.write(os.fsencode(path.name), data)
+
+
+def _write_peers(folder: PrivateFolder, entries: Iterable[PeerEntry]) -> None:
+    kept = sorted(entries, key=lambda entry: (not entry.pinned, -entry.last_seen))[:_PEERS_MAX]
+    rows = [{**asdict(entry), "key": str(entry.key)} for entry in kept]
+    text = json.dumps({"version": 1, "peers": rows}, indent=1)
+    folder.write(_PEERS, text.encode())
 
 
 def _parse_identity(text: str, path: Path) -> bytes:

@@ -23,7 +23,8 @@ from typing import Final, Protocol
 
 from wraith.aio.clock import SystemClock
 from wraith.aio.datagram_endpoint import bind_sockets
-from wraith.aio.driver import Driver
+from wraith.aio.disk.failures import disk_error
+from wraith.aio.driver import Driver, StoreFailureTold
 from wraith.aio.entropy import OsRng
 from wraith.aio.files import ServedNode, Store
 from wraith.aio.fork import poison_after_fork
@@ -54,6 +55,7 @@ LINGER_S: Final = 1.0
 _LINGER_LOOK_S: Final = 0.02
 #: A read from a terminal or a pipe may never end; a disk should.
 _STORE_END_S: Final = 5.0
+_NO_RECORDS: Final = "mend the disk of WRAITH_HOME and run the same command again; it goes on there"
 
 
 class SourceStore(Store, Protocol):
@@ -262,8 +264,16 @@ class Transfer:
 
     def _store_records(self) -> None:
         for _, records in self.node.records_to_store():
-            if self._replay is not None:
+            if self._replay is None:
+                continue
+            try:
                 self._replay.append(records)
+            except OSError as exc:
+                # Nobody may be answered any more under this code, so waiting on is useless: the
+                # person is told, and so is a peer who is here. Not now: this is inside a drain.
+                error = disk_error(exc, where="the record of who called", hint=_NO_RECORDS)
+                asyncio.get_running_loop().call_soon(self.stop, error)
+                raise StoreFailureTold(exc.errno, exc.strerror) from None
 
 
 async def _bind(local: Address, preferred_port: int) -> SocketSet:

@@ -19,6 +19,7 @@ def show_id(json_events: bool) -> None:
     """Show this node's identity, which others may pin with `wraith peers name`."""
     output = Output(json_events=json_events, quiet=False)
     home = StateDir.default()
+    output.note(home.note)
     key = home.identity(OsRng()).public
     output.event("id", key=str(key), home=str(home.home))
     output.result(str(key))

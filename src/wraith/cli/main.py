@@ -6,6 +6,8 @@ Exit codes are part of the interface (docs/reference/exit-codes.md): 0 done, 1 f
 
 from __future__ import annotations
 
+import errno
+import socket
 import sys
 from importlib import import_module
 from typing import Any, NoReturn
@@ -14,9 +16,12 @@ import click
 
 import wraith
 from wraith.cli.output import Output
-from wraith.errors import WraithError
+from wraith.errors import TransportError, WraithError
 
 INTERRUPTED = 130
+_NETWORK = frozenset(
+    {errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EADDRINUSE, errno.EADDRNOTAVAIL}
+)
 
 #: command -> (module, attribute, one line of help). The module is imported only when it is used:
 #: every command pays for what the shell loads before it starts.
@@ -107,6 +112,17 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         sys.exit(1)
     except WraithError as error:
         _fail(output, error)
+    except OSError as error:
+        _fail(output, _system_error(error))
+
+
+def _system_error(error: OSError) -> WraithError:
+    """What the system refused where nobody expected it: still one sentence. [TR-127]"""
+    if isinstance(error, ConnectionError | socket.gaierror) or error.errno in _NETWORK:
+        return TransportError(str(error.strerror or error).lower())
+    from wraith.aio.disk.failures import disk_error
+
+    return disk_error(error)
 
 
 if __name__ == "__main__":

@@ -107,6 +107,11 @@ class Output:
         """What to do next."""
         self.say(f"hint: {text}")
 
+    def note(self, text: str) -> None:
+        """A sentence for people, if there is one."""
+        if text:
+            self.say(text)
+
     def failure(self, code: str, message: str, hint: str, exit_code: int = 1) -> None:
         """An error, said even when ``quiet``."""
         self.event("error", code=code, message=message, hint=hint, exit_code=exit_code)

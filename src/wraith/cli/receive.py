@@ -248,6 +248,7 @@ class _Receiving:
         self._plan = plan
         self._output = output
         self._home = StateDir.default()
+        self._output.note(self._home.note)
         self._peers = Acquaintances(self._home)
         self._kept: KeptCode | None = None
         self._consent: Consent | None = None
@@ -341,6 +342,7 @@ class _Receiving:
                 case OfferReceived():
                     self._on_offer(event, transfer, target)
                 case Placed():
+                    self._output.note(target.note)
                     self._on_placed(event)
                 case Finished():
                     finished = event

@@ -32,9 +32,9 @@ from wraith.cli.transfer_options import (
 )
 from wraith.config import EndpointConfig
 from wraith.connection.endpoint_keys import AccessKey
-from wraith.errors import CodeInvalid
+from wraith.errors import CodeInvalid, WraithError
 from wraith.node.config import NodeConfig
-from wraith.node.events import Bound, Finished
+from wraith.node.events import Bound, Finished, NodeEvent
 from wraith.node.records import record_of
 from wraith.transfer.code import PREFIX, Code, decode_code
 from wraith.transfer.events import Declined, Done
@@ -215,6 +215,7 @@ class _Sending:
         self._plan = plan
         self._output = output
         self._home = StateDir.default()
+        self._output.note(self._home.note)
         self._peers = Acquaintances(self._home)
         self._kept: KeptCode | None = None
         self._left_out: tuple[tuple[bytes, str], ...] = ()
@@ -271,7 +272,7 @@ class _Sending:
                 plan.paths,
                 exclude=plan.exclude,
                 skip_unreadable=plan.skip_unreadable,
-                state_dir=self._kept.folder if self._kept is not None else None,
+                state_dir=self._kept.private if self._kept is not None else None,
                 home=self._home.home,
             )
         except BaseException:
@@ -321,15 +322,14 @@ class _Sending:
         finished: Finished | None = None
         async for event in shown_events(transfer, narrator):
             self._peers.met(event)
+            try:
+                self._note_owner(event, transfer)
+            except WraithError as error:
+                # A code that forgot whose it is would serve somebody else after a crash.
+                transfer.stop(error)
             match event:
-                case Bound(peer) if self._kept is not None:
-                    self._kept.bind(peer)
-                case Declined() if self._kept is not None:
-                    self._kept.bind(transfer.node.bound_to)
                 case Done() if plan.keep:
                     narrator.done(event)
-                    if self._kept is not None:
-                        self._kept.bind(None)
                 case Done() if self._kept is not None:
                     self._kept.spend()
                 case Finished():
@@ -338,6 +338,20 @@ class _Sending:
                     pass
         assert finished is not None, "events end with Finished"
         return self._conclude(finished, source, narrator)
+
+    def _note_owner(self, event: NodeEvent, transfer: Transfer) -> None:
+        """Keeps whom the code belongs to. Raises ``DiskFailed`` or ``NoSpace``."""
+        if self._kept is None:
+            return
+        match event:
+            case Bound(peer):
+                self._kept.bind(peer)
+            case Declined():
+                self._kept.bind(transfer.node.bound_to)
+            case Done() if self._plan.keep:
+                self._kept.bind(None)
+            case _:
+                pass
 
     def _show_code(self, transfer: Transfer) -> None:
         addresses = shown_addresses(self._plan.local, transfer.port)

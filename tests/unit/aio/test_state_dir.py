@@ -11,7 +11,7 @@ import platformdirs
 import pytest
 
 from wraith.aio.state_dir import FolderLock, FolderLocked, StateDir, write_private
-from wraith.errors import ConfigError, PeerKeyMismatch
+from wraith.errors import ConfigError, PeerKeyMismatch, WraithError
 from wraith.testing.rng import RaisingRng, SeededRng
 from wraith.types import PeerKey
 
@@ -150,3 +150,68 @@ def test_writing_replaces_in_one_step(tmp_path: Path, monkeypatch: pytest.Monkey
         write_private(path, b"new")
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path], "no temporary file is left"
+
+
+@pytest.mark.spec("TR-122")
+@pytest.mark.parametrize("place", ["home", "identity.key", "peers.json", "sends"])
+def test_a_home_that_others_may_write_is_refused(tmp_path: Path, place: str) -> None:
+    home = tmp_path / "home"
+    home.mkdir(mode=0o755)  # others may look, as in many home folders
+    home.chmod(0o755)
+    state = StateDir(home)
+    state.identity(SeededRng(1))
+    state.name_peer("alice", ALICE)
+    state.send_folder([tmp_path])
+    path = home if place == "home" else home / place
+    path.chmod(path.stat().st_mode | 0o022)
+    with pytest.raises(WraithError, match="others may write") as caught:
+        StateDir(home).identity(RaisingRng())
+        StateDir(home).peers()
+        StateDir(home).send_folder([tmp_path])
+    assert str(path) in str(caught.value) and "chmod go-w" in caught.value.hint
+
+
+@pytest.mark.spec("TR-122")
+def test_what_is_open_inside_a_closed_home_is_closed_and_used(tmp_path: Path) -> None:
+    """An earlier version made `sends` under the umask: nobody else could come there."""
+    state = StateDir(tmp_path / "home")
+    state.identity(SeededRng(1))
+    state.send_folder([tmp_path])
+    for path in (state.home / "sends", state.home / "identity.key"):
+        path.chmod(0o777)
+    state.send_folder([tmp_path])
+    state.identity(RaisingRng())
+    assert (state.home / "sends").stat().st_mode & 0o777 == 0o700
+    assert (state.home / "identity.key").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.spec("TR-123")
+@pytest.mark.parametrize("name", ["identity.key", "peers.json", "sends", ".lock"])
+def test_a_link_inside_the_home_is_not_followed(tmp_path: Path, name: str) -> None:
+    state = StateDir(tmp_path / "home")
+    target = tmp_path / "elsewhere"
+    if name == "sends":
+        target.mkdir()
+    else:
+        target.write_text("precious")
+    (state.home / name).symlink_to(target)
+    with pytest.raises(WraithError, match="is a link"):
+        state.identity(SeededRng(1))
+        state.peers()
+        state.send_folder([tmp_path])
+    assert target.is_dir() or target.read_text() == "precious"
+
+
+@pytest.mark.spec("TR-124")
+def test_modes_in_a_home_are_explicit_whatever_the_umask_is(tmp_path: Path) -> None:
+    old = os.umask(0)
+    try:
+        state = StateDir(tmp_path / "a" / "home")
+        state.identity(SeededRng(1))
+        state.peer_seen(ALICE, 1.0)
+        state.send_folder([tmp_path])
+    finally:
+        os.umask(old)
+    modes = {p.name: p.stat().st_mode & 0o777 for p in (tmp_path / "a").rglob("*")}
+    assert {modes["home"], modes["sends"], (tmp_path / "a").stat().st_mode & 0o777} == {0o700}
+    assert {modes["identity.key"], modes["peers.json"], modes[".lock"]} == {0o600}

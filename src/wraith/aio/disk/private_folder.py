@@ -266,6 +266,14 @@ class PrivateFolder:
             )
 
 
+def no_modes(folder: PrivateFolder) -> str:
+    """What to say where a file system keeps no permission bits."""
+    return (
+        f"{_shown(folder.path)} lies on a file system without permission bits: "
+        "only its owner was checked"
+    )
+
+
 def _make_with_parents(path: bytes) -> None:
     parent = os.path.dirname(path)
     if not os.path.isdir(parent) and parent != path:
