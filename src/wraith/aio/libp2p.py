@@ -20,6 +20,7 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Final
 
@@ -51,6 +52,7 @@ from wraith.libp2p.connection import PeerConnection
 from wraith.libp2p.endpoint import EndpointCounters, EndpointEvent, QuicEndpoint
 from wraith.libp2p.identify import IdentifyInfo
 from wraith.libp2p.multiaddr import Multiaddr, quic_multiaddr
+from wraith.libp2p.reset import reset_key
 from wraith.types import Role
 
 __all__ = ["Libp2pConnection", "Libp2pHost", "Libp2pStream"]
@@ -58,6 +60,22 @@ __all__ = ["Libp2pConnection", "Libp2pHost", "Libp2pStream"]
 PROTOCOL_VERSION: Final = "wraith/2"
 CLOSE_MARGIN_S: Final = 0.5
 """Beyond ``close_flush_s``, for the last datagrams and the handlers' last steps."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Dial:
+    """Somebody waits for this connection; ``confirmed``: for the peer's word on it as well."""
+
+    waiter: asyncio.Future[Libp2pConnection]
+    confirmed: bool
+
+    def succeed(self, connection: Libp2pConnection) -> None:
+        if not self.waiter.done():
+            self.waiter.set_result(connection)
+
+    def fail(self, error: Exception) -> None:
+        if not self.waiter.done():
+            self.waiter.set_exception(error)
 
 
 class Libp2pHost:
@@ -84,7 +102,14 @@ class Libp2pHost:
         self.config = config
         self.rng = OsRng()
         self.machine = QuicEndpoint(
-            identity, config, rng=self.rng, clock=SystemClock(), tracer=tracer, listening=listening
+            identity,
+            config,
+            rng=self.rng,
+            clock=SystemClock(),
+            tracer=tracer,
+            listening=listening,
+            # A host that only dials has another port after a restart: nobody would ask it.
+            reset_key=reset_key(identity, sockets.addresses) if listening else None,
         )
         self.peer_id = self.machine.peer_id
         self.on_connection: Callable[[Libp2pConnection], None] | None = None
@@ -98,7 +123,7 @@ class Libp2pHost:
         self._connections: dict[PeerConnection, Libp2pConnection] = {}
         #: Connections that are over and whose handlers still read what had arrived.
         self._reading_on: set[Libp2pConnection] = set()
-        self._dials: dict[PeerConnection, asyncio.Future[Libp2pConnection]] = {}
+        self._dials: dict[PeerConnection, _Dial] = {}
         self._closing = False
         self._handlers: dict[str, StreamHandler] = {
             ping.PROTOCOL: protocols.serve_ping,
@@ -185,6 +210,7 @@ class Libp2pHost:
         *,
         timeout_s: float | None = None,
         any_peer: bool = False,
+        confirmed: bool = False,
     ) -> Libp2pConnection:
         """Connects and authenticates.
 
@@ -192,6 +218,9 @@ class Libp2pHost:
             multiaddr: with its ``/p2p/<PeerId>``, which must then prove itself.
             timeout_s: for the handshake; the configuration's if ``None``.
             any_peer: accept whoever answers when the address names nobody.
+            confirmed: return only when the peer has said that it completed the handshake as well,
+                half a round trip later. Without it an overloaded peer may still give up; the
+                connection then ends within ``timeout_s``.
 
         Raises:
             ConfigError: no QUIC address, or no PeerId and not ``any_peer``.
@@ -214,7 +243,7 @@ class Libp2pHost:
             remote, loop.time(), expected_peer=expected, timeout_s=timeout_s
         )
         waiter: asyncio.Future[Libp2pConnection] = loop.create_future()
-        self._dials[machine] = waiter
+        self._dials[machine] = _Dial(waiter, confirmed)
         self.wake()
         try:
             return await waiter
@@ -245,9 +274,8 @@ class Libp2pHost:
             return
         self._closing = True
         self.machine.close_all(code, reason)
-        for waiter in self._dials.values():
-            if not waiter.done():
-                waiter.set_exception(ConnectionLost("this host was closed"))
+        for dial in self._dials.values():
+            dial.fail(ConnectionLost("this host was closed"))
         self.wake()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self.config.close_flush_s + CLOSE_MARGIN_S):
@@ -292,18 +320,20 @@ class Libp2pHost:
         if isinstance(event, events.Connected):
             connection = Libp2pConnection(self, machine)
             self._connections[machine] = connection
-            waiter = self._dials.get(machine)
-            if waiter is not None and not waiter.done():
-                waiter.set_result(connection)
+            dial = self._dials.get(machine)
+            if dial is not None and not dial.confirmed:
+                dial.succeed(connection)
             elif machine.role is Role.RESPONDER and self.on_connection is not None:
                 self.on_connection(connection)
             return
         known = self._connections.get(machine)
+        if isinstance(event, events.Confirmed) and known is not None and machine in self._dials:
+            self._dials[machine].succeed(known)
         if isinstance(event, events.ConnectionClosed):
             self._connections.pop(machine, None)
-            waiter = self._dials.get(machine)
-            if known is None and waiter is not None and not waiter.done():
-                waiter.set_exception(event.error or ConnectFailed("the peer closed at once"))
+            dial = self._dials.get(machine)
+            if dial is not None:
+                dial.fail(event.error or ConnectFailed("the peer closed at once"))
             elif known is None and event.error is not None and self.on_refused is not None:
                 self.on_refused(event.error)
         if known is not None:
@@ -314,9 +344,8 @@ class Libp2pHost:
     def _on_failed(self, failure: Exception) -> None:
         """A defect of the machine: everything that waits learns of it."""
         lost = ConnectionLost(f"internal error: {failure!r}")
-        for waiter in self._dials.values():
-            if not waiter.done():
-                waiter.set_exception(lost)
+        for dial in self._dials.values():
+            dial.fail(lost)
         for connection in list(self._connections.values()):
             connection.on_event(events.ConnectionClosed(0, "", False, lost))
         self._connections.clear()

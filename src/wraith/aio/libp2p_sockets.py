@@ -29,6 +29,11 @@ class Libp2pSockets(SocketSet):
         self._started = (loop, receive, turn, put_aside)
         super().start(loop, receive, turn, put_aside)
 
+    @property
+    def addresses(self) -> list[Address]:
+        """What the sockets are bound to."""
+        return [each.local for each in self.sockets]
+
     def replace(self, fresh: SocketSet) -> None:
         """Takes over the sockets of ``fresh`` and closes the present ones."""
         old = list(self.sockets)

@@ -53,6 +53,7 @@ class Label(StrEnum):
     ENTROPY = "wraith-v2 entropy"
     KEYFILE = "wraith-v2 keyfile"
     FILE = "wraith-v2 file"
+    QUIC_RESET = "wraith-v2 quic-reset"
     LIBP2P_HYBRID_KEX = "cretoai-hybrid-kex-v1"
 
 

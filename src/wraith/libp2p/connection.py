@@ -106,6 +106,10 @@ class PeerConnection:
         self.deadline = now + timeout_s
         self.last_received = now
         self.next_keepalive: float | None = None
+        #: Whether the peer is known to have completed the handshake; the dialled side always knows.
+        self.confirmed = role is Role.RESPONDER
+        #: The token that the endpoint looks out for.
+        self.watched_token: bytes | None = None
         self.packet: quic.PacketConnection
         self._config = config
         self._emit = emit
@@ -365,9 +369,21 @@ class PeerConnection:
                 case quic.Terminated():
                     self.state = ConnectionState.DRAINED
 
+    def forgotten_by_peer(self) -> None:
+        """A stateless reset came: the peer has no such connection, and nothing more is sent."""
+        if self.is_open:
+            self.state = ConnectionState.DRAINED
+            error = ConnectionLost("the peer has forgotten this connection; perhaps it restarted")
+            self._emit(self, events.ConnectionClosed(0, "", False, error))
+        self.state = ConnectionState.DRAINED
+        self._touch(self)
+
     def after_receive(self, now: float) -> None:
         """What arriving packets may have changed beyond the events."""
         self.last_received = now
+        if not self.confirmed and self.security is not None and self.packet.is_confirmed:
+            self.confirmed = True
+            self._emit(self, events.Confirmed())
         if self.state is not ConnectionState.CONNECTED:
             return
         remote = self.packet.remote
@@ -403,9 +419,12 @@ class PeerConnection:
                 self.abandon(code, reason, None, by_application=True)
 
     def check_timers(self, now: float) -> None:
-        """The handshake deadline and the keepalive; :meth:`after_send` has the flush's."""
+        """The handshake's deadlines and the keepalive; :meth:`after_send` has the flush's."""
         if self.state is ConnectionState.HANDSHAKING and now >= self.deadline:
             self._on_handshake_timeout()
+        if self._is_unconfirmed and now >= self.deadline:
+            error = ConnectionLost(f"the peer confirmed no handshake within {self.timeout_s:g} s")
+            self.abandon(quic.INTERNAL_ERROR, "handshake not confirmed", error)
         if self.next_keepalive is not None and now >= self.next_keepalive:
             keepalive_s = self._config.keepalive_s or 0.0
             if self.state is not ConnectionState.CONNECTED:
@@ -416,12 +435,17 @@ class PeerConnection:
                 self.packet.ping(_KEEPALIVE_UID)
                 self.next_keepalive = now + keepalive_s
 
+    @property
+    def _is_unconfirmed(self) -> bool:
+        return self.state is ConnectionState.CONNECTED and not self.confirmed
+
     def _on_handshake_timeout(self) -> None:
         error = HandshakeTimeout(
             f"no handshake within {self.timeout_s:g} s",
             hint="check the address, and whether a firewall filters UDP",
         )
-        if self.role is Role.INITIATOR:
+        proven = self.place is not None and self.place.proven
+        if self.role is Role.INITIATOR or proven or self.packet.is_address_validated:
             self.abandon(quic.INTERNAL_ERROR, "handshake timeout", error)
             return
         # The address has proved nothing: a close frame would come on top of the three times that
@@ -435,6 +459,8 @@ class PeerConnection:
             return self.deadline
         if self.state is ConnectionState.FLUSHING:
             return self._flush_deadline
+        if self._is_unconfirmed:
+            return min(self.deadline, self.next_keepalive or self.deadline)
         return self.next_keepalive if self.state is ConnectionState.CONNECTED else None
 
     # ---- inside ----------------------------------------------------------------------------------
@@ -470,6 +496,7 @@ class PeerConnection:
             return
         negotiated = self.packet.engine.negotiated
         self.state = ConnectionState.CONNECTED
+        self.deadline = now + self.timeout_s  # for the peer to confirm it [LQ-76]
         self.security = events.QuicSecurity(
             peer_id=None if negotiated.peer is None else negotiated.peer.peer_id,
             group=negotiated.group,

@@ -33,6 +33,7 @@ from wraith.libp2p.quic_aioquic import (
     read_header,
     version_negotiation,
 )
+from wraith.libp2p.reset import ResetReceiver, ResetSender
 from wraith.libp2p.tls.alerts import TlsAlert
 from wraith.libp2p.tls.client import TlsClient
 from wraith.libp2p.tls.codec import SignatureScheme
@@ -59,6 +60,7 @@ class EndpointCounters:
     bytes_sent: int = 0
     unclaimed: int = 0
     retries_sent: int = 0
+    resets_sent: int = 0
     classical: int = 0
     handshakes: Counter[str] = field(default_factory=Counter)
     refusals: Counter[str] = field(default_factory=Counter)
@@ -73,6 +75,9 @@ class QuicEndpoint:
         rng: key material, certificate serials, Retry ids.
         clock: calendar time, for certificates only.
         listening: whether strangers may connect.
+        reset_key: 32 bytes that a restart keeps (:func:`wraith.libp2p.reset.reset_key`); datagrams
+            for connections that are not known get a stateless reset. ``None``, for a socket that
+            carries another protocol as well, sends none.
     """
 
     def __init__(
@@ -84,6 +89,7 @@ class QuicEndpoint:
         clock: WallClock,
         tracer: Tracer | None = None,
         listening: bool = True,
+        reset_key: bytes | None = None,
     ) -> None:
         self.config = config
         self.peer_id = PeerId.from_public_key(host_key_of(identity))
@@ -97,6 +103,10 @@ class QuicEndpoint:
         self._credentials: tuple[CertificateKey, ...] = ()
         self._admission = Admission(config.limits)
         self._retry = RetryTokens()
+        # qh3 draws its tokens itself: resets of ours would mean nothing to its peers.
+        sends_resets = reset_key is not None and config.backend == "aioquic"
+        self._resets = ResetSender(reset_key, rng) if reset_key and sends_resets else None
+        self._peer_resets: ResetReceiver[PeerConnection] = ResetReceiver(rng)
         self._connections: dict[int, PeerConnection] = {}
         self._numbers: dict[PeerConnection, int] = {}
         self._by_cid: dict[bytes, PeerConnection] = {}
@@ -108,6 +118,7 @@ class QuicEndpoint:
         self._locals: dict[Address, Address] = {}
         self._next_number = 0
         self._make_connection = quic.load_backend(config.backend)
+        self._token_of_cid = None if self._resets is None else self._resets.token
 
     # ---- facts -----------------------------------------------------------------------------------
 
@@ -146,7 +157,8 @@ class QuicEndpoint:
             if connection is None:
                 connection = None if header is None else self._admit(header, datagram, path, now)
                 if connection is None:
-                    if header is None or not header.is_long:
+                    if (header is None or not header.is_long) and not self._is_reset(datagram):
+                        self._answer_unknown(header, datagram, path, now)
                         unclaimed.append(index)
                         self.counters.unclaimed += 1
                     continue
@@ -230,7 +242,10 @@ class QuicEndpoint:
             raise LimitExceeded("too many connections of this endpoint are open or being dialled")
         connection = self._new_connection(Role.INITIATOR, remote, expected_peer, timeout_s, now)
         connection.packet = self._make_connection(
-            lambda: self._client_engine(expected_peer), self.config, is_client=True
+            lambda: self._client_engine(expected_peer),
+            self.config,
+            is_client=True,
+            reset_token=self._token_of_cid,
         )
         connection.packet.connect(remote, now)
         connection.take_packet_events(now)
@@ -249,6 +264,36 @@ class QuicEndpoint:
         self.listening = False
         for connection in list(self._connections.values()):
             connection.close(code, reason)
+
+    # ---- stateless reset -------------------------------------------------------------------------
+
+    def _is_reset(self, datagram: bytes) -> bool:
+        """A peer that forgot us says so; its connection is over at once [LQ-75]."""
+        connection = self._peer_resets.owner_of(datagram)
+        if connection is None:
+            return False
+        connection.forgotten_by_peer()
+        return True
+
+    def _answer_unknown(
+        self, header: Header | None, datagram: bytes, path: NetworkPath, now: float
+    ) -> None:
+        if header is None or self._resets is None:
+            return
+        reset = self._resets.reset_for(header.destination_cid, len(datagram), now)
+        if reset is not None:
+            self.counters.resets_sent += 1
+            self._replies.append((reset, path))
+
+    def _follow_reset_token(self, connection: PeerConnection) -> None:
+        token = connection.packet.peer_reset_token
+        if token == connection.watched_token:
+            return
+        if connection.watched_token is not None:
+            self._peer_resets.forget(connection.watched_token)
+        if token is not None:
+            self._peer_resets.watch(token, connection)
+        connection.watched_token = token
 
     # ---- admission -------------------------------------------------------------------------------
 
@@ -292,6 +337,7 @@ class QuicEndpoint:
             is_client=False,
             original_cid=original_cid,
             retry_cid=retry_cid,
+            reset_token=self._token_of_cid,
         )
         connection.cids.add(header.destination_cid)
         connection.place = self._admission.begun(path.remote, has_token=has_token)
@@ -366,6 +412,7 @@ class QuicEndpoint:
         connection.after_receive(now)
         # New ids must route before the next datagram of the same burst.
         self._follow_cids(connection)
+        self._follow_reset_token(connection)
         self._touch(connection)
 
     def _touch(self, connection: PeerConnection) -> None:
@@ -405,6 +452,8 @@ class QuicEndpoint:
         number = self._numbers.pop(connection)
         self._connections.pop(number, None)
         self._armed.pop(number, None)
+        if connection.watched_token is not None:
+            self._peer_resets.forget(connection.watched_token)
         connection.cids.clear()
         self._follow_cids(connection)
 

@@ -34,6 +34,11 @@ class Connected:
 
 
 @dataclass(frozen=True, slots=True)
+class Confirmed:
+    """The peer has completed the handshake as well; told to the dialling side only."""
+
+
+@dataclass(frozen=True, slots=True)
 class StreamOpened:
     """The peer opened a stream."""
 
@@ -112,6 +117,7 @@ class ConnectionClosed:
 
 Libp2pEvent = (
     Connected
+    | Confirmed
     | StreamOpened
     | StreamCredit
     | StreamReadable

@@ -39,6 +39,8 @@ INITIAL_DATAGRAM_BYTES = 1200
 """Smallest datagram that may begin a connection (RFC 9000 §14.1)."""
 
 EngineFactory = Callable[[], TlsEngine]
+TokenOfCid = Callable[[bytes], bytes]
+"""The stateless reset token of one of our own connection ids."""
 
 
 # ---- events ----------------------------------------------------------------------------------
@@ -129,6 +131,21 @@ class PacketConnection(Protocol):
 
     @property
     def host_cid(self) -> bytes: ...
+
+    @property
+    def is_confirmed(self) -> bool:
+        """Whether the peer is known to have completed the handshake (RFC 9001 §4.1.2)."""
+        ...
+
+    @property
+    def is_address_validated(self) -> bool:
+        """Whether the peer has shown that it hears at its address."""
+        ...
+
+    @property
+    def peer_reset_token(self) -> bytes | None:
+        """The stateless reset token of the id that packets go to; ``None`` if it has none."""
+        ...
 
     @property
     def remote(self) -> Address | None:
@@ -323,6 +340,7 @@ class _Backend(Protocol):
         is_client: bool,
         original_cid: bytes | None = None,
         retry_cid: bytes | None = None,
+        reset_token: TokenOfCid | None = None,
     ) -> PacketConnection: ...
 
 

@@ -35,6 +35,7 @@ from wraith.libp2p.quic import (
     StreamResetReceived,
     Terminated,
     TlsAdapterBase,
+    TokenOfCid,
     address_of,
     library_address,
 )
@@ -100,8 +101,14 @@ class _Connection(_QuicConnection):  # type: ignore[misc]  # aioquic has no type
     """aioquic's connection with our engine, our limits and flow control by consumption."""
 
     def __init__(
-        self, *, make_engine: EngineFactory, config: QuicTransportConfig, **arguments: Any
+        self,
+        *,
+        make_engine: EngineFactory,
+        config: QuicTransportConfig,
+        reset_token: TokenOfCid | None,
+        **arguments: Any,
     ) -> None:
+        self._reset_token = reset_token
         self._make_engine = make_engine
         self._wraith_config = config
         self.adapter: _Adapter | None = None
@@ -109,6 +116,7 @@ class _Connection(_QuicConnection):  # type: ignore[misc]  # aioquic has no type
         self._consumed: dict[int, int] = {}
         self._consumed_total = 0
         super().__init__(**arguments)
+        self._name_reset_tokens()
 
     # -- the override that puts our engine in; runs again after a Retry
 
@@ -141,6 +149,25 @@ class _Connection(_QuicConnection):  # type: ignore[misc]  # aioquic has no type
         assert self.adapter is not None
         self.adapter.level = Level(context.epoch.value)
         super()._handle_crypto_frame(context, frame_type, buf)
+
+    # -- stateless reset: the library draws tokens that no restart remembers [LQ-75]
+
+    def _name_reset_tokens(self) -> None:
+        for each in self._host_cids:
+            if self._reset_token is not None and each.stateless_reset_token is not None:
+                each.stateless_reset_token = self._reset_token(each.cid)
+
+    def _replenish_connection_ids(self) -> None:
+        super()._replenish_connection_ids()
+        self._name_reset_tokens()
+
+    @property
+    def is_confirmed(self) -> bool:
+        return bool(self._handshake_confirmed)
+
+    @property
+    def peer_reset_token(self) -> bytes | None:
+        return self._peer_cid.stateless_reset_token or None
 
     # -- flow control: the library doubles windows as bytes arrive, read or not; we hide what makes
     #    it do so and raise the limits ourselves, by what was consumed [LQ-43]
@@ -222,6 +249,7 @@ class AioquicConnection:
         is_client: bool,
         original_cid: bytes | None = None,
         retry_cid: bytes | None = None,
+        reset_token: TokenOfCid | None = None,
     ) -> None:
         configuration = _Configuration(
             is_client=is_client,
@@ -241,6 +269,7 @@ class AioquicConnection:
         self._quic = _Connection(
             make_engine=make_engine,
             config=config,
+            reset_token=reset_token,
             configuration=configuration,
             original_destination_connection_id=original_cid,
             retry_source_connection_id=retry_cid,
@@ -258,6 +287,19 @@ class AioquicConnection:
     @property
     def host_cid(self) -> bytes:
         return bytes(self._quic.host_cid)
+
+    @property
+    def is_confirmed(self) -> bool:
+        return self._quic.is_confirmed
+
+    @property
+    def is_address_validated(self) -> bool:
+        paths = self._quic._network_paths
+        return bool(paths and paths[0].is_validated)
+
+    @property
+    def peer_reset_token(self) -> bytes | None:
+        return self._quic.peer_reset_token
 
     @property
     def remote(self) -> Address | None:

@@ -40,9 +40,11 @@ from wraith.libp2p.quic import (
     StreamResetReceived,
     Terminated,
     TlsAdapterBase,
+    TokenOfCid,
     address_of,
     library_address,
 )
+from wraith.libp2p.reset import token_in
 from wraith.libp2p.tls.engine import Level, TlsEngine
 from wraith.types import Address
 
@@ -123,7 +125,9 @@ class Qh3Connection:
         is_client: bool,
         original_cid: bytes | None = None,
         retry_cid: bytes | None = None,
+        reset_token: TokenOfCid | None = None,
     ) -> None:
+        del reset_token  # the core draws its own and does not tell them
         configuration = _Configuration(
             is_client=is_client,
             alpn_protocols=list(config.offered_alpn),
@@ -143,6 +147,8 @@ class Qh3Connection:
             configuration.certificate = _Certificate(certificate)
             configuration.private_key = object()
         self._config = config
+        self._is_client = is_client
+        self._cid_changed = False
         self._quic = _Connection(
             make_engine=make_engine,
             configuration=configuration,
@@ -163,6 +169,23 @@ class Qh3Connection:
     @property
     def host_cid(self) -> bytes:
         return bytes(self._quic.host_cid)
+
+    @property
+    def is_confirmed(self) -> bool:
+        return not self._is_client or bool(self._quic._handshake_confirmed)
+
+    @property
+    def is_address_validated(self) -> bool:
+        # Handshake bytes were opened with keys that only the address in question could have.
+        return self.engine.has_heard(Level.HANDSHAKE)
+
+    @property
+    def peer_reset_token(self) -> bytes | None:
+        # The core does not tell which id it sends to; the first one's token is in the parameters.
+        parameters = None if self._quic.adapter is None else self.engine.peer_quic_parameters
+        if self._cid_changed or parameters is None:
+            return None
+        return token_in(parameters)
 
     @property
     def remote(self) -> Address | None:
@@ -244,6 +267,7 @@ class Qh3Connection:
         self._guard(self._quic.send_ping, uid)
 
     def change_cid(self) -> None:
+        self._cid_changed = True
         self._guard(self._quic.change_connection_id)
 
     def close(self, code: int, reason: str, *, by_application: bool) -> None:

@@ -48,6 +48,25 @@ class Forger:
         quic._packet_number = builder.packet_number
         return bytes(datagram)
 
+    def handshake_packet(self, n_bytes: int = 10) -> bytes:
+        """A Handshake packet with the first bytes of the client's Certificate, and no more."""
+        quic = self._quic
+        builder = QuicPacketBuilder(
+            host_cid=quic.host_cid,
+            is_client=True,
+            max_datagram_size=1200,
+            packet_number=quic._packet_number,
+            peer_cid=quic._peer_cid.cid,
+            version=QUIC_V1,
+        )
+        builder.start_packet(QuicPacketType.HANDSHAKE, quic._cryptos[Epoch.HANDSHAKE])
+        sent = bytes(quic._crypto_streams[Epoch.HANDSHAKE].sender._buffer[:n_bytes])
+        frame = crypto_frame(0, sent)
+        builder.start_frame(frame[0], capacity=len(frame)).push_bytes(frame[1:])
+        (datagram,), _ = builder.flush()
+        quic._packet_number = builder.packet_number
+        return bytes(datagram)
+
     def in_order(self, stream_id: int, n_packets: int) -> list[bytes]:
         """What an honest sender costs: full packets of one stream, in order."""
         size = FRAMES_BYTES - 8

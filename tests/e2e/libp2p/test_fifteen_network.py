@@ -555,6 +555,18 @@ async def test_connection_migration(backend: str) -> None:
         assert connection.machine.packet.remote == first
 
 
+@pytest.mark.spec("LQ-76")
+async def test_a_confirmed_dial_is_known_to_the_server(backend: str) -> None:
+    config = QuicTransportConfig(backend=backend)
+    async with server(config) as host, await Libp2pHost.create(config=config) as dialler:
+        connection = await dialler.dial(address(host), confirmed=True)
+        assert connection.machine.confirmed and len(host.connections) == 1
+        target = address(host)
+        host.machine.listening = False
+        with pytest.raises(HandshakeTimeout):
+            await dialler.dial(target, confirmed=True, timeout_s=0.3)
+
+
 @pytest.mark.spec("LQ-6")
 async def test_wrong_peer_id_and_unnamed_peer() -> None:
     async with server() as host, await Libp2pHost.create() as dialler:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -12,6 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from wraith.aio.libp2p import Libp2pHost
+from wraith.errors import ConnectionLost
+from wraith.libp2p.config import QuicTransportConfig
 
 pytestmark = pytest.mark.timeout(90)
 NOBODY = "12D3KooWM6CgA9iBFZmcYAHA6A2qvbAxqfkmrYiRQuz3XEsk4Ksv"
@@ -72,6 +77,27 @@ def test_the_peer_id_stays_across_restarts(tmp_path: Path) -> None:
     code, _ = second.stop()
     assert code == 0
     assert first.multiaddr.partition("/p2p/")[2] == second.multiaddr.partition("/p2p/")[2]
+
+
+@pytest.mark.asyncio
+@pytest.mark.spec("LQ-75")
+async def test_a_peer_of_a_killed_and_restarted_host_learns_of_it(tmp_path: Path) -> None:
+    """kill -9, the same command again: the next keepalive is answered by a reset."""
+    first = Listener(tmp_path)
+    where = first.multiaddr.partition("/p2p/")[0]
+    config = QuicTransportConfig(keepalive_s=1.0)
+    async with await Libp2pHost.create(config=config) as host:
+        connection = await host.dial(first.multiaddr)
+        await connection.ping()
+        first.stop(signal.SIGKILL)
+        second = Listener(tmp_path, "--multiaddr", where)
+        assert second.multiaddr == first.multiaddr
+        try:
+            async with asyncio.timeout(10):
+                error = await connection.wait_closed()
+        finally:
+            second.stop()
+        assert isinstance(error, ConnectionLost) and "restarted" in str(error)
 
 
 def test_ping_in_words_and_in_json(listener: Listener, tmp_path: Path) -> None:

@@ -226,6 +226,10 @@ class TlsEngine(ABC):
         taken, self._output = self._output, []
         return taken
 
+    def has_heard(self, level: Level) -> bool:
+        """Whether handshake bytes of ``level`` have come."""
+        return self._level >= level
+
     @property
     def is_connected(self) -> bool:
         return self.state is HandshakeState.CONNECTED
