@@ -42,7 +42,9 @@ class Tool:
 
     name = ""
     runs_full = 3
-    """How many of the runs it takes part in: slow ones once."""
+    """How many of the runs with large files it takes part in: slow ones once."""
+    for_small = True
+    """Whether many small files can be waited for."""
     in_memory_only = False
     """A disk would hide what it shows."""
 
@@ -75,7 +77,6 @@ class Wraith(Tool):
             self.name += f", {datagram_bytes} B datagrams"
             self.in_memory_only = True
             self.environment["WRAITH_MAX_DATAGRAM"] = str(datagram_bytes)
-        self.runs_full = 1 if twin else 3
 
     def transfer(self, source: Path, out: Path, work: Path) -> FileFigure:
         figure = cli_transfer(
@@ -124,10 +125,11 @@ class Croc(Tool):
     """Through a relay on this host, as croc always needs one; its CPU is not counted."""
 
     program = BUILT / "croc"
-    runs_full = 1
 
     def __init__(self, *, compress: bool) -> None:
         self.name = "croc" if compress else "croc --no-compress"
+        self.runs_full = 1 if compress else 3
+        self.for_small = not compress
         self.options = [] if compress else ["--no-compress"]
 
     def missing(self) -> str | None:
@@ -221,10 +223,10 @@ class OverSsh(Tool):
 
 
 class Wormhole(Tool):
-    """magic-wormhole with a mailbox server and a transit relay of our own."""
+    """magic-wormhole with a mailbox server and a transit relay of our own. Timed like the others:
+    from the start of the receiver, when the sender has shown its code and waits."""
 
     name = "magic-wormhole"
-    runs_full = 1
 
     def missing(self) -> str | None:
         return None if (WORMHOLE / "wormhole").exists() else "not installed"
@@ -255,9 +257,10 @@ class Wormhole(Tool):
     def transfer(self, source: Path, out: Path, work: Path) -> FileFigure:
         base = [str(WORMHOLE / "wormhole"), *self.servers]
         code = f"{time.monotonic_ns() % 90000 + 10}-bench-bench"
-        start = time.perf_counter()
         sender = Child([*base, "send", "--hide-progress", "--code", code, str(source)])
         try:
+            sender.wait_line("Wormhole code is")
+            start = time.perf_counter()
             taken = ["receive", "--hide-progress", "--accept-file", code]
             cpu = Child([*base, *taken], cwd=out).end()
             seconds = time.perf_counter() - start

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
+import regression
 from harness import BUILT, PEERS, PeerFailed, cpu_of, finished, percentile, started
 from report import Report
 
@@ -133,6 +134,7 @@ def run(*, quick: bool) -> Report:
         report.data[name] = {
             "median_ms": middle,
             "p95_ms": percentile(figure.ms, 0.95),
+            "medians_of_rounds_ms": [round(statistics.median(r.ms), 3) for r in rounds[name]],
             "responder_cpu_ms": figure.responder_cpu_ms,
             "initiator_cpu_ms": figure.initiator_cpu_ms,
         }
@@ -171,6 +173,10 @@ def sizes(report: Report, n: int) -> None:
 
 
 def needs(report: Report, figures: dict[str, Figure]) -> None:
+    ours, quinn = figures.get("wraith B"), figures.get("quinn (classical)")
+    if ours is not None and quinn is not None:
+        ratio = statistics.median(ours.ms) / statistics.median(quinn.ms)
+        regression.need(report, regression.HANDSHAKE, ratio)
     for suite in "AB":
         ours = figures.get(f"wraith {suite}")
         if ours is None:

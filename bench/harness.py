@@ -2,24 +2,27 @@
 
 A *bulk peer* is a program with two verbs: ``recv [DATAGRAM]`` prints ``{"port": N}``, takes one
 stream and prints ``{"bytes", "seconds", "cpu_s"}``; ``send PORT MIB DATAGRAM`` prints
-``{"cpu_s"}``. Both use the address in ``BULK_HOST`` (127.0.0.1 without it).
+``{"cpu_s"}``. Both use the address in ``BULK_HOST`` (127.0.0.1 without it). What is sent repeats
+the file in ``BULK_BLOCK``; the receiver compares every byte and says ``"equal"``.
 Peers of one table are run in turn (a, b, c, a, b, c, …), so that a noisy minute hurts all alike.
 """
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
-import time
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from machine import machine
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "bench" / "results"
@@ -56,6 +59,20 @@ class BulkFigure:
     cpu_s_per_gib: float
 
 
+_block: list[str] = []
+
+
+def block_file() -> str:
+    """The random bytes that bulk senders repeat; a prime number of them, made once."""
+    if not _block:
+        fd, path = tempfile.mkstemp(prefix="wraith-bench-block-")
+        with os.fdopen(fd, "wb") as file:
+            file.write(os.urandom(262_139))
+        atexit.register(os.unlink, path)
+        _block.append(path)
+    return _block[0]
+
+
 def python_peer(name: str, script: Path, mib: int, *options: str, **environment: str) -> BulkPeer:
     return BulkPeer(name, (sys.executable, str(script), *options), dict(environment), mib)
 
@@ -66,9 +83,10 @@ def run_bulk(
     """One transfer. ``prefix`` goes before the receiver's and the sender's command (namespaces).
 
     Raises:
-        PeerFailed: with the last words of the side that failed.
+        PeerFailed: with the last words of the side that failed, or what arrived is not what was
+            sent, byte for byte.
     """
-    environment = {**os.environ, **peer.environment}
+    environment = {**os.environ, **peer.environment, "BULK_BLOCK": block_file()}
     with started(
         [*prefix[0], *peer.command, "recv", str(datagram)], environment=environment
     ) as receiver:
@@ -80,6 +98,8 @@ def run_bulk(
         arrival = receiver.line()
     cpu = float(arrival["cpu_s"]) + float(sent["cpu_s"])
     n_bytes = int(arrival["bytes"])
+    if "equal" in arrival and not (arrival["equal"] and n_bytes == peer.mib * MIB):
+        raise PeerFailed(f"{n_bytes} bytes arrived of {peer.mib * MIB}, or others")
     return BulkFigure(n_bytes / float(arrival["seconds"]) / 1e6, cpu * GIB / n_bytes)
 
 
@@ -117,6 +137,25 @@ def medians(figures: Sequence[BulkFigure]) -> BulkFigure:
         statistics.median(f.mb_per_s for f in figures),
         statistics.median(f.cpu_s_per_gib for f in figures),
     )
+
+
+def spread(values: Sequence[float]) -> str:
+    """The lowest and the highest of single runs, for people."""
+    low, high = min(values), max(values)
+    digits = 0 if high >= 100 else 1 if high >= 10 else 2
+    return f"{low:.{digits}f}–{high:.{digits}f}"
+
+
+def singles(figures: Sequence[BulkFigure]) -> dict[str, object]:
+    """Medians with every run behind them, for the JSON."""
+    middle = medians(figures)
+    return {
+        "mb_per_s": middle.mb_per_s,
+        "cpu_s_per_gib": middle.cpu_s_per_gib,
+        "runs": len(figures),
+        "all_mb_per_s": [round(f.mb_per_s, 1) for f in figures],
+        "all_cpu_s_per_gib": [round(f.cpu_s_per_gib, 3) for f in figures],
+    }
 
 
 def percentile(values: Sequence[float], share: float) -> float:
@@ -224,31 +263,6 @@ def private_bytes(pid: int) -> int:
 
 
 # --- results --------------------------------------------------------------------------------------
-
-
-def machine() -> dict[str, object]:
-    """Where a result comes from."""
-    import wraith
-    from wraith import hotpath
-
-    model = ""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace").splitlines()
-        model = next(
-            line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")
-        )
-    except (OSError, StopIteration):
-        model = platform.processor()
-    return {
-        "cpu": model,
-        "cores": os.cpu_count(),
-        "load": os.getloadavg()[0],
-        "kernel": platform.release(),
-        "python": platform.python_version(),
-        "wraith": wraith.__version__,
-        "hotpath": hotpath.NAME,
-        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-    }
 
 
 def save(name: str, result: dict[str, object]) -> Path:

@@ -25,13 +25,13 @@ from harness import (
     PEERS,
     BulkPeer,
     alternate,
-    machine,
     medians,
     percentile,
     private_bytes,
     python_peer,
     started,
 )
+from machine import machine
 from report import Report
 
 from wraith.abc import NullTracer
@@ -178,32 +178,38 @@ def measure_long_path(report: Report, backend: str, n: int) -> None:
 # ---- many connections ----------------------------------------------------------------------------
 
 
-async def dial_many(backend: str, multiaddr: str, n: int, server_pid: int) -> tuple[float, int]:
-    """Seconds for ``n`` simultaneous dials, and private bytes that the server gained."""
+async def dial_many(
+    backend: str, multiaddr: str, n: int, server_pid: int
+) -> tuple[float, int, int]:
+    """Seconds for ``n`` simultaneous dials, private bytes that the server gained, and how many of
+    the connections answered a ping afterwards."""
     config = QuicTransportConfig(backend=backend, limits=MANY, keepalive_s=None)
     async with await Libp2pHost.create(config=config) as host:
         # One connection first: what every process pays once is not per connection.
         await (await host.dial(multiaddr)).ping()
         before = private_bytes(server_pid)
         began = time.perf_counter()
-        connections = await asyncio.gather(*(host.dial(multiaddr) for _ in range(n)))
+        dialled = await asyncio.gather(
+            *(host.dial(multiaddr) for _ in range(n)), return_exceptions=True
+        )
         seconds = time.perf_counter() - began
-        await asyncio.gather(*(each.ping() for each in connections))
-        return seconds, private_bytes(server_pid) - before
+        open_ones = [each for each in dialled if not isinstance(each, BaseException)]
+        await asyncio.gather(*(each.ping() for each in open_ones))
+        return seconds, private_bytes(server_pid) - before, len(open_ones)
 
 
 def measure_many(report: Report, backend: str) -> None:
     with started([sys.executable, str(SERVER), backend, "require", "serve"]) as server:
         target = str(server.line()["port"])
-        seconds, gained = asyncio.run(dial_many(backend, target, N_CONNECTIONS, server.pid))
-    kilobytes = gained / N_CONNECTIONS / 1000
+        seconds, gained, n_open = asyncio.run(dial_many(backend, target, N_CONNECTIONS, server.pid))
+    kilobytes = gained / max(n_open, 1) / 1000
     report.add(
         f"{N_CONNECTIONS} connections dialled at once, {backend}",
-        ("dialled", "seconds", "per s", "server kB each"),
-        [(N_CONNECTIONS, seconds, N_CONNECTIONS / seconds, kilobytes)],
+        ("dialled", "answered", "seconds", "per s", "server kB each"),
+        [(N_CONNECTIONS, n_open, seconds, n_open / seconds, kilobytes)],
     )
     report.need(f"memory per connection, {backend}", kilobytes, 100, "kB", at_most=True)
-    report.need(f"simultaneous dials, {backend}", N_CONNECTIONS, 100)
+    report.need(f"of {N_CONNECTIONS} simultaneous dials answered, {backend}", n_open, N_CONNECTIONS)
 
 
 # ---- bulk ----------------------------------------------------------------------------------------

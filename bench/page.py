@@ -1,13 +1,22 @@
-"""Makes ``docs/explanation/performance.md`` and its plots from ``bench/results/*.json``."""
+"""Makes ``docs/explanation/performance.md`` and its plots from ``bench/results/*.json``.
+
+    python bench/page.py
+
+Takes a second and measures nothing.
+"""
 
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from html import escape
+from pathlib import Path
 from typing import Any
 
-from harness import RESULTS, ROOT
+sys.path.insert(0, str(Path(__file__).parent))
+from harness import RESULTS, ROOT, spread
+from machine import is_same
 from report import Report, report_of, shown
 
 PAGE = ROOT / "docs" / "explanation" / "performance.md"
@@ -15,19 +24,45 @@ LIMITS = ("raw UDP", "AES-256", "ChaCha20", "cp (limit)")
 
 INTRO = """# Performance
 
-<!-- Written by bench/run.py from bench/results/*.json: change those, not this page. -->
+<!-- Written by bench/page.py from bench/results/*.json: change those, not this page. -->
 
-Every figure here was measured by `make bench` ([how, and what is compared](../../bench/README.md))
-and stands beside a peer or a limit measured **in the same run on the same machine**. Trust the
-ratios; absolute figures belong to the machine named with them. Medians of alternating runs; CPU is
-that of both sides together unless the column says otherwise.
+Measured by `make bench` ([how, and what is compared](../../bench/README.md)). What has a peer or a
+limit stands beside it **from the same run on the same machine**; memory, growth, use of a link and
+parts of the program stand beside bounds or themselves. Trust the ratios; absolute figures belong to
+the machine under each table. Figures are medians; where a table shows no n or range, it is one run.
+CPU is that of both sides together unless the column says otherwise.
+"""
 
+WHY = """
 What makes it fast: nothing is done per packet in Python. A run of stream bytes becomes one call
 that cuts, seals and masks its datagrams, few kernel bursts, one record for loss recovery, and on
 the other side one call per received burst ([decision 2](../adr/0002-work-in-runs.md),
 [the native part](native.md)). What it costs: a session needs a Python event loop on each side, so
 small messages and single packets pay for an interpreter that a Rust or Go peer does not have.
 """
+
+FIRST = (
+    "wraith B",
+    "wraith A",
+    "quinn",
+    "quic-go",
+    "TLS 1.3 (blocking sockets)",
+    "TLS 1.3 (asyncio)",
+    "qh3",
+    "aioquic",
+    "raw UDP with GSO",
+)
+NOTES = {
+    "wraith B": "AES-256-GCM; the default where both ends have AES instructions",
+    "wraith A": "ChaCha20-Poly1305; the default elsewhere",
+    "quinn": "QUIC in Rust",
+    "quic-go": "QUIC in Go",
+    "TLS 1.3 (blocking sockets)": "TCP, plain `ssl`; the kernel does its packets",
+    "TLS 1.3 (asyncio)": "TCP, asyncio streams",
+    "qh3": "QUIC, Rust under Python",
+    "aioquic": "QUIC in Python",
+    "raw UDP with GSO": "limit: no protocol, nothing encrypted or compared",
+}
 
 
 def write_page(order: Sequence[str]) -> None:
@@ -39,20 +74,103 @@ def write_page(order: Sequence[str]) -> None:
         if "tables" in saved
     }
     names = [n for n in order if n in reports] + sorted(set(reports) - set(order))
-    parts = [INTRO, *plots({name: reports[name][0] for name in names}), "## What must be reached\n"]
-    parts.append(bounds_table([reports[name][0] for name in names]))
+    main = most_common([reports[name][1] for name in names])
+    parts = [INTRO]
+    if "throughput" in reports:
+        parts.append(first_table(*reports["throughput"]))
+    parts.append(losses([reports[name][0] for name in names]))
+    parts.append(WHY)
+    parts += plots({name: reports[name][0] for name in names})
+    strangers = [reports[n][0].title for n in names if not is_same(reports[n][1], main)]
+    parts.append("## What must be reached\n")
+    parts.append(f"Most of it was measured on this machine: {machine_line(main)}.\n")
+    if strangers:
+        parts.append(
+            "**By another machine:** " + ", ".join(strangers) + ". These figures, and whether they "
+            "reach their bounds, say nothing about the machine above.\n"
+        )
+    rows = [(reports[name][0], is_same(reports[name][1], main)) for name in names]
+    parts.append(bounds_table(rows))
     for name in names:
-        parts.append(section(*reports[name]))
+        parts.append(section(*reports[name], is_other=not is_same(reports[name][1], main)))
     PAGE.parent.mkdir(parents=True, exist_ok=True)
     PAGE.write_text("\n".join(parts).rstrip() + "\n", encoding="utf-8")
 
 
-def bounds_table(reports: Sequence[Report]) -> str:
-    lines = ["| Subject | Figure | Measured | Must be | |", "|---|---|---:|---:|---|"]
+def most_common(machines: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The machine that made most of the results."""
+    return max(machines, key=lambda one: sum(is_same(one, other) for other in machines))
+
+
+def first_table(report: Report, machine: dict[str, Any]) -> str:
+    """One stream of 1400-byte datagrams, ours and everybody else's, before all explanations."""
+    figures: dict[str, Any] = report.data.get("1400", {})
+    lines = [
+        "One stream, memory to memory, over loopback, 1400-byte datagrams:\n",
+        "| | MB/s | lowest–highest | CPU-s/GiB | |",
+        "|---|---:|---:|---:|---|",
+    ]
+    for name in FIRST:
+        if name in figures:
+            one = figures[name]
+            runs = one.get("all_mb_per_s")
+            lines.append(
+                f"| {name} | {shown(one['mb_per_s'])} | {spread(runs) if runs else '–'} "
+                f"| {shown(one['cpu_s_per_gib'])} | {NOTES[name]} |"
+            )
+    lines.append(f"\n*{machine_line(machine)}.*\n")
+    return "\n".join(lines)
+
+
+def losses(reports: Sequence[Report]) -> str:
+    """Where a peer is ahead, as far as the regression bounds and the missed ones tell."""
+    lines = ["Where a peer is ahead or a bound is missed:\n"]
     for report in reports:
+        for bound in report.bounds:
+            if bound.is_regression and bound.value > 1:
+                lines.append(f"- {bound.what}: {shown(bound.value)} {bound.unit}")
+            elif not bound.is_met:
+                sign = "≤" if bound.at_most else "≥"
+                value = f"{shown(bound.value)} {bound.unit}".rstrip()
+                lines.append(
+                    f"- missed: {report.title}, {bound.what}: {value} "
+                    f"(must be {sign} {shown(bound.limit)})"
+                )
+    figures: dict[str, Any] = next(
+        (r.data.get("1400", {}) for r in reports if r.name == "throughput"), {}
+    )
+    tls, ours = figures.get("TLS 1.3 (blocking sockets)"), figures.get("wraith B")
+    if tls and ours and tls["mb_per_s"] > ours["mb_per_s"]:
+        ratio = tls["mb_per_s"] / ours["mb_per_s"]
+        lines.append(f"- TLS over blocking sockets moves {shown(ratio)} × what suite B does")
+    return "\n".join(lines if len(lines) > 1 else ["No bound is missed, and no peer is ahead."])
+
+
+def machine_line(machine: dict[str, Any]) -> str:
+    """The machine in one line, with what it does without any protocol."""
+    raw = [
+        f"{what} {machine[key]:,} MB/s"
+        for what, key in (
+            ("AES-256-GCM alone", "aes_256_gcm_mb_per_s"),
+            ("raw UDP with GSO", "udp_gso_mb_per_s"),
+        )
+        if machine.get(key)
+    ]
+    return (
+        f"{machine['cpu']}, {machine['cores']} cores, Linux {machine['kernel']}, CPython "
+        f"{machine['python']}, wraith {machine['wraith']} ({machine['hotpath']} hot path), load "
+        f"{machine.get('load', 0):.1f}" + (f"; just then {', '.join(raw)}" if raw else "")
+    )
+
+
+def bounds_table(reports: Sequence[tuple[Report, bool]]) -> str:
+    lines = ["| Subject | Figure | Measured | Must be | |", "|---|---|---:|---:|---|"]
+    for report, is_ours in reports:
         for bound in report.bounds:
             sign = "≤" if bound.at_most else "≥"
             verdict = "reached" if bound.is_met else "**missed**"
+            verdict += ", regression bound" if bound.is_regression else ""
+            verdict += "" if is_ours else ", by another machine"
             lines.append(
                 f"| {report.title} | {bound.what} | {shown(bound.value)} {bound.unit} "
                 f"| {sign} {shown(bound.limit)} | {verdict} |"
@@ -60,17 +178,15 @@ def bounds_table(reports: Sequence[Report]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def section(report: Report, machine: dict[str, Any]) -> str:
+def section(report: Report, machine: dict[str, Any], *, is_other: bool) -> str:
     lines = [f"## {report.title}\n", f"{report.how}\n"]
+    if is_other:
+        lines.append("**Measured by another machine than most of this page.**\n")
     for table in report.tables:
         lines += [f"**{table.title}**\n", table.markdown() + "\n"]
     if report.left_out:
         lines += ["Left out: " + "; ".join(report.left_out) + ".\n"]
-    lines.append(
-        f"*{machine['cpu']}, {machine['cores']} cores, Linux {machine['kernel']}, CPython "
-        f"{machine['python']}, wraith {machine['wraith']} ({machine['hotpath']} hot path), load "
-        f"{machine.get('load', 0):.1f}, {machine['time']}, took {report.seconds:.0f} s.*\n"
-    )
+    lines.append(f"*{machine_line(machine)}; {machine['time']}, took {report.seconds:.0f} s.*\n")
     return "\n".join(lines)
 
 
@@ -123,3 +239,9 @@ def bar_chart(title: str, values: dict[str, float]) -> str:
             f'<text x="{left + length + 6:.1f}" y="{y + 15}">{shown(value)}</text>',
         ]
     return "\n".join([*lines, "</svg>"]) + "\n"
+
+
+if __name__ == "__main__":
+    from run import SUBJECTS
+
+    write_page(list(SUBJECTS))

@@ -52,6 +52,8 @@ class Bound:
     limit: float
     unit: str = ""
     at_most: bool = False
+    is_regression: bool = False
+    """No target: what it was, with a margin (``regression.py``)."""
 
     @property
     def is_met(self) -> bool:
@@ -62,7 +64,7 @@ class Bound:
         word = "pass" if self.is_met else "MISS"
         return (
             f"{word}  {self.what}: {shown(self.value)} {self.unit}".rstrip()
-            + f" ({sign} {shown(self.limit)})"
+            + f" ({sign} {shown(self.limit)}{', regression bound' if self.is_regression else ''})"
         )
 
 
@@ -83,9 +85,16 @@ class Report:
         self.tables.append(Table(title, tuple(headers), [tuple(row) for row in rows]))
 
     def need(
-        self, what: str, value: float, limit: float, unit: str = "", *, at_most: bool = False
+        self,
+        what: str,
+        value: float,
+        limit: float,
+        unit: str = "",
+        *,
+        at_most: bool = False,
+        is_regression: bool = False,
     ) -> None:
-        self.bounds.append(Bound(what, value, limit, unit, at_most))
+        self.bounds.append(Bound(what, value, limit, unit, at_most, is_regression))
 
     def text(self) -> str:
         parts = [f"== {self.title}", self.how]

@@ -4,7 +4,8 @@
 
 Runs one subject after the other, prints each table with the peer or the limit beside each figure
 and pass or MISS for each bound, keeps the results in ``bench/results/`` and makes
-``docs/explanation/performance.md`` from them. 13 to 25 minutes on two quiet cores. ``--quick``
+``docs/explanation/performance.md`` from them (``page.py`` alone makes it again in a second). At
+most 20 minutes on two quiet cores without the long subjects; the end says how long. ``--quick``
 proves in three minutes that everything runs; its figures mean nothing, go to
 ``bench/results/quick/`` and change no page.
 """
@@ -54,7 +55,8 @@ def measured(name: str, *, quick: bool) -> Report:
 
 
 def build_peers() -> None:
-    """The peers that a toolchain here can build; what is there already is kept."""
+    """The system's programs and the peers that a toolchain here can build, once each."""
+    subprocess.run(["sh", str(ROOT / "tools" / "setup-system.sh"), "--bench"], check=False)
     subprocess.run(["sh", str(ROOT / "tools" / "build-bench-peers.sh")], check=False)
 
 
@@ -85,6 +87,7 @@ def main() -> int:
         load = os.getloadavg()[0]
         if load > 1:
             print(f"the load is {load:.1f}: figures of a busy machine mean little", flush=True)
+    began = time.monotonic()
     missed: list[str] = []
     broken: list[str] = []
     for name in chosen:
@@ -97,12 +100,14 @@ def main() -> int:
             continue
         print(report.text(), flush=True)
         report.save(quick=options.quick)
+        print(f"{name} took {report.seconds:.0f} s", file=sys.stderr, flush=True)
         missed += [f"{name}: {bound.text()}" for bound in report.bounds if not bound.is_met]
     if not options.quick:
         write_page(list(SUBJECTS))
     print(f"{len(missed)} bounds missed" + "".join(f"\n  {line}" for line in missed))
     for name in broken:
         print(f"broken: {name}")
+    print(f"all of it took {(time.monotonic() - began) / 60:.1f} minutes")
     return 1 if broken else 0
 
 

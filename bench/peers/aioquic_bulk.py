@@ -1,6 +1,7 @@
 """aioquic in the bulk peers' shape: one stream, memory to memory, one process a side.
 
-The windows are as large as ours and the datagrams as long; everything else is aioquic's default.
+Windows, socket buffers and datagrams are as large as ours; everything else is aioquic's default. A
+sender whose buffer is full waits for the connection's next turn.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 from aioquic.asyncio import QuicConnectionProtocol, connect, serve
 from aioquic.quic.configuration import QuicConfiguration
@@ -20,10 +22,10 @@ from aioquic.quic.events import ConnectionTerminated, QuicEvent, StreamDataRecei
 
 sys.path.insert(0, str(Path(__file__).parent))
 from certificate import write_pair
+from content import Expected, enlarge, pieces
 
 HOST = os.environ.get("BULK_HOST", "127.0.0.1")
 MIB = 1 << 20
-WRITE_BYTES = 256 * 1024
 AHEAD_BYTES = 4 * MIB
 
 
@@ -38,10 +40,23 @@ def configuration(datagram: int, *, is_client: bool) -> QuicConfiguration:
     )
 
 
+class Sender(QuicConnectionProtocol):  # type: ignore[misc]  # untyped here, see pyproject
+    """Says when there may be room: after each turn of the connection, for a datagram or a timer."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.has_turned = asyncio.Event()
+
+    def transmit(self) -> None:
+        super().transmit()
+        self.has_turned.set()
+
+
 class Receiver(QuicConnectionProtocol):  # type: ignore[misc]  # untyped here, see pyproject
     """Counts one stream from its first to its last byte."""
 
     done: asyncio.Event
+    expected: Expected
     total = 0
     began = cpu = 0.0
 
@@ -52,10 +67,12 @@ class Receiver(QuicConnectionProtocol):  # type: ignore[misc]  # untyped here, s
             if not self.total:
                 self.began, self.cpu = time.perf_counter(), time.process_time()
             self.total += len(event.data)
+            self.expected.take(event.data)
             if event.end_stream:
                 seconds = time.perf_counter() - self.began
                 used = time.process_time() - self.cpu
-                print(json.dumps({"bytes": self.total, "seconds": seconds, "cpu_s": used}))
+                said = {"bytes": self.total, "seconds": seconds, "cpu_s": used}
+                print(json.dumps({**said, "equal": self.expected.equal}))
                 self._quic.send_stream_data(event.stream_id, b"k", end_stream=True)
 
 
@@ -63,8 +80,9 @@ async def receive(datagram: int) -> None:
     settings = configuration(datagram, is_client=False)
     with tempfile.TemporaryDirectory() as folder:
         settings.load_cert_chain(*write_pair(Path(folder)))
-    Receiver.done = asyncio.Event()
+    Receiver.done, Receiver.expected = asyncio.Event(), Expected()
     server = await serve(HOST, 0, configuration=settings, create_protocol=Receiver)
+    enlarge(server._transport.get_extra_info("socket"))
     port = server._transport.get_extra_info("sockname")[1]
     print(json.dumps({"port": port}), flush=True)
     await Receiver.done.wait()
@@ -73,19 +91,20 @@ async def receive(datagram: int) -> None:
 
 async def send(port: int, mib: int, datagram: int) -> None:
     settings = configuration(datagram, is_client=True)
-    piece = os.urandom(WRITE_BYTES)
     total = mib * MIB
-    async with connect(HOST, port, configuration=settings) as client:
+    async with connect(HOST, port, configuration=settings, create_protocol=Sender) as client:
+        enlarge(client._transport.get_extra_info("socket"))
         reader, _ = await client.create_stream()
         quic, stream_id = client._quic, 0
         cpu = time.process_time()
         sent = 0
-        while sent < total:
-            sent += WRITE_BYTES
+        for piece in pieces(total):
+            sent += len(piece)
             quic.send_stream_data(stream_id, piece, end_stream=sent >= total)
             client.transmit()
             while len(quic._streams[stream_id].sender._buffer) > AHEAD_BYTES:
-                await asyncio.sleep(0)
+                client.has_turned.clear()
+                await client.has_turned.wait()
         await reader.read()
         print(json.dumps({"cpu_s": time.process_time() - cpu}))
 

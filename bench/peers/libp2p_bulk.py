@@ -13,6 +13,10 @@ import os
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+from content import Expected, pieces
 
 from wraith.abc import NullTracer
 from wraith.aio.libp2p import Libp2pHost
@@ -20,7 +24,6 @@ from wraith.aio.libp2p_stream import Libp2pStream
 from wraith.libp2p.config import PqPolicy, QuicLimits, QuicTransportConfig
 
 MIB = 1 << 20
-WRITE_BYTES = 256 * 1024
 
 
 def configuration(backend: str, policy: str, datagram: int) -> QuicTransportConfig:
@@ -41,13 +44,16 @@ async def receive(config: QuicTransportConfig) -> None:
     async def count(stream: Libp2pStream) -> None:
         async with stream:
             data = await stream.read(1 << 20)
+            expected = Expected()
             began, cpu, total = time.perf_counter(), time.process_time(), 0
             while data:
                 total += len(data)
+                expected.take(data)
                 data = await stream.read(1 << 20)
             seconds = time.perf_counter() - began
             used = time.process_time() - cpu
-            print(json.dumps({"bytes": total, "seconds": seconds, "cpu_s": used}), flush=True)
+            said = {"bytes": total, "seconds": seconds, "cpu_s": used}
+            print(json.dumps({**said, "equal": expected.equal}), flush=True)
             await stream.write(b"k")
             await stream.close_write()
         await stream.connection.wait_closed()
@@ -70,12 +76,11 @@ async def serve(config: QuicTransportConfig) -> None:
 
 
 async def send(multiaddr: str, mib: int, config: QuicTransportConfig) -> None:
-    piece = os.urandom(WRITE_BYTES)
     async with await Libp2pHost.create(config=config) as host:
         connection = await host.dial(multiaddr)
         stream = connection.open_raw_stream()
         cpu = time.process_time()
-        for _ in range(mib * MIB // WRITE_BYTES):
+        for piece in pieces(mib * MIB):
             await stream.write(piece)
         await stream.close_write()
         await stream.read()

@@ -18,6 +18,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 from certificate import write_pair
+from content import Expected, pieces
 
 HOST = os.environ.get("BULK_HOST", "127.0.0.1")
 
@@ -38,12 +39,14 @@ async def receive() -> None:
     done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        start, total, cpu = 0.0, 0, cpu_seconds()
+        start, total, expected, cpu = 0.0, 0, Expected(), cpu_seconds()
         while data := await reader.read(1 << 20):
             start = start or time.perf_counter()
             total += len(data)
+            expected.take(data)
         seconds = time.perf_counter() - start
-        print(json.dumps({"bytes": total, "seconds": seconds, "cpu_s": cpu_seconds() - cpu}))
+        said = {"bytes": total, "seconds": seconds, "cpu_s": cpu_seconds() - cpu}
+        print(json.dumps({**said, "equal": expected.equal}))
         writer.close()
         done.set_result(None)
 
@@ -59,9 +62,8 @@ async def send(port: int, mib: int) -> None:
     context.verify_mode = ssl.CERT_NONE
     _, writer = await asyncio.open_connection(HOST, port, ssl=context)
     cpu = cpu_seconds()
-    block = bytes(1 << 20)
-    for _ in range(mib):
-        writer.write(block)
+    for piece in pieces(mib << 20):
+        writer.write(piece)
         await writer.drain()
     writer.close()
     await writer.wait_closed()

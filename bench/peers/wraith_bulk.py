@@ -20,9 +20,11 @@ from typing import Any
 
 import wraith
 
+sys.path.insert(0, str(Path(__file__).parent))
+from content import Expected, pieces
+
 HOST = os.environ.get("BULK_HOST", "127.0.0.1")
 MIB = 1 << 20
-WRITE_BYTES = 256 * 1024
 READ_BYTES = 1 * MIB
 
 
@@ -47,6 +49,7 @@ async def receive(arguments: argparse.Namespace) -> None:
         session = await listener.accept()
         stream = await session.accept_stream()
         digest = hashlib.blake2b() if arguments.verify else None
+        expected = Expected()
         n_bytes = 0
         began = cpu = 0.0
         while chunks := await stream.read_chunks(READ_BYTES):
@@ -55,12 +58,14 @@ async def receive(arguments: argparse.Namespace) -> None:
                 began, cpu = time.perf_counter(), time.process_time()
             for chunk in chunks:
                 n_bytes += len(chunk)
+                expected.take(chunk)
                 if digest is not None:
                     digest.update(chunk)
         seconds, cpu = time.perf_counter() - began, time.process_time() - cpu
         profile(on=False)
         say(
             bytes=n_bytes,
+            equal=expected.equal,
             seconds=seconds,
             cpu_s=cpu,
             packets=session.stats().received_packets,
@@ -72,15 +77,14 @@ async def receive(arguments: argparse.Namespace) -> None:
 
 
 async def send(arguments: argparse.Namespace) -> None:
-    """Sends ``mib`` of random bytes on one stream and waits until all is acknowledged."""
+    """Sends ``mib`` MiB on one stream and waits until all is acknowledged."""
     total = arguments.mib * MIB
-    piece = os.urandom(WRITE_BYTES)
     digest = hashlib.blake2b() if arguments.verify else None
     async with wraith.connect(arguments.port, config=config_of(arguments)) as session:
         stream = await session.open_stream()
         profile(on=True)
         began, cpu = time.perf_counter(), time.process_time()
-        for _ in range(total // WRITE_BYTES):
+        for piece in pieces(total):
             await stream.write(piece)
             if digest is not None:
                 digest.update(piece)

@@ -3,10 +3,13 @@
 //	quicgo-bulk recv [DATAGRAM]            prints {"port":N}, takes one stream, prints what it measured
 //	quicgo-bulk send PORT MIB DATAGRAM     sends MIB mebibytes, prints its CPU time
 //
-// Times are from the first to the last application byte at the receiver.
+// Times are from the first to the last application byte at the receiver. Socket buffers are 8 MiB, as
+// all peers have them. The sender repeats the file that BULK_BLOCK names; the receiver compares every
+// byte with it.
 package main
 
 import (
+	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -16,6 +19,7 @@ import (
 	"fmt"
 	"io"
 	"math/big"
+	"net"
 	"os"
 	"strconv"
 	"syscall"
@@ -37,6 +41,46 @@ func host() string {
 		return text
 	}
 	return "127.0.0.1"
+}
+
+const bufferBytes = 8 << 20
+
+// A socket with the buffers that every peer gets, beyond the system's limit where allowed.
+func transport(address string) *quic.Transport {
+	bound, err := net.ResolveUDPAddr("udp4", address)
+	check(err)
+	socket, err := net.ListenUDP("udp4", bound)
+	check(err)
+	raw, err := socket.SyscallConn()
+	check(err)
+	check(raw.Control(func(fd uintptr) {
+		for _, option := range [][2]int{{33, syscall.SO_RCVBUF}, {32, syscall.SO_SNDBUF}} { // SO_*BUFFORCE
+			if syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, option[0], bufferBytes) != nil {
+				_ = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, option[1], bufferBytes)
+			}
+		}
+	}))
+	return &quic.Transport{Conn: socket}
+}
+
+// What the sender repeats and the receiver expects.
+func block() []byte {
+	content, err := os.ReadFile(os.Getenv("BULK_BLOCK"))
+	check(err)
+	return content
+}
+
+// Whether chunk is what stands at offset of the endless repetition of block.
+func isExpected(block []byte, offset int, chunk []byte) bool {
+	at := offset % len(block)
+	for len(chunk) > 0 {
+		n := min(len(chunk), len(block)-at)
+		if !bytes.Equal(chunk[:n], block[at:at+n]) {
+			return false
+		}
+		chunk, at = chunk[n:], 0
+	}
+	return true
 }
 
 func config(datagram int) *quic.Config {
@@ -67,7 +111,8 @@ func check(err error) {
 }
 
 func receive(datagram int) {
-	listener, err := quic.ListenAddr(host()+":0", &tls.Config{
+	expected := block()
+	listener, err := transport(host() + ":0").Listen(&tls.Config{
 		Certificates: []tls.Certificate{certificate()}, NextProtos: []string{"bulk"},
 	}, config(datagram))
 	check(err)
@@ -79,21 +124,22 @@ func receive(datagram int) {
 	check(err)
 	buffer := make([]byte, 1<<20)
 	var start time.Time
-	total := 0
+	total, equal := 0, true
 	cpu := cpuSeconds()
 	for {
 		n, err := stream.Read(buffer)
 		if n > 0 && start.IsZero() {
 			start = time.Now()
 		}
+		equal = equal && isExpected(expected, total, buffer[:n])
 		total += n
 		if err == io.EOF {
 			break
 		}
 		check(err)
 	}
-	fmt.Printf("{\"bytes\":%d,\"seconds\":%.6f,\"cpu_s\":%.4f}\n",
-		total, time.Since(start).Seconds(), cpuSeconds()-cpu)
+	fmt.Printf("{\"bytes\":%d,\"equal\":%t,\"seconds\":%.6f,\"cpu_s\":%.4f}\n",
+		total, equal, time.Since(start).Seconds(), cpuSeconds()-cpu)
 	_ = connection.CloseWithError(0, "")
 	time.Sleep(50 * time.Millisecond)
 }
@@ -108,17 +154,21 @@ func cut(address string) (string, string, bool) {
 }
 
 func send(port string, mib, datagram int) {
-	connection, err := quic.DialAddr(context.Background(), host()+":"+port, &tls.Config{
+	content := block()
+	target, err := net.ResolveUDPAddr("udp4", host()+":"+port)
+	check(err)
+	connection, err := transport("0.0.0.0:0").Dial(context.Background(), target, &tls.Config{
 		InsecureSkipVerify: true, NextProtos: []string{"bulk"},
 	}, config(datagram))
 	check(err)
 	stream, err := connection.OpenUniStream()
 	check(err)
 	cpu := cpuSeconds()
-	block := make([]byte, 1<<20)
-	for i := 0; i < mib; i++ {
-		_, err := stream.Write(block)
+	for left := mib << 20; left > 0; {
+		n := min(left, len(content))
+		_, err := stream.Write(content[:n])
 		check(err)
+		left -= n
 	}
 	check(stream.Close())
 	<-connection.Context().Done()

@@ -5,11 +5,13 @@
 //! `quinn-bulk connect PORT N`            makes N handshakes one after the other, prints milliseconds
 //!
 //! Times are from the first to the last application byte at the receiver. AES-256-GCM, X25519.
+//! Socket buffers are 8 MiB, as all peers have them, and the receiver takes 32 chunks a call. The
+//! sender repeats the file that `BULK_BLOCK` names; the receiver compares every byte with it.
 
-use std::{net::{IpAddr, SocketAddr}, sync::Arc, time::Instant};
+use std::{net::{IpAddr, SocketAddr, UdpSocket}, os::fd::AsRawFd, sync::Arc, time::Instant};
 
 use anyhow::Result;
-use quinn::{ClientConfig, Endpoint, ServerConfig, TransportConfig, VarInt};
+use quinn::{ClientConfig, Endpoint, EndpointConfig, ServerConfig, TransportConfig, VarInt};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
 
 fn provider() -> rustls::crypto::CryptoProvider {
@@ -36,6 +38,52 @@ fn transport(datagram: u16) -> Arc<TransportConfig> {
 fn host() -> IpAddr {
     let text = std::env::var("BULK_HOST").unwrap_or_default();
     text.parse().unwrap_or(IpAddr::from([127, 0, 0, 1]))
+}
+
+/// A socket with the buffers that every peer gets: 8 MiB, beyond the system's limit where allowed.
+fn socket(address: SocketAddr) -> Result<UdpSocket> {
+    static BYTES: libc::c_int = 8 << 20;
+    let socket = UdpSocket::bind(address)?;
+    for (forced, ordinary) in
+        [(libc::SO_RCVBUFFORCE, libc::SO_RCVBUF), (libc::SO_SNDBUFFORCE, libc::SO_SNDBUF)]
+    {
+        let set = |option| {
+            // SAFETY: the descriptor is open and the value is one c_int, as the length says.
+            unsafe {
+                libc::setsockopt(
+                    socket.as_raw_fd(),
+                    libc::SOL_SOCKET,
+                    option,
+                    (&raw const BYTES).cast(),
+                    size_of::<libc::c_int>() as libc::socklen_t,
+                )
+            }
+        };
+        if set(forced) != 0 {
+            set(ordinary);
+        }
+    }
+    Ok(socket)
+}
+
+/// What the sender repeats and the receiver expects.
+fn block() -> Result<Vec<u8>> {
+    Ok(std::fs::read(std::env::var("BULK_BLOCK")?)?)
+}
+
+/// Whether `chunk` is what stands at `offset` of the endless repetition of `block`.
+fn is_expected(block: &[u8], offset: u64, chunk: &[u8]) -> bool {
+    let mut at = (offset % block.len() as u64) as usize;
+    let mut rest = chunk;
+    while !rest.is_empty() {
+        let n = rest.len().min(block.len() - at);
+        if rest[..n] != block[at..at + n] {
+            return false;
+        }
+        rest = &rest[n..];
+        at = 0;
+    }
+    true
 }
 
 fn cpu_seconds() -> f64 {
@@ -86,7 +134,9 @@ fn server(datagram: u16) -> Result<Endpoint> {
     let mut config =
         ServerConfig::with_crypto(Arc::new(quinn::crypto::rustls::QuicServerConfig::try_from(tls)?));
     config.transport_config(transport(datagram));
-    Ok(Endpoint::server(config, SocketAddr::new(host(), 0))?)
+    let socket = socket(SocketAddr::new(host(), 0))?;
+    let runtime = Arc::new(quinn::TokioRuntime);
+    Ok(Endpoint::new(EndpointConfig::default(), Some(config), socket, runtime)?)
 }
 
 fn client(datagram: u16) -> Result<Endpoint> {
@@ -100,13 +150,16 @@ fn client(datagram: u16) -> Result<Endpoint> {
     let mut config =
         ClientConfig::new(Arc::new(quinn::crypto::rustls::QuicClientConfig::try_from(tls)?));
     config.transport_config(transport(datagram));
-    let mut endpoint = Endpoint::client("0.0.0.0:0".parse()?)?;
+    let socket = socket("0.0.0.0:0".parse()?)?;
+    let runtime = Arc::new(quinn::TokioRuntime);
+    let mut endpoint = Endpoint::new(EndpointConfig::default(), None, socket, runtime)?;
     endpoint.set_default_client_config(config);
     Ok(endpoint)
 }
 
 async fn receive(datagram: u16) -> Result<()> {
     let endpoint = server(datagram)?;
+    let block = std::env::var("BULK_BLOCK").ok().map(std::fs::read).transpose()?;
     println!("{{\"port\":{}}}", endpoint.local_addr()?.port());
     loop {
         let connection = match endpoint.accept().await {
@@ -115,15 +168,21 @@ async fn receive(datagram: u16) -> Result<()> {
         };
         let Ok(mut stream) = connection.accept_uni().await else { continue };
         let mut start: Option<Instant> = None;
+        let Some(block) = &block else { anyhow::bail!("BULK_BLOCK names no file") };
         let mut total: u64 = 0;
+        let mut equal = true;
+        let mut chunks = vec![bytes::Bytes::new(); 32];
         let cpu = cpu_seconds();
-        while let Some(chunk) = stream.read_chunk(usize::MAX, true).await? {
+        while let Some(n) = stream.read_chunks(&mut chunks).await? {
             start.get_or_insert_with(Instant::now);
-            total += chunk.bytes.len() as u64;
+            for chunk in &chunks[..n] {
+                equal &= is_expected(block, total, chunk);
+                total += chunk.len() as u64;
+            }
         }
         let seconds = start.map_or(0.0, |s| s.elapsed().as_secs_f64());
         println!(
-            "{{\"bytes\":{total},\"seconds\":{seconds:.6},\"cpu_s\":{:.4}}}",
+            "{{\"bytes\":{total},\"equal\":{equal},\"seconds\":{seconds:.6},\"cpu_s\":{:.4}}}",
             cpu_seconds() - cpu
         );
         connection.close(0u32.into(), b"");
@@ -133,14 +192,17 @@ async fn receive(datagram: u16) -> Result<()> {
 }
 
 async fn send(port: u16, mib: usize, datagram: u16) -> Result<()> {
+    let block = block()?;
     let endpoint = client(datagram)?;
     let address: SocketAddr = SocketAddr::new(host(), port);
     let connection = endpoint.connect(address, "localhost")?.await?;
     let cpu = cpu_seconds();
     let mut stream = connection.open_uni().await?;
-    let block = vec![0x5au8; 1 << 20];
-    for _ in 0..mib {
-        stream.write_all(&block).await?;
+    let mut left = mib << 20;
+    while left > 0 {
+        let n = left.min(block.len());
+        stream.write_all(&block[..n]).await?;
+        left -= n;
     }
     stream.finish()?;
     let _ = stream.stopped().await;
