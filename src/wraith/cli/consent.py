@@ -29,6 +29,7 @@ if sys.platform != "win32":
 
 QUESTION = "wraith: accept? [y/N/l]: "
 CHANGED_PAUSE_S = 1.0
+HANGUP_S = 0.2
 """So long after an offer took the place of another one nothing that is typed counts."""
 
 Entries = Callable[[bytes], Iterator[Entry]]
@@ -175,9 +176,20 @@ class Terminal:
         gathered = bytearray()
 
         def on_readable() -> None:
-            data = os.read(descriptor, 4096)
+            try:
+                data = os.read(descriptor, 4096)
+            except OSError:  # the terminal has gone
+                data = b""
             gathered.extend(data)
-            if (not data or b"\n" in data) and not line.done():
+            if not data:
+                # The end of the input, or of the terminal: then SIGHUP is on its way and says more.
+                loop.remove_reader(descriptor)
+                loop.call_later(HANGUP_S, answer)
+            elif b"\n" in data:
+                answer()
+
+        def answer() -> None:
+            if not line.done():
                 line.set_result(gathered.decode("utf-8", "replace").partition("\n")[0])
 
         loop.add_reader(descriptor, on_readable)

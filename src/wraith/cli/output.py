@@ -8,7 +8,10 @@ Progress is drawn only on a terminal. Control characters from a peer never reach
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
+import os
 import sys
 import time
 import unicodedata
@@ -61,6 +64,7 @@ class Output:
         self.quiet = quiet
         self._stdout = stdout if stdout is not None else sys.stdout
         self._stderr = stderr if stderr is not None else sys.stderr
+        self._on_terminal = self._stdout.isatty()
         self._line = ""
         self._drawn_at = 0.0
         #: A question that waits for its answer at the end of the screen.
@@ -78,14 +82,12 @@ class Output:
     def result(self, line: str) -> None:
         """The answer itself, on stdout; nothing with ``--json``, where events carry it."""
         if not self.json_events:
-            self._stdout.write(line + "\n")
-            self._stdout.flush()
+            self._answer(line)
 
     def event(self, name: str, /, **fields: object) -> None:
         """One line of JSON on stdout with ``--json``; nothing without."""
         if self.json_events:
-            self._stdout.write(json.dumps({"event": name, **fields}, ensure_ascii=True) + "\n")
-            self._stdout.flush()
+            self._answer(json.dumps({"event": name, **fields}, ensure_ascii=True))
 
     def say(self, text: str) -> None:
         """A sentence for people."""
@@ -93,15 +95,13 @@ class Output:
             return
         self.clear_progress()
         before = "\n" if self.prompt else ""
-        self._stderr.write(f"{before}wraith: {text}\n{self.prompt}")
-        self._stderr.flush()
+        self._tell(f"{before}wraith: {text}\n{self.prompt}")
 
     def withdraw_prompt(self) -> None:
         """The question at the end of the screen is void: what is said next stands below it."""
         if self.prompt:
             self.prompt = ""
-            self._stderr.write("\n")
-            self._stderr.flush()
+            self._tell("\n")
 
     def hint(self, text: str) -> None:
         """What to do next."""
@@ -119,10 +119,9 @@ class Output:
             return
         self.clear_progress()
         text = printable(message.replace("\n", "; "))
-        self._stderr.write(f"wraith: {text}\n")
+        self._tell(f"wraith: {text}\n")
         if hint:
-            self._stderr.write(f"wraith: hint: {printable(hint)}\n")
-        self._stderr.flush()
+            self._tell(f"wraith: hint: {printable(hint)}\n")
 
     def error(self, error: WraithError) -> None:
         message = " ".join(str(error).split()).rstrip(".")
@@ -137,14 +136,40 @@ class Output:
             return
         self._drawn_at = now
         text = f"wraith: {line}"
-        self._stderr.write("\r" + text + " " * max(0, len(self._line) - len(text)))
-        self._stderr.flush()
+        self._tell("\r" + text + " " * max(0, len(self._line) - len(text)))
         self._line = text
         if last:
-            self._stderr.write("\n")
+            self._tell("\n")
             self._line = ""
 
     def clear_progress(self) -> None:
         if self._line:
-            self._stderr.write("\r" + " " * len(self._line) + "\r")
+            self._tell("\r" + " " * len(self._line) + "\r")
             self._line = ""
+
+    def _tell(self, text: str) -> None:
+        """Writes for people. A terminal that has gone, or a full disk under a log, must not keep a
+        transfer from ending in good order."""
+        try:
+            self._stderr.write(text)
+            self._stderr.flush()
+        except OSError:
+            _let_go(self._stderr)
+
+    def _answer(self, line: str) -> None:
+        """Writes a line on stdout, which matters: only a terminal that has gone is no error."""
+        try:
+            self._stdout.write(line + "\n")
+            self._stdout.flush()
+        except OSError as exc:
+            if not self._on_terminal or exc.errno != errno.EIO:
+                raise
+            _let_go(self._stdout)
+
+
+def _let_go(stream: TextIO) -> None:
+    """What is left in the stream's buffer goes nowhere, else the interpreter fails at its end."""
+    with contextlib.suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)

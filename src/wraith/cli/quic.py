@@ -18,6 +18,7 @@ from wraith.aio.libp2p import Libp2pConnection, Libp2pHost
 from wraith.aio.libp2p_protocols import ECHO_PROTOCOL, serve_echo
 from wraith.aio.state_dir import StateDir
 from wraith.cli.output import Output, printable
+from wraith.cli.running import ending_signals
 from wraith.errors import ContentError, TransportTimeout, WraithError
 from wraith.libp2p.config import PqPolicy, QuicTransportConfig
 from wraith.libp2p.events import QuicSecurity
@@ -79,7 +80,7 @@ def listen(multiaddrs: tuple[str, ...], policy: str, backend: str, json_events: 
     """Serve /ipfs/ping/1.0.0, /ipfs/id/1.0.0 and an echo on /wraith/echo/1.0.0.
 
     The first line of stdout is the full address with this host's PeerId; further lines are
-    further addresses. Ends on SIGINT or SIGTERM, telling its peers.
+    further addresses. Ends on SIGINT, SIGTERM or SIGHUP, telling its peers.
     """
     output = Output(json_events=json_events, quiet=False)
     config = QuicTransportConfig(policy=PqPolicy(policy), backend=backend)
@@ -180,7 +181,7 @@ async def _listen(multiaddrs: tuple[str, ...], config: QuicTransportConfig, outp
         if error.hint:
             output.hint(error.hint)
 
-    for each in (signal.SIGINT, signal.SIGTERM):
+    for each in ending_signals():
         asyncio.get_running_loop().add_signal_handler(each, stop, each)
     async with host:
         host.handle(ECHO_PROTOCOL, serve_echo)

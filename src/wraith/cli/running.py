@@ -55,9 +55,19 @@ async def _tick(narrator: Narrator) -> None:
         narrator.redraw()
 
 
+def ending_signals() -> tuple[signal.Signals, ...]:
+    """Signals that end a command in good order. A closed terminal (SIGHUP) is one unless it is
+    ignored: under ``nohup`` the command goes on, and a handler would undo that. [TR-128]"""
+    hangup = getattr(signal, "SIGHUP", None)
+    if hangup is None or signal.getsignal(hangup) is signal.SIG_IGN:
+        return signal.SIGINT, signal.SIGTERM
+    return signal.SIGINT, signal.SIGTERM, hangup
+
+
 @contextlib.contextmanager
 def interrupts(transfer: Transfer) -> Iterator[None]:
-    """While inside, Ctrl-C and a request to terminate end the transfer in good order."""
+    """While inside, Ctrl-C, a request to terminate and a terminal that is closed end the transfer
+    in good order."""
     loop = asyncio.get_running_loop()
     asked = False
 
@@ -72,7 +82,7 @@ def interrupts(transfer: Transfer) -> Iterator[None]:
         )
 
     added: list[signal.Signals] = []
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in ending_signals():
         with contextlib.suppress(NotImplementedError, RuntimeError):
             loop.add_signal_handler(number, on_signal, number)
             added.append(number)
