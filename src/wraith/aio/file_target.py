@@ -13,9 +13,7 @@ import contextlib
 import errno
 import os
 import stat
-import tempfile
 import threading
-import unicodedata
 from array import array
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -32,6 +30,7 @@ from wraith.aio.chunk_runs import (
     write_all,
 )
 from wraith.aio.disk.kept_files import ReadingStopped
+from wraith.aio.disk.name_probe import probe_rules
 from wraith.aio.disk.private_folder import no_modes
 from wraith.aio.disk.suspect import Marks, Suspicion, flush, is_void_after
 from wraith.aio.file_journal import load_journal, read_header
@@ -51,7 +50,7 @@ from wraith.transfer.inventory import Inventory
 from wraith.transfer.listing import Entry, Kind
 from wraith.transfer.memory import MemoryTarget
 from wraith.transfer.messages import Offer, OfferKind
-from wraith.transfer.paths import STATE_PREFIX, PathRules, display_path
+from wraith.transfer.paths import PathRules, display_path
 from wraith.transfer.reasons import DiskFailed
 from wraith.transfer.records import ChunkRecord
 from wraith.transfer.resume import (
@@ -134,8 +133,8 @@ class FileTarget:
         os.umask(self.umask)
         try:
             os.makedirs(self.out, exist_ok=True)
-            self.rules = probe_rules(self.out)
             self._tree = SafeTree(self.out)
+            self.rules = self._probed()
         except OSError as exc:
             raise DiskFailed(f"{os.fsdecode(self.out)}: {_words(exc)}") from None
         self.text_target: MemoryTarget | None = None
@@ -150,6 +149,13 @@ class FileTarget:
         self._home = home
         self._replaces: Suspicion | None = None
         self._failure: WraithError | None = None
+
+    def _probed(self) -> PathRules:
+        try:
+            return probe_rules(self._tree.fd)
+        except BaseException:
+            self._tree.close()
+            raise
 
     def close(self) -> None:
         """Releases the lock and every descriptor; what is on disk stays for the next run."""
@@ -605,22 +611,6 @@ def _is_text(offer: Offer) -> bool:
         and offer.total_bytes is not None
         and offer.total_bytes <= TEXT_BYTES_MAX
     )
-
-
-def probe_rules(folder: bytes) -> PathRules:
-    """What names this folder's file system tells apart, tried once with a file of ours. [TR-22]"""
-    fd, path = tempfile.mkstemp(prefix=b"." + STATE_PREFIX[1:] + b"probe-e\xcc\x81", dir=folder)
-    os.close(fd)
-    try:
-        head, name = os.path.split(path)
-        composed = unicodedata.normalize("NFC", os.fsdecode(name))
-        return PathRules(
-            any_bytes=os.name == "posix" and os.uname().sysname != "Darwin",
-            case_insensitive=os.path.lexists(os.path.join(head, name.swapcase())),
-            normalises=os.path.lexists(os.path.join(head, os.fsencode(composed))),
-        )
-    finally:
-        os.unlink(path)
 
 
 def _words(exc: OSError) -> str:
