@@ -8,13 +8,13 @@ import pytest
 
 from wraith.config import EndpointConfig
 from wraith.connection import events as ev
-from wraith.connection.connection import Connection
 from wraith.connection.state import SessionState
+from wraith.testing import nat
 from wraith.testing.endpoints import linked, watch
 from wraith.testing.established import EstablishedPair
 from wraith.testing.netem import LinkConfig
 from wraith.testing.pair import ADDRESS_A, ADDRESS_B
-from wraith.types import Address, Buffer, NetworkPath, Transmit
+from wraith.types import Address, NetworkPath
 
 DATA = random.Random(13).randbytes(300_000)
 OTHER_PORT = Address(ADDRESS_A.ip, 5555)
@@ -25,33 +25,11 @@ def state_of(pair: EstablishedPair) -> str:
     return pair.r.connection.state.value
 
 
-class BehindNat:
-    """The initiator behind a mapping: whatever its outer address, inside nothing changes."""
-
-    def __init__(self, connection: Connection) -> None:
-        self.inner = connection
-
-    def receive_datagrams(
-        self, data: Buffer, segment_bytes: int, path: NetworkPath, now: float
-    ) -> object:
-        path = NetworkPath(ADDRESS_A, path.remote)
-        return self.inner.receive_datagrams(data, segment_bytes, path, now)
-
-    def handle_timer(self, now: float) -> None:
-        self.inner.handle_timer(now)
-
-    def datagrams_to_send(self, now: float) -> list[Transmit]:
-        return self.inner.datagrams_to_send(now)
-
-    def next_timer(self) -> float | None:
-        return self.inner.next_timer()
-
-
 def rebind(pair: EstablishedPair, address: Address) -> None:
     """The mapping of the initiator moves to ``address``; the old one leads nowhere."""
     old = next(a for a in pair.net.hosts if a != ADDRESS_B)
-    pair.net.remove_host(old)
-    pair.net.a = pair.net.add_host(BehindNat(pair.i.connection), address, pair.i.service)
+    nat.rebind(pair.net, old, address)
+    pair.net.a = pair.net.hosts[address]
 
 
 @pytest.mark.spec("CN-32")

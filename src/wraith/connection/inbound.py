@@ -147,11 +147,9 @@ class Inbound:
     def _on_challenge(self, frame: PathChallenge, path: NetworkPath, now: float) -> None:
         if not self._answers.take(now):
             return
-        answer = encode_frame(PathResponse(frame.token))
-        if path == self._s.path:
-            self._once(answer)
-        else:
-            self.path_answers.append((path, answer))
+        # Never behind the congestion window: what fills it may be lost on the path that the peer
+        # is leaving, and until this answer arrives the peer stays there.
+        self.path_answers.append((path, encode_frame(PathResponse(frame.token))))
 
     # -- acknowledgements
 

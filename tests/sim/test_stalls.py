@@ -1,0 +1,89 @@
+"""Bytes move or somebody times out: addresses that change during rekeys and shrinking paths."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from wraith.testing.established import EstablishedPair
+from wraith.testing.node_pair import NodeHost, NodeSimulation
+from wraith.testing.pair import Simulation
+from wraith.testing.stalls import Scenario, Stalled, run_node, run_seed, run_session
+
+N_SEEDS = 300
+PER_CASE = 30
+
+CALM = Scenario(
+    seed=4,
+    is_node=False,
+    sender_moves=False,
+    initiator_sends=True,
+    new_host=True,
+    moves_at=(0.6,),
+    mtu_bytes=None,
+    mtu_at=0.0,
+    dead_way="",
+    dead_s=0.0,
+    loss=0.0,
+)
+
+
+@pytest.mark.spec("CN-81", "CN-82")
+@pytest.mark.parametrize("seed", [27, 55, 63])
+def test_seeds_that_once_stood_still_for_ever(seed: int) -> None:
+    """A full window held back the answer to PATH_CHALLENGE, so the peer never followed."""
+    assert run_seed(seed)[1] in ("arrived", "gave up")
+
+
+@pytest.mark.spec("CN-81")
+@pytest.mark.parametrize("first", range(0, N_SEEDS, PER_CASE))
+def test_nothing_stands_still_for_ever(first: int) -> None:
+    outcomes = [run_seed(seed) for seed in range(first, first + PER_CASE)]
+    bad = [outcome for outcome in outcomes if outcome[1].startswith(("STALL", "ERROR"))]
+    assert not bad
+    assert sum(how == "arrived" for _, how in outcomes) > PER_CASE // 2
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3_600)
+@pytest.mark.parametrize("first", range(N_SEEDS, 20_000, 1_000))
+def test_nothing_stands_still_for_ever_in_twenty_thousand(first: int) -> None:
+    for seed in range(first, min(first + 1_000, 20_000)):
+        assert not run_seed(seed)[1].startswith(("STALL", "ERROR"))
+
+
+class TestTheSearchNotices:
+    """Defects planted on purpose: packets cross, no byte moves, nobody ends it."""
+
+    def test_nothing_happens_without_a_defect(self) -> None:
+        assert run_session(CALM) == "arrived"
+        assert run_node(replace(CALM, is_node=True)) == "arrived"
+
+    def test_a_path_that_carries_small_packets_only(self) -> None:
+        def spoil(pair: EstablishedPair, simulation: Simulation) -> None:
+            for link in simulation.links.values():
+                link.config = replace(link.config, mtu_bytes=300)
+            simulation.default_link = replace(simulation.default_link, mtu_bytes=300)
+
+        with pytest.raises(Stalled):
+            run_session(CALM, spoil=spoil)
+
+    def test_a_window_that_is_never_opened_again(self) -> None:
+        def spoil(pair: EstablishedPair, simulation: Simulation) -> None:
+            session = pair.i.connection._session
+            assert session is not None
+            session.recovery.room = lambda: 0  # type: ignore[method-assign]
+            session.recovery.is_window_full = (  # type: ignore[method-assign]
+                lambda datagram_bytes: True
+            )
+
+        with pytest.raises(Stalled):
+            run_session(CALM, spoil=spoil)
+
+    def test_a_node_that_does_not_look_at_what_came(self) -> None:
+        def spoil(simulation: NodeSimulation, receiver: NodeHost) -> None:
+            receiver.holds_wishes = True
+
+        with pytest.raises(Stalled):
+            run_node(replace(CALM, is_node=True), spoil=spoil)
