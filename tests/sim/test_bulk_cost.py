@@ -1,0 +1,53 @@
+"""A bulk transfer costs no more calls and datagrams than ``bulk_cost.json`` remembers.
+
+Numbers that no machine decides, so they gate. Where a change needs more and is worth it, keep its
+numbers with the change:
+
+    python -m wraith.testing.bulk_cost --update tests/sim/bulk_cost.json
+    WRAITH_PURE_PYTHON=1 python -m wraith.testing.bulk_cost --update tests/sim/bulk_cost.json
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+BUDGETS: dict[str, dict[str, float]] = json.loads(
+    Path(__file__).with_name("bulk_cost.json").read_text(encoding="utf-8")
+)
+MARGIN = 1.02
+CASES = [(path, what) for path, costs in BUDGETS.items() for what in costs]
+
+
+@cache
+def measured(hot_path: str) -> dict[str, float]:
+    """Costs on one hot path, in a process of its own; skips where it is not installed."""
+    environment = {**os.environ, "WRAITH_PURE_PYTHON": "1" if hot_path == "python" else "0"}
+    run = subprocess.run(
+        [sys.executable, "-m", "wraith.testing.bulk_cost"],
+        capture_output=True, text=True, env=environment, check=True, timeout=110,
+    )  # fmt: skip
+    found: dict[str, dict[str, float]] = json.loads(run.stdout)
+    return found.get(hot_path, {})
+
+
+@pytest.mark.xdist_group("bulk-cost")
+@pytest.mark.parametrize(("hot_path", "what"), CASES)
+def test_a_mebibyte_costs_no_more_than_it_did(hot_path: str, what: str) -> None:
+    costs = measured(hot_path)
+    if not costs:
+        pytest.skip("the native part is not installed")
+    assert costs[what] <= BUDGETS[hot_path][what] * MARGIN, __doc__
+
+
+def test_both_hot_paths_have_budgets_for_the_same_things() -> None:
+    assert set(BUDGETS) == {"native", "python"}
+    assert set(BUDGETS["native"]) == set(BUDGETS["python"])
+    # Work in runs: three dozen calls seal what is eight hundred packets.
+    assert BUDGETS["native"]["seal_run"] < BUDGETS["native"]["datagrams_out"] / 15
