@@ -221,7 +221,7 @@ class Recovery:
                 if last < lowest:
                     break  # what was acknowledged before is told again and again
                 self._collect(runs, first, last, acked)
-        late = self._on_late(epoch, ranges, now) if self._late else []
+        late = self._on_late(epoch, ranges, now) if self._late.n_ranges else []
         if not acked:
             return AckOutcome(acked, late, [], False)
         newest = max(acked, key=lambda s: s.run.counter + s.last)
@@ -406,6 +406,8 @@ class Recovery:
         """What ``ranges`` acknowledge of what was declared lost: it was only late. The windows
         grow to that, and a reduction that answered nothing else is taken back. [RC-31] [RC-33]"""
         late = self._late.take(epoch, ranges, now)
+        if not late:
+            return []
         for entry in late:
             self._allow_for(entry, now)
             n = entry.last_pn - entry.first_pn + 1

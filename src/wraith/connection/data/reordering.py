@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import NamedTuple
 
 from wraith.connection.data.sent import SentRun, SentSlice
@@ -92,79 +93,90 @@ class LateLedger:
     time. At most ``LATE_RANGES_MAX`` ranges over all epochs; the oldest go first. [RC-30]
     """
 
-    __slots__ = ("_epochs", "_n_ranges")
+    __slots__ = ("_epochs", "_expires_at", "n_ranges")
 
     def __init__(self) -> None:
         self._epochs: dict[int, list[LostRange]] = {}
-        self._n_ranges = 0
-
-    def __len__(self) -> int:
-        """How many ranges are remembered."""
-        return self._n_ranges
+        self._expires_at = inf  # when the first range goes, or before
+        #: How many ranges are remembered.
+        self.n_ranges = 0
 
     def add(self, piece: SentSlice, expires_at: float, reduction: Reduction) -> None:
         run = piece.run
         first_pn, last_pn = run.first_pn + piece.first, run.first_pn + piece.last
+        self._expires_at = min(self._expires_at, expires_at) if self.n_ranges else expires_at
         entry = LostRange(first_pn, last_pn, run, expires_at, reduction)
         self._epochs.setdefault(run.epoch, []).append(entry)
-        self._n_ranges += 1
+        self.n_ranges += 1
         self._limit()
 
     def take(self, epoch: int, ranges: Sequence[tuple[int, int]], now: float) -> list[LostRange]:
-        """Removes and returns what ``ranges`` (highest first) acknowledge of it."""
-        self._expire(now)
+        """Removes and returns what ``ranges`` (highest first) acknowledge of it. On a lossy path
+        this runs for every acknowledgement and finds nothing."""
+        if now >= self._expires_at:
+            self._expire(now)
         late: list[LostRange] = []
         entries = self._epochs.get(epoch)
         if not entries:
             return late
-        before = len(entries)
-        at = before - 1
+        at = len(entries) - 1
+        lost_first, lost_last = entries[at][:2]
         for first, last in ranges:
-            while at >= 0 and entries[at].first_pn > last:
+            while lost_last >= first:
+                if lost_first <= last:
+                    self._split(entries, at, first, last, late)
+                    if lost_first < first:  # what is left of it below belongs to the next range
+                        lost_last = first - 1
+                        break
                 at -= 1
-            while at >= 0 and entries[at].last_pn >= first:
-                entry = entries[at]
-                low, high = max(entry.first_pn, first), min(entry.last_pn, last)
-                late.append(entry._replace(first_pn=low, last_pn=high))
-                rest = []
-                if entry.first_pn < low:
-                    rest.append(entry._replace(last_pn=low - 1))
-                if high < entry.last_pn:
-                    rest.append(entry._replace(first_pn=high + 1))
-                entries[at : at + 1] = rest
-                if entry.first_pn < low:
-                    break  # what is left of it below belongs to the next range
-                at -= 1
-            if at < 0:
-                break
-        self._n_ranges += len(entries) - before
+                if at < 0:
+                    self._limit()
+                    return late
+                lost_first, lost_last = entries[at][:2]
         self._limit()
         return late
 
+    def _split(
+        self, entries: list[LostRange], at: int, first: int, last: int, late: list[LostRange]
+    ) -> None:
+        """Moves ``first`` … ``last`` of one entry to ``late``; what lies around it stays."""
+        entry = entries[at]
+        low, high = max(entry.first_pn, first), min(entry.last_pn, last)
+        late.append(entry._replace(first_pn=low, last_pn=high))
+        rest = []
+        if entry.first_pn < low:
+            rest.append(entry._replace(last_pn=low - 1))
+        if high < entry.last_pn:
+            rest.append(entry._replace(first_pn=high + 1))
+        entries[at : at + 1] = rest
+        self.n_ranges += len(rest) - 1
+
     def forget_epoch(self, epoch: int) -> None:
-        self._n_ranges -= len(self._epochs.pop(epoch, ()))
+        self.n_ranges -= len(self._epochs.pop(epoch, ()))
 
     def clear(self) -> None:
         self._epochs.clear()
-        self._n_ranges = 0
+        self.n_ranges = 0
 
     def _expire(self, now: float) -> None:
+        self._expires_at = inf
         for epoch, entries in list(self._epochs.items()):
             n = 0
             for entry in entries:
                 if entry.expires_at > now:
+                    self._expires_at = min(self._expires_at, entry.expires_at)
                     break
                 n += 1
             self._drop(epoch, entries, n)
 
     def _limit(self) -> None:
-        while self._n_ranges > LATE_RANGES_MAX:
+        while self.n_ranges > LATE_RANGES_MAX:
             epoch, entries = next(iter(self._epochs.items()))
-            self._drop(epoch, entries, min(self._n_ranges - LATE_RANGES_MAX, len(entries)))
+            self._drop(epoch, entries, min(self.n_ranges - LATE_RANGES_MAX, len(entries)))
 
     def _drop(self, epoch: int, entries: list[LostRange], n: int) -> None:
         """Forgets the ``n`` oldest ranges of ``epoch``."""
         del entries[:n]
-        self._n_ranges -= n
+        self.n_ranges -= n
         if not entries:
             del self._epochs[epoch]
