@@ -127,3 +127,22 @@ def test_a_terminal_that_is_closed_at_the_question_ends_a_receiver(homes: TwoHom
     assert "Traceback" not in words.read_text() and "interrupted" in words.read_text()
     assert receiver.stdout is not None
     receiver.stdout.close()
+
+
+INTERRUPTED_AT_THE_SCAN = """
+import os, signal
+listdir = os.listdir
+def interrupted(*where):
+    os.kill(os.getpid(), signal.SIGINT)
+    return listdir(*where)
+os.listdir = interrupted
+"""
+
+
+def test_an_interruption_before_anything_is_shown_is_an_event_too(homes: TwoHomes) -> None:
+    homes.file("tree/a.txt", b"a")
+    sender = homes.send(homes.source / "tree", prelude=INTERRUPTED_AT_THE_SCAN)
+    assert sender.wait_exit() == 130
+    assert [e["event"] for e in sender.events] == ["error"]
+    assert (sender.events[0]["code"], sender.events[0]["exit_code"]) == ("interrupted", 130)
+    assert sender.stderr().strip() == ""  # an empty line is all

@@ -105,7 +105,8 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         output.failure("failed", error.format_message(), "")
         sys.exit(1)
     except (click.Abort, KeyboardInterrupt):
-        output.say("interrupted; run the same command again to go on")
+        hint = "run the same command again to go on where it stopped"
+        output.failure("interrupted", "interrupted", hint, INTERRUPTED)
         sys.exit(INTERRUPTED)
     except BrokenPipeError:
         sys.stderr.close()  # whoever read our output has gone: nothing is left to say
