@@ -17,6 +17,14 @@
     │                            ├─ NotAuthorised ├─ PeerClosed (.close_code, .reason)
     │                            ├─ ConnectionLost (.reason)  └─ TransportTimeout
     ├─ StreamReset (.stream_code)
+    ├─ GroupError                ├─ UnsupportedSuite (.number) ├─ UnknownEpoch (.epoch)
+    │  │                         ├─ UnknownPsk ├─ UnknownSender ├─ WrongGroup ├─ OwnMessage
+    │  │                         ├─ MessageReplayed ├─ GenerationTooFar ├─ CredentialRefused
+    │  │                         └─ StaleStage ├─ GroupClosed ├─ GroupLimit   (of the caller)
+    │  └─ GroupInputRefused      .check (a rule of docs/spec/mls.md)
+    │                            ├─ InvalidTree ├─ InvalidLeaf ├─ InvalidKeyPackage
+    │                            ├─ InvalidProposal ├─ InvalidCommit
+    │                            └─ InvalidWelcome ├─ InvalidGroupInfo
     ├─ ConfigError               .key, .value, what is accepted
     └─ MissingExtra              which optional part to install
 
@@ -306,6 +314,149 @@ class StreamReset(WraithError):
     def __init__(self, stream_code: int) -> None:
         super().__init__(f"the peer reset this stream (code 0x{stream_code:04x})")
         self.stream_code = stream_code
+
+
+class GroupError(WraithError):
+    """A group operation failed; the group's state is as it was."""
+
+    code = "group-error"
+
+
+class UnsupportedSuite(GroupError):
+    """This cipher suite is not supported."""
+
+    code = "unsupported-suite"
+
+    def __init__(self, number: int, why: str) -> None:
+        super().__init__(f"cipher suite 0x{number:04x} is not supported: {why}")
+        self.number = number
+
+
+class UnknownEpoch(GroupError):
+    """The message belongs to an epoch whose keys are not held here."""
+
+    code = "unknown-epoch"
+
+    def __init__(self, epoch: int, present: int) -> None:
+        super().__init__(f"the message is of epoch {epoch}, the group is at {present}")
+        self.epoch = epoch
+        self.present = present
+
+
+class UnknownPsk(GroupError):
+    """A pre-shared key that the message names is not held here."""
+
+    code = "unknown-psk"
+
+
+class UnknownSender(GroupError):
+    """The message names a sender that the group does not have."""
+
+    code = "unknown-sender"
+
+
+class WrongGroup(GroupError):
+    """The message belongs to another group."""
+
+    code = "wrong-group"
+
+
+class OwnMessage(GroupError):
+    """The message is one's own; its keys were used up when it was made."""
+
+    code = "own-message"
+
+
+class MessageReplayed(GroupError):
+    """The key of this message was used or dropped before."""
+
+    code = "message-replayed"
+
+
+class GenerationTooFar(GroupError):
+    """The message is too many generations ahead of the last one from its sender."""
+
+    code = "generation-too-far"
+
+
+class CredentialRefused(GroupError):
+    """The application does not accept this credential."""
+
+    code = "credential-refused"
+
+
+class StaleStage(GroupError):
+    """What was staged does not fit the group's present state any more; stage it again."""
+
+    code = "stale-stage"
+
+
+class GroupClosed(GroupError):
+    """This group has ended for its member: removed from it, or it was replaced by a new one."""
+
+    code = "group-closed"
+
+
+class GroupLimit(GroupError):
+    """The group or the message would be larger than the limits allow."""
+
+    code = "group-limit"
+
+
+class GroupInputRefused(GroupError):
+    """Something that came from outside breaks a rule of the group protocol.
+
+    ``check`` is the rule's name in docs/spec/mls.md.
+    """
+
+    code = "group-input-refused"
+
+    def __init__(self, check: str, detail: str = "") -> None:
+        text = f"{(type(self).__doc__ or '').splitlines()[0].rstrip('.')} ({check})"
+        super().__init__(f"{text}: {detail}" if detail else text)
+        self.check = check
+
+
+class InvalidTree(GroupInputRefused):
+    """The ratchet tree is not valid."""
+
+    code = "invalid-tree"
+
+
+class InvalidLeaf(GroupInputRefused):
+    """A member's leaf is not valid."""
+
+    code = "invalid-leaf"
+
+
+class InvalidKeyPackage(GroupInputRefused):
+    """The key package is not valid."""
+
+    code = "invalid-key-package"
+
+
+class InvalidProposal(GroupInputRefused):
+    """The proposal is not valid."""
+
+    code = "invalid-proposal"
+
+
+class InvalidCommit(GroupInputRefused):
+    """The commit is not valid."""
+
+    code = "invalid-commit"
+
+
+class InvalidWelcome(GroupInputRefused):
+    """The Welcome is not valid."""
+
+    code = "invalid-welcome"
+
+
+class InvalidGroupInfo(GroupInputRefused):
+    """The group info is not valid."""
+
+    code = "invalid-group-info"
 
 
 class ConfigError(WraithError):

@@ -12,7 +12,18 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from wraith.testing.vectors import blake3, elligator2, mlkem, noise, own, wycheproof, xwing
+from wraith.testing.vectors import (
+    blake3,
+    elligator2,
+    hpke,
+    mlkem,
+    mls,
+    mls_passive,
+    noise,
+    own,
+    wycheproof,
+    xwing,
+)
 from wraith.testing.vectors.report import Malformed, Report
 
 FAILURES_SHOWN = 10
@@ -32,6 +43,10 @@ _JSON_FAMILIES: tuple[tuple[Callable[[object], bool], Callable[[object, Report],
     (blake3.recognises_bao, blake3.run_bao),
     (xwing.recognises, xwing.run),
     (own.recognises, own.run),
+    (hpke.recognises, hpke.run),
+    (mls_passive.recognises_treekem, mls_passive.run_treekem),
+    (mls_passive.recognises_passive, mls_passive.run_passive),
+    *mls.FAMILIES,
 )
 _TEXT_FAMILIES: tuple[tuple[Callable[[str], bool], Callable[[str, Report], None]], ...] = (
     (mlkem.recognises_cctv_modulus, mlkem.run_cctv_modulus),
@@ -109,7 +124,7 @@ def main(arguments: Sequence[str]) -> int:
         print("usage: python -m wraith.testing.vectors PATH...   (files or folders)")
         return 0 if arguments else 2
     failed = unusable = False
-    n_passed = 0
+    n_files = n_passed = n_failed = n_skipped = 0
     for argument in arguments:
         path = Path(argument)
         in_folder = path.is_dir()
@@ -125,10 +140,15 @@ def main(arguments: Sequence[str]) -> int:
             if len(report.failures) > FAILURES_SHOWN:
                 print(f"    and {len(report.failures) - FAILURES_SHOWN} more")
             failed |= bool(report.failures)
+            n_files += 1
             n_passed += report.passed
+            n_failed += len(report.failures)
+            n_skipped += report.n_skipped
             if not in_folder and not report.passed and not report.failures:
                 print("    no case of this file can be passed", file=sys.stderr)
                 unusable = True
+    if n_files > 1:
+        print(f"{n_files} files: {n_passed} passed, {n_failed} failed, {n_skipped} skipped")
     if failed:
         return 1
     return 2 if unusable or not n_passed else 0
