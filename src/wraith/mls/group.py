@@ -529,11 +529,9 @@ class MlsGroup:
         Raises:
             StaleStage: the group has moved on since it was staged.
         """
+        present = self._state.epoch
         base = (staged.base_tag, staged.base_epoch)
-        if (
-            base != (self._state.epoch.confirmation_tag, self._state.epoch.number)
-            or not self.is_active
-        ):
+        if base != (present.confirmation_tag, present.number) or not self.is_active:
             raise StaleStage
         if isinstance(staged, StagedProposal):
             self._state.pending.check_room(staged.reference)

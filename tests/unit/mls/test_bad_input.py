@@ -354,7 +354,7 @@ def bad_lists(room: Room) -> dict[str, tuple[list[Proposal], type[WraithError], 
     }
 
 
-@pytest.mark.spec("ML-44", "ML-47")
+@pytest.mark.spec("ML-44", "ML-47", "ML-52")
 @pytest.mark.parametrize("name", sorted(bad_lists(Room("ann", suite=CLASSIC))))
 def test_a_list_of_proposals_that_may_not_be(room: Room, name: str) -> None:
     proposals, error, check = bad_lists(room)[name]
@@ -546,7 +546,7 @@ def test_a_generation_far_ahead(room: Room) -> None:
     small["bob"].open(messages[5], 0.0)
 
 
-@pytest.mark.spec("ML-35")
+@pytest.mark.spec("ML-35", "ML-62")
 def test_any_changed_bit_of_a_sealed_message(room: Room) -> None:
     message = room["ann"].protect(b"x" * 30, authenticated_data=b"clear")
     bob = room["bob"]
@@ -788,7 +788,7 @@ def test_trees_that_are_none(room: Room) -> None:
         RatchetTree.read(Reader(length(2**30 - 1)), CLASSIC, 1024)
 
 
-@pytest.mark.spec("ML-37")
+@pytest.mark.spec("ML-37", "ML-67")
 def test_group_infos_that_do_not_hold(room: Room) -> None:
     ann = room["ann"]
     good = decode_message(info_of(ann))
@@ -815,6 +815,7 @@ def test_group_infos_that_do_not_hold(room: Room) -> None:
             join_with(info)
 
 
+@pytest.mark.spec("ML-66")
 def test_an_external_commit_with_an_old_key(room: Room) -> None:
     old = room["ann"].group_info()
     room.commit("ann")
@@ -900,6 +901,78 @@ def test_a_welcome_with_a_key_that_is_not_held(room: Room) -> None:
     with pytest.raises(InvalidWelcome, match="group-info"):
         join(welcome, eve, psks={b"shared": Secret(b"another")})
     join(welcome, eve, psks={b"shared": Secret(b"s")})
+
+
+@pytest.mark.spec("ML-68")
+def test_continuations_that_are_not_what_was_announced() -> None:
+    room = Room("ann", "bob", "cid", suite=CLASSIC)
+    room.commit("ann", reinit=ReInit(b"two", 1, 1, ()))
+
+    def continued(
+        group_id: bytes, usage: ResumptionUsage, names: list[str], suite: int = 1
+    ) -> tuple[bytes, KeyPackageSecrets]:
+        ann = MlsGroup.create(
+            group_id,
+            key_package("ann", SUITES[suite], seed="two"),
+            SeededRng(2),
+            policy=AnyPolicy(),
+        )
+        packages = [key_package(name, SUITES[suite], seed="two") for name in names]
+        made = ann.commit(
+            add=[one.key_package for one in packages],
+            unix_now=UNIX_NOW,
+            resume=room["ann"].resumption(usage),
+        )
+        assert made.welcome is not None
+        return made.welcome, packages[0]
+
+    reinit, branch = ResumptionUsage.REINIT, ResumptionUsage.BRANCH
+    join(*continued(b"two", reinit, ["bob", "cid"]), parents=[room["bob"]])
+    join(*continued(b"any", branch, ["bob"]), parents=[room["bob"]])
+    for welcome, check in (
+        (continued(b"three", reinit, ["bob", "cid"]), "reinit"),
+        (continued(b"two", reinit, ["bob"]), "reinit"),
+        (continued(b"two", reinit, ["bob", "cid"], suite=3), "reinit"),
+        (continued(b"any", branch, ["bob", "eve"]), "branch"),
+        (continued(b"any", branch, ["bob"], suite=3), "branch"),
+    ):
+        with pytest.raises(InvalidWelcome, match=check):
+            join(*welcome, parents=[room["bob"]])
+    other = Room("ann", "bob", suite=CLASSIC)
+    with pytest.raises(UnknownPsk):
+        join(*continued(b"two", reinit, ["bob", "cid"]), parents=[other["bob"]])
+
+
+@pytest.mark.spec("ML-31")
+def test_proposals_of_unknown_types_and_malformed_ones(room: Room) -> None:
+    good = signed(room["ann"], Remove(3))
+    at = good.index(b"\0\3\0\0\0\3")
+    for replaced in (b"\0\x09", b"\x0a\x0a", b"\xf0\x01"):
+        changed = good[:at] + replaced + good[at + 2 :]
+        with refused(DecodeError, None, room["bob"]):
+            room["bob"].stage(changed)
+
+
+@pytest.mark.spec("ML-11")
+def test_an_extension_that_comes_twice(room: Room) -> None:
+    twice = (Extension(0xF0A1, b"1"), Extension(0xF0A1, b"2"))
+    with refused(DecodeError, None, room["bob"]):
+        room["bob"].stage(signed(room["ann"], GroupContextExtensions(twice)))
+
+
+@pytest.mark.spec("ML-51")
+def test_who_is_added_must_support_what_the_same_commit_sets(room: Room) -> None:
+    required = Extension(
+        ExtensionType.REQUIRED_CAPABILITIES, RequiredCapabilities(credentials=(2,)).encode()
+    )
+    only_basic = key_package(
+        "eve", CLASSIC, capabilities=Capabilities(cipher_suites=(1,), credentials=(1,))
+    ).key_package
+    proposals: list[Proposal] = [GroupContextExtensions((required,)), Add(only_basic)]
+    with refused(InvalidLeaf, "required-capabilities", room["ann"]):
+        made_commit(room["ann"], proposals)
+    with refused(InvalidLeaf, "required-capabilities", room["bob"]):
+        room["bob"].stage(signed(room["ann"], Commit(tuple(proposals), None)))
 
 
 @pytest.mark.spec("ML-29")

@@ -9,6 +9,7 @@ from wraith.errors import (
     DecryptError,
     GroupClosed,
     GroupLimit,
+    InvalidKeyPackage,
     LocalProtocolError,
     MessageReplayed,
     OwnMessage,
@@ -17,12 +18,14 @@ from wraith.errors import (
     UnknownPsk,
     WrongGroup,
 )
-from wraith.mls import MlsGroup, state
+from wraith.mls import BasicCredential, KeyPackageSecrets, MlsGroup, state
 from wraith.mls.limits import Limits
 from wraith.mls.proposals import ReInit
 from wraith.mls.psk import ResumptionUsage
+from wraith.mls.secret_tree import RatchetKind
 from wraith.mls.suites import SUITES, CipherSuite
 from wraith.testing.mls import (
+    LIFETIME,
     UNIX_NOW,
     AnyPolicy,
     Room,
@@ -386,3 +389,72 @@ def test_a_wiped_group_gives_nothing() -> None:
         room["ann"].epoch_authenticator()
     with pytest.raises(GroupClosed):
         room["ann"].protect(b"x")
+
+
+@pytest.mark.spec("ML-17")
+def test_a_key_package_has_fresh_keys_and_says_what_is_understood() -> None:
+    rng = SeededRng(1)
+    signer = CLASSIC.generate_signer(rng)
+    made = [
+        KeyPackageSecrets.create(CLASSIC, signer, BasicCredential(b"a"), LIFETIME, rng)
+        for _ in range(2)
+    ]
+    keys = {
+        key
+        for one in made
+        for key in (one.key_package.init_key, one.key_package.leaf_node.encryption_key)
+    }
+    assert len(keys) == 4
+    for one in made:
+        one.key_package.check(CLASSIC)
+        assert one.key_package.leaf_node.capabilities.cipher_suites == (1,)
+        back = KeyPackageSecrets.restore(
+            one.key_package.raw,
+            one.init_private.reveal(),
+            one.leaf_private.reveal(),
+            signer.private_bytes(),
+        )
+        assert back.key_package == one.key_package
+        with pytest.raises(InvalidKeyPackage, match="private-keys"):
+            KeyPackageSecrets.restore(
+                one.key_package.raw,
+                one.leaf_private.reveal(),
+                one.init_private.reveal(),
+                signer.private_bytes(),
+            )
+        one.wipe()
+        assert one.init_private.is_wiped
+
+
+@pytest.mark.spec("ML-63")
+def test_a_sealed_message_uses_its_key_up_even_if_it_is_never_sent() -> None:
+    room = Room("ann", "bob", suite=CLASSIC)
+    lost = [room["ann"].protect(b"same") for _ in range(3)]
+    assert len(set(lost)) == 3
+    room["ann"].commit(unix_now=UNIX_NOW)
+    room["ann"].commit(unix_now=UNIX_NOW)
+    assert room["bob"].open(room["ann"].protect(b"next"), 0.0).data == b"next"
+    tree = room["ann"].state.epoch.secret_tree
+    assert tree.next_generation(0, RatchetKind.APPLICATION) == 4
+    assert tree.next_generation(0, RatchetKind.HANDSHAKE) == 2
+
+
+@pytest.mark.spec("ML-64")
+def test_a_welcome_brings_the_keys_from_the_common_node_upwards() -> None:
+    room = Room(*(f"m{n}" for n in range(6)), suite=CLASSIC)
+    known = {
+        name: sorted(member.state.epoch.kem.private_keys()[1])
+        for name, member in room.members.items()
+    }
+    assert known["m1"] == [1, 3, 7] and known["m2"] == [3, 7] and known["m5"] == [7]
+    for member in room.members.values():
+        member.state.epoch.kem.check_private_keys()
+
+
+@pytest.mark.spec("ML-53")
+def test_who_is_removed_by_a_commit_learns_that_and_no_key() -> None:
+    room = Room("ann", "bob", "cid", suite=CLASSIC)
+    made = room["ann"].commit(remove=[1], unix_now=UNIX_NOW)
+    staged = staged_commit(room["bob"], made.message)
+    assert staged.epoch is None and staged.removed == (1,)
+    assert staged_commit(room["cid"], made.message).epoch is not None
