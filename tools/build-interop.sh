@@ -1,5 +1,5 @@
 #!/bin/sh
-# Builds the foreign QUIC peers of the interoperability tests and links them into interop-bin/ (not
+# Builds the foreign QUIC and MLS peers of the interoperability tests and links them into interop-bin/ (not
 # committed). tools/peer-cache.sh keeps what was built, outside of the tree. A peer whose toolchain is
 # missing is skipped with the reason. WRAITH_REQUIRE_INTEROP names peers that must be there (comma
 # separated): without one of them this exits 1, after it has built the others.
@@ -64,6 +64,34 @@ build_rust() {
   fi
 }
 
+build_mls() {
+  if ! command -v cargo >/dev/null 2>&1; then
+    missing openmls "there is no cargo"
+    missing mls-rs "there is no cargo"
+    return
+  fi
+  digest="$(digest_of "$(cargo --version)" interop/mls)"
+  if link_cached interop-mls "$digest" openmls-peer mls-rs-peer; then
+    say "openmls and mls-rs are built already"
+    return
+  fi
+  if [ "${WRAITH_INTEROP_RUST:-1}" = 0 ]; then
+    missing openmls "WRAITH_INTEROP_RUST=0"
+    missing mls-rs "WRAITH_INTEROP_RUST=0"
+    return
+  fi
+  say "building openmls and mls-rs (several minutes the first time)"
+  built="$peer_cache/build/interop-mls"
+  if (cd interop/mls && CARGO_TARGET_DIR="$built" nice -n 10 cargo build --release --locked --quiet); then
+    keep interop-mls "$digest" "$built/release/openmls-peer" "$built/release/mls-rs-peer"
+    link_cached interop-mls "$digest" openmls-peer mls-rs-peer
+  else
+    missing openmls "its build failed"
+    missing mls-rs "its build failed"
+  fi
+}
+
 build_go
 build_rust
+build_mls
 exit "$status"

@@ -724,6 +724,19 @@ def test_unmerged_leaves_that_are_not_below(room: Room, unmerged: tuple[int, ...
         join_with(info_of(room["ann"], lying_tree(room["ann"], change)))
 
 
+@pytest.mark.spec("ML-15")
+def test_an_unmerged_leaf_that_is_nobody() -> None:
+    room = Room("ann", "bob", "cid", suite=CLASSIC)
+
+    def change(tree: RatchetTree) -> None:
+        parent = tree.parent(3)
+        assert parent is not None
+        tree.set_parent(3, replace(parent, unmerged_leaves=(3,)))
+
+    with pytest.raises(InvalidTree, match="unmerged-leaves"):
+        join_with(info_of(room["ann"], lying_tree(room["ann"], change)))
+
+
 @pytest.mark.spec("ML-42", "ML-43")
 def test_a_tree_with_one_key_twice(room: Room) -> None:
     def twice(tree: RatchetTree) -> None:

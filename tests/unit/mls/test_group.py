@@ -215,6 +215,7 @@ def test_a_group_of_the_same_name_is_not_the_same_group() -> None:
         one["bob"].stage(third["ann"].update())
 
 
+@pytest.mark.spec("ML-66")
 @every_suite
 def test_a_client_joins_by_a_commit_of_its_own(suite: CipherSuite) -> None:
     room = Room("ann", "bob", suite=suite)
