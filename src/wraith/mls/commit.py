@@ -58,7 +58,7 @@ from wraith.mls.psk import PreSharedKeyId, psk_secret
 from wraith.mls.secret_tree import Step
 from wraith.mls.signing import Signer
 from wraith.mls.suites import CipherSuite
-from wraith.mls.treekem import KeyUpdate, TreeKem
+from wraith.mls.treekem import KeyUpdate, TreeKem, apply_path
 from wraith.mls.validation import Queued, Rules, is_path_required
 
 FindPsk = Callable[[PreSharedKeyId], Secret]
@@ -331,10 +331,7 @@ def receive_commit(
         raise InvalidCommit("path-missing", "these proposals need a path")
     kem = epoch.kem.copy()
     applied = apply_proposals(kem, queue, epoch.context.extensions, own_updates)
-    if epoch.kem.leaf in applied.removed:
-        return _staged(
-            epoch, None, framed.sender.index, applied, is_external=is_external, step=step
-        )
+    is_removed = epoch.kem.leaf in applied.removed
     context = replace(
         epoch.context, epoch=epoch.number + 1, extensions=applied.extensions, tree_hash=b""
     )
@@ -355,13 +352,20 @@ def receive_commit(
             rules.check_replacement(present, leaf)
         rules.check_leaf(leaf, context, sender, LeafNodeSource.COMMIT, None)
         _check_path_keys(suite, commit)
-        commit_secret = kem.process_update(
-            sender,
-            commit.path,
-            lambda tree_hash: context.with_tree_hash(tree_hash).encode(),
-            [index for index, _ in applied.added],
-        )
+        added = [index for index, _ in applied.added]
+        if is_removed:
+            apply_path(kem.tree, sender, commit.path, added)
+        else:
+            commit_secret = kem.process_update(
+                sender,
+                commit.path,
+                lambda tree_hash: context.with_tree_hash(tree_hash).encode(),
+                added,
+            )
     rules.check_tree_keys(kem.tree)
+    if is_removed:
+        # Its secrets are for the others: who is removed has checked all that can be read.
+        return _staged(epoch, None, sender, applied, is_external=is_external, step=step)
     context = context.with_tree_hash(kem.tree.tree_hash()).with_transcript(
         confirmed_transcript_hash(
             suite,

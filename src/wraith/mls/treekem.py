@@ -158,7 +158,6 @@ class TreeKem:
         leaf = make_leaf(own.public, parent_hash)
         tree.set_leaf(self.leaf, leaf)
         context = context_of(tree.tree_hash())
-        skipped = {tm.node_of(index) for index in skip}
         nodes = tuple(
             UpdatePathNode(
                 public,
@@ -171,8 +170,7 @@ class TreeKem:
                             path_secrets[node].reveal(),
                         )
                     )
-                    for target in tree.resolution(other)
-                    if target not in skipped
+                    for target in _targets(tree, other, skip)
                 ),
             )
             for (node, other), public in zip(filtered, publics, strict=True)
@@ -192,20 +190,13 @@ class TreeKem:
                 that is meant for this member does not give the keys that the path announces.
         """
         tree, suite = self.tree, self.suite
-        filtered = apply_path(tree, sender, path)
+        filtered = apply_path(tree, sender, path, skip)
         context = context_of(tree.tree_hash())
         self._forget_above(sender)
-        skipped = {tm.node_of(index) for index in skip}
         meeting = tm.common_ancestor(self.leaf, sender)
         position = next(i for i, (node, _) in enumerate(filtered) if node == meeting)
-        resolution = [
-            node for node in tree.resolution(filtered[position][1]) if node not in skipped
-        ]
+        resolution = _targets(tree, filtered[position][1], skip)
         ciphertexts = path.nodes[position].encrypted_path_secret
-        for (_, other), given in zip(filtered, path.nodes, strict=True):
-            n = sum(node not in skipped for node in tree.resolution(other))
-            if n != len(given.encrypted_path_secret):
-                raise InvalidCommit("path-ciphertexts", "a node has too few or too many")
         for target, ciphertext in zip(resolution, ciphertexts, strict=True):
             private = self._private_of(target)
             if private is not None:
@@ -307,23 +298,38 @@ class TreeKem:
         return value.encryption_key
 
 
-def apply_path(tree: RatchetTree, sender: int, path: UpdatePath) -> list[tuple[int, int]]:
-    """Put another member's path into the public tree. Returns its filtered direct path.
+def apply_path(
+    tree: RatchetTree, sender: int, path: UpdatePath, skip: Collection[int] = ()
+) -> list[tuple[int, int]]:
+    """Put another member's path into the public tree: all of it that needs no secret. Returns its
+    filtered direct path.
 
     Raises:
-        InvalidCommit: wrong number of nodes, a leaf not made for a commit, or a parent hash that
-            is not the one of this path.
+        InvalidCommit: wrong number of nodes or ciphertexts, a leaf not made for a commit, or a
+            parent hash that is not the one of this path.
     """
     filtered = tree.filtered_direct_path(sender)
     if len(filtered) != len(path.nodes):
         raise InvalidCommit("path-length", f"{len(path.nodes)} nodes where {len(filtered)} belong")
     if path.leaf_node.source is not LeafNodeSource.COMMIT:
         raise InvalidCommit("path-leaf-source", "the path's leaf was made for another purpose")
+    for (_, other), given in zip(filtered, path.nodes, strict=True):
+        if len(_targets(tree, other, skip)) != len(given.encrypted_path_secret):
+            raise InvalidCommit("path-ciphertexts", "a node has too few or too many")
     parent_hash = put_path(tree, sender, filtered, [node.encryption_key for node in path.nodes])
     if path.leaf_node.parent_hash != parent_hash:
         raise InvalidCommit("parent-hash", "the path's leaf carries another parent hash")
     tree.set_leaf(sender, path.leaf_node)
     return filtered
+
+
+def _targets(tree: RatchetTree, node: int, skip: Collection[int]) -> list[int]:
+    """The nodes below ``node`` that a path secret is sealed to."""
+    resolution = tree.resolution(node)
+    if not skip:
+        return resolution
+    skipped = {tm.node_of(index) for index in skip}
+    return [target for target in resolution if target not in skipped]
 
 
 def put_path(
