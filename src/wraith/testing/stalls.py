@@ -179,7 +179,8 @@ def _link_of(scenario: Scenario) -> LinkConfig:
 def run_session(
     scenario: Scenario, *, spoil: Callable[[EstablishedPair, Simulation], None] | None = None
 ) -> str:
-    """Two connections; returns how it ended. Raises ``Stalled``. ``spoil`` plants a defect."""
+    """Two connections; returns how it ended. Raises ``Stalled``. ``spoil`` plants a defect at
+    ``scenario.mtu_at``."""
     pair = EstablishedPair(
         config=EndpointConfig(rekey_interval_s=REKEY_S), link=_link_of(scenario), seed=scenario.seed
     )
@@ -199,7 +200,7 @@ def run_session(
     mover = _Mover(pair.net, scenario, moving)
     actions = mover.actions()
     if spoil is not None:
-        actions.append((scenario.moves_at[-1], partial(spoil, pair, pair.net)))
+        actions.append((scenario.mtu_at, partial(spoil, pair, pair.net)))
     play(pair.net, actions, watch, is_over)
     return "arrived" if transfer.is_equal else "timed out" if not is_open() else "still moving"
 
@@ -240,7 +241,7 @@ def run_node(
     mover = _Mover(simulation, scenario, ADDRESS_A if scenario.sender_moves else ADDRESS_B)
     actions = mover.actions()
     if spoil is not None:
-        actions.append((scenario.moves_at[-1], partial(spoil, simulation, receiver)))
+        actions.append((scenario.mtu_at, partial(spoil, simulation, receiver)))
     play(simulation, actions, watch, is_over)
     done = receiver.finished
     if done is not None and done.error is None:
