@@ -9,12 +9,13 @@ from wraith.connection import events as ev
 from wraith.connection.keys import SessionEpochs
 from wraith.errors import CloseCode
 from wraith.testing.established import EstablishedPair, handshake_results
-from wraith.types import StreamId
+from wraith.types import NetworkPath, StreamId
 from wraith.wire.frames import (
     Ack,
     DatagramFrame,
     Extension,
     Ping,
+    Pong,
     StreamClose,
     decode_frames,
     encode_frame,
@@ -108,3 +109,21 @@ def test_five_thousand_small_datagrams_pass() -> None:
     assert got == [n.to_bytes(8, "big") for n in range(5_000)]
     assert not pair.r.of(ev.Closed)
     assert watch.most_datagrams == 128
+
+
+@pytest.mark.spec("CN-64")
+def test_of_many_pings_in_a_packet_one_is_answered() -> None:
+    pair = EstablishedPair()
+    watch = pair.r.connection._builder
+    assert watch is not None
+    pair.run(seconds=1)
+    session = pair.i.connection._session
+    assert session is not None
+    sealer, out = session.keys.sealer, bytearray(1_500)
+    n_bytes, *_ = sealer.seal_run(
+        0, session.cids.sent, 0, b"".join(encode_frame(Ping(n)) for n in range(50)), 0, 0, (),
+        False, 1_400, 1, bytes(sealer.dummy_bytes), out,
+    )  # fmt: skip
+    path = NetworkPath(pair.r.address, pair.i.address)
+    pair.r.connection.receive_datagrams(bytes(out[:n_bytes]), n_bytes, path, pair.now)
+    assert watch.oneshots == [encode_frame(Pong(0))]

@@ -61,7 +61,7 @@ class Inbound:
     """Applies frames and records of the peer to ``session``."""
 
     __slots__ = (
-        "_answers", "_builder", "_emit", "_is_initiator", "_s", "path_answers",
+        "_answers", "_builder", "_emit", "_has_answered", "_is_initiator", "_s", "path_answers",
         "path_responses", "peer_close",
     )  # fmt: skip
 
@@ -77,6 +77,7 @@ class Inbound:
         self._is_initiator = role is Role.INITIATOR
         self._emit = emit
         self._answers = AnswerBudget()
+        self._has_answered = False  # a PING of the packet at hand
         #: ``(code, reason)`` once the peer has closed.
         self.peer_close: tuple[int, str] | None = None
         #: Encoded PATH_RESPONSE frames that must leave on another path than the main one.
@@ -88,7 +89,8 @@ class Inbound:
 
     def on_frames(self, payload: bytes, path: NetworkPath, now: float) -> None:
         """Applies all frames of one packet. Raises ``RemoteProtocolError``."""
-        for frame in decode_frames(payload):
+        self._has_answered = False
+        for frame in decode_frames(payload, skips=True):
             self._on_frame(frame, path, now)
 
     def _on_frame(self, frame: Frame, path: NetworkPath, now: float) -> None:
@@ -124,7 +126,7 @@ class Inbound:
                 mux.check_not_control(frame.sid)
                 mux.on_qos(frame)
             case Ping():
-                self._once(encode_frame(Pong(token=frame.token)))
+                self._on_ping(frame)
             case PathChallenge():
                 self._on_challenge(frame, path, now)
             case PathResponse():
@@ -143,6 +145,12 @@ class Inbound:
         """Answers are never worth a queue: beyond a few they are not sent."""
         if len(self._builder.oneshots) < ONESHOTS_MAX:
             self._builder.oneshots.append(frame)
+
+    def _on_ping(self, frame: Ping) -> None:
+        """One PONG a packet: every answer costs a datagram sooner or later. [CN-64]"""
+        if not self._has_answered:
+            self._has_answered = True
+            self._once(encode_frame(Pong(token=frame.token)))
 
     def _on_challenge(self, frame: PathChallenge, path: NetworkPath, now: float) -> None:
         if not self._answers.take(now):

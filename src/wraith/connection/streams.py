@@ -22,7 +22,7 @@ SMALL_WRITE_BYTES = 4_096
 KEPT_SHARE = 2
 """A received piece of at least this part of its buffer (1 / share) is kept where it is."""
 TAIL_BYTES_MAX = 65_536
-PAGE_BYTES = 16_384
+PAGE_BYTES = 4_096
 MAX_RANGES = 1_024
 STREAM_OFFSET_MAX = (1 << 62) - 1
 

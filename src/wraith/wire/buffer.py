@@ -62,6 +62,10 @@ class Reader:
         at = self._advance(n, what)
         return bytes(self._data[at : at + n])
 
+    def skip(self, n: int, what: str) -> None:
+        """Passes over the next ``n`` bytes."""
+        self._advance(n, what)
+
     def rest(self) -> bytes:
         """All that remains."""
         return self.take(self.remaining, "")

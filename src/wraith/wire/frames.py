@@ -27,6 +27,7 @@ from wraith.wire.frame_types import (
     EXTENSION_LAST,
     FLAG_ELICIT,
     FLAG_FIN,
+    HEADER_BYTES,
     U16_MAX,
     encode_header,
 )
@@ -49,6 +50,7 @@ from wraith.wire.records import encode_record as encode_record
 OTHER_FRAMES_MAX: Final = 128
 DATAGRAM_FRAMES_MAX: Final = 256
 
+_HEADER: Final = Struct(">BBH")
 _FLAGS_LENGTH: Final = Struct(">BH")
 _ACK: Final = Struct(">BIHBH")
 
@@ -276,27 +278,38 @@ def is_ack_eliciting(type_: int, flags: int = 0) -> bool:
     return type_ not in (FrameType.ACK, FrameType.CLOSE, FrameType.FILL)
 
 
-def decode_frames(buf: Buffer) -> list[Frame]:
+def decode_frames(buf: Buffer, *, skips: bool = False) -> list[Frame]:
     """All frames of a payload, in order. Linear time; every other outcome is ``DecodeError``, more
     frames than 128 beside DATA and 256 DATAGRAMs among them. [CN-63]
 
     Flags that a type does not know are ignored. [FR-1, FR-2, FR-3, FR-4]
+
+    Args:
+        skips: leave out PAD, FEC_REPAIR and extensions, which say nothing to a session but that
+            they are to be acknowledged.
     """
     reader = Reader(buf)
     frames: list[Frame] = []
     n_other = n_datagrams = 0
     while reader.remaining:
         at = reader.offset
-        type_ = reader.u8("frame type")
-        if type_ == FrameType.FILL:
+        if reader.remaining >= HEADER_BYTES:
+            type_, flags, n = reader.record(_HEADER, "frame header")
+        else:
+            type_ = reader.u8("frame type")
+        if type_ == _FILL:
             break
-        if type_ == FrameType.DATAGRAM:
+        if type_ == _DATAGRAM:
             n_datagrams += 1
-        elif type_ != FrameType.DATA:
+        elif type_ != _DATA:
             n_other += 1
         if n_other > OTHER_FRAMES_MAX or n_datagrams > DATAGRAM_FRAMES_MAX:
             raise DecodeError("too many frames", at)
-        flags, n = reader.record(_FLAGS_LENGTH, "frame header")
+        if reader.offset - at < HEADER_BYTES:
+            flags, n = reader.record(_FLAGS_LENGTH, "frame header")  # which is cut off
+        if skips and type_ in _SKIPPED:
+            reader.skip(n, "frame length")
+            continue
         body = reader.sub(n, "frame length")
         if EXTENSION_FIRST <= type_ <= EXTENSION_LAST:
             frames.append(Extension(type_, body.rest()))
@@ -392,6 +405,14 @@ def _encode_opaque(frame: GroupFrame | FecRepair | Extension) -> bytes:
             return encode_header(code, 0, len(raw)) + raw
 
 
+_FILL: Final = int(FrameType.FILL)
+_DATA: Final = int(FrameType.DATA)
+_DATAGRAM: Final = int(FrameType.DATAGRAM)
+
+#: Frames of any body that mean nothing to a session.
+_SKIPPED: Final = frozenset(
+    (FrameType.PAD, FrameType.FEC_REPAIR, *range(EXTENSION_FIRST, EXTENSION_LAST + 1))
+)
 _GROUP_TYPES = (FrameType.GROUP_JOIN, FrameType.GROUP_LEAVE, FrameType.GROUP_REKEY)
 
 

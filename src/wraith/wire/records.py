@@ -10,6 +10,7 @@ Spec: frames §4 [FR-8, FR-9].
 from __future__ import annotations
 
 from dataclasses import dataclass
+from struct import Struct
 from typing import Final
 
 from wraith.errors import DecodeError
@@ -21,6 +22,7 @@ from wraith.wire.frame_types import HEADER_BYTES, ControlType, FrameType, encode
 RECORD_BYTES_MAX: Final = 16_384
 TICKETS_PER_REQUEST_MAX: Final = 4
 _INIT, _RESP, _REQUEST = 1, 2, 3
+_HEADER: Final = Struct(">BBH")
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +169,7 @@ class RecordParser:
         try:
             while reader.remaining >= HEADER_BYTES:
                 at = reader.offset
-                type_, _, n_body = reader.u8("type"), reader.u8("flags"), reader.u16("length")
+                type_, _, n_body = reader.record(_HEADER, "record header")
                 # Refused by the header alone: nothing is buffered for a record that cannot be
                 # valid.
                 if n_body + HEADER_BYTES > RECORD_BYTES_MAX:
