@@ -82,6 +82,8 @@ class EndpointConfig:
     window_sum: int = 32 * MIB
     max_streams: int = 128
     send_buffer_bytes: int = MIB
+    send_memory_bytes: int = 64 * MIB
+    send_memory_sum: int = 256 * MIB
     replay_window: int = 8192
     rekey_interval_s: float = 120.0
     rekey_packets: int = 1_000_000
@@ -114,6 +116,8 @@ class EndpointConfig:
         _within("stream_window_max", self.stream_window_max, self.stream_window, 1 << 40)
         _within("conn_window_max", self.conn_window_max, self.conn_window, 1 << 40)
         _within("max_streams", self.max_streams, 1, 16_384)
+        _within("send_memory_bytes", self.send_memory_bytes, 128 * KIB, 1 << 40)
+        _within("send_memory_sum", self.send_memory_sum, self.send_memory_bytes, 1 << 40)
         if self.replay_window & (self.replay_window - 1):
             raise ConfigError("replay_window", self.replay_window, "a power of two")
         _within("replay_window", self.replay_window, 256, 65_536)

@@ -318,3 +318,12 @@ def test_a_sender_whose_processor_was_busy_makes_up_for_it_within_bounds() -> No
     assert in_time <= 14_000
     assert in_time + 4_000 < sent_when_late_by(0.001) < sent_when_late_by(0.025)
     assert sent_when_late_by(0.025) == 32_768 // 1400 * 1400
+
+
+@pytest.mark.spec("CN-65")
+def test_all_streams_of_a_session_together_keep_at_most_64_mib() -> None:
+    pair = EstablishedPair()
+    pair.run(seconds=1)
+    connection, data = pair.i.connection, bytes(MIB)
+    streams = [connection.open_stream(now=pair.now) for _ in range(80)]
+    assert sum(connection.stream_write(sid, data, now=pair.now) for sid in streams) == 64 * MIB

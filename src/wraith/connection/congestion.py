@@ -11,6 +11,7 @@ from typing import NamedTuple, Protocol
 INITIAL_WINDOW_DATAGRAMS = 10
 INITIAL_WINDOW_BYTES_MAX = 14_720
 MINIMUM_WINDOW_DATAGRAMS = 2
+WINDOW_MAX_BYTES = 32 << 20
 
 # HyStart++ (RFC 9406 §4.3); growth is not capped per round because sending is paced.
 MIN_RTT_THRESH_S = 0.004
@@ -146,11 +147,13 @@ class NewReno:
         "_hystart",
         "_recovery_start",
         "_ssthresh",
+        "_window_max",
         "window",
     )
 
-    def __init__(self, datagram_bytes: int) -> None:
+    def __init__(self, datagram_bytes: int, window_max: int = WINDOW_MAX_BYTES) -> None:
         self._datagram_bytes = datagram_bytes
+        self._window_max = window_max
         self.window = initial_window(datagram_bytes)
         self._ssthresh = float("inf")
         self._recovery_start = -1.0
@@ -169,14 +172,14 @@ class NewReno:
         if ack.app_limited or ack.sent_time <= self._recovery_start:
             return
         if self.in_slow_start:
-            self.window += self._hystart.growth(ack)
+            self.window = min(self.window + self._hystart.growth(ack), self._window_max)
             if self._hystart.done:
                 self._ssthresh = self.window
             return
         self._acked += ack.n_bytes
         if self._acked >= self.window:
             self._acked -= self.window
-            self.window += self._datagram_bytes
+            self.window = min(self.window + self._datagram_bytes, self._window_max)
 
     def on_loss(self, n_bytes: int, sent_time: float, now: float, in_flight: int) -> bool:
         del n_bytes, in_flight
@@ -228,11 +231,13 @@ class Cubic:
         "_w_est",
         "_w_max",
         "_window",
+        "_window_max",
         "window",
     )
 
-    def __init__(self, datagram_bytes: int) -> None:
+    def __init__(self, datagram_bytes: int, window_max: int = WINDOW_MAX_BYTES) -> None:
         self._datagram_bytes = datagram_bytes
+        self._window_max = window_max
         self._window = float(initial_window(datagram_bytes))
         self.window = int(self._window)
         self._ssthresh = float("inf")
@@ -270,6 +275,7 @@ class Cubic:
                 self._ssthresh = self._window
         else:
             self._avoid_congestion(ack)
+        self._window = min(self._window, float(self._window_max))
         self.window = int(self._window)
 
     def _avoid_congestion(self, ack: AckSample) -> None:
@@ -343,6 +349,10 @@ class Cubic:
         self._epoch_start = None
 
 
-def make_controller(name: str, datagram_bytes: int) -> CongestionController:
-    """``cubic`` or ``newreno`` (checked by ``EndpointConfig``)."""
-    return NewReno(datagram_bytes) if name == "newreno" else Cubic(datagram_bytes)
+def make_controller(
+    name: str, datagram_bytes: int, *, window_max: int = WINDOW_MAX_BYTES
+) -> CongestionController:
+    """``cubic`` or ``newreno`` (checked by ``EndpointConfig``); its window never grows beyond
+    ``window_max`` bytes. [CN-66]"""
+    kind = NewReno if name == "newreno" else Cubic
+    return kind(datagram_bytes, window_max)

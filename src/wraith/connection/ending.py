@@ -220,6 +220,7 @@ class Ending(ApplicationCommands):
     def _release_windows(self, session: Session) -> None:
         if self._budget is not None:
             self._budget.release(session.mux.table.conn_window.window)
+        session.mux.memory.release()
 
     def _erase(self, now: float) -> None:
         """Closed: no key, no buffer, no deadline is left."""

@@ -108,7 +108,7 @@ class Endpoint:
         self._outbox: Outbox = deque()
         self._pool = BufferPool()
         self._trim = _Trim()
-        self._windows = WindowBudget(config.window_sum)
+        self._windows = WindowBudget(config.window_sum, config.send_memory_sum)
         self._hmks = HeaderMaskKeys(rng, now)
         self._deadlines.set(self._hmks, self._hmks.next_time())
         self._context = HandshakeContext(

@@ -11,6 +11,47 @@ from wraith.config import KIB, EndpointConfig
 FULL_BUDGET_STREAM_WINDOW = 64 * KIB
 FULL_BUDGET_CONN_WINDOW = 96 * KIB
 GROWTH_RTTS = 2.0
+SEND_FLOOR_BYTES = 64 * KIB
+"""What a session may always keep: with it every session moves, however full the endpoint is."""
+
+
+class SendSum:
+    """Stream bytes that all connections of one endpoint keep together (``send_memory_sum``)."""
+
+    __slots__ = ("total", "used")
+
+    def __init__(self, total: int) -> None:
+        self.total = total
+        self.used = 0
+
+
+class SendMemory:
+    """Stream bytes of one connection that are written and not acknowledged in order. [CN-65]"""
+
+    __slots__ = ("_limit", "_sum", "used")
+
+    def __init__(self, limit: int, whole: SendSum | None = None) -> None:
+        self._limit = limit
+        self._sum = whole if whole is not None else SendSum(limit)
+        self.used = 0
+
+    @property
+    def room(self) -> int:
+        """Bytes that may be taken now."""
+        shared = min(self._limit - self.used, self._sum.total - self._sum.used)
+        return max(shared, SEND_FLOOR_BYTES - self.used, 0)
+
+    def take(self, n_bytes: int) -> None:
+        self.used += n_bytes
+        self._sum.used += n_bytes
+
+    def give(self, n_bytes: int) -> None:
+        self.used -= n_bytes
+        self._sum.used -= n_bytes
+
+    def release(self) -> None:
+        """The connection has ended."""
+        self.give(self.used)
 
 
 class WindowBudget:
@@ -20,11 +61,13 @@ class WindowBudget:
     all the same, so that a peer can always be served.
     """
 
-    __slots__ = ("total", "used")
+    __slots__ = ("sending", "total", "used")
 
-    def __init__(self, total: int) -> None:
+    def __init__(self, total: int, send_total: int = 1 << 62) -> None:
         self.total = total
         self.used = 0
+        #: What they keep to send it again.
+        self.sending = SendSum(send_total)
 
     def initial_windows(self, config: EndpointConfig) -> tuple[int, int]:
         """``(stream_window, conn_window)`` to announce to a new peer."""

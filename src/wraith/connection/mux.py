@@ -20,6 +20,7 @@ from wraith.connection.events import (
     StreamWasStopped,
     StreamWritable,
 )
+from wraith.connection.flow import SendMemory
 from wraith.connection.scheduler import Scheduler
 from wraith.connection.stream_table import DEFAULT_PRIORITY, Stream, StreamTable, stream_class
 from wraith.errors import CloseCode, LocalProtocolError, RemoteProtocolError
@@ -49,7 +50,9 @@ class StreamMux:
     __slots__ = (
         "_config",
         "_emit",
+        "_starved",
         "grants",
+        "memory",
         "n_retransmitted",
         "pending",
         "scheduler",
@@ -58,9 +61,16 @@ class StreamMux:
     )
 
     def __init__(
-        self, table: StreamTable, config: EndpointConfig, emit: Callable[[Event], None]
+        self,
+        table: StreamTable,
+        config: EndpointConfig,
+        emit: Callable[[Event], None],
+        memory: SendMemory,
     ) -> None:
         self.table = table
+        #: What all streams together may hold unacknowledged.
+        self.memory = memory
+        self._starved: dict[int, None] = {}  # streams whose writer waits for ``memory``
         self.scheduler = Scheduler()
         #: What each stream may hold unacknowledged; the connection raises it with its window.
         self.send_buffer = config.send_buffer_bytes
@@ -109,9 +119,12 @@ class StreamMux:
         half = stream.send
         if half.finished or half.reset_code is not None:
             raise LocalProtocolError("this stream was finished or reset")
-        n_taken = min(n_max, max(self.send_buffer - half.buffered, 0))
+        n_taken = min(n_max, self.room(sid))
         if n_taken < n_max:
             stream.wants_writable = True
+            if n_taken < self.send_buffer - half.buffered:
+                self._starved[sid] = None
+        self.memory.take(n_taken)
         left = n_taken
         for chunk in chunks:
             if not left:
@@ -127,7 +140,7 @@ class StreamMux:
         stream = self.table.streams.get(sid)
         if stream is None or stream.send.finished or stream.send.reset_code is not None:
             return 0
-        return max(self.send_buffer - stream.send.buffered, 0)
+        return max(min(self.send_buffer - stream.send.buffered, self.memory.room), 0)
 
     def unsent(self, sid: int) -> int:
         stream = self.table.streams.get(sid)
@@ -164,10 +177,12 @@ class StreamMux:
         half = stream.send
         if half.is_done or half.reset_code is not None:
             return
+        self.memory.give(half.buffered)
         half.reset(code)
         self.scheduler.remove(sid)
         self.pending[FrameType.RESET, sid] = None
         self._forget_if_closed(stream)
+        self._wake_starved()
 
     def stop(self, sid: int, code: int, now: float, srtt_s: float) -> None:
         stream = self._known(sid)
@@ -394,17 +409,38 @@ class StreamMux:
         if stream is None:
             return
         half = stream.send
-        was_done = half.is_done
+        was_done, before = half.is_done, half.buffered
         half.on_acked(offset, length, fin)
+        self.memory.give(before - half.buffered)
         if half.is_done and not was_done and half.reset_code is None:
             self._emit(StreamSent(StreamId(sid)))
             self.scheduler.remove(sid)
             self._forget_if_closed(stream)
         elif stream.wants_writable:
-            room = self.send_buffer - half.buffered
-            if room >= min(WRITABLE_ROOM, self.send_buffer // 2):
-                stream.wants_writable = False
-                self._emit(StreamWritable(StreamId(sid)))
+            self._tell_writable(stream)
+        if self._starved:
+            self._wake_starved()
+
+    @property
+    def _room_to_tell(self) -> int:
+        return min(WRITABLE_ROOM, self.send_buffer // 2)
+
+    def _tell_writable(self, stream: Stream) -> None:
+        if self.room(stream.sid) >= self._room_to_tell:
+            stream.wants_writable = False
+            self._starved.pop(stream.sid, None)
+            self._emit(StreamWritable(StreamId(stream.sid)))
+
+    def _wake_starved(self) -> None:
+        """Memory has become free: writers that wait for it hear of it."""
+        if self.memory.room < self._room_to_tell:
+            return
+        for sid in list(self._starved):
+            stream = self.table.streams.get(sid)
+            if stream is None or not stream.wants_writable:
+                del self._starved[sid]
+            else:
+                self._tell_writable(stream)
 
     def on_range_lost(self, sid: int, offset: int, length: int, fin: bool) -> None:
         stream = self.table.streams.get(sid)

@@ -17,7 +17,7 @@ from wraith.connection.control import ControlStream
 from wraith.connection.data.omitted import OmittedNumbers
 from wraith.connection.datagrams import DatagramQueue
 from wraith.connection.events import Event
-from wraith.connection.flow import ReceiveWindow, WindowBudget
+from wraith.connection.flow import ReceiveWindow, SendMemory, WindowBudget
 from wraith.connection.keys import SessionEpochs
 from wraith.connection.mux import StreamMux
 from wraith.connection.pacing import Pacer
@@ -91,7 +91,9 @@ class Session:
         )
         self.keys = SessionEpochs(result, config.replay_window)
         self.recovery = Recovery(
-            controller=make_controller(config.congestion, base),
+            controller=make_controller(
+                config.congestion, base, window_max=config.send_memory_bytes // 2
+            ),
             initial_rtt_s=config.initial_rtt_s,
             max_ack_delay_s=theirs.max_ack_delay_ms / 1_000,
         )
@@ -116,7 +118,8 @@ class Session:
             own_max_streams=ours.max_streams,
             conn_window=ReceiveWindow(ours.conn_window, config.conn_window_max, budget),
         )
-        self.mux = StreamMux(table, config, emit)
+        memory = SendMemory(config.send_memory_bytes, budget.sending if budget else None)
+        self.mux = StreamMux(table, config, emit, memory)
         self.rekey = RekeyControl(
             result.role,
             result.suite,
