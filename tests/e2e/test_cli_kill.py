@@ -82,6 +82,32 @@ def test_a_receiver_killed_between_rename_and_receipt_reuses_everything(homes: T
     assert sorted(p.name for p in homes.out.iterdir()) == ["a.bin"]
 
 
+@pytest.mark.spec("TR-140")
+def test_a_receiver_killed_after_its_receipt_says_that_it_was_complete(homes: TwoHomes) -> None:
+    """The sender has ended and nobody answers: the note of the earlier run does."""
+    path = homes.file("a.bin", MIB)
+    sender = homes.send(path)
+    code = code_of(sender)
+    killed = homes.receive(
+        code,
+        prelude="import os, signal\n"
+        "from wraith.aio.file_target import FileTarget\n"
+        "FileTarget._remove = lambda *_: os.kill(os.getpid(), signal.SIGKILL)",
+    )
+    assert killed.wait_exit() == -signal.SIGKILL
+    assert sender.wait_exit() == 0
+    assert len(homes.leftovers()) == 1
+    again = homes.receive(code)
+    assert again.wait_exit() == 0, again.story()
+    done = again.last("done")
+    assert (done["earlier"], done["bytes_total"], done["files"]) == (True, MIB, 1)
+    assert done["paths"] == [str(homes.out / "a.bin")]
+    assert homes.leftovers() == []
+    # Into another folder it is not complete, and nobody answers there either.
+    other = homes.receive(code, "--connect-timeout", "4", out=homes.work / "elsewhere")
+    assert other.wait_event("error")["code"] == "handshake-timeout"
+
+
 def test_a_receiver_of_a_killed_sender_that_never_comes_back_gives_up(homes: TwoHomes) -> None:
     path = homes.file("a.bin", 4 * MIB)
     sender = homes.send("--limit", "2M", path)

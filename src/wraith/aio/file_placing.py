@@ -54,13 +54,30 @@ class Placer:
         there = self._out.lstat(top.path)
         if there is None or not self._rename or self._is_replaced(top.path, there):
             return top.path
+        ours = self._data.lstat(top.path)
+        if ours is not None and os.path.samestat(ours, there):
+            return top.path  # it has that name already, beside the one in the state folder
         if top.kind is Kind.FOLDER and stat.S_ISDIR(there.st_mode):
             return top.path  # a merge: its files are renamed one by one
         return self._free_name(top.path)
 
-    def place(self, top: Entry, name: bytes, entries: Entries) -> None:
+    def existing_folders(self, top: Entry, name: bytes, entries: Entries) -> Iterator[int]:
+        """The numbers of those folders that are at the target already. They keep their modes and
+        times; a run that goes on after a kill cannot tell them any more from those it made."""
+        there = self._out.lstat(name)
+        if there is None or not stat.S_ISDIR(there.st_mode) or self._is_replaced(name, there):
+            return
+        for number, entry in entries():
+            if entry.kind is Kind.FOLDER:
+                there = self._out.lstat(name + entry.path[len(top.path) :])
+                if there is not None and stat.S_ISDIR(there.st_mode):
+                    yield number
+
+    def place(self, top: Entry, name: bytes, entries: Entries, existed: bytes) -> None:
         """Moves one top name with all that is below it; a second call goes on where it stopped.
 
+        Args:
+            existed: a bit for each entry that ``existing_folders`` has named.
         Raises:
             OfferTaken: the name exists and no policy allows to touch it.
             OSError: the disk says no.
@@ -69,32 +86,35 @@ class Placer:
             if self._data.lstat(top.path) is not None:
                 self._move(top.path, name)
             return
-        created: list[bytes] | None = None
         if self._data.lstat(top.path) is not None:
             there = self._out.lstat(name)
             if there is None:
-                self._data.forget()
-                self._data.move(top.path, self._out, name, replace=False)
-            else:
-                created = self._merge(top.path, name, there, entries)
-        self._set_folders(top.path, name, entries, created)
+                there = self._move_folder(top.path, name)
+            if there is not None:
+                self._merge(top.path, name, there, entries)
+        self._set_folders(top.path, name, entries, existed)
 
-    def _merge(
-        self, top: bytes, name: bytes, there: os.stat_result, entries: Entries
-    ) -> list[bytes]:
+    def _move_folder(self, top: bytes, name: bytes) -> os.stat_result | None:
+        """Moves a whole folder to a name that is free. What has taken that name meanwhile is
+        returned, and judged as if it had always been there."""
+        self._data.forget()
+        try:
+            self._data.move(top, self._out, name, replace=False)
+        except FileExistsError:
+            return self._out.lstat(name)
+        return None
+
+    def _merge(self, top: bytes, name: bytes, there: os.stat_result, entries: Entries) -> None:
         is_allowed = self._overwrite or self._skip or self._rename
         is_allowed = is_allowed or self._is_replaced(name, there)
         if not stat.S_ISDIR(there.st_mode) or not is_allowed:
             raise OfferTaken(f"{display_path(name)} exists already")
-        created: list[bytes] = []
         for _, entry in entries():
             target = name + entry.path[len(top) :]
             if entry.kind is Kind.FOLDER:
-                if self._out.mkdir(target):
-                    created.append(entry.path)
+                self._out.mkdir(target)
             elif self._data.lstat(entry.path) is not None:
                 self._move(entry.path, target)
-        return created
 
     def _move(self, path: bytes, target: bytes) -> None:
         """One file or link, by the policy. [TR-72]"""
@@ -127,17 +147,14 @@ class Placer:
                 return candidate
         raise OfferTaken(f"{display_path(path)} exists already, and so do its other names")
 
-    def _set_folders(
-        self, top: bytes, name: bytes, entries: Entries, created: list[bytes] | None
-    ) -> None:
+    def _set_folders(self, top: bytes, name: bytes, entries: Entries, existed: bytes) -> None:
         """Modes and times of folders last: they change with every file that is put in, and one
         without write permission would take none. Innermost first. [TR-74]"""
         self._out.forget()
-        only = None if created is None else frozenset(created)
-        for _, entry in entries(backwards=True):
+        for number, entry in entries(backwards=True):
             if entry.kind is not Kind.FOLDER:
                 continue
-            if only is None or entry.path in only:
+            if not existed or not existed[number >> 3] & (1 << (number & 7)):
                 mode = entry.mode & ~self._umask
                 self._out.set_folder(name + entry.path[len(top) :], mode, entry.mtime_ns)
         self._out.forget()

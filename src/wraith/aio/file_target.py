@@ -29,6 +29,7 @@ from wraith.aio.chunk_runs import (
     runs,
     write_all,
 )
+from wraith.aio.disk.complete_notes import CompleteNote
 from wraith.aio.disk.kept_files import ReadingStopped
 from wraith.aio.disk.name_probe import probe_rules
 from wraith.aio.disk.private_folder import no_modes
@@ -109,6 +110,7 @@ class FileTarget:
             (true), in the background (``None``), or not at all (false).
 
         home: ``WRAITH_HOME``, where a failed disk is noted as well.
+        on_complete: told once everything is in its place and flushed, before the sender is.
 
     ``read_again`` may be called in another thread while ``fulfil`` runs; all else is one thread's.
 
@@ -125,6 +127,7 @@ class FileTarget:
         policy: Policy = Policy.REFUSE,
         verify: bool | None = None,
         home: Path | None = None,
+        on_complete: Callable[[CompleteNote], None] | None = None,
     ) -> None:
         self.out = os.fsencode(os.path.realpath(out))
         self.policy = policy
@@ -147,6 +150,7 @@ class FileTarget:
         self._sizes: array[int] = array("Q")
         self._lock = threading.RLock()
         self._home = home
+        self._on_complete = on_complete
         self._replaces: Suspicion | None = None
         self._failure: WraithError | None = None
 
@@ -540,19 +544,30 @@ class FileTarget:
         self._make_the_rest(placer, failed)
         tops = [(n, e) for n, e in self._folder.listing.entries() if b"/" not in e.path]
         missing = [(n, e) for n, e in tops if n not in self._placing and n not in failed]
-        for number, entry in missing:
-            self._placing[number] = placer.choose_name(entry)
-            self._folder.journal.append(encode_record(Placing(number, self._placing[number])))
-        self._close_files()
-        sync_file_system(self._tree.fd)
         listing = self._folder.listing
         ends = [number for number, _ in tops[1:]] + [listing.index.n_entries]
-        for (number, entry), end in zip(tops, ends, strict=True):
+        below = {
+            number: partial(listing.entries, number, end)
+            for (number, _), end in zip(tops, ends, strict=True)
+        }
+        names = {number: placer.choose_name(entry) for number, entry in missing}
+        existed = self._folder.existing_folders(
+            found
+            for number, entry in missing
+            if entry.kind is Kind.FOLDER
+            for found in placer.existing_folders(entry, names[number], below[number])
+        )
+        for number, name in names.items():
+            self._placing[number] = name
+            self._folder.journal.append(encode_record(Placing(number, name)))
+        self._close_files()
+        sync_file_system(self._tree.fd)
+        for number, entry in tops:
             if number in self._placing:
-                below = partial(listing.entries, number, end)
-                placer.place(entry, self._placing[number], below)
+                placer.place(entry, self._placing[number], below[number], existed)
         self._tree.forget()
         sync_file_system(self._tree.fd)
+        self._tell_complete(len(failed))
         self._folder.journal.append(encode_record(CompleteMark()))
         self._folder.journal.sync()
         shown = [
@@ -562,14 +577,34 @@ class FileTarget:
         ]
         return Completed(self._places(), failed_paths, None, tuple(shown))
 
+    def _tell_complete(self, n_failed: int) -> None:
+        if self._on_complete is None:
+            return
+        index = self._folder.listing.index
+        n_bytes = index.total_bytes or 0
+        self._on_complete(
+            CompleteNote(
+                out=os.fsdecode(self.out),
+                paths=self._real_places(),
+                state=os.fsdecode(self._folder.path),
+                n_files=index.n_files - n_failed,
+                bytes_total=n_bytes,
+                n_failed=n_failed,
+            )
+        )
+
+    def _real_places(self) -> tuple[str, ...]:
+        names = self._placing.values()
+        return tuple(os.path.join(os.fsdecode(self.out), os.fsdecode(name)) for name in names)
+
     def _make_the_rest(self, placer: Placer, failed: Collection[int]) -> None:
         placed = {self._entry(n).path for n in self._placing}
         for number, entry in self._folder.listing.entries():
             top = entry.path.partition(b"/")[0]
-            if top in placed and self._folder.data.lstat(top) is None:
-                continue  # moved by an earlier run
             if number in failed:
                 self._folder.data.unlink(entry.path)
+            elif top in placed:
+                continue  # an earlier run had made all of it, and moved some
             elif entry.kind is Kind.FOLDER:
                 if b"/" not in entry.path or self._folder.data.lstat(entry.path) is None:
                     self._folder.data.folder(entry.path, create=True)

@@ -11,6 +11,7 @@ Spec: transfer §6.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import queue
 import threading
@@ -19,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
+from wraith.aio.disk.complete_notes import CompleteNote, CompleteNotes
 from wraith.aio.disk.private_folder import PrivateFolder, UntrustedPath
 from wraith.aio.file_journal import load_journal, read_header
 from wraith.aio.file_source import FileSource, SourceUnreadable
@@ -297,6 +299,20 @@ def discard(leftover: Leftover) -> None:
         os.close(root_fd)
 
 
+def clear_complete(note: CompleteNote) -> None:
+    """Removes what a kill of the clean-up left of a transfer that is complete."""
+    out = Path(note.out)
+    state = Path(note.state)
+    if state.parent != out or not os.path.lexists(state):
+        return
+    root_fd = os.open(out, _FOLDER)
+    try:
+        with contextlib.suppress(OSError, WraithError):
+            StateFolder(root_fd, os.fsencode(state)).remove()
+    finally:
+        os.close(root_fd)
+
+
 def _read_leftover(root_fd: int, path: bytes) -> Leftover | None:
     """``None`` for what is not a state folder, or not one of ours."""
     try:
@@ -341,6 +357,8 @@ def _is_locked(root_fd: int, path: bytes) -> bool:
 
 
 __all__ = [
+    "CompleteNote",
+    "CompleteNotes",
     "FileSource",
     "FileTarget",
     "Leftover",
@@ -352,6 +370,7 @@ __all__ = [
     "Store",
     "StoreWorker",
     "StreamSource",
+    "clear_complete",
     "discard",
     "leftovers",
 ]

@@ -15,6 +15,8 @@ import os
 import stat
 from collections import OrderedDict
 
+from wraith.aio.disk.renaming import rename_to_new
+
 FOLDERS_KEPT = 32
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -140,29 +142,18 @@ class SafeTree:
         os.fchmod(fd, mode)
 
     def move(self, path: bytes, to: SafeTree, new_path: bytes, *, replace: bool) -> None:
-        """Renames within one file system. Without ``replace`` an existing name stays.
+        """Renames within one file system. Without ``replace`` an existing name stays, unless it is
+        one of the same file: then only the old one goes. [TR-139]
 
         Raises:
             FileExistsError: ``new_path`` exists and ``replace`` is not set.
         """
         fd, name = self._parent(path)
         to_fd, new_name = to._parent(new_path)
-        is_folder = stat.S_ISDIR(os.stat(name, dir_fd=fd, follow_symlinks=False).st_mode)
-        if not replace and not is_folder:
-            # link() never replaces; a file system without hard links falls through.
-            try:
-                os.link(name, new_name, src_dir_fd=fd, dst_dir_fd=to_fd, follow_symlinks=False)
-            except FileExistsError:
-                raise
-            except OSError:
-                if to.lstat(new_path) is not None:
-                    raise FileExistsError(new_path) from None
-            else:
-                os.unlink(name, dir_fd=fd)
-                return
-        elif not replace and to.lstat(new_path) is not None:
-            raise FileExistsError(new_path)
-        os.rename(name, new_name, src_dir_fd=fd, dst_dir_fd=to_fd)
+        if replace:
+            os.rename(name, new_name, src_dir_fd=fd, dst_dir_fd=to_fd)
+        else:
+            rename_to_new(fd, name, to_fd, new_name)
 
 
 _NOT_THERE = frozenset({errno.ELOOP, errno.ENOTDIR})

@@ -6,6 +6,7 @@
         journal             what was verified, append only (transfer/resume.py)
         listing-<12 hex>    the listing that the journal speaks of
         digests             chunk digests by position, made again from the journal
+        existed             which folders were at the target before a merge
         suspect             the disk failed: nothing in here is believed (disk/suspect.py)
         data/<path>         the files, under their own paths
 
@@ -49,6 +50,7 @@ _DATA = b"data"
 _OLD_DATA = b"data.old"
 _DIGESTS = b"digests"
 _LISTING = b"listing-"
+_EXISTED = b"existed"
 _NOT_OURS = "choose another --out; or, if it is yours as another user, run wraith as that user"
 
 
@@ -140,7 +142,13 @@ class StateFolder:
         self._journal = self._listing = self._digests = None
 
     def remove(self) -> None:
-        """Removes the folder with everything in it, then lets go of the lock."""
+        """Removes the folder with everything in it, then lets go of the lock. The journal goes
+        last, so that what a kill leaves is still known for what it is."""
+        for name in self.folder.names():
+            if name != JOURNAL:
+                self.folder.remove_tree(name)
+                with contextlib.suppress(OSError):
+                    self.folder.unlink(name)
         self.folder.remove_from(self._out_fd)
         self.close()
 
@@ -174,6 +182,8 @@ class StateFolder:
         if suspicion is not None:
             self._throw_away(header, incoming, suspicion)
         old = read_header(self.folder)
+        if old is not None and old.listing_digest == digest and incoming is not None:
+            self._store_listing(digest, incoming)  # a kill of the clean-up may have taken it
         if old is None or not self._holds_listing(old.listing_digest):
             self._empty_data()
             self._start(header, incoming)
@@ -215,10 +225,28 @@ class StateFolder:
         if os.listdir(self.data.fd):
             raise OSError(errno.EIO, "what an earlier run wrote cannot be removed", self.path)
         for name in self.folder.names():
-            if name.startswith(_LISTING) or name in (_DIGESTS, JOURNAL):
+            if name.startswith(_LISTING) or name in (_DIGESTS, _EXISTED, JOURNAL):
                 self.folder.unlink(name)
         self._start(header, incoming)
         self.marks.clear(suspicion)
+
+    def existing_folders(self, found: Iterable[int]) -> bytes:
+        """Notes, before they are merged into, which folders are at the target already; adds them
+        to what an earlier run has noted. A bit for each entry; empty: none."""
+        n_bytes = self.listing.index.n_entries // 8 + 1
+        try:
+            known = bytearray(self.folder.read(_EXISTED, n_bytes))
+        except FileNotFoundError:
+            known = bytearray()
+        before = bytes(known)
+        for number in found:
+            if not known:
+                known = bytearray(n_bytes)
+            known[number >> 3] |= 1 << (number & 7)
+        if known != before:
+            with self.folder.replacing(_EXISTED) as fd:
+                write_all(fd, known)
+        return bytes(known)
 
     def _load_listing(self, digest: bytes) -> ListingFile:
         return load_listing(self.folder, digest)
@@ -237,10 +265,15 @@ class StateFolder:
     ) -> None:
         """A new journal, put in place of an older one in one step, after its listing."""
         if incoming is not None:
-            with self.folder.replacing(_listing_name(header.listing_digest)) as fd:
-                incoming.copy_to(fd)
+            self._store_listing(header.listing_digest, incoming)
+        self.folder.unlink(_EXISTED)
         with self.folder.replacing(JOURNAL) as fd:
             write_all(fd, encode_record(header) + records)
+
+    def _store_listing(self, digest: bytes, incoming: ListingFile) -> None:
+        if not self._holds_listing(digest):
+            with self.folder.replacing(_listing_name(digest)) as fd:
+                incoming.copy_to(fd)
 
     def _empty_data(self) -> None:
         self.data.close()

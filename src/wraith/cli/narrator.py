@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable
 
 from wraith.aio.addresses import format_address
+from wraith.aio.files import CompleteNote
 from wraith.cli.output import Output, duration, printable, size
 from wraith.errors import HandshakeTimeout, WraithError
 from wraith.node.events import (
@@ -354,6 +355,25 @@ class Narrator:
             recorded = "  (as recorded)" if done.bytes_unread else ""
             for path, digest in file_ids:
                 self._output.say(f"  {digest.hex()}  {display_path(path)}{recorded}")
+
+    def complete_already(self, note: CompleteNote) -> None:
+        """Nobody answers, and everything is here since an earlier run."""
+        self._output.event(
+            "done",
+            bytes_total=note.bytes_total,
+            bytes_transferred=0,
+            bytes_reused=note.bytes_total,
+            bytes_unread=note.bytes_total,
+            seconds=0.0,
+            files=note.n_files,
+            failed=note.n_failed,
+            file_ids={},
+            paths=[printable(path) for path in note.paths],
+            earlier=True,
+        )
+        for path in note.paths:
+            self._output.say(f"received {printable(path)}")
+        self._output.say("was complete already: an earlier run has received it, and nobody answers")
 
 
 def offer_lines(event: OfferReceived) -> list[str]:

@@ -15,7 +15,17 @@ from wraith.aio.addresses import format_address, parse_address
 from wraith.aio.clock import SystemClock
 from wraith.aio.endpoint import local_for
 from wraith.aio.entropy import OsRng
-from wraith.aio.files import FileTarget, Leftover, PipeTarget, Policy, discard, leftovers
+from wraith.aio.files import (
+    CompleteNote,
+    CompleteNotes,
+    FileTarget,
+    Leftover,
+    PipeTarget,
+    Policy,
+    clear_complete,
+    discard,
+    leftovers,
+)
 from wraith.aio.kept_code import KeptCode, receive_folder, remove_old_codes
 from wraith.aio.state_dir import StateDir
 from wraith.aio.transfers import Transfer
@@ -33,11 +43,12 @@ from wraith.cli.transfer_options import (
     shown_addresses,
 )
 from wraith.config import EndpointConfig
-from wraith.errors import CodeInvalid, OfferRefused, TransferError
+from wraith.errors import CodeInvalid, HandshakeTimeout, OfferRefused, TransferError
+from wraith.node.closes import CodeSpent
 from wraith.node.config import NodeConfig
 from wraith.node.events import Finished
 from wraith.node.records import record_of
-from wraith.transfer.code import Code, decode_code
+from wraith.transfer.code import Code, decode_code, encode_code
 from wraith.transfer.events import OfferReceived, Placed
 from wraith.transfer.listing import Entry
 from wraith.transfer.messages import Reason
@@ -48,6 +59,8 @@ STDIN = "-"
 STDOUT = "-"
 ANY_PORT = ":0"
 PARTLY_DONE = 3
+COMPLETE_TIMEOUT_S = 3.0
+"""So long is a sender looked for whose transfer an earlier run has completed."""
 NO_TERMINAL = (
     "there is no terminal to ask on: give --yes to accept whatever is offered, or --list-only"
 )
@@ -251,6 +264,8 @@ class _Receiving:
         self._output.note(self._home.note)
         self._peers = Acquaintances(self._home)
         self._kept: KeptCode | None = None
+        self._notes = CompleteNotes(self._home.home)
+        self._note: CompleteNote | None = None
         self._consent: Consent | None = None
 
     async def run(self) -> int:
@@ -268,6 +283,7 @@ class _Receiving:
                     new_code=not plan.keep_code,
                 )
                 stack.callback(self._kept.close)
+            self._note = self._noted()
             target = self._open_target()
             stack.callback(target.close)
             narrator = Narrator(
@@ -282,7 +298,7 @@ class _Receiving:
                 endpoint_config=plan.config,
                 node_config=NodeConfig(
                     expected_peer=expected,
-                    connect_timeout_s=plan.connect_timeout_s,
+                    connect_timeout_s=self._connect_timeout_s(),
                     wait_s=plan.wait_s,
                     require_pq=plan.require_pq,
                     suite=plan.suite,
@@ -301,6 +317,10 @@ class _Receiving:
                 self._consent.close()
                 await transfer.close()
 
+    def _connect_timeout_s(self) -> float:
+        limit = self._plan.connect_timeout_s
+        return limit if self._note is None else min(limit, COMPLETE_TIMEOUT_S)
+
     def _expected_peer(self) -> PeerKey | None:
         plan = self._plan
         if plan.peer_name is None:
@@ -317,7 +337,28 @@ class _Receiving:
             policy=self._plan.policy,
             verify=self._plan.verify,
             home=self._home.home,
+            on_complete=self._note_complete if self._plan.code is not None else None,
         )
+
+    # --- received to the end before [TR-140] ----------------------------------------------------
+
+    def _noted(self) -> CompleteNote | None:
+        """What an earlier run of this command has noted."""
+        plan = self._plan
+        if plan.code is None or plan.out == STDOUT or plan.list_only:
+            return None
+        out = os.path.realpath(plan.out)
+        return self._notes.find(encode_code(plan.code), out, SystemClock().unix_time())
+
+    def _note_complete(self, note: CompleteNote) -> None:
+        assert self._plan.code is not None
+        self._notes.write(encode_code(self._plan.code), note, SystemClock().unix_time())
+
+    def _conclude_noted(self, note: CompleteNote, narrator: Narrator) -> int:
+        """The sender is gone because an earlier run has given it the receipt."""
+        clear_complete(note)
+        narrator.complete_already(note)
+        return PARTLY_DONE if note.n_failed else 0
 
     def _local(self) -> Address:
         plan = self._plan
@@ -403,6 +444,8 @@ class _Receiving:
         self._output.result(text)
 
     def _conclude(self, finished: Finished, narrator: Narrator) -> int:
+        if self._note is not None and isinstance(finished.error, HandshakeTimeout | CodeSpent):
+            return self._conclude_noted(self._note, narrator)
         if finished.error is not None:
             if self._plan.list_only and isinstance(finished.error, OfferRefused):
                 return 0  # our own refusal, after the list

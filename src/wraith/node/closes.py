@@ -21,6 +21,13 @@ from wraith.node.events import NodeCloseCode
 from wraith.transfer.state import ReceiverState, SenderState
 
 
+class CodeSpent(TransferError):
+    """This offer is complete; its code is spent."""
+
+    code = "code-spent"
+    hint = "ask for a new code"
+
+
 def final_error(event: Closed) -> WraithError | None:
     """The error of a close after which dialling again is of no use. [TR-94]"""
     if event.by_peer:
@@ -30,9 +37,7 @@ def final_error(event: Closed) -> WraithError | None:
             case NodeCloseCode.REPLACED:
                 return ConnectionLost("another wraith with this identity took over")
             case NodeCloseCode.SPENT:
-                return TransferError(
-                    "this offer is complete; its code is spent", hint="ask for a new code"
-                )
+                return CodeSpent()
             case CloseCode.AUTHENTICATION_FAILED:
                 return NotAuthorised(hint="the other side asked for another identity")
     if isinstance(event.error, PeerKeyMismatch | PolicyRefused | RemoteProtocolError):

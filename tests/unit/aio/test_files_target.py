@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 from pathlib import Path
 
 import pytest
@@ -568,6 +569,43 @@ def test_a_bad_chunk_never_reaches_the_disk_and_what_stood_before_it_stays(
     target.close()
     again = send(source, FileTarget(out))
     assert done_of(again).bytes_reused == 2 * CHUNK_BYTES
+
+
+@pytest.mark.spec("TR-139")
+@pytest.mark.parametrize("policy", [Policy.REFUSE, Policy.RENAME, Policy.SKIP, Policy.OVERWRITE])
+def test_a_file_with_two_names_is_in_its_place_already(tmp_path: Path, policy: Policy) -> None:
+    """What a kill between link and unlink left."""
+    source, out = tmp_path / "file", tmp_path / "out"
+    source.write_bytes(BIG)
+    target = FileTarget(out, policy=policy)
+    pipe = TransferPipe(FileSource.scan([source]), target)
+    pipe.run(stop=lambda: verified(pipe) == len(BIG))
+    target.close()
+    os.link(out / states(out)[0] / "data" / "file", out / "file")
+    again = send(source, FileTarget(out, policy=policy))
+    assert isinstance(again.received_events[-1], Done), again.received_events[-1]
+    assert [path.name for path in out.iterdir()] == ["file"]
+
+
+@pytest.mark.spec("TR-74")
+def test_a_folder_that_a_killed_merge_made_gets_its_mode(tmp_path: Path) -> None:
+    tree, out = make_tree(tmp_path), tmp_path / "out"
+    (out / "tree").mkdir(parents=True)
+    (out / "tree").chmod(0o711)
+    first = FileTarget(out, policy=Policy.OVERWRITE)
+
+    def die(*_: object, **__: object) -> None:
+        raise Killed
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("wraith.aio.file_placing.Placer._set_folders", die)
+        with pytest.raises(Killed):
+            send(tree, first)
+    first.close()
+    send(tree, FileTarget(out, policy=Policy.OVERWRITE))
+    assert stat.S_IMODE((out / "tree" / "sub").stat().st_mode) == 0o555
+    assert stat.S_IMODE((out / "tree").stat().st_mode) == 0o711, "it was there before"
+    assert picture(out / "tree") == picture(tree)
 
 
 # --- names that exist -------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from typing import Final
 from wraith.errors import TransferError
 from wraith.transfer.paths import STATE_PREFIX
 
-HOME_NAMES: Final = (b"identity.key", b"peers.json", b"sends", b"receives", b"suspect")
+HOME_NAMES: Final = (b"identity.key", b"peers.json", b"sends", b"receives", b"suspect", b"complete")
 """What ``aio/state_dir.py`` and ``aio/kept_code.py`` keep in a home."""
 KEYS: Final = "wraith's own keys and codes"
 UNFINISHED: Final = "an unfinished transfer of wraith"

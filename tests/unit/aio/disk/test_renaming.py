@@ -1,0 +1,71 @@
+"""A new name in one step, with the system's call and without it."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from wraith.aio.disk import renaming
+from wraith.aio.disk.renaming import rename_to_new
+
+pytestmark = pytest.mark.spec("TR-139")
+
+
+@pytest.fixture(params=[0, errno.ENOSYS, errno.EINVAL, errno.EPERM])
+def fd(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[int]:
+    """A folder, on a system that has the call and on those that say they have not."""
+    if request.param:
+        monkeypatch.setattr(renaming, "_rename_noreplace", lambda *_: request.param)
+    fd = os.open(tmp_path, os.O_RDONLY)
+    yield fd
+    os.close(fd)
+
+
+def test_a_free_name_is_taken(fd: int, tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("a")
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d" / "x").write_text("x")
+    (tmp_path / "l").symlink_to("nowhere")
+    for old, new in ((b"a", b"b"), (b"d", b"e"), (b"l", b"m")):
+        rename_to_new(fd, old, fd, new)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["b", "e", "m"]
+    assert (tmp_path / "e" / "x").read_text() == "x" and os.readlink(tmp_path / "m") == "nowhere"
+
+
+@pytest.mark.parametrize("there", ["file", "folder", "link"])
+def test_a_name_that_is_taken_stays(fd: int, tmp_path: Path, there: str) -> None:
+    (tmp_path / "a").write_text("a")
+    (tmp_path / "d").mkdir()
+    if there == "file":
+        (tmp_path / "b").write_text("mine")
+    elif there == "folder":
+        (tmp_path / "b").mkdir()
+    else:
+        (tmp_path / "b").symlink_to("nowhere")
+    for old in (b"a", b"d"):
+        with pytest.raises(FileExistsError):
+            rename_to_new(fd, old, fd, b"b")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a", "b", "d"]
+    assert there != "file" or (tmp_path / "b").read_text() == "mine"
+
+
+def test_two_names_of_one_file_become_the_new_one(fd: int, tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("a")
+    os.link(tmp_path / "a", tmp_path / "b")
+    rename_to_new(fd, b"a", fd, b"b")
+    assert [p.name for p in tmp_path.iterdir()] == ["b"]
+
+
+def test_other_errors_come_through(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a").write_text("a")
+    fd = os.open(tmp_path, os.O_RDONLY)
+    monkeypatch.setattr(renaming, "_rename_noreplace", lambda *_: errno.EROFS)
+    with pytest.raises(OSError, match=os.strerror(errno.EROFS)):
+        rename_to_new(fd, b"a", fd, b"b")
+    os.close(fd)
