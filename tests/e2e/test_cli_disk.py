@@ -40,6 +40,43 @@ def test_a_file_that_changes_fails_alone_and_both_sides_exit_with_3(homes: TwoHo
     assert not (homes.out / "tree" / "b.bin").exists()
 
 
+@pytest.mark.spec("TR-141")
+def test_a_source_that_is_touched_while_the_receiver_is_away_loses_nothing(
+    homes: TwoHomes,
+) -> None:
+    path = homes.file("a.bin", 8 * MIB)
+    sender = homes.send("--limit", "8M", path)
+    code = code_of(sender)
+    receiver = homes.receive(code)
+    while number(receiver.wait_event("progress"), "bytes_done") < 2 * MIB:
+        pass
+    receiver.kill()
+    path.touch()
+    again = homes.receive(code)
+    assert finish(again, sender) == (0, 0)
+    assert number(again.last("done"), "bytes_reused") >= MIB
+    assert (homes.out / "a.bin").read_bytes() == path.read_bytes()
+
+
+@pytest.mark.spec("TR-141")
+def test_a_source_that_is_changed_with_its_old_time_does_not_arrive_mixed(
+    homes: TwoHomes,
+) -> None:
+    path = homes.file("a.bin", 8 * MIB)
+    sender = homes.send("--limit", "8M", path)
+    code = code_of(sender)
+    receiver = homes.receive(code)
+    while number(receiver.wait_event("progress"), "bytes_done") < 2 * MIB:
+        pass
+    receiver.kill()
+    info = path.stat()
+    with path.open("r+b") as file:
+        file.write(b"!!")
+    os.utime(path, ns=(info.st_atime_ns, info.st_mtime_ns))
+    assert finish(homes.receive(code), sender) == (3, 3)
+    assert not (homes.out / "a.bin").exists()
+
+
 def test_what_cannot_be_read_is_named_before_a_code_is_shown(homes: TwoHomes) -> None:
     homes.file("tree/good.txt", b"g")
     os.mkfifo(homes.source / "tree" / "pipe")

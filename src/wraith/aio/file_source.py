@@ -62,6 +62,8 @@ RUN_BYTES = 4 * CHUNK_BYTES
 """One read and one call to hash it: what the processor's cache still holds in between."""
 FILE_IDS_SHOWN = 16
 _FILE_IDS_LOOKED_AT = 10_000
+_TOUCHES_MAX = 3
+"""A file that is touched more often while one piece of it is read is in use."""
 _POSIX = PathRules()
 _GONE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ESTALE})
 """What opening says when something else has taken the place of a file or of a folder above it."""
@@ -79,6 +81,10 @@ class SourceUnreadable(TransferError):
             shown.append(f"and {len(problems) - PROBLEMS_SHOWN} more")
         super().__init__("cannot be sent: " + "; ".join(shown))
         self.problems = tuple(problems)
+
+
+class _Touched(Exception):
+    """The same file and size, but a time differs."""
 
 
 class _Changed(Exception):
@@ -367,7 +373,42 @@ class FileSource:
 
     def _read(self, piece: Piece, entry: Entry) -> list[tuple[bytes, bytes]]:
         """The bytes of one piece in runs of whole chunks, each with its chunks' digests, from a
-        file that is what it was when it was listed. [TR-62]"""
+        file that is what it was when it was listed, or was touched and gives the same. [TR-62]"""
+        for _ in range(_TOUCHES_MAX):
+            try:
+                return self._read_once(piece, entry)
+            except _Touched:
+                self._compare_with_sent(piece.entry, entry)
+        raise _Changed(Reason.SOURCE_CHANGED)
+
+    def _compare_with_sent(self, number: int, entry: Entry) -> None:
+        """The file was touched: if what was sent of it still has its digests, it goes on under its
+        new stamp, and what comes out is the file as it is now. [TR-141]
+
+        Raises:
+            _Changed: what was sent is not in the file any more.
+        """
+        fd = self._open_file(entry)
+        try:
+            stamp = Stamp.of(os.fstat(fd))
+            if difference(self._stamps.get(number), stamp) is Difference.REPLACED:
+                raise _Changed(Reason.SOURCE_CHANGED)
+            for at in range(0, n_chunks(entry.size), RUN_BYTES // CHUNK_BYTES):
+                n = min(RUN_BYTES // CHUNK_BYTES, n_chunks(entry.size) - at)
+                sent = self._digests.get(number, at, n)
+                if not any(sent):
+                    continue
+                now = chunk_digests(os.pread(fd, n * CHUNK_BYTES, at * CHUNK_BYTES))
+                if not _agrees(sent, now):
+                    raise _Changed(Reason.SOURCE_CHANGED)
+            if Stamp.of(os.fstat(fd)) == stamp:  # else the next read finds it touched again
+                self._stamps.replace(number, stamp)
+        except OSError:
+            raise _Changed(Reason.SOURCE_UNREADABLE) from None
+        finally:
+            os.close(fd)
+
+    def _read_once(self, piece: Piece, entry: Entry) -> list[tuple[bytes, bytes]]:
         if entry.size <= CHUNK_BYTES:
             fd = self._open_file(entry)
             try:
@@ -407,12 +448,10 @@ class FileSource:
     def _check_unchanged(self, fd: int, number: int, entry: Entry, n_read: int) -> None:
         info = os.fstat(fd)
         found = difference(self._stamps.get(number), Stamp.of(info))
-        if (
-            n_read != entry.size
-            or found is not Difference.UNCHANGED
-            or not stat.S_ISREG(info.st_mode)
-        ):
+        if n_read != entry.size or found is Difference.REPLACED or not stat.S_ISREG(info.st_mode):
             raise _Changed(Reason.SOURCE_CHANGED)
+        if found is Difference.TOUCHED:
+            raise _Touched
 
     def _close_file(self) -> None:
         if self._open is not None:
@@ -434,6 +473,12 @@ class FileSource:
             for at in range(first, first + n, CHUNK_BYTES // DIGEST_BYTES)
         )
         return digest_of_digests(held) == item.digest
+
+
+def _agrees(sent: bytes, now: bytes) -> bool:
+    """Whether every digest that was sent (zeros: none was) is the one of now."""
+    cuts = (slice(i, i + DIGEST_BYTES) for i in range(0, len(sent), DIGEST_BYTES))
+    return all(not any(sent[cut]) or sent[cut] == now[cut] for cut in cuts)
 
 
 def _kept_digests(

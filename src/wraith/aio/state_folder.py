@@ -283,8 +283,8 @@ class StateFolder:
     def _carry_over(
         self, old_header: JournalHeader, header: JournalHeader, incoming: ListingFile | None
     ) -> None:
-        """Another listing under the same names: files whose path, size and time are the same keep
-        what is verified; nothing else of the old data stays. [TR-55]
+        """Another listing under the same names: files whose path and size are the same keep what
+        is verified, and the sender compares; nothing else of the old data stays. [TR-55]
 
         A kill in between leaves the old journal with some files gone, which opening notices.
         """
@@ -425,7 +425,7 @@ def _matches(old: ListingFile, held: Inventory, new: ListingFile) -> Iterator[tu
         found = candidate[1]
         if found.path != entry.path or found.kind is not entry.kind:
             continue
-        if (found.size, found.mtime_ns) == (entry.size, entry.mtime_ns):
+        if found.size == entry.size:
             yield number, candidate[0]
 
 

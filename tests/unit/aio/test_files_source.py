@@ -140,12 +140,15 @@ def test_pieces_are_read_as_wire_ready_records(tmp_path: Path) -> None:
 
 
 @pytest.mark.spec("TR-62")
-@pytest.mark.parametrize("change", ["content", "shorter", "longer", "gone", "folder", "touched"])
+@pytest.mark.spec("TR-141")
+@pytest.mark.parametrize("change", ["content", "shorter", "longer", "gone", "folder"])
 @pytest.mark.parametrize("name", ["b.txt", "b/x.bin"])
 def test_a_file_that_changed_fails_alone(tmp_path: Path, name: str, change: str) -> None:
     tree = make_tree(tmp_path)
     source = FileSource.scan([tree])
     path = tree / name
+    number = 3 if name == "b.txt" else 2
+    assert not read(source, Piece(number, 0, 1)).failed
     if change == "content":
         path.write_bytes(b"y" * path.stat().st_size)
     elif change == "shorter":
@@ -157,15 +160,40 @@ def test_a_file_that_changed_fails_alone(tmp_path: Path, name: str, change: str)
     elif change == "folder":
         path.unlink()
         path.mkdir()
-    else:
-        os.utime(path, ns=(5, 5))
-    number = 3 if name == "b.txt" else 2
     other = 2 if name == "b.txt" else 3
     result = read(source, Piece(number, 0, 1), Piece(other, 0, 1))
     assert [(f.entry, f.path) for f in result.failed] == [(number, b"tree/" + name.encode())]
     assert result.failed[0].reason in (Reason.SOURCE_CHANGED, Reason.SOURCE_UNREADABLE)
     head = b"".join(result.buffers)[:4]
     assert int.from_bytes(head, "big") == other
+
+
+@pytest.mark.spec("TR-141")
+@pytest.mark.parametrize("name", ["b.txt", "b/x.bin"])
+def test_a_touched_file_goes_on(tmp_path: Path, name: str) -> None:
+    tree = make_tree(tmp_path)
+    source = FileSource.scan([tree])
+    number = 3 if name == "b.txt" else 2
+    first = read(source, Piece(number, 0, 1))
+    for at in (5, 6):
+        os.utime(tree / name, ns=(at, at))
+        again = read(source, Piece(number, 0, 1))
+        assert again.failed == () and again.buffers == first.buffers
+
+
+@pytest.mark.spec("TR-141")
+def test_of_a_touched_file_what_was_not_sent_yet_comes_as_it_is_now(tmp_path: Path) -> None:
+    tree = make_tree(tmp_path)
+    source = FileSource.scan([tree])
+    read(source, Piece(2, 0, 1))
+    with (tree / "b" / "x.bin").open("r+b") as file:
+        file.seek(2 * CHUNK_BYTES)
+        file.write(b"new")
+    result = read(source, Piece(2, 2, 1))
+    assert result.failed == () and b"".join(result.buffers)[12:15] == b"new"
+    with (tree / "b" / "x.bin").open("r+b") as file:
+        file.write(b"changed where it was sent")
+    assert [f.reason for f in read(source, Piece(2, 1, 1)).failed] == [Reason.SOURCE_CHANGED]
 
 
 @pytest.mark.spec("TR-62")
@@ -194,6 +222,9 @@ def test_ranges_are_checked_from_kept_digests_or_by_reading_again(tmp_path: Path
     unread = HaveItem(2, ((0, 3),), digest_of_digests(digests))
     fresh = FileSource.scan([make_tree(tmp_path / "again")])
     os.utime(tmp_path / "again" / "tree" / "b" / "x.bin", ns=(5, 5))
+    assert fresh.fulfil(CheckRanges(3, (unread,))) == [True]  # touched, and the same
+    fresh = FileSource.scan([make_tree(tmp_path / "third")])
+    os.truncate(tmp_path / "third" / "tree" / "b" / "x.bin", 5)
     assert fresh.fulfil(CheckRanges(3, (unread,))) == [False]
 
 
@@ -277,6 +308,7 @@ def test_other_bytes_under_the_old_size_and_time_are_noticed(
     source = FileSource.scan([tree])
     path = tree / name
     before = path.stat()
+    read(source, Piece(3 if name == "b.txt" else 2, 0, 1))
     if how == "in place":
         with path.open("r+b") as file:
             file.write(b"!")

@@ -498,6 +498,25 @@ def test_a_changed_listing_keeps_the_files_that_are_the_same(tmp_path: Path) -> 
     assert states(out) == []
 
 
+@pytest.mark.spec("TR-55")
+def test_a_touched_file_keeps_what_is_verified_under_its_new_listing(tmp_path: Path) -> None:
+    source, out, done = half_received(tmp_path)
+    os.utime(source, ns=(10**18, 10**18))
+    pipe = send(source, FileTarget(out))
+    assert done_of(pipe).bytes_reused == done
+    assert (out / "file").read_bytes() == BIG
+    assert (out / "file").stat().st_mtime_ns == 10**18
+
+
+@pytest.mark.spec("TR-55")
+def test_a_file_that_differs_goes_as_a_whole(tmp_path: Path) -> None:
+    source, out, _ = half_received(tmp_path)
+    source.write_bytes(b"!" + BIG[1:])
+    pipe = send(source, FileTarget(out))
+    assert done_of(pipe).bytes_transferred == len(BIG)
+    assert (out / "file").read_bytes() == b"!" + BIG[1:]
+
+
 @pytest.mark.spec("TR-54")
 def test_state_belongs_to_a_sender_and_to_names(tmp_path: Path) -> None:
     from wraith.aio.state_folder import state_path
@@ -715,7 +734,7 @@ def test_a_folder_without_write_permission_is_filled_first(tmp_path: Path) -> No
 def test_a_failed_file_is_not_placed(tmp_path: Path) -> None:
     tree, out = make_tree(tmp_path), tmp_path / "out"
     source = FileSource.scan([tree])
-    os.utime(tree / "big", ns=(5, 5))
+    os.truncate(tree / "big", 5)
     pipe = TransferPipe(source, FileTarget(out))
     pipe.run()
     assert done_of(pipe).n_failed == 1

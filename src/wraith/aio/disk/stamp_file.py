@@ -33,6 +33,11 @@ class StampFile:
         if len(self._pending) >= _PENDING_BYTES:
             self._flush()
 
+    def replace(self, number: int, stamp: Stamp) -> None:
+        """Another stamp for an entry that has one."""
+        self._flush()
+        os.pwrite(self._fd, stamp.encode(), number * STAMP_BYTES)
+
     def get(self, number: int) -> Stamp:
         """The stamp of an entry. Raises ``OSError`` when the disk says no."""
         self._flush()
