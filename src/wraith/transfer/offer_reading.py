@@ -122,6 +122,6 @@ def _taken(survey: SurveyResult) -> OfferRefused:
 
 def _no_space(needed: int, free: int) -> NoSpace:
     return NoSpace(
-        f"{needed:,} bytes are needed and {free:,} are free",
+        f"{needed:,} bytes are needed and {free:,} are free; holes of sparse files are filled here",
         hint="free some space or choose another --out; what was verified is kept",
     )

@@ -208,6 +208,7 @@ def test_too_little_space_is_refused_before_anything_is_sent() -> None:
     pipe.run()
     declined = only(pipe.received_events, Declined)[0]
     assert isinstance(declined, Declined) and isinstance(declined.error, NoSpace)
+    assert "holes of sparse files are filled" in str(declined.error)
     assert pipe.data_bytes == 0
     told = only(pipe.sent_events, Declined)[0]
     assert isinstance(told, Declined) and "space" in str(told.error)
