@@ -66,7 +66,7 @@ class Command:
         self.arguments = arguments
         self.events: list[dict[str, object]] = []
         self.stderr_path = home / f"stderr-{time.monotonic_ns()}.txt"
-        home.mkdir(parents=True, exist_ok=True)
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._stderr = self.stderr_path.open("wb")
         self._queue: queue.Queue[dict[str, object] | None] = queue.Queue()
         program = ["-m", "wraith"]

@@ -231,7 +231,7 @@ def test_ranges_are_checked_from_kept_digests_or_by_reading_again(tmp_path: Path
 def test_digests_outlive_the_process_and_belong_to_one_listing(tmp_path: Path) -> None:
     tree = make_tree(tmp_path)
     state = tmp_path / "state"
-    state.mkdir()
+    state.mkdir(mode=0o700)
     first = FileSource.scan([tree], state_dir=state)
     read(first, Piece(2, 0, 3))
     expected = first.file_id(2)

@@ -139,7 +139,7 @@ def test_nothing_within_reach_of_a_replay_is_ever_dropped(tmp_path: Path, clock:
         written.append(ahead)
         clock.now += 17
         copy = tmp_path / f"crashed-{i}"
-        copy.mkdir()
+        copy.mkdir(mode=0o700)
         for path in tmp_path.glob("replay-*.log"):
             shutil.copy(path, copy)
         alive = [r for r in written if int.from_bytes(r[16:], "big") >= clock.now - SKEW_S]
