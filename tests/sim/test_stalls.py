@@ -7,9 +7,12 @@ from typing import Any
 
 import pytest
 
+from wraith.connection.connection import Connection
+from wraith.connection.state import OPEN_STATES
 from wraith.testing.established import EstablishedPair
+from wraith.testing.nat import BehindNat
 from wraith.testing.node_pair import NodeHost, NodeSimulation
-from wraith.testing.pair import Simulation
+from wraith.testing.pair import ADDRESS_A, Simulation
 from wraith.testing.stalls import Scenario, Stalled, run_node, run_seed, run_session
 
 N_SEEDS = 300
@@ -19,7 +22,7 @@ CALM = Scenario(
     seed=4,
     is_node=False,
     sender_moves=False,
-    initiator_sends=False,  # the initiator's keepalive goes on and is answered
+    initiator_sends=False,
     new_host=True,
     moves_at=(),
     mtu_bytes=None,
@@ -27,6 +30,7 @@ CALM = Scenario(
     dead_way="",
     dead_s=0.0,
     loss=0.0,
+    rekey_s=600.0,
 )
 
 
@@ -66,6 +70,26 @@ class Shut:
         return getattr(self._controller, name)
 
 
+class Chatty(BehindNat):
+    """A connection that says every five seconds that it is there, as if it had nothing else."""
+
+    def __init__(self, connection: Connection) -> None:
+        super().__init__(connection, ADDRESS_A)
+        self._connection = connection
+        self._at = 5.0
+
+    def next_timer(self) -> float | None:
+        inner = self.inner.next_timer()
+        return self._at if inner is None else min(inner, self._at)
+
+    def handle_timer(self, now: float) -> None:
+        self.inner.handle_timer(now)
+        if now >= self._at:
+            self._at = now + 5.0
+            if self._connection.state in OPEN_STATES:
+                self._connection.ping(now)
+
+
 class TestTheSearchNotices:
     """Defects planted on purpose: packets cross, no byte moves, nobody ends it."""
 
@@ -75,6 +99,7 @@ class TestTheSearchNotices:
 
     def test_a_path_that_carries_small_packets_only(self) -> None:
         def spoil(pair: EstablishedPair, simulation: Simulation) -> None:
+            pair.net.hosts[ADDRESS_A].machine = Chatty(pair.i.connection)
             for link in simulation.links.values():
                 link.config = replace(link.config, mtu_bytes=300)
             simulation.default_link = replace(simulation.default_link, mtu_bytes=300)
@@ -84,6 +109,7 @@ class TestTheSearchNotices:
 
     def test_a_window_that_is_never_opened_again(self) -> None:
         def spoil(pair: EstablishedPair, simulation: Simulation) -> None:
+            pair.net.hosts[ADDRESS_A].machine = Chatty(pair.i.connection)
             session = pair.r.connection._session
             assert session is not None
             session.recovery.controller = Shut(session.recovery.controller)

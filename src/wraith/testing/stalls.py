@@ -42,7 +42,6 @@ PATIENCE_S = 45.0
 LIMIT_S = 240.0
 LOOK_S = 1.0
 DATA_BYTES = 400_000
-REKEY_S = 1.0
 
 Action = tuple[float, Callable[[], None]]
 
@@ -66,6 +65,7 @@ class Scenario:
     dead_way: str
     dead_s: float
     loss: float
+    rekey_s: float = 1.0
 
     @classmethod
     def drawn(cls, seed: int) -> Scenario:
@@ -182,7 +182,9 @@ def run_session(
     """Two connections; returns how it ended. Raises ``Stalled``. ``spoil`` plants a defect at
     ``scenario.mtu_at``."""
     pair = EstablishedPair(
-        config=EndpointConfig(rekey_interval_s=REKEY_S), link=_link_of(scenario), seed=scenario.seed
+        config=EndpointConfig(rekey_interval_s=scenario.rekey_s),
+        link=_link_of(scenario),
+        seed=scenario.seed,
     )
     pair.run(seconds=0.2)  # the responder knows by then that the initiator is there
     source = pair.i if scenario.initiator_sends else pair.r
@@ -214,7 +216,7 @@ def run_node(
         MemorySource({b"file": data}),
         seed=scenario.seed,
         link=_link_of(scenario),
-        config=EndpointConfig(rekey_interval_s=REKEY_S),
+        config=EndpointConfig(rekey_interval_s=scenario.rekey_s),
     )
     target = MemoryTarget()
     receiver = simulation.start_receiver(target)
