@@ -95,6 +95,27 @@ def test_late_packets_are_not_counted_as_lost() -> None:
     assert stats.retransmitted_bytes < 0.03 * (8 << 20)
 
 
+@pytest.mark.spec("RC-31")
+@pytest.mark.parametrize("loss", [0.001, 0.01, 0.05])
+def test_loss_alone_changes_neither_the_bounds_nor_any_reduction(loss: float) -> None:
+    """What is lost never comes, so where nothing is reordered all goes on as before."""
+    n_lost = 0
+    for seed in SEEDS:
+        pair = EstablishedPair(
+            config=EndpointConfig(datagram_bytes=1400),
+            link=replace(CLEAN, loss=loss),
+            back=CLEAN,
+            seed=seed,
+        )
+        transfer = pair.send(bytes(2 << 20))
+        assert pair.run(seconds=600, until=lambda: transfer.is_finished)  # noqa: B023
+        session = pair.i.connection._session
+        assert session is not None
+        n_lost += pair.net.a_to_b.n_lost
+        assert not session.recovery.reordering.is_raised, f"seed {seed}"
+    assert n_lost
+
+
 @pytest.mark.spec("RC-33")
 def test_loss_beside_reordering_is_still_answered() -> None:
     """One per cent of loss with jitter: the rate stays within what loss alone allows."""

@@ -190,6 +190,18 @@ def test_a_reduction_stands_when_one_packet_was_lost() -> None:
 
 
 @pytest.mark.spec("RC-33")
+def test_a_collapse_for_late_packets_is_undone_too() -> None:
+    recovery = new_recovery()
+    before = recovery.controller.window
+    for i in range(1, 30):
+        send(recovery, i, 1, 0.2 + i * 0.1)
+    recovery.on_ack(0, 29, [(29, 29)], 0.0, 3.3)
+    assert recovery.controller.window < 4 * SIZE, "nothing came through for three timeouts"
+    recovery.on_ack(0, 29, [(1, 29)], 0.0, 3.31)
+    assert recovery.controller.window >= before
+
+
+@pytest.mark.spec("RC-33")
 def test_only_the_last_reduction_is_undone() -> None:
     recovery = new_recovery()
     send(recovery, 1, 12, 0.2)
