@@ -82,6 +82,24 @@ def test_at_most_4096_lost_ranges_are_remembered_and_the_oldest_go_first() -> No
     assert min(numbers(late)) == (2 * (n - 1 - 4_096) + 1,) * 2
 
 
+@pytest.mark.spec("RC-30")
+@given(st.data())
+def test_a_long_ledger_is_searched_for_exactly_what_is_acknowledged(data: st.DataObject) -> None:
+    recovery = new_recovery()
+    n = 60
+    for i in range(2 * n):
+        send(recovery, 1 + i, 1, 0.2)
+    recovery.on_ack(0, 2 * n, [(2 * k, 2 * k) for k in range(n, 0, -1)], 0.0, 0.3)
+    lost = set(range(1, 2 * n - 1, 2))
+    for _ in range(3):
+        bounds = sorted(data.draw(st.sets(st.integers(1, 2 * n), max_size=12)), reverse=True)
+        ranges = [(low, high) for high, low in zip(bounds[::2], bounds[1::2], strict=False)]
+        covered = {pn for low, high in ranges for pn in range(low, high + 1)}
+        late = recovery.on_ack(0, 2 * n, ranges, 0.0, 0.301).late if ranges else []
+        assert {pn for low, high in numbers(late) for pn in range(low, high + 1)} == covered & lost
+        lost -= covered
+
+
 @pytest.mark.spec("RC-31")
 def test_the_window_in_packets_grows_to_the_distance_seen() -> None:
     recovery = new_recovery()

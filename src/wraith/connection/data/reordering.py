@@ -8,9 +8,11 @@ asks and decides. Spec: docs/spec/recovery.md [RC-30 to RC-34].
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf
+from operator import itemgetter
 from typing import NamedTuple
 
 from wraith.connection.data.sent import SentRun, SentSlice
@@ -21,6 +23,8 @@ TIME_SHARE_MAX = 1.0
 SHRINK_ROUNDS = 16
 SHRINK_DIVISOR = 16
 LATE_RANGES_MAX = 4_096
+STEPS_MAX = 8
+"""A longer list is searched: else an acknowledgement could cost thousands of steps."""
 
 
 class ReorderWindow:
@@ -86,6 +90,9 @@ class LostRange(NamedTuple):
         return SentSlice(self.run, self.first_pn - start, self.last_pn - start)
 
 
+_first_pn = itemgetter(0)
+
+
 class LateLedger:
     """What was declared lost, until it is acknowledged after all or its time is over.
 
@@ -128,7 +135,11 @@ class LateLedger:
                     if lost_first < first:  # what is left of it below belongs to the next range
                         lost_last = first - 1
                         break
-                at -= 1
+                    at -= 1
+                elif at > STEPS_MAX:
+                    at = bisect_right(entries, last, 0, at, key=_first_pn) - 1
+                else:
+                    at -= 1
                 if at < 0:
                     self._limit()
                     return late
