@@ -5,19 +5,22 @@
 Victim and attacker are separate processes over loopback; all packets are sealed before the first
 is sent, the victim takes one datagram per read and answers as it must. Hostile and ordinary packets
 have equal size and number and go through the same hot path. The figure is the victim's processor
-time per packet.
+time per packet. Then the memory of a transfer's machine under 200 MiB of each control message.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import os
+import re
 import statistics
+import subprocess
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
-from harness import PEERS, Program, started
+from harness import MIB, PEERS, Program, started
 from report import Cell, Report
 
 from wraith.testing.grammar import IN_ORDER, KINDS, LARGE, LONE
@@ -29,6 +32,9 @@ WARM = 300
 FULL_BYTES = 1_200
 SMALL_BYTES = 199
 LONE_BYTES = 33
+FLOODS = "wraith.testing.control_floods"
+FLOOD_BYTES = 200 * MIB
+MEMORY_LIMIT_MIB = 64.0
 FULL_LIMIT = 20.0
 SMALL_LIMIT = 3.0
 
@@ -96,7 +102,37 @@ def run(*, quick: bool) -> Report:
             with started(command, environment=environment) as attacker:
                 full, small = rows_of(Pair(victim, attacker), n, runs)
         add(report, name, full, small)
+    if importlib.util.find_spec(FLOODS) is None:
+        report.left_out.append("control messages of a transfer: their floods are not here")
+    else:
+        add_memory(report, quick=quick)
     return report
+
+
+def add_memory(report: Report, *, quick: bool) -> None:
+    """Peak of memory of a transfer's machine under floods of control messages."""
+    n_bytes = 4 * MIB if quick else FLOOD_BYTES
+    rows: list[tuple[Cell, ...]] = []
+    worst = 0.0
+    for flood in importlib.import_module(FLOODS).floods():
+        command = [sys.executable, "-m", FLOODS, flood.name, str(n_bytes)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=900)
+        found = re.search(r"is_closed=(True|False)\) KiB above idle: (\d+)", done.stdout)
+        if found is None:
+            report.left_out.append(f"{flood.name}: {done.stderr.strip()[-200:]}")
+            continue
+        mib = int(found[2]) / 1024
+        worst = max(worst, mib)
+        kind = "legal" if flood.is_legal else "a breach"
+        rows.append((flood.name, flood.victim, kind, "closed" if found[1] == "True" else "", mib))
+    if not rows:
+        return
+    report.add(
+        f"{n_bytes // MIB} MiB of one control message of a transfer",
+        ("", "victim", "flood", "", "peak MiB above idle"),
+        rows,
+    )
+    report.need("peak memory, worst flood", worst, MEMORY_LIMIT_MIB, "MiB", at_most=True)
 
 
 def add(report: Report, name: str, full: dict[str, float], small: dict[str, float]) -> None:

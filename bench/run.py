@@ -38,7 +38,7 @@ SUBJECTS = {
     "link_use": "share of a 100 Mbit/s link; files over bad links",
     "reorder": "packets that overtake each other, loss on a LAN, beside kernel TCP",
     "parts": "microseconds per packet by part",
-    "hostile": "processor time per packet of an authenticated peer that means harm",
+    "hostile": "work and memory that an authenticated peer can cause",
     "libp2p": "post-quantum QUIC beside plain X25519",
 }
 #: Only when named: 45 minutes, beside the 25 of all the others.

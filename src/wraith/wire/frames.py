@@ -53,6 +53,15 @@ DATAGRAM_FRAMES_MAX: Final = 256
 _HEADER: Final = Struct(">BBH")
 _FLAGS_LENGTH: Final = Struct(">BH")
 _ACK: Final = Struct(">BIHBH")
+_QOS: Final = Struct(">BI")
+_QOS_MODES: Final = tuple(QosMode)
+_U64: Final = Struct(">Q")
+_TOKEN: Final = Struct(">8s")
+_SID_U8: Final = Struct(">IB")
+_SID_U32: Final = Struct(">II")
+_SID_U64: Final = Struct(">IQ")
+_RESET: Final = Struct(">IIQ")
+_DATAGRAM_HEAD: Final = Struct(">HI")
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,8 +294,8 @@ def decode_frames(buf: Buffer, *, skips: bool = False) -> list[Frame]:
     Flags that a type does not know are ignored. [FR-1, FR-2, FR-3, FR-4]
 
     Args:
-        skips: leave out PAD, FEC_REPAIR and extensions, which say nothing to a session but that
-            they are to be acknowledged.
+        skips: leave out PAD, FEC_REPAIR, MTU_PROBE and extensions, which say nothing to a session
+            but that they are to be acknowledged.
     """
     reader = Reader(buf)
     frames: list[Frame] = []
@@ -307,8 +316,14 @@ def decode_frames(buf: Buffer, *, skips: bool = False) -> list[Frame]:
             raise DecodeError("too many frames", at)
         if reader.offset - at < HEADER_BYTES:
             flags, n = reader.record(_FLAGS_LENGTH, "frame header")  # which is cut off
-        if skips and type_ in _SKIPPED:
+        if skips and (type_ in _SKIPPED or (type_ == _CONTROL and n == 1)):
+            at_body = reader.offset
             reader.skip(n, "frame length")
+            if type_ == _CONTROL and buf[at_body] != ControlType.MTU_PROBE:
+                raise DecodeError("CONTROL type", at_body)
+            continue
+        if (fixed := _FIXED.get(type_)) is not None and n == fixed[0].size:
+            frames.append(fixed[1](*reader.record(fixed[0], "frame length")))
             continue
         body = reader.sub(n, "frame length")
         if EXTENSION_FIRST <= type_ <= EXTENSION_LAST:
@@ -407,6 +422,7 @@ def _encode_opaque(frame: GroupFrame | FecRepair | Extension) -> bytes:
 
 _FILL: Final = int(FrameType.FILL)
 _DATA: Final = int(FrameType.DATA)
+_CONTROL: Final = int(FrameType.CONTROL)
 _DATAGRAM: Final = int(FrameType.DATAGRAM)
 
 #: Frames of any body that mean nothing to a session.
@@ -457,10 +473,10 @@ def _encode_qos(qos: QosMode, parameter: int, body: Writer) -> None:
 
 def _decode_qos(body: Reader) -> tuple[QosMode, int]:
     at = body.offset
-    code, parameter = body.u8("QoS code"), body.u32("QoS parameter")
-    if code > QosMode.PARTIALLY_RELIABLE or not _qos_fits(QosMode(code), parameter):
+    code, parameter = body.record(_QOS, "QoS")
+    if code >= len(_QOS_MODES) or not _qos_fits(_QOS_MODES[code], parameter):
         raise DecodeError("QoS", at)
-    return QosMode(code), parameter
+    return _QOS_MODES[code], parameter
 
 
 def _qos_fits(qos: QosMode, parameter: int) -> bool:
@@ -508,6 +524,11 @@ def _decode_stream_open(body: Reader, flags: int) -> StreamOpen:
     return StreamOpen(sid, window, priority, *_decode_qos(body))
 
 
+def _decode_datagram(body: Reader) -> DatagramFrame:
+    flow, id_ = body.record(_DATAGRAM_HEAD, "datagram id")
+    return DatagramFrame(flow, id_, body.rest())
+
+
 def _decode_max_streams(body: Reader, flags: int) -> MaxStreams:
     stream_class = body.u8("stream class")
     if stream_class > 3:
@@ -519,32 +540,48 @@ def _decode_group(type_: FrameType) -> Callable[[Reader, int], Frame]:
     return lambda body, flags: GroupFrame(type_, body.take(16, "group id"), body.rest())
 
 
+#: Frames whose fields are integers of one layout, each value of which is valid.
+_FIXED: Final[dict[int, tuple[Struct, Callable[..., Frame]]]] = {
+    FrameType.PING: (_U64, Ping),
+    FrameType.PONG: (_U64, Pong),
+    FrameType.STREAM_CLOSE: (_SID_U64, StreamClose),
+    FrameType.RESET: (_RESET, Reset),
+    FrameType.STOP: (_SID_U32, Stop),
+    FrameType.WINDOW_UPDATE: (_SID_U64, WindowUpdate),
+    FrameType.PATH_CHALLENGE: (_TOKEN, PathChallenge),
+    FrameType.PATH_RESPONSE: (_TOKEN, PathResponse),
+    FrameType.PRIORITY: (_SID_U8, Priority),
+    FrameType.TIMESTAMP: (_U64, Timestamp),
+}
+
+
+def _of_fixed(type_: FrameType) -> Callable[[Reader, int], Frame]:
+    layout, make = _FIXED[type_]
+    return lambda body, flags: make(*body.record(layout, type_.name))
+
+
 _DECODERS: Final[dict[int, Callable[[Reader, int], Frame]]] = {
     FrameType.DATA: _decode_data,
     FrameType.ACK: _decode_ack,
     FrameType.CONTROL: _decode_control,
-    FrameType.PING: lambda body, flags: Ping(body.u64("token")),
-    FrameType.PONG: lambda body, flags: Pong(body.u64("token")),
+    FrameType.PING: _of_fixed(FrameType.PING),
+    FrameType.PONG: _of_fixed(FrameType.PONG),
     FrameType.CLOSE: _decode_close,
     FrameType.PAD: lambda body, flags: Pad(body.rest(), bool(flags & FLAG_ELICIT)),
     FrameType.STREAM_OPEN: _decode_stream_open,
-    FrameType.STREAM_CLOSE: lambda body, flags: StreamClose(_sid(body), body.u64("final size")),
-    FrameType.RESET: lambda body, flags: Reset(
-        _sid(body), body.u32("code"), body.u64("final size")
-    ),
-    FrameType.STOP: lambda body, flags: Stop(_sid(body), body.u32("code")),
-    FrameType.WINDOW_UPDATE: lambda body, flags: WindowUpdate(_sid(body), body.u64("limit")),
-    FrameType.PATH_CHALLENGE: lambda body, flags: PathChallenge(body.take(8, "token")),
-    FrameType.PATH_RESPONSE: lambda body, flags: PathResponse(body.take(8, "token")),
+    FrameType.STREAM_CLOSE: _of_fixed(FrameType.STREAM_CLOSE),
+    FrameType.RESET: _of_fixed(FrameType.RESET),
+    FrameType.STOP: _of_fixed(FrameType.STOP),
+    FrameType.WINDOW_UPDATE: _of_fixed(FrameType.WINDOW_UPDATE),
+    FrameType.PATH_CHALLENGE: _of_fixed(FrameType.PATH_CHALLENGE),
+    FrameType.PATH_RESPONSE: _of_fixed(FrameType.PATH_RESPONSE),
     FrameType.GROUP_JOIN: _decode_group(FrameType.GROUP_JOIN),
     FrameType.GROUP_LEAVE: _decode_group(FrameType.GROUP_LEAVE),
     FrameType.GROUP_REKEY: _decode_group(FrameType.GROUP_REKEY),
     FrameType.QOS_UPDATE: lambda body, flags: QosUpdate(_sid(body), *_decode_qos(body)),
     FrameType.FEC_REPAIR: lambda body, flags: FecRepair(body.rest()),
-    FrameType.PRIORITY: lambda body, flags: Priority(_sid(body), body.u8("priority")),
-    FrameType.DATAGRAM: lambda body, flags: DatagramFrame(
-        body.u16("flow"), body.u32("datagram id"), body.rest()
-    ),
-    FrameType.TIMESTAMP: lambda body, flags: Timestamp(body.u64("timestamp")),
+    FrameType.PRIORITY: _of_fixed(FrameType.PRIORITY),
+    FrameType.DATAGRAM: lambda body, flags: _decode_datagram(body),
+    FrameType.TIMESTAMP: _of_fixed(FrameType.TIMESTAMP),
     FrameType.MAX_STREAMS: _decode_max_streams,
 }

@@ -23,6 +23,7 @@ RECORD_BYTES_MAX: Final = 16_384
 TICKETS_PER_REQUEST_MAX: Final = 4
 _INIT, _RESP, _REQUEST = 1, 2, 3
 _HEADER: Final = Struct(">BBH")
+_TYPES: Final = frozenset((FrameType.CONTROL, FrameType.REKEY, FrameType.GOAWAY))
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +175,7 @@ class RecordParser:
                 # valid.
                 if n_body + HEADER_BYTES > RECORD_BYTES_MAX:
                     raise DecodeError("record length", at + 2)
-                if type_ not in (FrameType.CONTROL, FrameType.REKEY, FrameType.GOAWAY):
+                if type_ not in _TYPES:
                     raise DecodeError(f"record type 0x{type_:02x}", at)
                 if reader.remaining < n_body:
                     break
