@@ -409,9 +409,10 @@ class StreamMux:
         if stream is None:
             return
         half = stream.send
-        was_done, before = half.is_done, half.buffered
+        was_done, before = half.is_done, half.acked_to
         half.on_acked(offset, length, fin)
-        self.memory.give(before - half.buffered)
+        if half.acked_to > before:
+            self.memory.give(half.acked_to - before)
         if half.is_done and not was_done and half.reset_code is None:
             self._emit(StreamSent(StreamId(sid)))
             self.scheduler.remove(sid)
