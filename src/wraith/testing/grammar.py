@@ -47,8 +47,8 @@ Maker = Callable[[int], Frame]
 
 IN_ORDER = "in order"
 LONE = "lone"
-FIRST = 1
-"""The stream that the initiator has opened before."""
+EARLY, PAGES, BESIDE, LEFT, RIGHT, ENDED, GIVEN_UP, FIRST = range(1, 9)
+"""A stream for each kind, so that none breaks a rule of another; ``FIRST`` for the rest."""
 EARLY_RANGES = 1_000
 MIX_SEED = 1
 
@@ -59,19 +59,23 @@ def _sid(number: int) -> StreamId:
 
 def _early(n: int) -> Frame:
     """Every second byte above a gap, again and again."""
-    return Data(_sid(FIRST), 10_000 + 2 * (n * 7919 % EARLY_RANGES), b"x")
+    return Data(_sid(EARLY), 10_000 + 2 * (n * 7919 % EARLY_RANGES), b"x")
 
 
 def _early_pages(n: int) -> Frame:
     """A page's first byte each, up to a thousand; then single bytes in order below them."""
     if n < EARLY_RANGES:
-        return Data(_sid(FIRST), (n + 2) * 16_384, b"x")
-    return _in_turn(n - EARLY_RANGES)
+        return Data(_sid(PAGES), (n + 2) * 16_384, b"x")
+    return _turns(n - EARLY_RANGES, PAGES, BESIDE)
 
 
 def _in_turn(n: int) -> Frame:
     """Single bytes of two streams in turn, so that no two frames are one run."""
-    return Data(_sid(FIRST + n % 2), n // 2, b"x")
+    return _turns(n, LEFT, RIGHT)
+
+
+def _turns(n: int, left: int, right: int) -> Frame:
+    return Data(_sid(right if n % 2 else left), n // 2, b"x")
 
 
 def _acks(n_ranges: int) -> Maker:
@@ -97,8 +101,8 @@ FRAMES: dict[str, Maker] = {
     "PONG": Pong,
     "PAD": lambda n: Pad(b"", True),
     "STREAM_OPEN": lambda n: StreamOpen(_sid(FIRST), n, n % 256),
-    "STREAM_CLOSE": lambda n: StreamClose(_sid(FIRST + 1), 1_000),
-    "RESET": lambda n: Reset(_sid(FIRST + 1), 0, 1_000),
+    "STREAM_CLOSE": lambda n: StreamClose(_sid(ENDED), 1_000),
+    "RESET": lambda n: Reset(_sid(GIVEN_UP), 0, 1_000),
     "RESET, STOP of new streams": _churn,
     "STOP": lambda n: Stop(_sid(FIRST), n),
     "WINDOW_UPDATE": lambda n: WindowUpdate(_sid(n % 2 * FIRST), 1 << 20 | n << 4),
