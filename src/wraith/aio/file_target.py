@@ -541,6 +541,7 @@ class FileTarget:
             umask=self.umask,
             replaces=self._replaces,
         )
+        self._close_files()
         self._make_the_rest(placer, failed)
         tops = [(n, e) for n, e in self._folder.listing.entries() if b"/" not in e.path]
         missing = [(n, e) for n, e in tops if n not in self._placing and n not in failed]
@@ -602,7 +603,7 @@ class FileTarget:
         for number, entry in self._folder.listing.entries():
             top = entry.path.partition(b"/")[0]
             if number in failed:
-                self._folder.data.unlink(entry.path)
+                self._folder.set_aside(entry.path)
             elif top in placed:
                 continue  # an earlier run had made all of it, and moved some
             elif entry.kind is Kind.FOLDER:
@@ -624,7 +625,10 @@ class FileTarget:
     def _remove(self) -> None:
         self._close_files()
         if self._state is not None:
-            self._state.remove()
+            if self._state.keep_set_aside(self._sizes):
+                self._state.close()
+            else:
+                self._state.remove()
             self._state = None
 
     def _error(self, exc: OSError) -> WraithError:

@@ -300,7 +300,10 @@ def discard(leftover: Leftover) -> None:
 
 
 def clear_complete(note: CompleteNote) -> None:
-    """Removes what a kill of the clean-up left of a transfer that is complete."""
+    """Removes what a kill of the clean-up left of a transfer that is complete. Where files failed,
+    what is there of them stays."""
+    if note.n_failed:
+        return
     out = Path(note.out)
     state = Path(note.state)
     if state.parent != out or not os.path.lexists(state):

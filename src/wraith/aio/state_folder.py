@@ -6,6 +6,7 @@
         journal             what was verified, append only (transfer/resume.py)
         listing-<12 hex>    the listing that the journal speaks of
         digests             chunk digests by position, made again from the journal
+        aside/<path>        what is there of files that failed, while the rest is placed
         existed             which folders were at the target before a merge
         suspect             the disk failed: nothing in here is believed (disk/suspect.py)
         data/<path>         the files, under their own paths
@@ -51,6 +52,7 @@ _OLD_DATA = b"data.old"
 _DIGESTS = b"digests"
 _LISTING = b"listing-"
 _EXISTED = b"existed"
+_ASIDE = b"aside"
 _NOT_OURS = "choose another --out; or, if it is yours as another user, run wraith as that user"
 
 
@@ -229,6 +231,45 @@ class StateFolder:
                 self.folder.unlink(name)
         self._start(header, incoming)
         self.marks.clear(suspicion)
+
+    # --- files that failed [TR-142] -------------------------------------------------------------
+
+    def set_aside(self, path: bytes) -> None:
+        """A file that failed is not placed; what is there of it goes out of the way."""
+        if self.data.lstat(path) is None:
+            return
+        aside = self._tree(_ASIDE)
+        try:
+            aside.folder(path.rpartition(b"/")[0], create=True)
+            self.data.move(path, aside, path, replace=True)
+        finally:
+            aside.close()
+
+    def keep_set_aside(self, sizes: array[int]) -> bool:
+        """The transfer is over. If files failed, the state is from now on that of an unfinished
+        transfer which has what was verified of them; true if there is any."""
+        if _ASIDE not in self.folder.names():
+            return False
+        aside = self._tree(_ASIDE)
+        try:
+            held = self._reload(sizes)
+            records = bytearray()
+            for number in list(held.inventory.held_entries()):
+                if aside.lstat(self.listing.entry(number).path) is not None:
+                    for first, n in held.inventory.ranges(number):
+                        records += encode_verified(
+                            number, first, self.digests.get(number, first, n)
+                        )
+        finally:
+            aside.close()
+        if not records or held.header is None:
+            return False
+        self.data.close()
+        self.folder.remove_tree(_DATA)
+        self.folder.rename(_ASIDE, _DATA)
+        self.data = self._tree(_DATA)
+        self._start(held.header, None, bytes(records))
+        return True
 
     def existing_folders(self, found: Iterable[int]) -> bytes:
         """Notes, before they are merged into, which folders are at the target already; adds them

@@ -235,7 +235,7 @@ class Collection:
                 self._to_drop.append(entry)
 
     def on_failed(self, entry: int, reason: Reason) -> None:
-        """This file stays out.
+        """This file stays out. What is verified of it stays on the disk, for a later offer.
 
         Raises:
             RemoteProtocolError: said already, or beyond the listing.
@@ -246,7 +246,6 @@ class Collection:
             raise StateViolation("FAILED twice for one file")
         self.failed.note(entry, reason)
         self._drop(entry, self.inventory)
-        self._to_drop.append(entry)
         if len(self.failed) <= FAILED_TOLD_MAX:
             self._dialogue.tell(FileFailed(entry, reason))
         self.finish()

@@ -742,6 +742,33 @@ def test_a_failed_file_is_not_placed(tmp_path: Path) -> None:
     assert states(out) == []
 
 
+@pytest.mark.spec("TR-142")
+@pytest.mark.parametrize("whole_tree", [False, True])
+def test_what_is_verified_of_a_failed_file_is_there_for_the_next_offer(
+    tmp_path: Path, whole_tree: bool
+) -> None:
+    tree, out = make_tree(tmp_path), tmp_path / "out"
+    offered = tree if whole_tree else tree / "big"
+    large = tree / "big"
+    large.write_bytes(LARGE * 2)
+    source = FileSource.scan([offered])
+    pipe = TransferPipe(source, FileTarget(out))
+    pipe.run(stop=lambda: verified(pipe) >= 8 * CHUNK_BYTES)
+    with large.open("r+b") as file:
+        file.write(b"changed")  # where it was sent
+    pipe.run()
+    assert done_of(pipe).n_failed == 1
+    placed = out / "tree" / "big" if whole_tree else out / "big"
+    assert not placed.exists() and len(states(out)) == 1
+    large.write_bytes(LARGE * 2)  # as it was, at another time
+    (held,) = leftovers(out)
+    assert held.bytes_done >= 8 * CHUNK_BYTES and not held.is_complete
+    again = send(offered, FileTarget(out, policy=Policy.OVERWRITE))
+    assert done_of(again).bytes_reused == held.bytes_done
+    assert placed.read_bytes() == LARGE * 2
+    assert states(out) == []
+
+
 def test_wishes_on_a_full_disk_come_back_as_errors(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
