@@ -298,7 +298,7 @@ class Collection:
         self._dialogue.ask(wish, answer, lasting=True)
 
     def _on_written(self, batch: Batch, reports: Reports, result: object) -> None:
-        self._intake.written(batch.n_bytes)
+        self._intake.written(batch.held_bytes)
         if isinstance(result, WraithError):
             self._on_disk_failed(result)
         elif self.inventory is not None:

@@ -31,9 +31,9 @@ PROGRESS_EVERY_BYTES = 8 * 1024 * 1024
 class Batch:
     """Records that go to the disk in one wish, which takes their buffers; numbers stay here:
     ``(entry, first chunk, chunks, bytes)`` of neighbours. ``n_bytes`` is payload, ``wire_bytes``
-    what it took of the stream."""
+    what it took of the stream, ``held_bytes`` what it takes in memory."""
 
-    __slots__ = ("n_bytes", "notes", "wire_bytes")
+    __slots__ = ("held_bytes", "n_bytes", "notes", "wire_bytes")
 
     def __init__(self, records: Collection[ChunkRecord], sizes: array[int]) -> None:
         self.notes: list[tuple[int, int, int, int]] = []
@@ -49,6 +49,7 @@ class Batch:
             self.n_bytes += record.length
         if n:
             self.notes.append((entry, first, n, n_bytes))
+        self.held_bytes = sum(record.held_bytes for record in records)
         self.wire_bytes = self.n_bytes + OVERHEAD_BYTES * len(records)
 
 
@@ -62,6 +63,7 @@ class Intake:
         self._parser: RecordParser | None = None
         self._batch: deque[ChunkRecord] = deque()
         self._batch_bytes = 0
+        self._batch_held = 0
 
     @property
     def is_empty(self) -> bool:
@@ -69,8 +71,8 @@ class Intake:
         return not self._batch and not self.n_writing
 
     def room(self) -> int:
-        """How many bytes of the stream it takes now. [TR-45]"""
-        held = self._batch_bytes + self._writing_bytes
+        """How many bytes of the stream it takes now. [TR-45] [TR-105]"""
+        held = self._batch_held + self._writing_bytes
         if self._parser is not None:
             held += self._parser.held_bytes
         return max(0, HELD_BYTES_MAX - held)
@@ -88,6 +90,7 @@ class Intake:
         """Takes a record that is wanted."""
         self._batch.append(record)
         self._batch_bytes += record.length
+        self._batch_held += record.held_bytes
 
     def has_enough(self, now: float) -> bool:
         """A write is worth while; otherwise the flush timer runs."""
@@ -95,25 +98,32 @@ class Intake:
             return False
         if self.flush_at is None:
             self.flush_at = now + FLUSH_AFTER_S
-        return self._batch_bytes >= WRITE_BYTES_MIN
+        return self._has_much
 
     def next_batch(self, *, all_of_it: bool, at_once: bool = False) -> tuple[ChunkRecord, ...]:
         """What to write next; nothing while two writes are under way (unless ``at_once``), or
         while there is little (unless ``all_of_it``). Say ``written`` when it is done."""
         if not self._batch or (self.n_writing >= WRITES_MAX and not at_once):
             return ()
-        if self._batch_bytes < WRITE_BYTES_MIN and not all_of_it:
+        if not self._has_much and not all_of_it:
             return ()
         records: list[ChunkRecord] = []
-        n_bytes = 0
+        n_bytes = n_held = 0
         while self._batch and n_bytes + self._batch[0].length <= WRITE_BYTES_MAX:
             record = self._batch.popleft()
             records.append(record)
             n_bytes += record.length
+            n_held += record.held_bytes
         self._batch_bytes -= n_bytes
-        self._writing_bytes += n_bytes
+        self._batch_held -= n_held
+        self._writing_bytes += n_held
         self.n_writing += 1
         return tuple(records)
+
+    @property
+    def _has_much(self) -> bool:
+        """Enough for a write, or so many small records that they take as much memory."""
+        return self._batch_bytes >= WRITE_BYTES_MIN or self._batch_held >= 2 * WRITE_BYTES_MIN
 
     def set_flush(self, now: float) -> None:
         """After a round of writes: when to look again by time alone."""
@@ -121,9 +131,9 @@ class Intake:
         waits = self._batch and self.n_writing < WRITES_MAX
         self.flush_at = now + FLUSH_AFTER_S if waits else None
 
-    def written(self, n_bytes: int) -> None:
+    def written(self, held_bytes: int) -> None:
         self.n_writing -= 1
-        self._writing_bytes -= n_bytes
+        self._writing_bytes -= held_bytes
 
     def end(self, failed: Collection[int] | None) -> None:
         """The data stream is gone. Half a record goes; whole ones, but those of files that have
@@ -133,6 +143,7 @@ class Intake:
         kept = [] if failed is None else [r for r in self._batch if r.entry not in failed]
         self._batch = deque(kept)
         self._batch_bytes = sum(record.length for record in kept)
+        self._batch_held = sum(record.held_bytes for record in kept)
 
 
 class Reports:

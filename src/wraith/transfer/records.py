@@ -27,6 +27,13 @@ from wraith.types import Buffer
 _HEADER = struct.Struct(">III")
 HEADER_BYTES = _HEADER.size
 OVERHEAD_BYTES = HEADER_BYTES + DIGEST_BYTES
+PIECE_COST_BYTES = 256
+"""What a piece of a received chunk takes in memory beside its bytes, rounded up."""
+
+JOINED_BYTES = 256
+"""Pieces below this are copied together, into buffers of up to ``JOINED_BYTES_MAX``."""
+
+JOINED_BYTES_MAX = 16_384
 SMALL_BYTES = 16_384
 """Chunks up to here are copied together; larger ones are handed on as they are."""
 
@@ -40,6 +47,11 @@ class ChunkRecord:
     length: int
     parts: list[memoryview]
     digest: bytes = b""
+
+    @property
+    def held_bytes(self) -> int:
+        """What it takes in memory: its bytes, and what each piece costs beside them."""
+        return self.length + PIECE_COST_BYTES * (len(self.parts) + 1)
 
 
 class RecordWriter:
@@ -91,6 +103,8 @@ class RecordParser:
         self._head = bytearray()
         self._record: ChunkRecord | None = None
         self._left = 0
+        self._joined = bytearray()
+        #: What the unfinished record takes in memory, its pieces included. [TR-105]
         self.held_bytes = 0
 
     def feed(self, data: Buffer) -> list[ChunkRecord]:
@@ -111,18 +125,39 @@ class RecordParser:
                     self._begin(header)
             elif self._left:
                 stop = min(end, at + self._left)
-                record.parts.append(view[at:stop])
+                self._keep(record, view[at:stop])
                 self._left -= stop - at
-                self.held_bytes += stop - at
                 at = stop
+                if not self._left:
+                    self._join(record)
             else:
                 at, digest = self._field(view, at, DIGEST_BYTES)
                 if digest is not None:
                     record.digest = digest
                     self._record = None
-                    self.held_bytes -= record.length
+                    self.held_bytes = 0
                     records.append(record)
         return records
+
+    def _keep(self, record: ChunkRecord, piece: memoryview) -> None:
+        """Small pieces are copied together: each would cost more than it holds."""
+        self.held_bytes += len(piece)
+        if len(piece) < JOINED_BYTES:
+            self._joined += piece
+            if len(self._joined) < JOINED_BYTES_MAX:
+                return
+            self._join(record)
+            return
+        self._join(record)
+        record.parts.append(piece)
+        self.held_bytes += PIECE_COST_BYTES
+
+    def _join(self, record: ChunkRecord) -> None:
+        """What was copied together becomes a piece of the record."""
+        if self._joined:
+            record.parts.append(memoryview(bytes(self._joined)))
+            self._joined.clear()
+            self.held_bytes += PIECE_COST_BYTES
 
     @property
     def is_between_records(self) -> bool:

@@ -9,7 +9,8 @@ from blake3 import blake3
 
 from wraith.content.chunking import CHUNK_BYTES, UNKNOWN_SIZE
 from wraith.errors import DecodeError
-from wraith.transfer.records import SMALL_BYTES, RecordParser, RecordWriter
+from wraith.transfer.intake import HELD_BYTES_MAX, Batch, Intake
+from wraith.transfer.records import SMALL_BYTES, ChunkRecord, RecordParser, RecordWriter
 
 SIZES = array("Q", [3, 0, CHUNK_BYTES + 1, UNKNOWN_SIZE])
 
@@ -80,4 +81,35 @@ def test_a_stream_chunk_is_neither_empty_nor_too_long(length: int) -> None:
 def test_what_is_held_is_counted() -> None:
     parser = RecordParser(SIZES)
     parser.feed(record(2, 0, bytes(CHUNK_BYTES))[:1012])
-    assert parser.held_bytes == 1000 and not parser.is_between_records
+    # Its bytes, and what the one piece costs beside them.
+    assert parser.held_bytes == 1000 + 256 and not parser.is_between_records
+
+
+@pytest.mark.spec("TR-105")
+@pytest.mark.parametrize("cut", [1, 7, 255])
+def test_a_chunk_that_is_dribbled_is_held_in_few_pieces(cut: int) -> None:
+    big = bytes(range(256)) * (CHUNK_BYTES // 256)
+    stream = record(2, 0, big)
+    parser = RecordParser(SIZES)
+    most = 0
+    got = []
+    for at in range(0, len(stream), cut):
+        got += parser.feed(stream[at : at + cut])
+        most = max(most, parser.held_bytes)
+    (one,) = got
+    assert b"".join(one.parts) == big
+    assert len(one.parts) <= 20
+    assert CHUNK_BYTES <= most <= CHUNK_BYTES + 20 * 256
+
+
+@pytest.mark.spec("TR-105")
+def test_records_of_one_byte_are_counted_with_what_they_cost() -> None:
+    intake = Intake()
+    n = 0
+    while intake.room() and n < 100_000:
+        intake.add(ChunkRecord(n, 0, 1, [memoryview(b"x")], bytes(32)))
+        n += 1
+    assert n <= HELD_BYTES_MAX // 256
+    while batch := intake.next_batch(all_of_it=True, at_once=True):
+        intake.written(Batch(batch, array("Q", [1] * n)).held_bytes)
+    assert intake.room() == HELD_BYTES_MAX
