@@ -26,7 +26,7 @@ RANGE_COST_BYTES = 128
 """What an item and each of its ranges take in memory while they wait, rounded up."""
 
 ITEMS_PER_CHECK = 256
-RANGES_PER_CHECK = 8_192
+RANGES_PER_CHECK = 2_048
 CHECKS_UNDER_WAY_MAX = 2
 
 NOTED_BYTES_MAX = 4 * 1024 * 1024

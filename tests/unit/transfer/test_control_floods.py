@@ -1,0 +1,33 @@
+"""Every control message in a flood: legal ones are borne, repeated ones are refused."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from wraith.testing.control_floods import Flood, drown, floods
+
+MIB = 1 << 20
+FLOODS = floods()
+NAMES = [flood.name for flood in FLOODS]
+
+
+@pytest.mark.spec("TR-103")
+@pytest.mark.parametrize("flood", FLOODS, ids=NAMES)
+def test_a_legal_flood_is_borne_and_a_repetition_refused(flood: Flood) -> None:
+    drowned = drown(flood, MIB // 8, n_entries=3_000)
+    assert drowned.is_closed is not flood.is_legal
+    if flood.is_legal:
+        assert drowned.n_bytes >= MIB // 8
+
+
+@pytest.mark.slow
+@pytest.mark.spec("TR-104")
+@pytest.mark.parametrize("name", NAMES)
+def test_a_flood_of_sixteen_mebibytes_holds_less_than_64_more(name: str) -> None:
+    """In a process of its own, over a listing of a million files: the peak of what is resident."""
+    program = [sys.executable, "-m", "wraith.testing.control_floods", name, str(16 * MIB)]
+    said = subprocess.run(program, capture_output=True, text=True, check=True, timeout=900).stdout
+    assert int(said.rsplit(" ", 1)[1]) <= 64 * 1024, said
