@@ -163,3 +163,62 @@ def test_who_accepted_one_sender_lets_no_other_in(homes: TwoHomes) -> None:
     again = homes.send("--to", "-", path, stdin=code)
     assert finish(again, receiver) == (0, 0)
     assert _files(homes.out) == ["a.bin"]
+
+
+def _sneaky(homes: TwoHomes, n_hidden: int) -> Path:
+    """Photographs, and among them names that a shell does not show."""
+    for i in range(10):
+        homes.file(f"gift/+photo{i:02}.jpg", b"p")
+    for i in range(n_hidden):
+        homes.file(f"gift/album/.hidden{i:02}", b"h")
+    homes.file("gift/run.sh", b"#!/bin/sh").chmod(0o755)
+    return homes.source / "gift"
+
+
+@pytest.mark.spec("TR-106")
+def test_yes_is_not_taken_while_a_marked_name_was_not_shown(
+    homes: TwoHomes, receive: Receive
+) -> None:
+    sender = homes.send(_sneaky(homes, 12))
+    receiver = receive(code_of(sender))
+    receiver.wait_for("accept?")
+    receiver.type("y\n")
+    time.sleep(1.0)
+    assert _files(homes.out) == [], "taken with two hidden names that nobody saw"
+    receiver.wait_for("list first (l): 2 marked names")
+    receiver.wait_for(QUESTION)
+    receiver.type("l\n")
+    shown = receiver.wait_for(QUESTION)
+    assert all(f".hidden{i:02}  1 B  [hidden]" in shown for i in range(12))
+    receiver.type("y\n")
+    assert receiver.wait_exit() == 0
+    assert len(_files(homes.out)) == 1 + 10 + 1 + 12 + 1
+
+
+@pytest.mark.spec("TR-106")
+def test_marked_names_that_are_on_the_screen_need_no_list(
+    homes: TwoHomes, receive: Receive
+) -> None:
+    sender = homes.send(_sneaky(homes, 10))
+    receiver = receive(code_of(sender))
+    shown = receiver.wait_for(QUESTION)
+    assert "(10 hidden, 1 executable)" in shown
+    assert shown.index("hidden: gift/album/.hidden00") < shown.index("  gift/")
+    assert "executable: gift/run.sh" in shown
+    receiver.type("y\n")
+    assert receiver.wait_exit() == 0
+
+
+@pytest.mark.spec("TR-106")
+def test_a_list_longer_than_the_screen_is_paged(homes: TwoHomes, receive: Receive) -> None:
+    for i in range(60):
+        homes.file(f"gift/.secret{i:02}", b"s")
+    sender = homes.send(homes.source / "gift")
+    receiver = receive(code_of(sender))
+    receiver.wait_for(QUESTION)
+    receiver.type("l\n")
+    receiver.wait_for("q ends the list: ")
+    receiver.type("q\n")
+    receiver.wait_for(QUESTION)
+    receiver.type("y\n")  # it was paged, and they have seen enough
+    assert receiver.wait_exit() == 0

@@ -21,12 +21,14 @@ from wraith.cli.output import Output
 from wraith.errors import StateViolation
 from wraith.transfer.events import OfferReceived
 from wraith.transfer.listing import Entry
+from wraith.transfer.marks import mark_words
 from wraith.transfer.messages import Reason
-from wraith.transfer.paths import display_path
+from wraith.transfer.paths import shown_path
 
 if sys.platform != "win32":
     import termios
 
+MORE = "wraith: Enter shows more, q ends the list: "
 QUESTION = "wraith: accept? [y/N/l]: "
 CHANGED_PAUSE_S = 1.0
 HANGUP_S = 0.2
@@ -115,17 +117,34 @@ class Consent:
         if self._output.is_silent:
             for line in offer_lines(event):
                 terminal.write(f"wraith: {line}\n")
+        is_listed = False
         while True:
             match (await terminal.ask(QUESTION)).strip().lower():
+                case "y" | "yes" if event.marks.n_unseen and not is_listed:
+                    n = event.marks.n_unseen
+                    terminal.write(f"wraith: list first (l): {n:,} marked names were not shown\n")
                 case "y" | "yes":
                     return True
                 case "n" | "no" | "":
                     return False
                 case "l" | "list":
-                    for entry in self._entries(event.offer.listing_digest):
-                        terminal.write(entry_line(entry, display_path(entry.path)) + "\n")
+                    is_listed |= await self._list(event, terminal)
                 case _:
                     terminal.write("wraith: y takes it, n refuses it, l lists everything\n")
+
+    async def _list(self, event: OfferReceived, terminal: Terminal) -> bool:
+        """Shows every entry, a screen at a time; whether it was shown to its end, or until the
+        person had seen enough. [TR-106]"""
+        n = 0
+        for entry in self._entries(event.offer.listing_digest):
+            if n and n % terminal.lines == 0:
+                answer = await terminal.ask(MORE, forget=False)
+                if answer.strip().lower() in ("q", "quit"):
+                    return True
+            line = entry_line(entry, shown_path(entry.path)) + mark_words(entry)
+            terminal.write(line + "\n")
+            n += 1
+        return n == event.offer.n_entries
 
 
 class Terminal:
@@ -148,10 +167,19 @@ class Terminal:
         data = text.encode("utf-8", "backslashreplace")
         os.write(self._opened if self._opened is not None else sys.stderr.fileno(), data)
 
-    async def ask(self, question: str) -> str:
+    @property
+    def lines(self) -> int:
+        """How many fit on the screen above a question."""
+        try:
+            return max(4, os.get_terminal_size(self._input).lines - 2)
+        except OSError:
+            return 22
+
+    async def ask(self, question: str, *, forget: bool = True) -> str:
         """The line that is typed from now on; empty at the end of input. What was typed before
-        the question was there is thrown away."""
-        self._forget_input()
+        the question was there is thrown away, unless nothing hangs on it."""
+        if forget:
+            self._forget_input()
         self.write(question)
         self._output.prompt = question
         try:

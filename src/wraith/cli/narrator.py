@@ -36,8 +36,9 @@ from wraith.transfer.events import (
     Progress,
 )
 from wraith.transfer.listing import Entry, Kind
+from wraith.transfer.marks import Marks
 from wraith.transfer.messages import Offer, OfferKind, Reason
-from wraith.transfer.paths import display_path
+from wraith.transfer.paths import display_path, shown_path
 from wraith.types import Address, PeerKey
 
 RATE_WINDOW_S = 5.0
@@ -209,6 +210,8 @@ class Narrator:
             files=offer.n_files,
             folders=event.n_folders,
             links=event.n_links,
+            hidden=event.marks.hidden.n,
+            executable=event.marks.executable.n,
             bytes_total=offer.total_bytes,
             bytes_here=survey.reused_bytes,
             place=survey.place,
@@ -382,7 +385,8 @@ def offer_lines(event: OfferReceived) -> list[str]:
     if offer.kind is OfferKind.TEXT:
         return [f"offered: a text, {_total(offer)}"]
     lines = [f"offered: {_summary(event)}, into {printable(survey.place)}"]
-    lines += ["  " + entry_line(top, display_path(top.path)) for top in event.tops[:TOPS_SHOWN]]
+    lines += _marked_lines(event.marks)
+    lines += ["  " + entry_line(top, shown_path(top.path)) for top in event.tops[:TOPS_SHOWN]]
     if len(event.tops) > TOPS_SHOWN:
         lines.append(f"  and {len(event.tops) - TOPS_SHOWN} more")
     if survey.reused_bytes:
@@ -390,9 +394,23 @@ def offer_lines(event: OfferReceived) -> list[str]:
     return lines
 
 
+def _marked_lines(marks: Marks) -> list[str]:
+    """Hidden names, programs and links, before all others."""
+    lines: list[str] = []
+    kinds = (("hidden", marks.hidden), ("executable", marks.executable), ("link", marks.links))
+    for word, marked in kinds:
+        lines += [f"  {word}: {shown_path(path)}" for path in marked.first]
+        if marked.n > len(marked.first):
+            lines.append(f"  {word}: and {marked.n - len(marked.first):,} more")
+    return lines
+
+
 def _summary(event: OfferReceived) -> str:
     counted = _counted(event.offer.n_files, event.n_folders, event.n_links)
-    return f"{counted}, {_total(event.offer)}"
+    marks = event.marks
+    kinds = ((marks.hidden.n, "hidden"), (marks.executable.n, "executable"))
+    marked = ", ".join(f"{n} {word}" for n, word in kinds if n)
+    return f"{counted}{f' ({marked})' if marked else ''}, {_total(event.offer)}"
 
 
 def _total(offer: Offer) -> str:
@@ -405,7 +423,7 @@ def entry_line(entry: Entry, name: str) -> str:
         case Kind.FOLDER:
             return name + "/"
         case Kind.LINK:
-            return f"{name} -> {display_path(entry.target)}"
+            return f"{name} -> {shown_path(entry.target)}"
         case _:
             return f"{name}  {size(entry.size) if entry.size < 1 << 63 else 'size unknown'}"
 

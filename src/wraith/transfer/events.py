@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from wraith.errors import WraithError
 from wraith.transfer.listing import Entry
+from wraith.transfer.marks import NO_MARKS, Marks
 from wraith.transfer.messages import Offer, Reason
 from wraith.transfer.wishes import SurveyResult
 
@@ -22,7 +23,8 @@ class PeerDeciding:
 class OfferReceived:
     """Receiver: the whole listing is here and safe; now ``accept(offer_id)`` or ``decline``.
 
-    ``n_folders`` and ``n_links`` complete the counts of ``offer``; ``tops`` are its top names.
+    ``n_folders`` and ``n_links`` complete the counts of ``offer``; ``tops`` are its top names,
+    ``marks`` those that a person should see first, at any depth.
     """
 
     offer: Offer
@@ -31,6 +33,7 @@ class OfferReceived:
     n_links: int
     survey: SurveyResult
     offer_id: bytes = b""
+    marks: Marks = NO_MARKS
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,8 +41,8 @@ from wraith.transfer.paths import (
     check_link,
     check_name,
     check_path,
-    display_path,
     fold_name,
+    shown_path,
 )
 
 MAX_ENTRIES = 1_000_000
@@ -324,7 +324,7 @@ class ListingReader:
         if entry.kind is Kind.FOLDER:
             self._names.append({})
         if other != entry.path:
-            raise UnsafePath(f"is the same name as {display_path(other)} on this file system")
+            raise UnsafePath(f"is the same name as {shown_path(other)} on this file system")
 
 
 class _WalkOrder:

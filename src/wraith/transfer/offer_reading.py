@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from wraith.errors import LimitExceeded, NoSpace, OfferRefused, UnsafePath, WraithError
 from wraith.transfer.listing import LISTING_BYTES_MAX, MAX_ENTRIES, MAX_PAGES, ListingReader
+from wraith.transfer.marks import Marking, Marks
 from wraith.transfer.messages import Offer, Reason
-from wraith.transfer.paths import PathRules, display_path
+from wraith.transfer.paths import PathRules, shown_path
 from wraith.transfer.reasons import OfferTaken
 from wraith.transfer.wishes import SurveyResult
 
@@ -34,6 +35,7 @@ class OfferReading:
             raise LimitExceeded("an offer beyond the limits of a listing")
         self.offer = offer
         self.listing = ListingReader(rules)
+        self._marking = Marking()
         self._pages: list[bytes] = []
         self._n_taken = 0
         self._n_storing = 0
@@ -53,7 +55,7 @@ class OfferReading:
         Raises:
             RemoteProtocolError: malformed, or more than was announced.
         """
-        self.listing.add_page(page)
+        self._marking.see(self.listing.add_page(page))
         index = self.listing.index
         if index.listing_bytes > self.offer.listing_bytes or index.n_pages > self.offer.n_pages:
             raise LimitExceeded("more of a listing than was announced")
@@ -69,6 +71,10 @@ class OfferReading:
         self._n_storing += len(pages)
         self._pages.clear()
         return first, pages
+
+    def marks(self) -> Marks:
+        """The names that a person should see first, of all that has come."""
+        return self._marking.marks()
 
     def stored(self, n_pages: int) -> None:
         self._n_storing -= n_pages
@@ -92,7 +98,7 @@ class OfferReading:
         problems = self.listing.problems
         if not problems:
             return None
-        shown = [f"{display_path(path)} {why}" for path, why in problems[:PROBLEMS_SHOWN]]
+        shown = [f"{shown_path(path)} {why}" for path, why in problems[:PROBLEMS_SHOWN]]
         if len(problems) > PROBLEMS_SHOWN:
             shown.append(f"and {len(problems) - PROBLEMS_SHOWN} more")
         return UnsafePath(
@@ -112,7 +118,7 @@ class OfferReading:
 
 
 def _taken(survey: SurveyResult) -> OfferRefused:
-    names = ", ".join(display_path(name) for name in survey.conflicts[:PROBLEMS_SHOWN])
+    names = ", ".join(shown_path(name) for name in survey.conflicts[:PROBLEMS_SHOWN])
     more = survey.n_conflicts - min(len(survey.conflicts), PROBLEMS_SHOWN)
     return OfferTaken(
         f"already there: {names}" + (f" and {more} more" if more > 0 else ""),

@@ -18,6 +18,7 @@ from wraith.errors import UnsafePath
 PATH_BYTES_MAX = 4_096
 NAME_BYTES_MAX = 255
 DEPTH_MAX = 128
+SHOWN_CHARACTERS_MAX = 200
 STATE_PREFIX = b".wraith-"
 """Names of our own state folders beside the target. No offer may use one at its top."""
 
@@ -138,6 +139,15 @@ def fold_name(name: bytes, rules: PathRules) -> bytes | str:
     if rules.case_insensitive:
         text = unicodedata.normalize("NFC", text.casefold())
     return text
+
+
+def shown_path(path: bytes) -> str:
+    """``display_path`` for a line among others: its middle is left out where it is very long."""
+    text = display_path(path)
+    if len(text) <= SHOWN_CHARACTERS_MAX:
+        return text
+    half = SHOWN_CHARACTERS_MAX // 2
+    return f"{text[:half]}…{text[-half:]}"
 
 
 def display_path(path: bytes) -> str:

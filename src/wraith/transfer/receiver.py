@@ -362,7 +362,8 @@ class Receiver:
             return
         tops, index = tuple(reading.listing.tops), reading.listing.index
         counts = (index.n_folders, index.n_links)
-        self.tell(OfferReceived(reading.offer, tops, *counts, result, self._offer_id))
+        facts = (reading.offer, tops, *counts, result, self._offer_id, reading.marks())
+        self.tell(OfferReceived(*facts))
 
     # --- inside: what is here already -----------------------------------------------------------
 
