@@ -183,6 +183,8 @@ def test_a_full_disk_ends_the_receiver_and_the_next_one_goes_on() -> None:
     assert sim.run_until_finished(first, seconds=60)
     assert isinstance(error_of(first), NoSpace)
     assert sim.sender.finished is None  # it waits for the receiver to come again
+    (told,) = sim.sender.of(Aborted)
+    assert isinstance(told, Aborted) and told.by_peer and told.reason is Reason.NO_SPACE
     again = MemoryTarget(journal=bytes(target.journal), data=target.data)
     second = sim.start_receiver(again)
     assert sim.run_until_finished(sim.sender, second)

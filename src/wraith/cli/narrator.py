@@ -24,6 +24,7 @@ from wraith.node.events import (
     TurnedAway,
 )
 from wraith.transfer.events import (
+    Aborted,
     Accepted,
     Declined,
     Done,
@@ -45,6 +46,9 @@ RATE_WINDOW_S = 5.0
 PROGRESS_S = 0.1
 """A fast transfer reports every few MiB, a hundred times a second: nobody reads that."""
 SILENT_S = 3.0
+QUIET_S = 1.5
+"""After so long without news nobody says how long the rest will take."""
+
 TOPS_SHOWN = 10
 
 _FAILED = {
@@ -82,7 +86,9 @@ class Narrator:
         self._is_moving = False
         self._heard_at = time.monotonic()
         self._started_at: float | None = None
-        self._seconds = 0.0
+        #: When the outage began that lasts now, and how long earlier ones lasted together.
+        self._silent_since: float | None = None
+        self._silent_s = 0.0
         self._offered: OfferReceived | None = None
         self.placed: Placed | None = None
 
@@ -121,7 +127,8 @@ class Narrator:
 
     def show(self, event: NodeEvent) -> None:
         """One event of the transfer."""
-        self._heard_at = time.monotonic()
+        if not isinstance(event, Dialling | StillTrying | Interrupted):  # those are our own
+            self._on_heard()
         say, emit = self._output.say, self._output.event
         match event:
             case Connected():
@@ -129,6 +136,7 @@ class Narrator:
             case Dialling(attempt, again):
                 if again and self._is_moving:
                     self._is_moving = False
+                    self._on_silent(dialling=True)
                     say(f"{self._other} is silent; dialling again")
                 elif self._verbose:
                     say(f"dialling, attempt {attempt}")
@@ -169,6 +177,9 @@ class Narrator:
                     f"the disk failed under an earlier run ({printable(why)}): nothing that it "
                     "left is used, everything is fetched again"
                 )
+            case Aborted(by_peer=True, reason=reason, error=error):
+                emit("gave_up", reason=reason.name.lower(), message=str(error))
+                say(f"{self._other} gave up: {printable(str(error))}")
             case Interrupted(reason_text, until):
                 self._on_interrupted(reason_text, until)
             case Declined(by_peer=True, reason=Reason.LIST_ONLY):
@@ -274,6 +285,8 @@ class Narrator:
 
     def _on_interrupted(self, reason: str, until: float | None) -> None:
         self._tell_progress()
+        if self._silent_since is None:
+            self._silent_since = time.monotonic()
         left = None if until is None else max(0.0, until - time.monotonic())
         self._is_moving = False
         self._output.event(
@@ -281,6 +294,24 @@ class Narrator:
         )
         waiting = "" if left is None else f" for up to {duration(left)}"
         self._output.say(f"{self._other} is gone ({printable(reason)}); waiting{waiting}")
+
+    def _on_silent(self, *, dialling: bool) -> None:
+        """Nothing has come for a while, though something should."""
+        if self._silent_since is None:
+            self._silent_since = self._heard_at
+            seconds = time.monotonic() - self._heard_at
+            self._output.event("silent", seconds=round(seconds, 1), dialling=dialling)
+
+    def _on_heard(self) -> None:
+        """The other side is there."""
+        now = self._heard_at = time.monotonic()
+        if self._silent_since is None:
+            return
+        seconds, self._silent_since = now - self._silent_since, None
+        if self._started_at is not None:
+            self._silent_s += seconds
+        self._samples.clear()
+        self._output.event("heard_again", seconds=round(seconds, 1))
 
     def _called(self, peer: PeerKey | None) -> str:
         if peer is None:
@@ -309,15 +340,18 @@ class Narrator:
         samples = self._samples
         silent = time.monotonic() - self._heard_at
         if silent > SILENT_S:
+            self._on_silent(dialling=False)
             self._output.progress(f"{size(done)} done; {self._other} is silent for {silent:.0f} s")
             return
-        elapsed = samples[-1][0] - samples[0][0] if samples else 0.0
+        # Up to now, not to the last report: while nothing comes the rate falls.
+        elapsed = time.monotonic() - samples[0][0] if samples else 0.0
         rate = (samples[-1][1] - samples[0][1]) / elapsed if elapsed > 0 else 0.0
         if total is None:
             self._output.progress(f"{size(done)}, {size(rate)}/s")
             return
         share = 100 * done // total if total else 100
-        left = f", {duration((total - done) / rate)} left" if rate > 0 and done < total else ""
+        seconds_left = (total - done) / rate if rate > 0 and silent <= QUIET_S else 0.0
+        left = f", {duration(seconds_left)} left" if seconds_left >= 1.0 else ""
         self._output.progress(f"{share:3} % of {size(total)}, {size(rate)}/s{left}")
 
     def done(self, done: Done, file_ids: tuple[tuple[bytes, bytes], ...] = ()) -> None:
@@ -325,13 +359,15 @@ class Narrator:
         self._tell_progress()
         began = self._started_at if self._started_at is not None else time.monotonic()
         seconds = max(0.001, time.monotonic() - began)
-        self._started_at, self._is_moving = None, False
+        silent_s = min(self._silent_s, seconds)
+        self._started_at, self._is_moving, self._silent_s = None, False, 0.0
         fields: dict[str, object] = {
             "bytes_total": done.bytes_total,
             "bytes_transferred": done.bytes_transferred,
             "bytes_reused": done.bytes_reused,
             "bytes_unread": done.bytes_unread,
             "seconds": round(seconds, 3),
+            "seconds_silent": round(silent_s, 3),
             "files": done.n_files,
             "failed": done.n_failed,
             "file_ids": {display_path(path): digest.hex() for path, digest in file_ids},
@@ -342,14 +378,15 @@ class Narrator:
             if placed.text is not None:
                 fields["text"] = placed.text.decode("utf-8", "replace")
         self._output.event("done", **fields)
-        rate = size(done.bytes_transferred / seconds)
-        kept = f", {size(done.bytes_reused)} kept from before" if done.bytes_reused else ""
+        rate = size(done.bytes_transferred / max(0.001, seconds - silent_s))
+        kept = f", {size(done.bytes_reused)} there before this run" if done.bytes_reused else ""
+        outage = f", {duration(silent_s)} of it silent" if silent_s >= 1.0 else ""
         files = _counted(done.n_files, 0, 0)
         unread = f", {size(done.bytes_unread)} of it not read again" if done.bytes_unread else ""
         is_whole = not done.bytes_unread and not done.n_failed
         verified = ", every chunk verified" if is_whole else ""
         self._output.say(
-            f"done: {files}, {size(done.bytes_total)} in {duration(seconds)} ({rate}/s)"
+            f"done: {files}, {size(done.bytes_total)} in {duration(seconds)}{outage} ({rate}/s)"
             f"{kept}{unread}{verified}"
         )
         if done.n_failed:

@@ -9,9 +9,17 @@ import pytest
 
 from wraith.cli.narrator import Narrator
 from wraith.cli.output import Output
-from wraith.errors import Busy, HandshakeTimeout
-from wraith.node.events import ClockSkewSeen, Connected, Interrupted, StillTrying, TurnedAway
+from wraith.errors import Busy, HandshakeTimeout, NoSpace
+from wraith.node.events import (
+    ClockSkewSeen,
+    Connected,
+    Dialling,
+    Interrupted,
+    StillTrying,
+    TurnedAway,
+)
 from wraith.transfer.events import (
+    Aborted,
     Accepted,
     Done,
     FileFailed,
@@ -190,3 +198,92 @@ def test_progress_is_told_ten_times_a_second_and_never_forgotten(
     heard.narrator.show(Interrupted("silent", None))
     assert [event["event"] for event in heard.events[-2:]] == ["progress", "interrupted"]
     assert heard.events[-2]["bytes_done"] == 990
+
+
+class Clock:
+    """A narrator's time, in the hands of the test."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 100.0
+        monkeypatch.setattr("wraith.cli.narrator.time.monotonic", lambda: self.now)
+
+
+def test_a_peer_that_gives_up_is_told_with_its_reason() -> None:
+    gone = Aborted(by_peer=True, reason=Reason.NO_SPACE, error=NoSpace("the disk is full"))
+    heard, said = Heard(json_events=True), Heard()
+    heard.narrator.show(gone)
+    said.narrator.show(gone)
+    (event,) = heard.events
+    assert (event["event"], event["reason"]) == ("gave_up", "no_space")
+    assert "gave up: the disk is full" in said.words
+
+
+def test_an_outage_is_an_event_when_it_begins_and_when_it_ends(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = Clock(monkeypatch)
+    heard = Heard(json_events=True)
+    heard.narrator.show(Accepted(0, 1000))
+    heard.narrator.show(Progress(100, 1000, 0))
+    clock.now += 4
+    heard.narrator.redraw()
+    heard.narrator.show(Dialling(1, True))
+    clock.now += 6
+    heard.narrator.show(Progress(200, 1000, 0))
+    outage = [e for e in heard.events if e["event"] in ("silent", "heard_again")]
+    assert outage == [
+        {"event": "silent", "seconds": 4.0, "dialling": False},
+        {"event": "heard_again", "seconds": 10.0},
+    ]
+
+
+def test_the_last_line_takes_the_rate_over_the_time_that_was_not_silent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = Clock(monkeypatch)
+    heard = Heard(json_events=True)
+    said = Heard()
+    for one in (heard, said):
+        clock.now = 100.0
+        one.narrator.show(Accepted(0, 10 << 20))
+        clock.now += 5
+        one.narrator.show(Progress(5 << 20, 10 << 20, 0))
+        one.narrator.show(Interrupted("silent", None))
+        clock.now += 60
+        one.narrator.show(Accepted(5 << 20, 10 << 20))
+        clock.now += 5
+        one.narrator.show(Progress(10 << 20, 10 << 20, 1))
+        one.narrator.done(Done(1, 10 << 20, 10 << 20, 0, 0))
+    assert "in 1:10, 1:00 of it silent (1.0 MiB/s)" in said.words
+    done = heard.events[-1]
+    assert (done["seconds"], done["seconds_silent"]) == (70.0, 60.0)
+
+
+def test_the_progress_line_does_not_freeze_at_a_healthy_rate(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = Clock(monkeypatch)
+    heard = Heard()
+    drawn: list[str] = []
+    monkeypatch.setattr(Output, "progress", lambda self, line: drawn.append(line))
+    heard.narrator.show(Accepted(0, 100 << 20))
+    for _ in range(5):
+        clock.now += 1
+        heard.narrator.show(Progress(int(clock.now - 100) << 20, 100 << 20, 0))
+    assert "left" in drawn[-1]
+    clock.now += 2.5
+    heard.narrator.redraw()
+    assert "left" not in drawn[-1] and "silent" not in drawn[-1]
+    assert "630.2 KiB/s" in drawn[-1]  # 4 MiB in six and a half seconds
+
+
+def test_no_line_says_that_nothing_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch)
+    drawn: list[str] = []
+    monkeypatch.setattr(Output, "progress", lambda self, line: drawn.append(line))
+    heard = Heard()
+    heard.narrator.show(Accepted(0, 1000))
+    for done in range(0, 1001, 100):
+        clock.now += 0.2
+        heard.narrator.show(Progress(done, 1000, 0))
+    assert not any("0:00 left" in line for line in drawn)

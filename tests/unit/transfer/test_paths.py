@@ -14,6 +14,7 @@ from wraith.transfer.paths import (
     check_path,
     display_path,
     fold_name,
+    shown_path,
 )
 
 POSIX = PathRules()
@@ -177,3 +178,10 @@ def test_what_is_shown_cannot_move_the_cursor_or_hide_text() -> None:
     assert shown.isprintable()
     assert shown == "a\\u{1b}[2J\\u{a}\\xff\\u{202e}gpj.exe"
     assert display_path("é/日本".encode()) == "é/日本"
+
+
+def test_a_very_long_path_is_shown_without_its_middle() -> None:
+    path = b"n" * 2_000 + b"/" + b"m" * 2_000 + b".sh"
+    shown = shown_path(path)
+    assert len(shown) == 201 and shown.startswith("nnn") and shown.endswith("m.sh")
+    assert shown_path(b"short") == "short"
