@@ -222,3 +222,24 @@ def test_a_list_longer_than_the_screen_is_paged(homes: TwoHomes, receive: Receiv
     receiver.wait_for(QUESTION)
     receiver.type("y\n")  # it was paged, and they have seen enough
     assert receiver.wait_exit() == 0
+
+
+@pytest.mark.spec("TR-107")
+@pytest.mark.parametrize(
+    ("again", "expected"),
+    [((), {"a.bin": 3, "a (1).bin": 4 << 20}), (("--overwrite",), {"a.bin": 4 << 20})],
+    ids=["without", "another one"],
+)
+def test_a_choice_for_names_that_exist_holds_for_the_same_command_without_it(
+    homes: TwoHomes, again: tuple[str, ...], expected: dict[str, int]
+) -> None:
+    path = homes.file("a.bin", 4 << 20)
+    (homes.out / "a.bin").write_bytes(b"old")
+    sender = homes.send("--limit", "1M", path)
+    code = code_of(sender)
+    receiver = homes.receive(code, "--rename")
+    while not receiver.wait_event("progress")["bytes_done"]:
+        pass
+    receiver.kill()
+    assert finish(homes.receive(code, *again), sender) == (0, 0)
+    assert {name: (homes.out / name).stat().st_size for name in _files(homes.out)} == expected

@@ -20,10 +20,13 @@ from wraith.errors import UnsafePath
 from wraith.transfer.inventory import Inventory
 from wraith.transfer.paths import PathRules, check_path
 from wraith.transfer.resume import (
+    EVERY_ENTRY,
+    Choice,
     CompleteMark,
     Dropped,
     FileDone,
     JournalHeader,
+    OnExists,
     Placing,
     Verified,
     replay,
@@ -44,6 +47,7 @@ class Loaded:
     placing: dict[int, bytes]
     header: JournalHeader | None = None
     is_complete: bool = False
+    on_exists: Choice | None = None
     read: bytearray = field(default_factory=bytearray)
     void: str = ""
 
@@ -115,6 +119,8 @@ def load_journal(folder: PrivateFolder, sizes: array[int], digests: DigestFile |
                             inventory.add(entry, 0, n_chunks(size))
                     case Placing(entry, name) if entry < len(sizes) and _is_top_name(name):
                         loaded.placing[entry] = name
+                    case OnExists(entry, choice) if entry == EVERY_ENTRY:
+                        loaded.on_exists = choice
                     case CompleteMark():
                         loaded.is_complete = True
                     case JournalHeader():

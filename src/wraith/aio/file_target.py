@@ -34,7 +34,7 @@ from wraith.aio.disk.kept_files import ReadingStopped
 from wraith.aio.disk.name_probe import probe_rules
 from wraith.aio.disk.private_folder import no_modes
 from wraith.aio.disk.suspect import Marks, Suspicion, flush, is_void_after
-from wraith.aio.file_journal import load_journal, read_header
+from wraith.aio.file_journal import Loaded, load_journal, read_header
 from wraith.aio.file_placing import Placer, sync_file_system
 from wraith.aio.listing_file import ListingFile
 from wraith.aio.safe_tree import SafeTree
@@ -55,9 +55,12 @@ from wraith.transfer.paths import PathRules, display_path
 from wraith.transfer.reasons import DiskFailed
 from wraith.transfer.records import ChunkRecord
 from wraith.transfer.resume import (
+    EVERY_ENTRY,
+    Choice,
     CompleteMark,
     Dropped,
     FileDone,
+    OnExists,
     Placing,
     encode_record,
     encode_verified,
@@ -99,6 +102,13 @@ class Policy(Enum):
     OVERWRITE = "overwrite"
     RENAME = "rename"
     SKIP = "skip"
+
+
+_CHOICES = {
+    Policy.OVERWRITE: Choice.OVERWRITE,
+    Policy.RENAME: Choice.RENAME,
+    Policy.SKIP: Choice.SKIP,
+}
 
 
 class FileTarget:
@@ -362,6 +372,7 @@ class FileTarget:
             self._incoming.close()
             self._incoming = None
         self._finished, self._placing = loaded.finished, loaded.placing
+        self._choose(loaded)
         self._sizes = wish.sizes
         if loaded.is_complete:
             return StoreOpened(loaded.inventory, (), Completed(placed=self._places()))
@@ -373,6 +384,15 @@ class FileTarget:
             reads_again=self.verify is not False,
             void=loaded.void,
         )
+
+    def _choose(self, loaded: Loaded) -> None:
+        """What this run was told to do with names that exist, else what the run was told that
+        began this transfer. A choice is noted before the offer is answered. [TR-107]"""
+        told = _CHOICES.get(self.policy)
+        if told is None and loaded.on_exists is not None:
+            self.policy = next(p for p, choice in _CHOICES.items() if choice is loaded.on_exists)
+        elif told is not None and told is not loaded.on_exists:
+            self._folder.journal.append(encode_record(OnExists(EVERY_ENTRY, told)))
 
     def _skipped(self, tops: tuple[Entry, ...]) -> Iterator[tuple[int, int]]:
         """``(first, n)`` of files that exist and that ``--skip`` leaves alone."""

@@ -15,6 +15,7 @@ type  name       body
 4     DROPPED    entry u32
 5     PLACING    entry u32 (a top name), its name at the target
 6     COMPLETE   (empty)
+7     ON_EXISTS  entry u32 (2^32-1: every one), choice u8: 1 overwrite, 2 rename, 3 skip
 ====  =========  ======================================================================
 
 Spec: transfer §8.
@@ -41,6 +42,10 @@ _HEADER = struct.Struct(">B32s16s32s")
 _VERIFIED = struct.Struct(">II")
 _DONE = struct.Struct(">IQ32s")
 _ENTRY = struct.Struct(">I")
+_ON_EXISTS = struct.Struct(">IB")
+
+EVERY_ENTRY = (1 << 32) - 1
+"""In ON_EXISTS: the choice holds for every name of the offer."""
 
 
 class RecordType(IntEnum):
@@ -50,6 +55,15 @@ class RecordType(IntEnum):
     DROPPED = 4
     PLACING = 5
     COMPLETE = 6
+    ON_EXISTS = 7
+
+
+class Choice(IntEnum):
+    """What is done with a name that exists at the target."""
+
+    OVERWRITE = 1
+    RENAME = 2
+    SKIP = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +110,15 @@ class CompleteMark:
     pass
 
 
-JournalRecord = JournalHeader | Verified | FileDone | Dropped | Placing | CompleteMark
+@dataclass(frozen=True, slots=True)
+class OnExists:
+    """What was chosen for a name that exists, before the offer was answered. The last one holds."""
+
+    entry: int
+    choice: Choice
+
+
+JournalRecord = OnExists | JournalHeader | Verified | FileDone | Dropped | Placing | CompleteMark
 
 
 def encode_record(record: JournalRecord) -> bytes:
@@ -119,6 +141,8 @@ def encode_record(record: JournalRecord) -> bytes:
             kind, body = RecordType.PLACING, _ENTRY.pack(record.entry) + record.name
         case CompleteMark():
             kind, body = RecordType.COMPLETE, b""
+        case OnExists():
+            kind, body = RecordType.ON_EXISTS, _ON_EXISTS.pack(record.entry, record.choice)
     framed = _HEAD.pack(kind, len(body)) + body
     return framed + _CRC.pack(zlib.crc32(framed))
 
@@ -172,4 +196,7 @@ def _decode(kind: int, body: bytes) -> JournalRecord | None:
         return Placing(_ENTRY.unpack_from(body)[0], body[_ENTRY.size :])
     if kind == RecordType.COMPLETE and not body:
         return CompleteMark()
+    if kind == RecordType.ON_EXISTS and len(body) == _ON_EXISTS.size:
+        entry, choice = _ON_EXISTS.unpack(body)
+        return OnExists(entry, Choice(choice)) if choice in tuple(Choice) else None
     return None

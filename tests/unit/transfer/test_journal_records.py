@@ -7,11 +7,14 @@ import zlib
 import pytest
 
 from wraith.transfer.resume import (
+    EVERY_ENTRY,
+    Choice,
     CompleteMark,
     Dropped,
     FileDone,
     JournalHeader,
     JournalRecord,
+    OnExists,
     Placing,
     Verified,
     encode_record,
@@ -26,6 +29,7 @@ RECORDS: list[JournalRecord] = [
     Dropped(4),
     Placing(0, b"name (1)"),
     CompleteMark(),
+    OnExists(EVERY_ENTRY, Choice.RENAME),
 ]
 
 
@@ -38,6 +42,8 @@ def test_records_read_back() -> None:
 
 def test_the_layout_is_fixed() -> None:
     assert encode_record(CompleteMark())[:3] == bytes([6, 0, 0])
+    skip_all = encode_record(OnExists(EVERY_ENTRY, Choice.SKIP))
+    assert skip_all[:8] == bytes([7, 0, 5, 255, 255, 255, 255, 3])
     assert encode_record(Verified(1, 2, b"\x07" * 32))[:11].hex() == "020028" + "0000000100000002"
 
 
