@@ -96,7 +96,7 @@ def test_what_was_typed_before_the_question_answers_nothing(
     sender = homes.send(gift)
     assert code_of(sender) == code
     receiver.wait_for("accept?")
-    time.sleep(1.0)
+    time.sleep(3.0)  # long enough for a small file, on a busy machine too
     assert _files(homes.out) == [] and receiver.process.poll() is None, receiver.screen
     receiver.type("y\n")
     assert receiver.wait_exit() == 0
