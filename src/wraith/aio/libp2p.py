@@ -97,6 +97,7 @@ class Libp2pHost:
         listening: bool,
         agent: str,
         tracer: Tracer,
+        key_log: Callable[[str], None] | None = None,
     ) -> None:
         self.identity = identity
         self.config = config
@@ -108,6 +109,7 @@ class Libp2pHost:
             clock=SystemClock(),
             tracer=tracer,
             listening=listening,
+            key_log=key_log,
             # A host that only dials has another port after a restart: nobody would ask it.
             reset_key=reset_key(identity, sockets.addresses) if listening else None,
         )
@@ -140,6 +142,7 @@ class Libp2pHost:
         config: QuicTransportConfig | None = None,
         agent: str | None = None,
         tracer: Tracer | None = None,
+        key_log: Callable[[str], None] | None = None,
     ) -> Libp2pHost:
         """Binds and starts.
 
@@ -148,6 +151,8 @@ class Libp2pHost:
             listen: ``/ip4/.../udp/.../quic-v1`` and ``/ip6/...``, at most one per family; empty for
                 a host that only dials.
             config: policy REQUIRE and backend aioquic by default.
+            key_log: gets every connection's secrets, a line each, in the format that packet
+                analysers read (:class:`wraith.aio.key_log.KeyLog`). For debugging only.
 
         Raises:
             ConfigError: an address is not a literal QUIC v1 address.
@@ -165,6 +170,7 @@ class Libp2pHost:
             listening=bool(listen),
             agent=agent or f"wraith/{wraith.__version__}",
             tracer=tracer,
+            key_log=key_log,
         )
         host._driver.start()
         poison_after_fork(host)

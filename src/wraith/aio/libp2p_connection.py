@@ -60,6 +60,11 @@ class Libp2pConnection:
         return self.machine.role is Role.INITIATOR
 
     @property
+    def negotiation_timeout_s(self) -> float:
+        """The configuration's; how long a peer may take over a stream's first words."""
+        return self._host.config.negotiation_timeout_s
+
+    @property
     def remote_multiaddr(self) -> Multiaddr:
         """Where the peer is now; follows its migration."""
         return quic_multiaddr(self.machine.remote, self.peer_id)
@@ -86,7 +91,7 @@ class Libp2pConnection:
         await self.wait_stream_credit()
         stream = self.open_raw_stream()
         try:
-            async with asyncio.timeout(protocols.NEGOTIATION_TIMEOUT_S):
+            async with asyncio.timeout(self.negotiation_timeout_s):
                 await protocols.negotiate_out(stream, wanted)
         except TimeoutError:
             stream.reset(Libp2pCode.PROTOCOL_NEGOTIATION_FAILED)

@@ -20,7 +20,6 @@ from wraith.libp2p.identify import IdentifyInfo
 from wraith.libp2p.multistream import MultistreamInitiator, MultistreamResponder
 
 ECHO_PROTOCOL: Final = "/wraith/echo/1.0.0"
-NEGOTIATION_TIMEOUT_S: Final = 10.0
 
 StreamHandler = Callable[[Libp2pStream], Awaitable[None]]
 
@@ -68,7 +67,7 @@ async def negotiate_in(stream: Libp2pStream, protocols: Collection[str]) -> str 
 async def serve_stream(stream: Libp2pStream, handlers: dict[str, StreamHandler]) -> None:
     """Negotiates one incoming stream and runs its handler. A peer's misdeeds end here."""
     try:
-        async with asyncio.timeout(NEGOTIATION_TIMEOUT_S):
+        async with asyncio.timeout(stream.connection.negotiation_timeout_s):
             chosen = await negotiate_in(stream, handlers)
         if chosen is None:
             stream.reset(Libp2pCode.PROTOCOL_NEGOTIATION_FAILED)
@@ -114,14 +113,14 @@ async def send_identify(stream: Libp2pStream, info: IdentifyInfo) -> None:
 async def receive_identify(stream: Libp2pStream) -> IdentifyInfo:
     """Reads messages up to the end; checks that their key is the connection's.
 
-    A peer that never ends the stream is taken at what it has said after ``NEGOTIATION_TIMEOUT_S``.
+    A peer that never ends the stream is taken at what it has said after ``negotiation_timeout_s``.
 
     Raises:
         DecodeError, RemoteProtocolError: it is malformed, cut off, or names another key.
     """
     reader = identify.IdentifyReader()
     try:
-        async with asyncio.timeout(NEGOTIATION_TIMEOUT_S):
+        async with asyncio.timeout(stream.connection.negotiation_timeout_s):
             while data := await stream.read():
                 reader.feed(data)
     except TimeoutError:

@@ -103,6 +103,10 @@ class Output:
             self.prompt = ""
             self._tell("\n")
 
+    def warning(self, text: str) -> None:
+        """A sentence about danger: red on a terminal."""
+        self.say(f"\x1b[31mWARNING: {text}\x1b[0m" if self.is_terminal else f"WARNING: {text}")
+
     def hint(self, text: str) -> None:
         """What to do next."""
         self.say(f"hint: {text}")

@@ -6,14 +6,17 @@ Parses, calls :mod:`wraith.aio.libp2p`, prints. No protocol here.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import signal
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
+from pathlib import Path
 from typing import Any
 
 import click
 
 from wraith.aio.entropy import OsRng
+from wraith.aio.key_log import KeyLog
 from wraith.aio.libp2p import Libp2pConnection, Libp2pHost
 from wraith.aio.libp2p_protocols import ECHO_PROTOCOL, serve_echo
 from wraith.aio.state_dir import StateDir
@@ -52,6 +55,14 @@ _timeout = click.option(
     show_default=True,
     help="Seconds for the handshake, and for each answer after it.",
 )
+_key_log = click.option(
+    "--key-log",
+    "key_log",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Write the connections' secrets to FILE, a new one, for a packet analyser. Whoever reads "
+    "it reads the connections. SSLKEYLOGFILE is not looked at.",
+)
 _json = click.option("--json", "json_events", is_flag=True, help="JSON lines on stdout.")
 
 
@@ -75,8 +86,15 @@ def quic_group() -> None:
 )
 @_policy
 @_backend
+@_key_log
 @_json
-def listen(multiaddrs: tuple[str, ...], policy: str, backend: str, json_events: bool) -> int:
+def listen(
+    multiaddrs: tuple[str, ...],
+    policy: str,
+    backend: str,
+    key_log: Path | None,
+    json_events: bool,
+) -> int:
     """Serve /ipfs/ping/1.0.0, /ipfs/id/1.0.0 and an echo on /wraith/echo/1.0.0.
 
     The first line of stdout is the full address with this host's PeerId; further lines are
@@ -84,7 +102,8 @@ def listen(multiaddrs: tuple[str, ...], policy: str, backend: str, json_events: 
     """
     output = Output(json_events=json_events, quiet=False)
     config = QuicTransportConfig(policy=PqPolicy(policy), backend=backend)
-    return _run(_listen(multiaddrs or DEFAULT_LISTEN, config, output))
+    with _opened(key_log, output) as log:
+        return _run(_listen(multiaddrs or DEFAULT_LISTEN, config, log, output))
 
 
 @quic_group.command("dial")
@@ -100,6 +119,7 @@ def listen(multiaddrs: tuple[str, ...], policy: str, backend: str, json_events: 
 @_policy
 @_backend
 @_timeout
+@_key_log
 @_json
 def dial(
     multiaddr: str,
@@ -107,6 +127,7 @@ def dial(
     policy: str,
     backend: str,
     timeout_s: float,
+    key_log: Path | None,
     json_events: bool,
 ) -> int:
     """Connect to MULTIADDR (it ends in /p2p/<PeerId>), identify the peer, show what was reached."""
@@ -114,7 +135,8 @@ def dial(
     config = QuicTransportConfig(
         policy=PqPolicy(policy), backend=backend, handshake_timeout_s=timeout_s
     )
-    return _run(_dial(multiaddr, echo_bytes, config, timeout_s, output))
+    with _opened(key_log, output) as log:
+        return _run(_dial(multiaddr, echo_bytes, config, timeout_s, log, output))
 
 
 @quic_group.command("ping")
@@ -123,9 +145,16 @@ def dial(
 @_policy
 @_backend
 @_timeout
+@_key_log
 @_json
 def ping(
-    multiaddr: str, count: int, policy: str, backend: str, timeout_s: float, json_events: bool
+    multiaddr: str,
+    count: int,
+    policy: str,
+    backend: str,
+    timeout_s: float,
+    key_log: Path | None,
+    json_events: bool,
 ) -> int:
     """Measure round trips over /ipfs/ping/1.0.0 to MULTIADDR (it ends in /p2p/<PeerId>).
 
@@ -135,7 +164,8 @@ def ping(
     config = QuicTransportConfig(
         policy=PqPolicy(policy), backend=backend, handshake_timeout_s=timeout_s
     )
-    return _run(_ping(multiaddr, count, config, timeout_s, output))
+    with _opened(key_log, output) as log:
+        return _run(_ping(multiaddr, count, config, timeout_s, log, output))
 
 
 # ---- what the commands do ----------------------------------------------------------------------
@@ -143,6 +173,51 @@ def ping(
 
 def _run(work: Coroutine[Any, Any, int]) -> int:
     return asyncio.run(work)
+
+
+@contextlib.contextmanager
+def _opened(path: Path | None, output: Output) -> Iterator[KeyLog | None]:
+    """The key log that was asked for, with its warning; says when the disk ended it."""
+    if path is None:
+        yield None
+        return
+    log = KeyLog(path)
+    output.event("key_log", path=str(path))
+    output.warning(f"{printable(str(path))} opens these connections to everybody who can read it")
+    try:
+        yield log
+    finally:
+        log.close()
+        if log.failure is not None:
+            output.say(f"the key log is not whole: {log.failure.strerror}")
+
+
+class RefusalLog:
+    """Lets ``LINES_MAX`` refusals through in ``WINDOW_S``, and then says how many more there were.
+
+    Strangers choose how often a listener refuses: without a limit they fill its disk.
+    """
+
+    LINES_MAX = 5
+    WINDOW_S = 10.0
+
+    def __init__(self) -> None:
+        self._began: float | None = None
+        self._n = 0
+
+    def admit(self, now: float) -> tuple[bool, int]:
+        """Whether this one is told, and how many of the window before were not."""
+        left_out = 0
+        if self._began is None or now - self._began >= self.WINDOW_S:
+            left_out = max(0, self._n - self.LINES_MAX)
+            self._began, self._n = now, 0
+        self._n += 1
+        return self._n <= self.LINES_MAX, left_out
+
+    @property
+    def left_out(self) -> int:
+        """How many of the present window were not told."""
+        return max(0, self._n - self.LINES_MAX)
 
 
 def _fields(security: QuicSecurity) -> dict[str, object]:
@@ -161,9 +236,15 @@ def _describe(security: QuicSecurity) -> str:
     )
 
 
-async def _listen(multiaddrs: tuple[str, ...], config: QuicTransportConfig, output: Output) -> int:
+async def _listen(
+    multiaddrs: tuple[str, ...],
+    config: QuicTransportConfig,
+    key_log: KeyLog | None,
+    output: Output,
+) -> int:
     identity = StateDir.default().identity(OsRng())
-    host = await Libp2pHost.create(identity, listen=multiaddrs, config=config)
+    host = await Libp2pHost.create(identity, listen=multiaddrs, config=config, key_log=key_log)
+    refusals = RefusalLog()
     received: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
     def stop(number: int) -> None:
@@ -175,7 +256,16 @@ async def _listen(multiaddrs: tuple[str, ...], config: QuicTransportConfig, outp
         output.event("connected", **_fields(security))
         output.say(f"connected: {_describe(security)}")
 
+    def tell_left_out(n: int) -> None:
+        if n:
+            output.event("refused_more", count=n)
+            output.say(f"{n} more were refused")
+
     def refuse(error: WraithError) -> None:
+        told, left_out = refusals.admit(asyncio.get_running_loop().time())
+        tell_left_out(left_out)
+        if not told:
+            return
         output.event("refused", code=error.code, message=str(error), hint=error.hint)
         output.say(f"refused: {printable(str(error))}")
         if error.hint:
@@ -191,6 +281,7 @@ async def _listen(multiaddrs: tuple[str, ...], config: QuicTransportConfig, outp
             output.event("listening", multiaddr=str(address), peer_id=str(host.peer_id))
             output.result(str(address))
         number = await received
+        tell_left_out(refusals.left_out)
     return INTERRUPTED if number == signal.SIGINT else 0
 
 
@@ -204,9 +295,14 @@ async def _connect(
 
 
 async def _ping(
-    multiaddr: str, count: int, config: QuicTransportConfig, timeout_s: float, output: Output
+    multiaddr: str,
+    count: int,
+    config: QuicTransportConfig,
+    timeout_s: float,
+    key_log: KeyLog | None,
+    output: Output,
 ) -> int:
-    async with await Libp2pHost.create(config=config) as host:
+    async with await Libp2pHost.create(config=config, key_log=key_log) as host:
         connection = await _connect(host, multiaddr, timeout_s, output)
         output.result(_describe(connection.security))
         for number in range(count):
@@ -220,9 +316,14 @@ async def _ping(
 
 
 async def _dial(
-    multiaddr: str, echo_bytes: int, config: QuicTransportConfig, timeout_s: float, output: Output
+    multiaddr: str,
+    echo_bytes: int,
+    config: QuicTransportConfig,
+    timeout_s: float,
+    key_log: KeyLog | None,
+    output: Output,
 ) -> int:
-    async with await Libp2pHost.create(config=config) as host:
+    async with await Libp2pHost.create(config=config, key_log=key_log) as host:
         connection = await _connect(host, multiaddr, timeout_s, output)
         async with _answer_within(timeout_s):
             info = await connection.identify()

@@ -34,7 +34,7 @@ from wraith.crypto.ed25519 import Identity
 from wraith.crypto.kdf import SignaturePrefix
 from wraith.errors import DecodeError, InvalidSignature
 from wraith.libp2p.peer_id import HostKeyType, HostPublicKey, PeerId
-from wraith.libp2p.tls.alerts import AlertDescription, TlsAlert
+from wraith.libp2p.tls.alerts import AlertDescription, TlsAlert, WrongPeerAlert
 from wraith.libp2p.tls.codec import SignatureScheme
 from wraith.types import PeerKey
 
@@ -316,7 +316,9 @@ def verify_certificate(
     host_key = _check_host_binding(found[0].value.value, spki)
     peer_id = PeerId.from_public_key(host_key)
     if expected_peer is not None and peer_id != expected_peer:
-        raise _refuse(bad, f"belongs to {peer_id}, not to {expected_peer}")
+        raise WrongPeerAlert(
+            bad, f"the peer's certificate belongs to {peer_id}, not to {expected_peer}"
+        )
     return VerifiedCertificate(peer_id, host_key, der, not_after, public)
 
 

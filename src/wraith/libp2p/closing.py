@@ -9,25 +9,45 @@ from __future__ import annotations
 from wraith.errors import ConnectFailed, ConnectionLost, PeerClosed, PeerKeyMismatch, WraithError
 from wraith.libp2p import quic
 from wraith.libp2p.codes import Libp2pCode
-from wraith.libp2p.tls.alerts import AlertDescription, TlsAlert, alert_of_close_code
+from wraith.libp2p.config import PqPolicy
+from wraith.libp2p.tls.alerts import (
+    AlertDescription,
+    TlsAlert,
+    WrongPeerAlert,
+    alert_of_close_code,
+)
 from wraith.libp2p.tls.server import HINT_PREFER
 
+HINT_PRIVATE_ELSEWHERE = (
+    "`--policy private` is a closed profile: the peer must be told the same, and no standard peer "
+    "accepts its extension"
+)
+_REFUSALS_OF_THE_PRIVATE_PROFILE = (
+    AlertDescription.DECODE_ERROR,
+    AlertDescription.UNEXPECTED_MESSAGE,
+    AlertDescription.ILLEGAL_PARAMETER,
+    AlertDescription.UNSUPPORTED_EXTENSION,
+    AlertDescription.MISSING_EXTENSION,
+    AlertDescription.HANDSHAKE_FAILURE,
+    AlertDescription.NO_APPLICATION_PROTOCOL,
+)
+"""What stacks answer to 0xff01 with our body, to our protocol name, or to its absence."""
 _IDLE_REASONS = ("Idle timeout", "idle timeout")
 
 
 def own_refusal(alert: TlsAlert) -> WraithError:
     """Our engine refused. A wrong identity gets the error that says so [LQ-6]."""
-    if alert.alert is AlertDescription.BAD_CERTIFICATE and "belongs to" in str(alert):
+    if isinstance(alert, WrongPeerAlert):
         return PeerKeyMismatch(str(alert))
     return alert
 
 
-def peer_error(event: quic.Closing, *, handshaking: bool, post_quantum: bool) -> WraithError | None:
+def peer_error(event: quic.Closing, *, handshaking: bool, policy: PqPolicy) -> WraithError | None:
     """The peer, or the network, ended the connection; ``None`` for a graceful end.
 
     Args:
         handshaking: it ended before the handshake did, which is never graceful.
-        post_quantum: whether our policy offers nothing classical, for the hint.
+        policy: what we offered, for the hint.
     """
     if event.code == Libp2pCode.NO_ERROR and not handshaking:
         return None
@@ -38,15 +58,19 @@ def peer_error(event: quic.Closing, *, handshaking: bool, post_quantum: bool) ->
     alert = alert_of_close_code(event.code)
     if alert is not None:
         return ConnectFailed(
-            f"the peer refused the handshake: {alert.word}", hint=_hint_for(alert, post_quantum)
+            f"the peer refused the handshake: {alert.word}", hint=_hint_for(alert, policy)
         )
     if event.code == quic.INTERNAL_ERROR and event.reason.startswith("packet layer"):
         return ConnectionLost(event.reason)
     return PeerClosed(event.code, event.reason)
 
 
-def _hint_for(alert: AlertDescription, post_quantum: bool) -> str:
-    if alert is AlertDescription.HANDSHAKE_FAILURE and post_quantum:
+def _hint_for(alert: AlertDescription, policy: PqPolicy) -> str:
+    if policy is PqPolicy.PRIVATE_EXT and alert in _REFUSALS_OF_THE_PRIVATE_PROFILE:
+        return HINT_PRIVATE_ELSEWHERE
+    if alert is AlertDescription.NO_APPLICATION_PROTOCOL:
+        return "the peer is no libp2p host, or it runs the closed profile (`--policy private`)"
+    if alert is AlertDescription.HANDSHAKE_FAILURE and policy.post_quantum:
         return f"the peer probably has no post-quantum key exchange; {HINT_PREFER}"
     if alert is AlertDescription.HANDSHAKE_FAILURE:
         return "the peer probably requires a post-quantum key exchange (`--policy require`)"

@@ -110,6 +110,8 @@ class QuicTransportConfig:
     handshake_timeout_s: float = 10.0
     idle_timeout_s: float = 30.0
     keepalive_s: float | None = 5.0
+    negotiation_timeout_s: float = 10.0
+    """For multistream-select on a stream, in both roles, and for a peer's identify messages."""
     close_flush_s: float = 3.0
     """How long a graceful close waits for the peer to acknowledge what was accepted."""
     stream_window: int = 2 * MIB
@@ -137,6 +139,10 @@ class QuicTransportConfig:
             raise ConfigError("idle_timeout_s", self.idle_timeout_s, "1 to 3600 seconds")
         if self.keepalive_s is not None and not 0 < self.keepalive_s < self.idle_timeout_s:
             raise ConfigError("keepalive_s", self.keepalive_s, "below idle_timeout_s, or None")
+        if not 0.1 <= self.negotiation_timeout_s <= 120:
+            raise ConfigError(
+                "negotiation_timeout_s", self.negotiation_timeout_s, "0.1 to 120 seconds"
+            )
         if not 0 <= self.close_flush_s <= 60:
             raise ConfigError("close_flush_s", self.close_flush_s, "0 to 60 seconds")
         for name in ("stream_window", "connection_window", "send_buffer_bytes"):

@@ -572,8 +572,6 @@ class PeerConnection:
         elif event.alert is not None:
             by_peer, error = False, own_refusal(event.alert)
         else:
-            error = peer_error(
-                event, handshaking=handshaking, post_quantum=self._config.policy.post_quantum
-            )
+            error = peer_error(event, handshaking=handshaking, policy=self._config.policy)
             by_peer = not isinstance(error, ConnectionLost)
         self._emit(self, events.ConnectionClosed(code, reason, by_peer, error))

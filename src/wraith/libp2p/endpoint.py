@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter, deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from wraith.abc import NullTracer, Rng, Tracer, WallClock
@@ -78,6 +79,7 @@ class QuicEndpoint:
         reset_key: 32 bytes that a restart keeps (:func:`wraith.libp2p.reset.reset_key`); datagrams
             for connections that are not known get a stateless reset. ``None``, for a socket that
             carries another protocol as well, sends none.
+        key_log: gets the secrets of every connection, a line each; for debugging only.
     """
 
     def __init__(
@@ -90,6 +92,7 @@ class QuicEndpoint:
         tracer: Tracer | None = None,
         listening: bool = True,
         reset_key: bytes | None = None,
+        key_log: Callable[[str], None] | None = None,
     ) -> None:
         self.config = config
         self.peer_id = PeerId.from_public_key(host_key_of(identity))
@@ -98,6 +101,7 @@ class QuicEndpoint:
         self.listening = listening
         self._identity = identity
         self._rng = rng
+        self._key_log = key_log
         self._clock = clock
         self._tracer = tracer or NullTracer()
         self._credentials: tuple[CertificateKey, ...] = ()
@@ -388,10 +392,14 @@ class QuicEndpoint:
         )
 
     def _client_engine(self, expected_peer: PeerId | None) -> TlsEngine:
-        return TlsClient(self._settings(expected_peer), self._rng, self._clock.unix_time())
+        engine = TlsClient(self._settings(expected_peer), self._rng, self._clock.unix_time())
+        engine.key_log = self._key_log
+        return engine
 
     def _server_engine(self) -> TlsEngine:
-        return TlsServer(self._settings(None), self._rng, self._clock.unix_time())
+        engine = TlsServer(self._settings(None), self._rng, self._clock.unix_time())
+        engine.key_log = self._key_log
+        return engine
 
     def _current_credentials(self) -> tuple[CertificateKey, ...]:
         now = self._clock.unix_time()

@@ -209,6 +209,15 @@ class PacketConnection(Protocol):
 # ---- the TLS adapter -------------------------------------------------------------------------
 
 
+_KEY_LOG_LABELS = {
+    (Level.HANDSHAKE, True): "CLIENT_HANDSHAKE_TRAFFIC_SECRET",
+    (Level.HANDSHAKE, False): "SERVER_HANDSHAKE_TRAFFIC_SECRET",
+    (Level.APPLICATION, True): "CLIENT_TRAFFIC_SECRET_0",
+    (Level.APPLICATION, False): "SERVER_TRAFFIC_SECRET_0",
+}
+"""By level and whether the client sends under it; what packet analysers read [LQ-77]."""
+
+
 class TlsAdapterBase:
     """Gives a library our engine under the attribute names that both libraries use.
 
@@ -237,14 +246,20 @@ class TlsAdapterBase:
             self.state = states.SERVER_EXPECT_CLIENT_HELLO
 
     def run(self, data: bytes, output: dict[Any, Any]) -> None:
-        """Feeds the engine and moves its secrets and messages on. Raises the library's alert."""
-        try:
-            self._drive(data, output)
-        except TlsAlert as alert:
-            self.failure = alert
-            refused = self._tls.Alert(str(alert))
-            refused.description = self._tls.AlertDescription(int(alert.alert))
-            raise refused from alert
+        """Feeds the engine and moves its secrets and messages on. Raises the library's alert.
+
+        A failed engine is fed no more: a library hands on what else is in the burst, and the first
+        reason is the one that counts.
+        """
+        if self.failure is None:
+            try:
+                self._drive(data, output)
+            except TlsAlert as alert:
+                self.failure = alert
+        if self.failure is not None:
+            refused = self._tls.Alert(str(self.failure))
+            refused.description = self._tls.AlertDescription(int(self.failure.alert))
+            raise refused from self.failure
 
     def _drive(self, data: bytes, output: dict[Any, Any]) -> None:
         engine = self.engine
@@ -285,6 +300,10 @@ class TlsAdapterBase:
 
     def _install_secrets(self) -> None:
         for level, sending, suite, secret in self.engine.take_secrets():
+            if self.engine.key_log is not None:
+                label = _KEY_LOG_LABELS[level, sending == self.engine.is_client]
+                random = self.engine.client_random.hex()
+                self.engine.key_log(f"{label} {random} {secret.reveal().hex()}")
             self.update_traffic_key_cb(
                 self._tls.Direction.ENCRYPT if sending else self._tls.Direction.DECRYPT,
                 self._tls.Epoch(int(level)),

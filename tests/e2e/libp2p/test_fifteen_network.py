@@ -555,6 +555,43 @@ async def test_connection_migration(backend: str) -> None:
         assert connection.machine.packet.remote == first
 
 
+@pytest.mark.spec("LQ-60")
+async def test_the_time_for_a_negotiation_is_a_setting(backend: str) -> None:
+    config = QuicTransportConfig(backend=backend, negotiation_timeout_s=0.3)
+
+    async def says_nothing(stream: Libp2pStream) -> None:
+        await stream.read_all(1 << 10)
+
+    async with server(config) as host, await Libp2pHost.create(config=config) as dialler:
+        host.on_raw_stream = says_nothing
+        connection = await dialler.dial(address(host))
+        with pytest.raises(RemoteProtocolError, match="did not answer"):
+            async with asyncio.timeout(5):
+                await connection.open_stream("/any/1")
+
+
+@pytest.mark.spec("LQ-77")
+async def test_a_key_log_holds_what_both_ends_derived(backend: str) -> None:
+    """Four secrets, equal on both sides, under one client random; nobody else logs."""
+    config = QuicTransportConfig(backend=backend)
+    logs: tuple[list[str], list[str]] = ([], [])
+    async with (
+        await Libp2pHost.create(listen=LISTEN, config=config, key_log=logs[0].append) as host,
+        await Libp2pHost.create(config=config, key_log=logs[1].append) as dialler,
+    ):
+        await (await dialler.dial(address(host))).ping()
+        assert sorted(logs[0]) == sorted(logs[1])
+        labels, randoms, secrets = zip(*(line.split() for line in logs[0]), strict=True)
+        assert sorted(labels) == [
+            "CLIENT_HANDSHAKE_TRAFFIC_SECRET",
+            "CLIENT_TRAFFIC_SECRET_0",
+            "SERVER_HANDSHAKE_TRAFFIC_SECRET",
+            "SERVER_TRAFFIC_SECRET_0",
+        ]
+        assert len(set(randoms)) == 1 and len(randoms[0]) == 64
+        assert len(set(secrets)) == 4 and all(len(secret) == 64 for secret in secrets)
+
+
 @pytest.mark.spec("LQ-76")
 async def test_a_confirmed_dial_is_known_to_the_server(backend: str) -> None:
     config = QuicTransportConfig(backend=backend)

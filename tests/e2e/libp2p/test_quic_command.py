@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from wraith.aio.libp2p import Libp2pHost
-from wraith.errors import ConnectionLost
-from wraith.libp2p.config import QuicTransportConfig
+from wraith.errors import ConnectFailed, ConnectionLost
+from wraith.libp2p.config import PqPolicy, QuicTransportConfig
 
 pytestmark = pytest.mark.timeout(90)
 NOBODY = "12D3KooWM6CgA9iBFZmcYAHA6A2qvbAxqfkmrYiRQuz3XEsk4Ksv"
@@ -137,6 +137,47 @@ def test_another_peer_than_the_named_one(listener: Listener, tmp_path: Path) -> 
     other = f"{listener.multiaddr.partition('/p2p/')[0]}/p2p/{NOBODY}"
     done = quic(tmp_path, "dial", other)
     assert done.returncode == 13 and "belongs to" in done.stderr and done.stdout == ""
+
+
+@pytest.mark.asyncio
+async def test_refusals_do_not_fill_the_listener_s_log(listener: Listener) -> None:
+    """Strangers choose how often it refuses: five are told, the others are counted."""
+    config = QuicTransportConfig(policy=PqPolicy.CLASSICAL)
+    async with await Libp2pHost.create(config=config) as host:
+        for _ in range(12):
+            with pytest.raises(ConnectFailed):
+                await host.dial(listener.multiaddr)
+    _, said = listener.stop()
+    assert said.count("wraith: refused:") == 5
+    assert "wraith: 7 more were refused" in said
+
+
+@pytest.mark.spec("LQ-77")
+def test_a_key_log_is_asked_for_by_name_and_new(listener: Listener, tmp_path: Path) -> None:
+    path, inherited = tmp_path / "keys.log", tmp_path / "inherited.log"
+    command = [*WRAITH, "ping", listener.multiaddr]
+    environ = environment(tmp_path / "dialler") | {"SSLKEYLOGFILE": str(inherited)}
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*command, *arguments], capture_output=True, text=True, timeout=60, env=environ
+        )
+
+    assert run().returncode == 0
+    assert not inherited.exists(), "an inherited variable must not leak"
+    done = run("--key-log", str(path))
+    assert done.returncode == 0 and "WARNING" in done.stderr and str(path) in done.stderr
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert len(path.read_text().splitlines()) == 4
+    assert path.read_text().split()[2] not in done.stdout + done.stderr
+
+    link = tmp_path / "link.log"
+    link.symlink_to(tmp_path / "elsewhere.log")
+    for taken in (path, link, tmp_path / "missing" / "keys.log"):
+        again = run("--key-log", str(taken))
+        assert again.returncode == 2 and "a new file" in again.stderr
+        assert "Traceback" not in again.stderr and again.stdout == ""
+    assert not (tmp_path / "elsewhere.log").exists() and not inherited.exists()
 
 
 def test_prefer_accepts_and_says_so(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,8 +19,10 @@ from wraith.errors import (
     StreamReset,
 )
 from wraith.libp2p import events
+from wraith.libp2p.closing import own_refusal, peer_error
 from wraith.libp2p.config import PqPolicy, QuicTransportConfig
 from wraith.libp2p.connection import ConnectionState, PeerConnection
+from wraith.libp2p.quic import Closing, TlsAdapterBase
 from wraith.libp2p.tls.alerts import AlertDescription, TlsAlert
 from wraith.testing.netem import LinkConfig
 from wraith.testing.quic_link import (
@@ -27,6 +30,7 @@ from wraith.testing.quic_link import (
     SERVER_ADDRESS,
     EchoServer,
     QuicPair,
+    TlsPair,
     Upload,
 )
 from wraith.testing.rng import SeededRng
@@ -273,6 +277,63 @@ def test_dialling_a_classical_peer_names_the_way_out(backend: str) -> None:
     ended = pair.client_log.closed()
     assert ended is not None and ended.error is not None
     assert "--policy prefer" in ended.error.hint
+
+
+@pytest.mark.spec("LQ-20")
+def test_the_first_reason_of_a_refusal_is_kept() -> None:
+    """What else was in the burst is handed to the failed engine, and changes nothing."""
+    from aioquic import tls
+
+    context = SimpleNamespace(
+        handshake_extensions=[(57, b"")], alpn_cb=str, update_traffic_key_cb=print
+    )
+    engine = TlsPair().server
+    adapter = TlsAdapterBase(tls, engine, context)
+    hello = bytearray(TlsPair(PqPolicy.CLASSICAL).run().messages_of("client")[0])
+    for burst in (bytes(hello), b"\x00\x00\x00\x00", b"\x01\xff\xff\xff"):
+        with pytest.raises(tls.Alert) as refused:
+            adapter.run(burst, {})
+        assert refused.value.description is tls.AlertDescription.handshake_failure
+        assert adapter.failure is not None
+        assert adapter.failure.alert is AlertDescription.HANDSHAKE_FAILURE
+        assert "post-quantum" in str(adapter.failure)
+
+
+@pytest.mark.parametrize(
+    ("client", "server"),
+    [(PqPolicy.PRIVATE_EXT, PqPolicy.PREFER), (PqPolicy.PREFER, PqPolicy.PRIVATE_EXT)],
+)
+def test_private_against_anything_else_names_the_profile(
+    backend: str, client: PqPolicy, server: PqPolicy
+) -> None:
+    pair = QuicPair(config(backend, policy=client), config(backend, policy=server))
+    pair.dial()
+    pair.run(5)
+    theirs = pair.client_log.closed()
+    assert theirs is not None and theirs.error is not None
+    assert "--policy private" in theirs.error.hint
+    ours = pair.server_log.closed()
+    assert ours is not None and ours.error is not None
+    assert ("--policy private" in ours.error.hint) == (server is PqPolicy.PRIVATE_EXT)
+
+
+@pytest.mark.parametrize(
+    "alert", [AlertDescription.DECODE_ERROR, AlertDescription.MISSING_EXTENSION]
+)
+def test_what_other_stacks_answer_to_the_private_profile(alert: AlertDescription) -> None:
+    """Go's stack calls our extension a decode_error, which alone says nothing to anybody."""
+    closing = Closing(0x100 + alert, False, "", None)
+    error = peer_error(closing, handshaking=True, policy=PqPolicy.PRIVATE_EXT)
+    assert error is not None and "--policy private" in error.hint
+    other = peer_error(closing, handshaking=True, policy=PqPolicy.REQUIRE)
+    assert other is not None and "private" not in other.hint
+
+
+@pytest.mark.spec("LQ-6")
+def test_a_mismatch_is_known_by_its_type_not_by_its_words() -> None:
+    """A peer's certificate can be refused for other reasons, in whatever words."""
+    other = own_refusal(TlsAlert(AlertDescription.BAD_CERTIFICATE, "it belongs to nobody"))
+    assert not isinstance(other, PeerKeyMismatch)
 
 
 @pytest.mark.spec("LQ-6")

@@ -62,6 +62,12 @@ class TlsAlert(RemoteProtocolError):
         self.alert = alert
 
 
+class WrongPeerAlert(TlsAlert):
+    """The certificate proves another PeerId than the one that was dialled [LQ-6]."""
+
+    code = "tls-wrong-peer"
+
+
 def alert_of_close_code(code: int) -> AlertDescription | None:
     """The alert in a QUIC close code, ``None`` when it carries none that we know."""
     value = code - QUIC_CRYPTO_ERROR

@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import hmac
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, IntEnum
 from typing import ClassVar, NamedTuple, NoReturn
@@ -157,6 +158,8 @@ class TlsEngine(ABC):
         self.state = HandshakeState.START
         #: Transport parameters of the peer, opaque here; ``None`` until they have arrived.
         self.peer_quic_parameters: bytes | None = None
+        #: Takes one line per traffic secret where somebody asked for it; never by itself [LQ-77].
+        self.key_log: Callable[[str], None] | None = None
         #: The ClientHello's random (both roles), for key logs.
         self.client_random = b""
         self.alpn: str | None = None

@@ -38,6 +38,7 @@ _MAY_CHANGE_AFTER_RETRY = frozenset(
         ExtensionType.PADDING,
     }
 )
+HINT_PRIVATE_HERE = "this host runs `--policy private`; its peers must be told the same"
 HINT_PREFER = "`--policy prefer` (PqPolicy.PREFER) also accepts classical peers"
 
 
@@ -124,6 +125,7 @@ class TlsServer(TlsEngine):
         raise TlsAlert(
             AlertDescription.NO_APPLICATION_PROTOCOL,
             f"the client offers none of the protocols {', '.join(self.settings.alpn)}",
+            hint=HINT_PRIVATE_HERE if self.settings.private_extension is not None else "",
         )
 
     def _read_private_extension(self, hello: codec.ClientHello) -> None:
