@@ -9,8 +9,10 @@ import hashlib
 import os
 import socket
 import statistics
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -30,6 +32,7 @@ from wraith.errors import (
 from wraith.libp2p.config import PqPolicy, QuicLimits, QuicTransportConfig
 from wraith.libp2p.multiaddr import Multiaddr
 from wraith.libp2p.multistream import HEADER, encode_message
+from wraith.testing.netem import LinkConfig
 from wraith.testing.quic_link import QuicPair, TlsPair
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(60)]
@@ -442,7 +445,10 @@ async def test_connection_timeout_handling(backend: str, kind: str) -> None:
 
 
 async def test_handshake_performance(backend: str) -> None:
-    """Test 12: 100 runs, p50 < 500 ms, p95 < 1 s, none over 2 s."""
+    """Test 12: 100 runs, p50 < 500 ms, p95 < 1 s, none over 2 s.
+
+    Bounds that only a broken machine misses; what a change of ours costs is gated below.
+    """
     config = QuicTransportConfig(backend=backend)
     took = []
     async with server(config) as host, await Libp2pHost.create(config=config) as dialler:
@@ -452,6 +458,42 @@ async def test_handshake_performance(backend: str) -> None:
             connection.close()
     took.sort()
     assert statistics.median(took) < 500 and took[95] < 1000 and took[-1] < 2000
+    cost = handshake_cost(backend)
+    assert cost.round_trips == 1.0
+    assert cost.datagrams <= {"aioquic": 6, "qh3": 9}[backend]
+    assert cost.calls <= {"aioquic": 5_300, "qh3": 3_600}[backend]
+
+
+class HandshakeCost(NamedTuple):
+    """What a handshake takes, free of the machine: both ends, until both are connected."""
+
+    round_trips: float
+    datagrams: int
+    calls: int
+
+
+def handshake_cost(backend: str) -> HandshakeCost:
+    """Of the second one, when caches are warm; calls are those of Python functions."""
+    latency_s = 0.05
+    for seed in (1, 2):
+        config = QuicTransportConfig(backend=backend, keepalive_s=None)
+        pair = QuicPair(config, link=LinkConfig(latency_s=latency_s), seed=seed)
+        calls = 0
+
+        def count(frame: object, event: str, argument: object) -> None:
+            nonlocal calls
+            calls += event == "call"
+
+        before = sys.getprofile()
+        sys.setprofile(count)
+        try:
+            pair.connect()
+        finally:
+            sys.setprofile(before)
+    security = pair.client_log.security()
+    assert security is not None
+    datagrams = pair.client.counters.datagrams_sent + pair.server.counters.datagrams_sent
+    return HandshakeCost(round(security.handshake_ms / (2000 * latency_s), 3), datagrams, calls)
 
 
 @pytest.mark.spec("LQ-42")
@@ -501,8 +543,9 @@ def open_descriptors() -> int:
 @pytest.mark.parametrize("n_clients", [10, 110])
 async def test_concurrent_connections(backend: str, n_clients: int) -> None:
     """Test 14: 10, then 100+ simultaneous dials without a failure; no descriptor or object left."""
-    limits = QuicLimits(connections_per_peer=1000, retry_above_pending=64, streams=1000)
-    config = QuicTransportConfig(backend=backend, limits=limits)
+    limits = QuicLimits(connections_per_peer=1000, retry_above_pending=64)
+    # A busy machine is no failure of a handshake: the time is not what is tested here.
+    config = QuicTransportConfig(backend=backend, limits=limits, handshake_timeout_s=45.0)
     gc.collect()
     before = open_descriptors()
     async with server(config) as host, await Libp2pHost.create(config=config) as dialler:
@@ -517,17 +560,34 @@ async def test_concurrent_connections(backend: str, n_clients: int) -> None:
     assert dialler.connections == [] and host.connections == []
 
 
-async def test_concurrent_clients_of_their_own(backend: str) -> None:
-    """Test 14 with a socket and an identity per client."""
-    config = QuicTransportConfig(backend=backend)
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs /proc")
+@pytest.mark.parametrize("n_clients", [10, 110])
+async def test_concurrent_clients_of_their_own(backend: str, n_clients: int) -> None:
+    """Test 14 with a socket and an identity per client, all connected at once, shipped limits."""
+    config = QuicTransportConfig(backend=backend, handshake_timeout_s=45.0)
+    gc.collect()
+    before = open_descriptors()
+    all_connected = asyncio.Event()
+    n_connected = 0
 
     async def one(target: Multiaddr) -> bytes:
+        nonlocal n_connected
         async with await Libp2pHost.create(config=config) as dialler:
-            return await echo(await dialler.dial(target), str(dialler.peer_id).encode())
+            connection = await dialler.dial(target, confirmed=True)
+            n_connected += 1
+            if n_connected == n_clients:
+                all_connected.set()
+            await all_connected.wait()
+            return await echo(connection, str(dialler.peer_id).encode())
 
     async with server(config) as host:
-        answers = await asyncio.gather(*(one(address(host)) for _ in range(10)))
-    assert len(set(answers)) == 10
+        tasks = [asyncio.ensure_future(one(address(host))) for _ in range(n_clients)]
+        await all_connected.wait()
+        assert len(host.connections) == n_clients and not host.counters.refusals
+        peers = {str(each.peer_id).encode() for each in host.connections}
+        assert set(await asyncio.gather(*tasks)) == peers and len(peers) == n_clients
+        assert host.counters.handshakes == {"X25519MLKEM768": n_clients}
+    assert open_descriptors() == before
 
 
 async def test_connection_migration(backend: str) -> None:
@@ -604,6 +664,7 @@ async def test_a_confirmed_dial_is_known_to_the_server(backend: str) -> None:
             await dialler.dial(target, confirmed=True, timeout_s=0.3)
 
 
+@pytest.mark.spec("LQ-3")
 @pytest.mark.spec("LQ-6")
 async def test_wrong_peer_id_and_unnamed_peer() -> None:
     async with server() as host, await Libp2pHost.create() as dialler:

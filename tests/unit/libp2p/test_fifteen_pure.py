@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import datetime
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
+from wraith.abc import KemSecret
 from wraith.crypto.ed25519 import Identity
 from wraith.crypto.mlkem import MlKem768
 from wraith.errors import DecodeError, InvalidKey
@@ -20,6 +22,7 @@ from wraith.libp2p.private_ext import LiteralExtension
 from wraith.libp2p.tls import codec
 from wraith.libp2p.tls.alerts import AlertDescription, TlsAlert
 from wraith.libp2p.tls.codec import ExtensionType, SignatureScheme
+from wraith.libp2p.tls.engine import Level
 from wraith.libp2p.tls.groups import GROUPS, GroupId
 from wraith.testing.quic_link import NOW, TlsPair
 from wraith.testing.rng import SeededRng
@@ -222,6 +225,65 @@ def test_quantum_resistance_verification(policy: PqPolicy) -> None:
         with pytest.raises(TlsAlert):
             tampered.run()
         assert not tampered.client.is_connected or not tampered.server.is_connected
+
+
+class OtherDecapsulation:
+    """A KEM key that shows the same encapsulation key and gets another secret out."""
+
+    def __init__(self, real: KemSecret) -> None:
+        self._real = real
+        self.encapsulation_key = real.encapsulation_key
+
+    def decapsulate(self, ciphertext: bytes) -> bytes:
+        secret = self._real.decapsulate(ciphertext)
+        return bytes((secret[0] ^ 1,)) + secret[1:]
+
+    def wipe(self) -> None:
+        self._real.wipe()
+
+
+@pytest.mark.parametrize("policy", POST_QUANTUM)
+@pytest.mark.parametrize("other", [False, True])
+@pytest.mark.spec("LQ-18")
+def test_quantum_resistance_verification_with_an_equal_transcript(
+    policy: PqPolicy, other: bool
+) -> None:
+    """Test 11 without touching the wire: both ends see the same messages, one ML-KEM secret differs
+    in one bit, and the client cannot open what the server says. A secret that was thrown away
+    would let it.
+    """
+    pair = TlsPair(policy)
+    pair.client.start(b"client transport parameters")
+    holder: Any = pair.client
+    if policy is PqPolicy.REQUIRE:
+        holder = holder._exchanges[GroupId.X25519MLKEM768]
+    name = "_private_key" if policy is PqPolicy.PRIVATE_EXT else "_kem"
+    if other:
+        setattr(holder, name, OtherDecapsulation(getattr(holder, name)))
+    ((_, hello),) = pair.client.take_output()
+    pair.server.receive(Level.INITIAL, hello)
+    while pair.server.advance():
+        pass
+    pair.server.answer(b"server transport parameters")
+    flight = pair.server.take_output()
+    secrets = [each.secret.reveal() for each in pair.server.take_secrets()]
+
+    def read() -> None:
+        for level, message in flight:
+            pair.client.receive(level, message)
+            while pair.client.advance():
+                pass
+
+    if other:
+        with pytest.raises(TlsAlert, match=r"Finished|CertificateVerify|signature") as refused:
+            read()
+        assert refused.value.alert is AlertDescription.DECRYPT_ERROR
+        assert not pair.client.is_connected
+        return
+    read()
+    assert pair.client.is_connected
+    derived = [each.secret.reveal() for each in pair.client.take_secrets()]
+    assert set(secrets) <= set(derived)
 
 
 def _post_quantum_parts(

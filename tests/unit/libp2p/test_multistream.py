@@ -104,6 +104,16 @@ def test_proposals_are_bounded() -> None:
         responder.receive(encode_message(HEADER) + encode_message("/b/1") * (PROPOSALS_MAX + 1))
 
 
+@pytest.mark.spec("LQ-60")
+@pytest.mark.parametrize("body", [b"/a/1\n/b/1\n", b"\n\n", b"/a/1", b"/a/1\r"])
+def test_a_message_is_one_line_with_its_end(body: bytes) -> None:
+    """A name with a newline inside would be two names to whoever logs or splits it."""
+    data = encode_message(HEADER) + encode_uvarint(len(body)) + body
+    for machine in (MultistreamResponder({"/a/1", "/a/1\n/b/1"}), MultistreamInitiator(["/a/1"])):
+        with pytest.raises(DecodeError):
+            machine.receive(data)
+
+
 @given(st.binary(max_size=200))
 def test_any_bytes_are_an_answer_or_a_documented_error(data: bytes) -> None:
     for machine in (MultistreamResponder({"/a/1"}), MultistreamInitiator(["/a/1"])):

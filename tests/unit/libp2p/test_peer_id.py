@@ -104,6 +104,7 @@ def test_multiaddr_round_trips(text: str) -> None:
     assert Multiaddr.decode(address.encode()) == address
 
 
+@pytest.mark.spec("LQ-3")
 def test_multiaddr_is_canonical() -> None:
     long = Multiaddr.parse(f"/ip6/2001:0db8:0:0::1/udp/1/quic-v1/ipfs/{PEER}/")
     assert str(long) == f"/ip6/2001:db8::1/udp/1/quic-v1/p2p/{PEER}"

@@ -351,6 +351,7 @@ def test_configuration_is_checked(changes: dict[str, object]) -> None:
     assert caught.value.key in changes
 
 
+@pytest.mark.spec("LQ-30")
 def test_defaults_are_the_strict_values() -> None:
     config = QuicTransportConfig()
     assert config.policy is PqPolicy.REQUIRE and config.require_client_certificate

@@ -76,6 +76,7 @@ def test_what_decodes_encodes_to_itself(message: bytes) -> None:
         assert value.encode() == changed
 
 
+@pytest.mark.spec("LQ-10")
 def test_duplicate_extensions_are_refused() -> None:
     hello = codec.EncryptedExtensions(((16, b"a"), (16, b"b")))
     with pytest.raises(DecodeError):

@@ -247,6 +247,40 @@ def test_second_retry_is_refused() -> None:
     assert caught.value.alert is Alert.UNEXPECTED_MESSAGE
 
 
+@pytest.mark.spec("LQ-15")
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda h: replace(h, random=bytes(32)),
+        lambda h: replace(h, cipher_suites=h.cipher_suites[:1]),
+        lambda h: replace(h, extensions=with_extension(h.extensions, ExtensionType.ALPN, None)),
+        lambda h: replace(h, extensions=(*h.extensions, (0x4A4A, b""))),
+    ],
+    ids=["random", "suites", "one extension less", "one more"],
+)
+def test_a_second_hello_that_differs_is_refused_at_once(
+    edit: Callable[[codec.ClientHello], codec.ClientHello],
+) -> None:
+    """Not by Finished, which a peer that changes its own hello would get right."""
+    pair = TlsPair(PqPolicy.PREFER, client_settings=only_classical_share)
+    hellos = 0
+
+    def change_the_second(sender: str, level: Level, message: bytes) -> bytes:
+        nonlocal hellos
+        if message[0] != HandshakeType.CLIENT_HELLO:
+            return message
+        hellos += 1
+        if hellos == 1:
+            return message
+        return edit(codec.ClientHello.decode(message)).encode()
+
+    pair.tap = change_the_second
+    with pytest.raises(TlsAlert) as caught:
+        pair.run()
+    assert caught.value.alert is Alert.ILLEGAL_PARAMETER and hellos == 2
+    assert pair.server.state is HandshakeState.FAILED
+
+
 def test_client_that_ignores_the_retry_is_refused() -> None:
     pair = TlsPair(PqPolicy.PREFER, client_settings=only_classical_share)
     pair.client.start(b"p")
@@ -298,6 +332,7 @@ def test_any_tampered_message_breaks_the_handshake() -> None:
         assert not pair.server.is_connected
 
 
+@pytest.mark.spec("LQ-20")
 @pytest.mark.parametrize(
     ("edit", "alert"),
     [
