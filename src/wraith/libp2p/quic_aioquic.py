@@ -294,8 +294,9 @@ class AioquicConnection:
 
     @property
     def is_address_validated(self) -> bool:
-        paths = self._quic._network_paths
-        return bool(paths and paths[0].is_validated)
+        # Handshake bytes were opened with keys that only the address in question could have.
+        adapter = self._quic.adapter
+        return adapter is not None and adapter.engine.has_heard(Level.HANDSHAKE)
 
     @property
     def peer_reset_token(self) -> bytes | None:
@@ -326,7 +327,7 @@ class AioquicConnection:
         return timer
 
     def datagrams_to_send(self, now: float) -> list[tuple[bytes, Address]]:
-        if not self._quic._network_paths:
+        if self._quic.get_peer_address() is None:
             return []
         datagrams = self._guard(self._quic.datagrams_to_send, now) or []
         self._collect()

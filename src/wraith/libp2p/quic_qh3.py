@@ -177,7 +177,8 @@ class Qh3Connection:
     @property
     def is_address_validated(self) -> bool:
         # Handshake bytes were opened with keys that only the address in question could have.
-        return self.engine.has_heard(Level.HANDSHAKE)
+        adapter = self._quic.adapter
+        return adapter is not None and adapter.engine.has_heard(Level.HANDSHAKE)
 
     @property
     def peer_reset_token(self) -> bytes | None:
