@@ -116,6 +116,9 @@ class PeerConnection:
         self._touch = touch
         self._streams: dict[int, _Stream] = {}
         self._blocked: set[int] = set()
+        #: The peer's streams that it has opened: all below the first number, and these above it.
+        self._opened_below = 1 if role is Role.INITIATOR else 0
+        self._opened: set[int] = set()
         self._next_uid = _KEEPALIVE_UID + 1
         self._closed_by_us: tuple[int, str, WraithError | None] | None = None
         self._close_wanted: tuple[int, str] = (Libp2pCode.NO_ERROR, "")
@@ -529,12 +532,22 @@ class PeerConnection:
             self._emit(self, events.StreamReadable(event.stream_id))
 
     def _known_or_new(self, stream_id: int) -> _Stream | None:
-        """The stream, opened by this first frame of it if it is bidirectional and the peer's."""
+        """The stream, opened by this first frame of it if it is bidirectional and the peer's.
+
+        What comes late for one that is over opens nothing.
+        """
         stream = self._streams.get(stream_id)
         ours = 0 if self.role is Role.INITIATOR else 1
-        if stream is None and stream_id & 2 == 0 and stream_id & 1 != ours:
-            stream = self._streams[stream_id] = _Stream()
-            self._emit(self, events.StreamOpened(stream_id))
+        if stream is not None or stream_id & 2 or stream_id & 1 == ours:
+            return stream
+        if stream_id < self._opened_below or stream_id in self._opened:
+            return None
+        self._opened.add(stream_id)
+        while self._opened_below in self._opened:
+            self._opened.discard(self._opened_below)
+            self._opened_below += 4
+        stream = self._streams[stream_id] = _Stream()
+        self._emit(self, events.StreamOpened(stream_id))
         return stream
 
     def _on_reset(self, event: quic.StreamResetReceived) -> None:

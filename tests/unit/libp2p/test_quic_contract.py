@@ -123,6 +123,26 @@ def test_stop_reaches_the_writer(backend: str) -> None:
     assert server.stream_unread(stream) == 0
 
 
+def test_what_comes_late_for_a_stream_that_is_over_opens_nothing(backend: str) -> None:
+    """STOP_SENDING for a stream whose both ends were read: no second stream of the same number."""
+    pair = QuicPair(config(backend))
+    client = pair.connect()
+    first, second = client.open_stream(), client.open_stream()
+    client.stream_write(second, b"x", fin=True)  # the second one comes first
+    pair.run(0.1)
+    client.stream_write(first, b"x", fin=True)
+    pair.run(0.1)
+    server = other_end(pair)
+    for stream in (first, second):
+        server.stream_read(stream, 10)
+        server.stream_write(stream, b"", fin=True)
+        server.forget_stream(stream)
+        client.stream_stop(stream, 0)
+    pair.run(0.2)
+    assert sorted(stream_ids(pair.server_log.seen)) == [first, second]
+    assert server.n_streams == 0
+
+
 @pytest.mark.spec("LQ-43")
 @pytest.mark.spec("LQ-45")
 def test_a_reader_that_does_not_read_stops_the_writer(backend: str) -> None:
