@@ -63,6 +63,8 @@ except ImportError as _missing:  # pragma: no cover - the extra is part of the t
 
 
 _CRYPTO = 0x06
+_STREAM_FRAME_BYTES_MIN = 4
+"""Type, stream and length of a frame without an offset; less room than that holds none."""
 GAPS_MAX = 256
 """Ranges of a stream, or of a level's handshake bytes, that may wait for what is before them."""
 
@@ -173,17 +175,23 @@ class _Connection(_QuicConnection):  # type: ignore[misc]  # aioquic has no type
     #    it do so and raise the limits ourselves, by what was consumed [LQ-43]
 
     def _write_stream_limits(self, builder: Any, space: Any, stream: Any) -> None:
-        if stream.max_stream_data_local and not stream.receiver.is_finished:
-            window = self._wraith_config.stream_window
-            wanted = self._consumed.get(stream.stream_id, 0) + window
-            if wanted - stream.max_stream_data_local >= window // 4:
-                stream.max_stream_data_local = wanted
+        # Asked for each stream and packet: with many streams this line is what it costs.
+        if stream.max_stream_data_local_sent == stream.max_stream_data_local:
+            return
         receiver = stream.receiver
+        if receiver.is_finished:
+            return
         highest, receiver.highest_offset = receiver.highest_offset, 0
         try:
             super()._write_stream_limits(builder, space, stream)
         finally:
             receiver.highest_offset = highest
+
+    def _write_stream_frame(self, builder: Any, space: Any, stream: Any, max_offset: int) -> int:
+        # The library asks every stream again for a packet that the first ones have filled.
+        if builder.remaining_flight_space < _STREAM_FRAME_BYTES_MIN:
+            return 0
+        return int(super()._write_stream_frame(builder, space, stream, max_offset))
 
     def _write_connection_limits(self, builder: Any, space: Any) -> None:
         limit = self._local_max_data
@@ -202,12 +210,20 @@ class _Connection(_QuicConnection):  # type: ignore[misc]  # aioquic has no type
 
     def note_consumed(self, stream_id: int, n: int) -> None:
         self._consumed_total += n
-        self._consumed[stream_id] = self._consumed.get(stream_id, 0) + n
+        stream = self._streams.get(stream_id)
+        if stream is None or stream.receiver.is_finished:
+            return  # nothing more will come on it: no window, and no entry that stays
+        self._consumed[stream_id] = consumed = self._consumed.get(stream_id, 0) + n
+        window = self._wraith_config.stream_window
+        wanted = consumed + window
+        if wanted - stream.max_stream_data_local >= window // 4:
+            stream.max_stream_data_local = wanted
 
     def note_ended(self, stream_id: int) -> None:
         """The receiving side is over: whatever was never delivered counts as consumed."""
         stream = self._streams.get(stream_id)
         delivered = self._delivered.pop(stream_id, 0)
+        self._consumed.pop(stream_id, None)
         if stream is not None:
             self._consumed_total += max(0, stream.receiver.highest_offset - delivered)
 

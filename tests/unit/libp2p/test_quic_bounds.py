@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from typing import Any
 
 import pytest
 
+from wraith.libp2p import events
 from wraith.libp2p.config import QuicTransportConfig
 from wraith.libp2p.connection import ConnectionState, PeerConnection
 from wraith.testing.quic_forge import Forger, stream_frame
@@ -119,3 +121,71 @@ def test_staying_at_the_bound_costs_at_most_twenty_times_honest_packets(backend:
         assert victim.close_code() is None
     print(f"{backend}: a packet of repeated pieces costs {min(ratios):.1f} times one in order")
     assert min(ratios) <= 20
+
+
+def calls_of_a_megabyte(n_streams: int) -> int:
+    """Python calls of both ends and the link while ``n_streams`` carry a megabyte together."""
+    pair = QuicPair(QuicTransportConfig(keepalive_s=None))
+    client = pair.connect()
+    streams = [client.open_stream() for _ in range(n_streams)]
+    data = bytes(1_000_000 // n_streams)
+    taken = sum(client.stream_write(stream, data, fin=True) for stream in streams)
+    assert taken == len(data) * n_streams
+    (server,) = pair.server.connections
+    got = 0
+
+    def read(connection: PeerConnection, event: events.Libp2pEvent, now: float) -> bool:
+        nonlocal got
+        if connection is server and isinstance(event, events.StreamReadable):
+            got += len(connection.stream_read(event.stream_id, 1 << 20))
+        return False
+
+    pair.server_log.on_event = read
+    calls = 0
+
+    def count(frame: object, event: str, argument: object) -> None:
+        nonlocal calls
+        calls += event == "call"
+
+    before = sys.getprofile()
+    sys.setprofile(count)
+    try:
+        assert pair.run(60, lambda: got == taken)
+    finally:
+        sys.setprofile(before)
+    return calls
+
+
+def test_many_streams_cost_little_more_than_one() -> None:
+    """Each packet once asked every stream for its window and for a frame, full or not."""
+    one, many = calls_of_a_megabyte(1), calls_of_a_megabyte(50)
+    print(f"a megabyte: {one} calls as one stream, {many} as fifty, {many / one:.2f} times")
+    assert many <= 2.5 * one
+
+
+def test_streams_that_are_over_leave_nothing_behind() -> None:
+    """A connection lives for weeks; what it keeps must not grow with the streams it has had."""
+    pair = QuicPair(QuicTransportConfig(keepalive_s=None))
+    client = pair.connect()
+    pair.run(0.5)
+    (server,) = pair.server.connections
+    for number in range(60):
+        stream = client.open_stream()
+        client.stream_write(stream, bytes(3000), fin=number % 2 == 0)
+        pair.run(0.05)
+        server.stream_read(stream, 1000)
+        if number % 2:
+            client.stream_reset(stream, 0)
+            pair.run(0.05)
+        else:
+            server.stream_read(stream, 1 << 20)
+        server.stream_write(stream, b"", fin=True)
+        server.forget_stream(stream)
+        client.stream_stop(stream, 0)
+        client.forget_stream(stream)
+        pair.run(0.05)
+    for connection in (client, server):
+        library = library_of(connection)
+        assert connection.n_streams == 0
+        assert len(library._consumed) + len(library._delivered) == 0
+        assert len(library._streams) == 0
