@@ -23,6 +23,7 @@ from wraith.errors import (
     ConnectionLost,
     HandshakeTimeout,
     LocalProtocolError,
+    RemoteProtocolError,
     StreamReset,
     WraithError,
 )
@@ -584,6 +585,8 @@ class PeerConnection:
             by_peer = False
         elif event.alert is not None:
             by_peer, error = False, own_refusal(event.alert)
+        elif event.here:
+            by_peer, error = False, RemoteProtocolError(event.reason, close_code=event.code)
         else:
             error = peer_error(event, handshaking=handshaking, policy=self._config.policy)
             by_peer = not isinstance(error, ConnectionLost)

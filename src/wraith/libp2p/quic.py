@@ -95,13 +95,15 @@ class Closing:
     """Either side ended the connection; comes at once, before the draining period.
 
     ``by_application`` tells a code of the application from one of the transport; ``alert`` is the
-    precise local reason when our own engine refused.
+    precise local reason when our own engine refused; ``here``: this side's packet layer found that
+    the peer broke the rules.
     """
 
     code: int
     by_application: bool
     reason: str
     alert: TlsAlert | None
+    here: bool = False
 
 
 @dataclass(frozen=True, slots=True)

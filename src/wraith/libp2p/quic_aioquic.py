@@ -117,6 +117,7 @@ class _Connection(_QuicConnection):  # type: ignore[misc]  # aioquic has no type
         self._delivered: dict[int, int] = {}
         self._consumed: dict[int, int] = {}
         self._consumed_total = 0
+        self.closed_here = False
         super().__init__(**arguments)
         self._name_reset_tokens()
 
@@ -204,6 +205,11 @@ class _Connection(_QuicConnection):  # type: ignore[misc]  # aioquic has no type
             super()._write_connection_limits(builder, space)
         finally:
             limit.used = used
+
+    def close(self, *arguments: Any, **named: Any) -> None:
+        """The library calls it too, when the peer broke the rules."""
+        self.closed_here = self.closed_here or self._close_event is None
+        super().close(*arguments, **named)
 
     def note_delivered(self, stream_id: int, n: int) -> None:
         self._delivered[stream_id] = self._delivered.get(stream_id, 0) + n
@@ -452,7 +458,13 @@ class AioquicConnection:
         adapter = self._quic.adapter
         alert = adapter.failure if adapter is not None else None
         self._events.append(
-            Closing(int(event.error_code), event.frame_type is None, event.reason_phrase, alert)
+            Closing(
+                int(event.error_code),
+                event.frame_type is None,
+                event.reason_phrase,
+                alert,
+                here=self._quic.closed_here,
+            )
         )
 
 

@@ -51,6 +51,7 @@ from wraith.types import Address
 try:
     from qh3 import tls as _tls
     from qh3._hazmat import Certificate as _Certificate
+    from qh3.quic import connection as _library
     from qh3.quic import events as _events
     from qh3.quic.configuration import QuicConfiguration as _Configuration
     from qh3.quic.connection import QuicConnection as _QuicConnection
@@ -60,6 +61,8 @@ except ImportError as _missing:  # pragma: no cover - the extra is part of the t
     raise MissingExtra("qh3", "the qh3 backend") from _missing
 
 _CAPACITY = "capacity exhausted"
+# It warns of every close. Whoever sets logging up still gets that; nobody else's terminal does.
+_library.logger.addHandler(_library.logging.NullHandler())
 
 
 class _Adapter(TlsAdapterBase):

@@ -191,6 +191,17 @@ def test_prefer_accepts_and_says_so(tmp_path: Path) -> None:
     assert "NOT post-quantum" in said and "libp2p.classical" in said
 
 
+def test_the_library_below_says_nothing_of_its_own(tmp_path: Path) -> None:
+    pytest.importorskip("qh3")
+    listener = Listener(tmp_path / "listener", "--backend", "qh3")
+    try:
+        done = quic(tmp_path, "ping", listener.multiaddr, "--backend", "qh3")
+        assert done.returncode == 0 and done.stderr == ""
+    finally:
+        _, said = listener.stop()
+    assert all(line.startswith("wraith: ") for line in said.splitlines()), said
+
+
 def test_private_profile(tmp_path: Path) -> None:
     listener = Listener(tmp_path / "listener", "--policy", "private")
     try:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from wraith.errors import RemoteProtocolError
 from wraith.libp2p import events
 from wraith.libp2p.config import QuicTransportConfig
 from wraith.libp2p.connection import ConnectionState, PeerConnection
@@ -62,6 +63,16 @@ def test_a_stream_of_gaps_ends_the_connection_after_256() -> None:
         held = max(held, len(stream.receiver._ranges))
     assert held <= GAPS_MAX + 1
     assert victim.close_code() == PROTOCOL_VIOLATION
+
+
+def test_who_closed_for_a_broken_rule_is_told_right() -> None:
+    """It was this side, for what the peer did: no close of the peer's."""
+    victim = Victim()
+    victim.feed(victim.forger.gaps(3))
+    closed = victim.pair.server_log.closed()
+    assert closed is not None and not closed.by_peer
+    assert isinstance(closed.error, RemoteProtocolError) and "gaps" in str(closed.error)
+    assert closed.error.close_code == PROTOCOL_VIOLATION
 
 
 @pytest.mark.spec("LQ-70")
