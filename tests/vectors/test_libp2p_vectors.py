@@ -16,8 +16,8 @@ from wraith.crypto.secret import Secret
 from wraith.crypto.x25519 import X25519Key
 from wraith.libp2p import private_ext
 from wraith.libp2p.certificate import verify_certificate
+from wraith.libp2p.first_packets import read_header
 from wraith.libp2p.peer_id import HostPublicKey, PeerId
-from wraith.libp2p.quic_aioquic import read_header
 from wraith.libp2p.tls import codec
 from wraith.libp2p.tls.alerts import TlsAlert
 from wraith.libp2p.tls.codec import CipherSuite, HandshakeType

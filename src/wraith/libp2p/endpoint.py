@@ -27,13 +27,13 @@ from wraith.libp2p.certificate import CertificateKey, host_key_of, make_certific
 from wraith.libp2p.codes import Libp2pCode
 from wraith.libp2p.config import PqPolicy, QuicTransportConfig
 from wraith.libp2p.connection import ConnectionState, PeerConnection
-from wraith.libp2p.peer_id import PeerId
-from wraith.libp2p.quic_aioquic import (
+from wraith.libp2p.first_packets import (
     Header,
     RetryTokens,
     read_header,
     version_negotiation,
 )
+from wraith.libp2p.peer_id import PeerId
 from wraith.libp2p.reset import ResetReceiver, ResetSender
 from wraith.libp2p.tls.alerts import TlsAlert
 from wraith.libp2p.tls.client import TlsClient

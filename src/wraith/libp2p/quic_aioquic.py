@@ -1,4 +1,5 @@
-"""aioquic behind the seam of :mod:`wraith.libp2p.quic`; the only module that names it.
+"""aioquic behind the seam of :mod:`wraith.libp2p.quic`; the only module that
+reaches into it; what comes before a connection is in ``first_packets.py``.
 
 What we change in the library is stated at each override: the TLS engine, the handshake buffers, the
 stream limits, and flow control, which follows what the application has *read*. Everything here that
@@ -11,7 +12,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -21,7 +21,6 @@ from wraith.libp2p.quic import (
     CID_BYTES,
     INTERNAL_ERROR,
     PROTOCOL_VIOLATION,
-    QUIC_V1,
     CidIssued,
     CidRetired,
     Closing,
@@ -45,19 +44,11 @@ from wraith.types import Address
 
 try:
     from aioquic import tls as _tls
-    from aioquic.buffer import Buffer as _Buffer
     from aioquic.quic import events as _events
     from aioquic.quic.configuration import QuicConfiguration as _Configuration
     from aioquic.quic.connection import QuicConnection as _QuicConnection
     from aioquic.quic.connection import QuicConnectionError as _QuicConnectionError
-    from aioquic.quic.packet import QuicPacketType as _PacketType
     from aioquic.quic.packet import QuicProtocolVersion as _Version
-    from aioquic.quic.packet import encode_quic_retry as _encode_retry
-    from aioquic.quic.packet import (
-        encode_quic_version_negotiation as _encode_version_negotiation,
-    )
-    from aioquic.quic.packet import pull_quic_header as _pull_header
-    from aioquic.quic.retry import QuicRetryTokenHandler as _TokenHandler
 except ImportError as _missing:  # pragma: no cover - the extra is part of the test environment
     raise MissingExtra("quic", "the QUIC transport") from _missing
 
@@ -466,88 +457,3 @@ class AioquicConnection:
                 here=self._quic.closed_here,
             )
         )
-
-
-# ---- datagrams before there is a connection ---------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Header:
-    """What routing needs of a datagram's first packet."""
-
-    is_long: bool
-    is_initial: bool
-    version: int
-    destination_cid: bytes
-    source_cid: bytes
-    token: bytes
-
-
-def read_header(datagram: bytes) -> Header | None:
-    """The first packet's header, ``None`` for anything that is not QUIC [LQ-40]."""
-    if len(datagram) < 1 + CID_BYTES or not datagram[0] & 0x40:
-        return None
-    if not datagram[0] & 0x80:
-        return Header(False, False, 0, datagram[1 : 1 + CID_BYTES], b"", b"")
-    try:
-        header = _pull_header(_Buffer(data=datagram), host_cid_length=CID_BYTES)
-    except ValueError:
-        return None
-    if header.version is None or header.packet_type == _PacketType.VERSION_NEGOTIATION:
-        version = 0
-    else:
-        version = header.version
-    return Header(
-        True,
-        header.packet_type == _PacketType.INITIAL,
-        version,
-        header.destination_cid,
-        header.source_cid,
-        header.token,
-    )
-
-
-def version_negotiation(header: Header) -> bytes:
-    """The answer to a version that we do not speak."""
-    packet: bytes = _encode_version_negotiation(
-        source_cid=header.destination_cid,
-        destination_cid=header.source_cid,
-        supported_versions=[QUIC_V1],
-    )
-    return packet
-
-
-class RetryTokens:
-    """Issues Retry packets and checks the tokens that come back (RFC 9000 §8.1)."""
-
-    def __init__(self) -> None:
-        self._tokens = _TokenHandler()
-
-    def retry_packet(self, header: Header, new_cid: bytes, remote: Address, now: float) -> bytes:
-        """A Retry for ``header``; it costs no state."""
-        packet: bytes = _encode_retry(
-            version=header.version,
-            source_cid=new_cid,
-            destination_cid=header.source_cid,
-            original_destination_cid=header.destination_cid,
-            retry_token=self._tokens.create_token(
-                address=library_address(remote),
-                original_destination_connection_id=header.destination_cid,
-                retry_source_connection_id=new_cid,
-                now=now,
-            ),
-        )
-        return packet
-
-    def original_cid(self, header: Header, remote: Address, now: float) -> bytes | None:
-        """The first destination id, ``None`` for a token that is not ours or not for this peer."""
-        try:
-            original: bytes = self._tokens.validate_token(
-                address=library_address(remote),
-                destination_cid=header.destination_cid,
-                token=header.token,
-                now=now,
-            )
-        except ValueError:
-            return None
-        return original

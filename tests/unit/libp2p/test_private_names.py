@@ -9,6 +9,7 @@ from pathlib import Path
 import aioquic.quic
 
 import wraith.libp2p.quic_aioquic as backend
+from wraith.libp2p import first_packets
 
 DECISION = Path(__file__).parents[3] / "docs" / "adr" / "0017-private-names-of-aioquic.md"
 
@@ -34,6 +35,8 @@ def listed() -> set[str]:
 
 def test_private_names_of_aioquic_are_those_of_decision_17() -> None:
     used = names_in(Path(backend.__file__).read_text()) & names_of_the_library()
+    public_only = names_in(Path(first_packets.__file__).read_text()) & names_of_the_library()
+    assert public_only - {"_tokens"} == set()
     assert used == listed()
     assert len(used) <= 26, "the list may shrink"
 

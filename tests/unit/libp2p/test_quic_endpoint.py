@@ -14,7 +14,7 @@ from wraith.libp2p.admission import Admission, Verdict, shares_of
 from wraith.libp2p.config import PqPolicy, QuicLimits, QuicTransportConfig
 from wraith.libp2p.connection import ConnectionState, PeerConnection
 from wraith.libp2p.endpoint import ROTATE_BEFORE_S, QuicEndpoint
-from wraith.libp2p.quic_aioquic import read_header
+from wraith.libp2p.first_packets import read_header
 from wraith.testing.clock import VirtualCalendar, VirtualClock
 from wraith.testing.netem import LinkConfig
 from wraith.testing.quic_link import (
