@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,7 @@ the other side one call per received burst ([decision 2](../adr/0002-work-in-run
 small messages and single packets pay for an interpreter that a Rust or Go peer does not have.
 """
 
+TLS = "TLS 1.3 (blocking sockets)"
 FIRST = (
     "wraith B",
     "wraith A",
@@ -123,27 +124,48 @@ def first_table(report: Report, machine: dict[str, Any]) -> str:
 
 
 def losses(reports: Sequence[Report]) -> str:
-    """Where a peer is ahead, as far as the regression bounds and the missed ones tell."""
+    """Where a peer is ahead, and what is missed."""
+    data: dict[str, dict[str, Any]] = {report.name: report.data for report in reports}
     lines = ["Where a peer is ahead or a bound is missed:\n"]
+    for what, ratio in behind(data):
+        if ratio > 1:
+            lines.append(f"- {what}: {shown(ratio)} ×")
     for report in reports:
         for bound in report.bounds:
-            if bound.is_regression and bound.value > 1:
-                lines.append(f"- {bound.what}: {shown(bound.value)} {bound.unit}")
-            elif not bound.is_met:
+            if not bound.is_met:
                 sign = "≤" if bound.at_most else "≥"
                 value = f"{shown(bound.value)} {bound.unit}".rstrip()
                 lines.append(
                     f"- missed: {report.title}, {bound.what}: {value} "
                     f"(must be {sign} {shown(bound.limit)})"
                 )
-    figures: dict[str, Any] = next(
-        (r.data.get("1400", {}) for r in reports if r.name == "throughput"), {}
-    )
-    tls, ours = figures.get("TLS 1.3 (blocking sockets)"), figures.get("wraith B")
-    if tls and ours and tls["mb_per_s"] > ours["mb_per_s"]:
-        ratio = tls["mb_per_s"] / ours["mb_per_s"]
-        lines.append(f"- TLS over blocking sockets moves {shown(ratio)} × what suite B does")
     return "\n".join(lines if len(lines) > 1 else ["No bound is missed, and no peer is ahead."])
+
+
+def behind(data: dict[str, dict[str, Any]]) -> Iterator[tuple[str, float]]:
+    """Ratios in which we are behind when they are above 1."""
+    bulk = data.get("throughput", {}).get("1400", {})
+    if TLS in bulk and "wraith B" in bulk:
+        ratio = bulk[TLS]["mb_per_s"] / bulk["wraith B"]["mb_per_s"]
+        yield "one stream over loopback, TLS over blocking sockets to suite B", ratio
+    for state, figures in data.get("veth", {}).items():
+        rates = {n: f["mb_per_s"] if isinstance(f, dict) else f for n, f in figures.items()}
+        for other in ("quinn", "quic-go"):
+            if other in rates and "wraith B" in rates:
+                yield (
+                    f"one stream, {state}, {other}'s rate to suite B's",
+                    (rates[other] / rates["wraith B"]),
+                )
+    latency = data.get("latency", {})
+    for verb, title in (("echo", "echo, idle"), ("loaded", "echo beside a bulk stream")):
+        ours, theirs = (latency.get(f"{verb} {name}") for name in ("wraith B", "aioquic"))
+        if ours and theirs:
+            yield f"{title}, P50 to aioquic's", ours["p50_ms"] / theirs["p50_ms"]
+    handshakes = data.get("handshake", {})
+    ours, theirs = handshakes.get("wraith B"), handshakes.get("quinn (classical)")
+    if ours and theirs:
+        ratio = ours["median_ms"] / theirs["median_ms"]
+        yield "handshake, suite B, median to quinn's classical one", ratio
 
 
 def machine_line(machine: dict[str, Any]) -> str:
