@@ -40,6 +40,7 @@ SUBJECTS = {
     "parts": "microseconds per packet by part",
     "hostile": "work and memory that an authenticated peer can cause",
     "libp2p": "post-quantum QUIC beside plain X25519",
+    "mls": "groups of a thousand members beside OpenMLS",
 }
 #: Only when named: 45 minutes, beside the 25 of all the others.
 LONG = ("reorder",)

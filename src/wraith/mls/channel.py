@@ -40,7 +40,7 @@ from wraith.mls.framing import (
     ratchet_kind,
     sign_content,
 )
-from wraith.mls.proposals import Add, Commit
+from wraith.mls.proposals import Add, Commit, Proposal
 from wraith.mls.ratchet_tree import RatchetTree
 from wraith.mls.secret_tree import SecretTree, Step
 from wraith.mls.signing import Signer
@@ -62,6 +62,22 @@ def sign(
     )
     signature = sign_content(epoch.suite, wire_format, framed, epoch.encoded_context, signer)
     return AuthenticatedContent(wire_format, framed, signature, None)
+
+
+def external_proposal(
+    suite: CipherSuite,
+    group_id: bytes,
+    epoch: int,
+    sender: Sender,
+    proposal: Proposal,
+    signer: Signer,
+) -> bytes:
+    """A proposal by somebody who is not in the group: a client that asks to be added, or one of
+    the group context's external senders (RFC 9420 §12.1.8). It can be public only."""
+    framed = FramedContent(group_id, epoch, sender, b"", proposal)
+    signature = sign_content(suite, WireFormat.PUBLIC_MESSAGE, framed, b"", signer)
+    content = AuthenticatedContent(WireFormat.PUBLIC_MESSAGE, framed, signature, None)
+    return encode_message(PublicMessage(content, None))
 
 
 def frame(epoch: Epoch, content: AuthenticatedContent, rng: Rng, pad_to: int = 0) -> bytes:

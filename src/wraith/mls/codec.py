@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from struct import Struct
-from typing import Final, TypeVar
+from typing import Final, Protocol, TypeVar
 
 from wraith.errors import DecodeError
 from wraith.types import Buffer
@@ -196,3 +196,12 @@ def vector(encoded: Iterable[bytes]) -> bytes:
 def optional(encoded: bytes | None) -> bytes:
     """``optional<T>``."""
     return b"\0" if encoded is None else b"\1" + encoded
+
+
+class Encodes(Protocol):
+    def encode(self) -> bytes: ...
+
+
+def encode_with(value: Encodes) -> bytes:
+    """The encoding of a structure that knows its own."""
+    return value.encode()

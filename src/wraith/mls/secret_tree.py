@@ -55,8 +55,8 @@ class Step:
     leaf: int
     kind: RatchetKind
     generation: int
-    key: bytes
-    nonce: bytes
+    key: bytes = field(repr=False)
+    nonce: bytes = field(repr=False)
 
 
 class SecretTree:

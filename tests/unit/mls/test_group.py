@@ -10,19 +10,27 @@ from wraith.errors import (
     GroupClosed,
     GroupLimit,
     InvalidKeyPackage,
+    InvalidSignature,
     LocalProtocolError,
     MessageReplayed,
     OwnMessage,
     StaleStage,
     UnknownEpoch,
     UnknownPsk,
+    UnknownSender,
     WrongGroup,
 )
 from wraith.mls import BasicCredential, KeyPackageSecrets, MlsGroup, state
+from wraith.mls.channel import external_proposal
+from wraith.mls.codec import vector
+from wraith.mls.framing import Sender, SenderType
+from wraith.mls.group import StagedProposal
 from wraith.mls.limits import Limits
-from wraith.mls.proposals import ReInit
+from wraith.mls.nodes import Extension, ExtensionType, ExternalSender
+from wraith.mls.proposals import Add, Proposal, ReInit, Remove
 from wraith.mls.psk import ResumptionUsage
 from wraith.mls.secret_tree import RatchetKind
+from wraith.mls.signing import Signer
 from wraith.mls.suites import SUITES, CipherSuite
 from wraith.testing.mls import (
     LIFETIME,
@@ -459,3 +467,38 @@ def test_who_is_removed_by_a_commit_learns_that_and_no_key() -> None:
     staged = staged_commit(room["bob"], made.message)
     assert staged.epoch is None and staged.removed == (1,)
     assert staged_commit(room["cid"], made.message).epoch is not None
+
+
+@pytest.mark.spec("ML-32")
+def test_a_client_asks_to_be_added_and_an_external_sender_proposes() -> None:
+    outsider = CLASSIC.generate_signer(SeededRng("outsider"))
+    listed = ExternalSender(outsider.public, BasicCredential(b"server"))
+    senders = Extension(ExtensionType.EXTERNAL_SENDERS, vector([listed.encode()]))
+    room = Room("ann", "bob", "cid", suite=CLASSIC, extensions=(senders,))
+    group = room["ann"]
+
+    def propose(sender: Sender, proposal: Proposal, signer: Signer) -> bytes:
+        return external_proposal(CLASSIC, group.group_id, group.epoch, sender, proposal, signer)
+
+    eve = key_package("eve", CLASSIC)
+    asks = Sender(SenderType.NEW_MEMBER_PROPOSAL)
+    room.hear("", propose(asks, Add(eve.key_package), eve.signer))
+    room.hear("", propose(Sender(SenderType.EXTERNAL, 0), Remove(2), outsider))
+    made = room.commit("bob")
+    assert room.agrees() and "cid" not in room.members and made.welcome is not None
+    joined = MlsGroup.join(
+        made.welcome, eve, SeededRng("eve"), unix_now=UNIX_NOW, policy=AnyPolicy()
+    )
+    assert joined.epoch_authenticator() == room["ann"].epoch_authenticator()
+    with pytest.raises(InvalidSignature):
+        group.stage(propose(Sender(SenderType.EXTERNAL, 0), Remove(1), eve.signer))
+    with pytest.raises(UnknownSender):
+        group.stage(propose(Sender(SenderType.EXTERNAL, 1), Remove(1), outsider))
+
+
+def test_what_is_staged_shows_no_key() -> None:
+    room = Room("ann", "bob", suite=CLASSIC)
+    staged = room["bob"].stage(room["ann"].remove(1))
+    assert isinstance(staged, StagedProposal) and staged.step is not None
+    assert repr(staged.step.key) not in repr(staged)
+    assert repr(staged.step.nonce) not in repr(staged)
