@@ -98,6 +98,10 @@ class RatchetTree:
             if isinstance(node, LeafNode):
                 yield index >> 1, node
 
+    def encryption_keys(self) -> list[bytes]:
+        """Of all nodes that are not blank."""
+        return [node.encryption_key for node in self._nodes if node is not None]
+
     def parents(self) -> Iterator[tuple[int, ParentNode]]:
         for index in range(1, len(self._nodes), 2):
             node = self._nodes[index]

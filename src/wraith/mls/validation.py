@@ -235,12 +235,8 @@ class Rules:
             raise GroupLimit(f"a group has at most {self.limits.members_max} members")
         if len({leaf.signature_key for leaf in leaves}) != len(leaves):
             raise InvalidTree("duplicate-signature-key", "two members have one signature key")
-        keys = {leaf.encryption_key for leaf in leaves}
-        n = len(leaves)
-        for _, parent in tree.parents():
-            keys.add(parent.encryption_key)
-            n += 1
-        if len(keys) != n:
+        keys = tree.encryption_keys()
+        if len(set(keys)) != len(keys):
             raise InvalidTree("duplicate-encryption-key", "two nodes have one encryption key")
         used = {leaf.credential.type for leaf in leaves}
         # Equal capabilities are one object as a rule: a thousand leaves are few cases.
