@@ -28,7 +28,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import spec_seen
-from spec_mutants import NO_TESTS, ROOT, Mutation, Tree, is_native, native_lock
+from spec_mutants import BASELINE_S, NO_TESTS, ROOT, Mutation, Tree, is_native, native_lock
 from spec_seen import DEFINITION
 
 ID = re.compile(r"\b([A-Z]{2,5}-\d{1,3})\b")
@@ -91,9 +91,9 @@ def run_all(
                     with native_lock:
                         if (problem := tree.build_native()) is not None:
                             return problem
-                        run = tree.test(ids, paths, native=True)
+                        run = tree.test(ids, paths, native=True, timeout_s=BASELINE_S)
                 else:
-                    run = tree.test(ids, paths)
+                    run = tree.test(ids, paths, timeout_s=BASELINE_S)
             finally:
                 trees.put(tree)
             if run.returncode in (0, NO_TESTS):

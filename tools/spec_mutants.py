@@ -14,12 +14,14 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 LEFT_OUT = shutil.ignore_patterns(
     ".*", "target", "interop-bin", "build", "dist", "__pycache__", "results", "interop"
 )
 RUN_S = 300
+BASELINE_S = 3_600
 TEST_S = 30
 BUILD_S = 900
 NO_TESTS = 5
@@ -58,7 +60,10 @@ class Tree:
             raise SystemExit(f"the tests would import {imported}, not the copy in {folder}")
 
     def _run(
-        self, *arguments: str, environment: dict[str, str] | None = None
+        self,
+        *arguments: str,
+        environment: dict[str, str] | None = None,
+        timeout_s: float = RUN_S,
     ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, *arguments],
@@ -66,11 +71,16 @@ class Tree:
             env=self._environment if environment is None else environment,
             capture_output=True,
             text=True,
-            timeout=RUN_S,
+            timeout=timeout_s,
         )
 
     def test(
-        self, ids: set[str], paths: set[Path], *, native: bool = False
+        self,
+        ids: set[str],
+        paths: set[Path],
+        *,
+        native: bool = False,
+        timeout_s: float = RUN_S,
     ) -> subprocess.CompletedProcess[str]:
         """Runs the tests among ``paths`` that cite one of ``ids``, up to the first failure. Tests
         marked slow run only where an id has no others."""
@@ -84,9 +94,10 @@ class Tree:
             "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", f"--timeout={TEST_S}",
             "--spec-id", ",".join(sorted(ids)), *map(str, sorted(paths)),
         )  # fmt: skip
-        quick = self._run(*arguments, "-m", "not slow", environment=environment)
+        limits: dict[str, Any] = {"environment": environment, "timeout_s": timeout_s}
+        quick = self._run(*arguments, "-m", "not slow", **limits)
         if quick.returncode == NO_TESTS:
-            return self._run(*arguments, environment=environment)
+            return self._run(*arguments, **limits)
         return quick
 
     def build_native(self) -> str | None:
