@@ -24,6 +24,7 @@ VECTOR_BYTES_MAX: Final = (1 << 30) - 1
 _U16: Final = Struct(">H")
 _U32: Final = Struct(">I")
 _U64: Final = Struct(">Q")
+_SHORT: Final = tuple(bytes((n,)) for n in range(1 << 6))
 _LENGTH_BYTES: Final = (1, 2, 4)
 _LENGTH_LEAST: Final = (0, 1 << 6, 1 << 14)
 
@@ -78,7 +79,10 @@ class Reader:
     def length(self, what: str) -> int:
         """A vector's length. Refuses the reserved prefix and a length not in its shortest form."""
         at = self._at
-        first = self.u8(what)
+        if at == self._end:
+            raise DecodeError(what, at)
+        first = self._data[at]
+        self._at = at + 1
         kind = first >> 6
         if kind == 0:
             return first
@@ -174,8 +178,8 @@ def u64(value: int) -> bytes:
 
 def length(n: int) -> bytes:
     """A vector's length in its shortest form. ``ValueError`` above 2^30 - 1."""
-    if n < 1 << 6:
-        return n.to_bytes(1, "big")
+    if 0 <= n < 1 << 6:
+        return _SHORT[n]
     if n < 1 << 14:
         return (n | 0x4000).to_bytes(2, "big")
     if n <= VECTOR_BYTES_MAX:
@@ -185,7 +189,8 @@ def length(n: int) -> bytes:
 
 def opaque(data: bytes) -> bytes:
     """``opaque data<V>``."""
-    return length(len(data)) + data
+    n = len(data)
+    return (_SHORT[n] if n < 1 << 6 else length(n)) + data
 
 
 def vector(encoded: Iterable[bytes]) -> bytes:

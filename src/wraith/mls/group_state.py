@@ -98,6 +98,8 @@ class GroupState:
         raise UnknownEpoch(number, held.number)
 
     def expire(self, now: float) -> None:
+        if not self.past:
+            return
         for past in self.past:
             if past.expires <= now:
                 past.wipe()

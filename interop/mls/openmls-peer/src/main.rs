@@ -24,11 +24,11 @@ struct Client {
     group: Option<MlsGroup>,
 }
 
-/// What this thread has used of a core: a busy machine does not change it.
+/// What this process has used of a core, its pool's threads counted: a busy machine changes little.
 fn cpu_seconds() -> f64 {
     let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: the pointer is to a local value that lives through the call.
-    unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut now) };
+    unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &mut now) };
     now.tv_sec as f64 + now.tv_nsec as f64 / 1e9
 }
 
