@@ -220,7 +220,7 @@ def test_a_listing_that_changed_is_shown_again_and_keeps_what_is_the_same(
 
 
 def test_leftovers_are_listed_and_discarded(homes: TwoHomes) -> None:
-    sender = homes.send("--limit", "2M", homes.file("a.bin", 16 * MIB))
+    sender = homes.send("--limit", "2M", homes.file("a.bin", 64 * MIB))
     receiver = homes.receive(code_of(sender))
     while number(receiver.wait_event("progress"), "bytes_done") < MIB:
         pass
