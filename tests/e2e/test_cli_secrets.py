@@ -89,9 +89,11 @@ def _terminal_session(
     shown = ""
     until = time.monotonic() + 60
     seen = 0
+    readable = select.poll()  # takes any descriptor, not only the first 1,024
+    readable.register(terminal, select.POLLIN)
     try:
         while time.monotonic() < until:
-            if select.select([terminal], [], [], 0.5)[0]:
+            if readable.poll(500):
                 try:
                     data = os.read(terminal, 65_536)
                 except OSError:

@@ -40,6 +40,9 @@ class DigestFile:
             os.close(self._fd)
             self._fd = -1
 
+    def __del__(self) -> None:
+        self.close()  # whoever drops it unclosed keeps no descriptor
+
     def put(self, entry: int, first: int, digests: bytes) -> None:
         """Digests of consecutive chunks from ``first``, joined. Neighbours are written together:
         thousands of small files in a row cost few calls."""

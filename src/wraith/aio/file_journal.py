@@ -90,6 +90,9 @@ class Journal:
             os.close(self._fd)
             self._fd = -1
 
+    def __del__(self) -> None:
+        self.close()  # whoever drops it unclosed keeps no descriptor
+
 
 def load_journal(folder: PrivateFolder, sizes: array[int], digests: DigestFile | None) -> Loaded:
     """Replays the journal in ``folder`` for a listing with these ``sizes``; fills ``digests``."""

@@ -70,6 +70,9 @@ class ListingFile:
             os.close(self.fd)
             self.fd = -1
 
+    def __del__(self) -> None:
+        self.close()  # whoever drops it unclosed keeps no descriptor
+
     def page(self, number: int) -> list[Entry]:
         at = self.index.page_at
         start = at[number] + 4 * (number + 1)

@@ -41,6 +41,9 @@ class SafeTree:
             os.close(self.fd)
             self.fd = -1
 
+    def __del__(self) -> None:
+        self.close()  # whoever drops it unclosed keeps no descriptor
+
     def forget(self) -> None:
         """Closes the kept folders; needed before folders are moved or removed."""
         while self._kept:

@@ -101,7 +101,9 @@ class TerminalCommand:
 
     def _read(self, wait_s: float) -> bool:
         """Takes what was written; false when the terminal is closed at the other end."""
-        while select.select([self._terminal], [], [], wait_s)[0]:
+        readable = select.poll()  # takes any descriptor, not only the first 1,024
+        readable.register(self._terminal, select.POLLIN)
+        while readable.poll(wait_s * 1_000):
             try:
                 data = os.read(self._terminal, 65_536)
             except OSError:  # nobody has it open any more

@@ -69,7 +69,7 @@ class PrivateFolder:
                     self._check_mode(mode, path)
             self.is_closed = in_closed or not mode & _OPEN_TO_OTHERS
         except BaseException:
-            os.close(fd)
+            self.close()
             raise
 
     @classmethod
@@ -126,6 +126,9 @@ class PrivateFolder:
         if self.fd >= 0:
             os.close(self.fd)
             self.fd = -1
+
+    def __del__(self) -> None:
+        self.close()  # whoever drops it unclosed keeps no descriptor
 
     def __enter__(self) -> PrivateFolder:
         return self

@@ -27,6 +27,9 @@ class StampFile:
             os.close(self._fd)
             self._fd = -1
 
+    def __del__(self) -> None:
+        self.close()  # whoever drops it unclosed keeps no descriptor
+
     def append(self, stamp: Stamp) -> None:
         """The stamp of the next entry."""
         self._pending += stamp.encode()
