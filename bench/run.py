@@ -38,6 +38,7 @@ SUBJECTS = {
     "link_use": "share of a 100 Mbit/s link; files over bad links",
     "reorder": "packets that overtake each other, loss on a LAN, beside kernel TCP",
     "parts": "microseconds per packet by part",
+    "flood": "a transfer under way while garbage is thrown at its port",
     "hostile": "work and memory that an authenticated peer can cause",
     "libp2p": "post-quantum QUIC beside plain X25519",
     "mls": "groups of a thousand members beside OpenMLS",
