@@ -277,8 +277,8 @@ def test_acknowledgements_come_per_batch_not_per_packet() -> None:
 @pytest.mark.parametrize("both_send", [False, True])
 def test_gaps_of_long_ago_are_not_told_for_ever(both_send: bool) -> None:
     config = EndpointConfig(datagram_bytes=1400)
-    clean, lossy = LinkConfig(latency_s=0.01), LinkConfig(latency_s=0.01, loss=0.01)
-    pair = EstablishedPair(config=config, link=lossy, back=clean, seed=2)
+    clean, lossy = LinkConfig(latency_s=0.01), LinkConfig(latency_s=0.01, loss=0.02)
+    pair = EstablishedPair(config=config, link=lossy, back=clean, seed=5)
     pair.run(seconds=5, until=lambda: pair.r.connection.confirmed)
     transfer = pair.send(bytes(4 * MIB))
     if both_send:
