@@ -31,8 +31,9 @@ if sys.platform != "win32":
 MORE = "wraith: Enter shows more, q ends the list: "
 QUESTION = "wraith: accept? [y/N/l]: "
 CHANGED_PAUSE_S = 1.0
-HANGUP_S = 0.2
 """So long after an offer took the place of another one nothing that is typed counts."""
+HANGUP_S = 0.2
+"""So long the end of the input waits for the signal that would say why it came."""
 
 Entries = Callable[[bytes], Iterator[Entry]]
 """The entries of the listing with this digest; nothing when it is not there any more."""
