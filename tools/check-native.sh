@@ -25,5 +25,5 @@ if cargo clippy --version >/dev/null 2>&1; then
   cargo clippy --quiet --locked --all-targets -- -D warnings
 fi
 cargo test --quiet --locked
-cd "$root/native"
-"$python" "$root/tools/check_rust_dependencies.py"
+cd "$root"  # where a relative path to the interpreter holds
+"$python" tools/check_rust_dependencies.py
