@@ -60,7 +60,8 @@ def measured(name: str, *, quick: bool) -> Report:
 def build_peers() -> None:
     """The system's programs and the peers that a toolchain here can build, once each."""
     subprocess.run(["sh", str(ROOT / "tools" / "setup-system.sh"), "--bench"], check=False)
-    subprocess.run(["sh", str(ROOT / "tools" / "build-bench-peers.sh")], check=False)
+    for script in ("build-bench-peers.sh", "build-interop.sh"):
+        subprocess.run(["sh", str(ROOT / "tools" / script)], check=False)
 
 
 def build_link() -> None:
