@@ -25,6 +25,7 @@ def test_a_legal_flood_is_borne_and_a_repetition_refused(flood: Flood) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.spec("TR-104")
 @pytest.mark.parametrize("name", NAMES)
 def test_a_flood_of_sixteen_mebibytes_holds_less_than_64_more(name: str) -> None:
