@@ -6,6 +6,7 @@ import asyncio
 import os
 import random
 import socket
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -176,6 +177,56 @@ async def test_a_full_disk_means_silence_not_an_unrecorded_answer(
     finally:
         node.close()
         files.close()
+
+
+@pytest.mark.spec("HS-33")
+async def test_the_rest_of_a_hello_whose_record_was_lost_is_not_answered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its first part makes the record; the second one comes when nothing is left to store."""
+    rng = OsRng()
+    ak, psk = X25519Key.generate(rng), rng.secret_bytes(32)
+    node, files = await listening(tmp_path, ak, psk, fresh=True)
+    here = ("127.0.0.1", node.driver.port)
+    record = NodeRecord(
+        access_key=ak.public, access_psk=psk, addresses=(Address(LOOPBACK.ip, here[1]),)
+    )
+    hello: list[bytes] = []
+
+    def held_back(sockets: SocketSet, transmit: Transmit, start: int) -> int:
+        hello.append(bytes(transmit.data))
+        return len(transmit.data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SocketSet, "send", held_back)
+        with pytest.raises(HandshakeTimeout):
+            await wraith.connect(record, config=EndpointConfig(handshake_timeout_s=1))
+    append, n_failed = files.append, 0
+
+    def full_once(records: Sequence[bytes], /) -> None:
+        nonlocal n_failed
+        if n_failed == 0:
+            n_failed = len(records)
+            raise OSError("disk full")
+        append(records)
+
+    monkeypatch.setattr(files, "append", full_once)
+    loop = asyncio.get_running_loop()
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as caller:
+            caller.setblocking(False)
+            for datagram in (*hello[:2], hello[1]):
+                caller.sendto(datagram, here)
+                with pytest.raises(TimeoutError):
+                    await asyncio.wait_for(loop.sock_recv(caller, 2000), 0.4)
+        assert n_failed == 1
+        async with wraith.connect(record):
+            pass  # whoever calls anew gets in, and is on record
+    finally:
+        node.close()
+        files.close()
+    (log,) = tmp_path.glob("replay-*")
+    assert log.stat().st_size == 32 + 24 + 24, "a header, one caller, the mark of a clean end"
 
 
 async def test_a_lasting_key_without_files_is_refused() -> None:

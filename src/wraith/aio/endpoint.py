@@ -234,9 +234,13 @@ async def open_endpoint(
             machine.load_replay_records(access_key, files.history.records, now)
 
     def store() -> None:
-        for access_key, records in machine.records_to_store():
-            if access_key in stores:
-                stores[access_key].append(records)
+        try:
+            for access_key, records in machine.records_to_store():
+                if access_key in stores:
+                    stores[access_key].append(records)
+        except OSError:
+            machine.records_lost()
+            raise
 
     endpoint = AsyncEndpoint(machine, rng)
     endpoint.driver = Driver(

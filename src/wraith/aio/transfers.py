@@ -269,6 +269,7 @@ class Transfer:
             try:
                 self._replay.append(records)
             except OSError as exc:
+                self.node.records_lost()
                 # Nobody may be answered any more under this code, so waiting on is useless: the
                 # person is told, and so is a peer who is here. Not now: this is inside a drain.
                 error = disk_error(exc, where="the record of who called", hint=_NO_RECORDS)

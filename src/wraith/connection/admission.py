@@ -150,6 +150,13 @@ class Admission:
     def take_records(self) -> list[tuple[bytes, list[bytes]]]:
         return self._doors.take_records()
 
+    def drop_unanswered(self) -> None:
+        """Ends every half-open attempt and forgets what was to be answered."""
+        for entry in self._half_open:
+            self.count("record_lost")
+            self._drop(entry)
+        self.outbox.clear()
+
     def stop(self) -> None:
         self._is_listening = False
 

@@ -246,6 +246,12 @@ class Endpoint:
         withheld until this has been called. [HS-33]"""
         return self._admission.take_records()
 
+    def records_lost(self) -> None:
+        """What ``records_to_store`` returned last could not be stored: the hellos of it are not
+        answered, nor are their parts that come later. Every attempt that is half open ends; its
+        initiator may begin anew. [HS-33]"""
+        self._admission.drop_unanswered()
+
     def next_event(self) -> tuple[Connection | None, Event | EndpointEvent] | None:
         """The next fact, with the connection that it is about (``None``: the endpoint).
 

@@ -10,6 +10,7 @@ Spec: handshake.md [HS-23] [HS-24] [HS-25] [HS-28].
 from __future__ import annotations
 
 from collections import OrderedDict, deque
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from wraith.config import Budgets
@@ -64,6 +65,10 @@ class HalfOpenTable:
 
     def __len__(self) -> int:
         return len(self._all)
+
+    def __iter__(self) -> Iterator[HalfOpen]:
+        """All attempts, oldest first; they may be removed meanwhile."""
+        return iter(tuple(self._all.values()))
 
     def on_path(self, path: NetworkPath) -> tuple[HalfOpen, ...]:
         """The attempts on ``path``, oldest first."""

@@ -145,6 +145,10 @@ class Node:
         """As ``Endpoint.records_to_store``."""
         return self.endpoint.records_to_store()
 
+    def records_lost(self) -> None:
+        """As ``Endpoint.records_lost``."""
+        self.endpoint.records_lost()
+
     def next_event(self) -> NodeEvent | None:
         """The next fact, oldest first."""
         return self._events.popleft() if self._events else None
