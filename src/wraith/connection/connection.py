@@ -596,7 +596,7 @@ class Connection(Moving):
         if not self._events:
             return None
         event = self._events.popleft()
-        if isinstance(event, ev.DatagramReceived) and self._session is not None:
+        if type(event) is ev.DatagramReceived and self._session is not None:
             self._session.datagrams.n_unread -= 1
         return event
 

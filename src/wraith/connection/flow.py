@@ -100,7 +100,7 @@ class ReceiveWindow:
 
     def __init__(self, window: int, window_max: int, budget: WindowBudget | None = None) -> None:
         self.window = window
-        self.window_max = max(window_max, window)
+        self.window_max = window_max if window_max > window else window
         self.limit = window
         self.consumed = 0
         self._budget = budget
@@ -110,14 +110,10 @@ class ReceiveWindow:
         """The application has read ``n_bytes``."""
         self.consumed += n_bytes
 
-    @property
-    def is_due(self) -> bool:
-        """Less than half of the window is left above what was read."""
-        return self.limit - self.consumed < self.window - self.window // 2
-
     def extend(self, now: float, srtt_s: float) -> bool:
-        """Raises ``limit`` if that is due; true when the peer must be told."""
-        if not self.is_due:
+        """Raises ``limit`` once less than half of the window is left above what was read; true when
+        the peer must be told."""
+        if self.limit - self.consumed >= self.window - self.window // 2:
             return False
         if self._last_update is not None and now - self._last_update < GROWTH_RTTS * srtt_s:
             grown = min(2 * self.window, self.window_max)

@@ -9,6 +9,7 @@ Spec: docs/spec/connection.md, docs/spec/recovery.md.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from wraith.connection import events as ev
 from wraith.connection.acks import DELAY_UNIT_S
@@ -18,37 +19,23 @@ from wraith.connection.packet_builder import ACK_TOKEN, CID_TOKEN, PacketBuilder
 from wraith.connection.path import AnswerBudget
 from wraith.connection.session import Session
 from wraith.errors import RemoteProtocolError
-from wraith.types import NetworkPath, Role
+from wraith.types import NetworkPath, Role, StreamId
 from wraith.wire.frames import (
     Ack,
     Close,
-    DatagramFrame,
-    Extension,
-    FecRepair,
-    Frame,
-    GroupFrame,
+    FrameType,
     MaxStreams,
-    MtuProbe,
     Pad,
-    PathChallenge,
     PathResponse,
-    Ping,
     Pong,
-    Priority,
     QosUpdate,
-    Reset,
-    Stop,
-    StreamClose,
     StreamOpen,
-    Timestamp,
-    WindowUpdate,
-    decode_frames,
     encode_frame,
+    split_frames,
 )
 from wraith.wire.records import (
     Goaway,
     HandshakeConfirm,
-    Record,
     RekeyInit,
     RekeyRequest,
     RekeyResp,
@@ -61,8 +48,8 @@ class Inbound:
     """Applies frames and records of the peer to ``session``."""
 
     __slots__ = (
-        "_answers", "_builder", "_emit", "_has_answered", "_is_initiator", "_s", "path_answers",
-        "path_responses", "peer_close",
+        "_answers", "_builder", "_emit", "_has_answered", "_is_initiator", "_now", "_path", "_s",
+        "path_answers", "path_responses", "peer_close",
     )  # fmt: skip
 
     def __init__(
@@ -77,7 +64,9 @@ class Inbound:
         self._is_initiator = role is Role.INITIATOR
         self._emit = emit
         self._answers = AnswerBudget()
-        self._has_answered = False  # a PING of the packet at hand
+        # Of the packet at hand: when and where it came, and whether a PING of it was answered.
+        self._now, self._path = 0.0, session.path
+        self._has_answered = False
         #: ``(code, reason)`` once the peer has closed.
         self.peer_close: tuple[int, str] | None = None
         #: Encoded PATH_RESPONSE frames that must leave on another path than the main one.
@@ -90,79 +79,74 @@ class Inbound:
     def on_frames(self, payload: bytes, path: NetworkPath, now: float) -> None:
         """Applies all frames of one packet. Raises ``RemoteProtocolError``."""
         self._has_answered = False
-        for frame in decode_frames(payload, skips=True):
-            self._on_frame(frame, path, now)
-
-    def _on_frame(self, frame: Frame, path: NetworkPath, now: float) -> None:
-        s = self._s
-        mux = s.mux
-        match frame:
-            case Ack():
-                self._on_ack(frame, now)
-            case WindowUpdate():
-                mux.on_window_update(frame)
-            case DatagramFrame():
-                if s.datagrams.admit():
-                    self._emit(ev.DatagramReceived(frame.data))
-            case StreamOpen():
-                mux.check_not_control(frame.sid)
-                mux.on_stream_open(frame)
-            case StreamClose():
-                mux.check_not_control(frame.sid)
-                mux.on_stream_close(frame)
-            case Reset():
-                mux.check_not_control(frame.sid)
-                mux.on_reset(frame, now, s.recovery.srtt)
-            case Stop():
-                mux.check_not_control(frame.sid)
-                mux.on_stop(frame)
-            case MaxStreams():
-                if mux.on_max_streams(frame):
-                    self._emit(ev.StreamsAvailable())
-            case Priority():
-                mux.check_not_control(frame.sid)
-                mux.on_priority(frame)
-            case QosUpdate():
-                mux.check_not_control(frame.sid)
-                mux.on_qos(frame)
-            case Ping():
-                self._on_ping(frame)
-            case PathChallenge():
-                self._on_challenge(frame, path, now)
-            case PathResponse():
-                self.path_responses.append(frame.token)
-            case Close():
-                if self.peer_close is None:
-                    self.peer_close = (frame.code, frame.reason)
-            case Pong() | Pad() | MtuProbe() | Timestamp() | Extension() | FecRepair():
-                pass  # nothing to do beyond the acknowledgement
-            case GroupFrame():
-                pass  # not offered in the handshake, so nobody listens
-            case _:
+        self._now, self._path = now, path
+        for type_, fields in split_frames(payload, skips=True):
+            apply = _APPLY.get(type_)
+            if apply is None:
                 raise RemoteProtocolError("a frame that does not belong here")
+            apply(self, *fields)
+
+    def _ignore(self, *fields: object) -> None:
+        """Nothing to do beyond the acknowledgement."""
+
+    def _on_window_update(self, sid: StreamId, limit: int) -> None:
+        self._s.mux.on_window_update(sid, limit)
+
+    def _on_datagram(self, flow: int, id_: int, data: bytes) -> None:
+        if self._s.datagrams.admit():
+            self._emit(ev.DatagramReceived(data))
+
+    def _on_stream_open(self, frame: StreamOpen) -> None:
+        self._s.mux.on_stream_open(frame)
+
+    def _on_stream_close(self, sid: StreamId, final: int) -> None:
+        self._s.mux.on_stream_close(sid, final)
+
+    def _on_reset(self, sid: StreamId, code: int, final: int) -> None:
+        self._s.mux.on_reset(sid, code, final, self._now, self._s.recovery.srtt)
+
+    def _on_stop(self, sid: StreamId, code: int) -> None:
+        self._s.mux.on_stop(sid, code)
+
+    def _on_max_streams(self, frame: MaxStreams) -> None:
+        if self._s.mux.on_max_streams(frame):
+            self._emit(ev.StreamsAvailable())
+
+    def _on_priority(self, sid: StreamId, priority: int) -> None:
+        self._s.mux.on_priority(sid, priority)
+
+    def _on_qos(self, frame: QosUpdate) -> None:
+        self._s.mux.on_qos(frame)
+
+    def _on_path_response(self, token: bytes) -> None:
+        self.path_responses.append(token)
+
+    def _on_close(self, frame: Close) -> None:
+        if self.peer_close is None:
+            self.peer_close = (frame.code, frame.reason)
 
     def _once(self, frame: bytes) -> None:
         """Answers are never worth a queue: beyond a few they are not sent."""
         if len(self._builder.oneshots) < ONESHOTS_MAX:
             self._builder.oneshots.append(frame)
 
-    def _on_ping(self, frame: Ping) -> None:
+    def _on_ping(self, token: int) -> None:
         """One PONG a packet: every answer costs a datagram sooner or later. [CN-64]"""
         if not self._has_answered:
             self._has_answered = True
-            self._once(encode_frame(Pong(token=frame.token)))
+            self._once(encode_frame(Pong(token=token)))
 
-    def _on_challenge(self, frame: PathChallenge, path: NetworkPath, now: float) -> None:
-        if not self._answers.take(now):
+    def _on_challenge(self, token: bytes) -> None:
+        if not self._answers.take(self._now):
             return
         # Never behind the congestion window: what fills it may be lost on the path that the peer
         # is leaving, and until this answer arrives the peer stays there.
-        self.path_answers.append((path, encode_frame(PathResponse(frame.token))))
+        self.path_answers.append((self._path, encode_frame(PathResponse(token))))
 
     # -- acknowledgements
 
-    def _on_ack(self, frame: Ack, now: float) -> None:
-        s = self._s
+    def _on_ack(self, frame: Ack) -> None:
+        s, now = self._s, self._now
         epoch = self._epoch_of(frame.epoch)
         if epoch is None:
             return  # keys of that epoch are gone, and what was unacknowledged was sent again
@@ -252,35 +236,39 @@ class Inbound:
     def on_control_data(self, offset: int, data: memoryview, fin: bool, now: float) -> None:
         """Raises ``RemoteProtocolError``."""
         for record in self._s.control.receive_data(offset, data, fin):
-            self._on_record(record, now)
+            apply = _APPLY_RECORD.get(type(record))
+            if apply is not None:  # tickets and post-quantum signatures: not offered yet
+                apply(self, record, now)
 
-    def _on_record(self, record: Record, now: float) -> None:
+    def _on_confirm(self, record: HandshakeConfirm, now: float) -> None:
         s = self._s
-        match record:
-            case HandshakeConfirm():
-                if not self._is_initiator:
-                    raise RemoteProtocolError("only the responder confirms a handshake")
-                s.keys.sealer.set_hmk(record.hmk)
-                s.knows_hmk = True
-            case RekeyInit():
-                if s.keys.old_receive is not None:
-                    self.drop_old_epoch(now)
-                s.control.push(s.rekey.on_init(record))
-            case RekeyResp():
-                s.rekey.on_resp(record, now)
-                s.cids.advance()
-                s.keys.opener.set_cids(*s.cids.accepted())
-                # The responder waits for this epoch. Not a PING: its answer would count as traffic
-                # and keep an idle session rekeying.
-                self._once(encode_frame(Pad(b"", eliciting=True)))
-            case RekeyRequest():
-                s.rekey.on_request()
-            case Goaway():
-                if not s.has_heard_goaway:  # one record per class, one event
-                    s.has_heard_goaway = True
-                    self._emit(ev.GoingAway(record.code))
-            case _:
-                pass  # tickets and post-quantum signatures: not offered yet, ignored
+        if not self._is_initiator:
+            raise RemoteProtocolError("only the responder confirms a handshake")
+        s.keys.sealer.set_hmk(record.hmk)
+        s.knows_hmk = True
+
+    def _on_rekey_init(self, record: RekeyInit, now: float) -> None:
+        s = self._s
+        if s.keys.old_receive is not None:
+            self.drop_old_epoch(now)
+        s.control.push(s.rekey.on_init(record))
+
+    def _on_rekey_resp(self, record: RekeyResp, now: float) -> None:
+        s = self._s
+        s.rekey.on_resp(record, now)
+        s.cids.advance()
+        s.keys.opener.set_cids(*s.cids.accepted())
+        # The responder waits for this epoch. Not a PING: its answer would count as traffic and
+        # keep an idle session rekeying.
+        self._once(encode_frame(Pad(b"", eliciting=True)))
+
+    def _on_rekey_request(self, record: RekeyRequest, now: float) -> None:
+        self._s.rekey.on_request()
+
+    def _on_goaway(self, record: Goaway, now: float) -> None:
+        if not self._s.has_heard_goaway:  # one record per class, one event
+            self._s.has_heard_goaway = True
+            self._emit(ev.GoingAway(record.code))
 
     def drop_old_epoch(self, now: float) -> None:
         """Erases the old receive keys; what was unacknowledged under them is sent again. [RK-8]"""
@@ -291,3 +279,35 @@ class Inbound:
         s.acks.drop_epoch(epoch)
         s.omitted.forget_epoch(epoch)
         self.on_lost(s.recovery.forget_epoch(epoch), now)
+
+
+_APPLY: Final[dict[int, Callable[..., None]]] = {
+    FrameType.ACK: Inbound._on_ack,
+    FrameType.WINDOW_UPDATE: Inbound._on_window_update,
+    FrameType.DATAGRAM: Inbound._on_datagram,
+    FrameType.STREAM_OPEN: Inbound._on_stream_open,
+    FrameType.STREAM_CLOSE: Inbound._on_stream_close,
+    FrameType.RESET: Inbound._on_reset,
+    FrameType.STOP: Inbound._on_stop,
+    FrameType.MAX_STREAMS: Inbound._on_max_streams,
+    FrameType.PRIORITY: Inbound._on_priority,
+    FrameType.QOS_UPDATE: Inbound._on_qos,
+    FrameType.PING: Inbound._on_ping,
+    FrameType.PATH_CHALLENGE: Inbound._on_challenge,
+    FrameType.PATH_RESPONSE: Inbound._on_path_response,
+    FrameType.CLOSE: Inbound._on_close,
+    FrameType.PONG: Inbound._ignore,
+    FrameType.TIMESTAMP: Inbound._ignore,
+    # Not offered in the handshake, so nobody listens.
+    FrameType.GROUP_JOIN: Inbound._ignore,
+    FrameType.GROUP_LEAVE: Inbound._ignore,
+    FrameType.GROUP_REKEY: Inbound._ignore,
+}
+
+_APPLY_RECORD: Final[dict[type, Callable[..., None]]] = {
+    HandshakeConfirm: Inbound._on_confirm,
+    RekeyInit: Inbound._on_rekey_init,
+    RekeyResp: Inbound._on_rekey_resp,
+    RekeyRequest: Inbound._on_rekey_request,
+    Goaway: Inbound._on_goaway,
+}

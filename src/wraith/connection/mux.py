@@ -9,6 +9,7 @@ Spec: docs/spec/connection.md [CN-11 to CN-26].
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Final
 
 from wraith.config import EndpointConfig
 from wraith.connection.events import (
@@ -23,25 +24,29 @@ from wraith.connection.events import (
 from wraith.connection.flow import SendMemory
 from wraith.connection.scheduler import Scheduler
 from wraith.connection.stream_table import DEFAULT_PRIORITY, Stream, StreamTable, stream_class
-from wraith.errors import CloseCode, LocalProtocolError, RemoteProtocolError
+from wraith.errors import LocalProtocolError
 from wraith.types import Buffer, StreamId
 from wraith.wire.frames import (
-    Frame,
     FrameType,
     MaxStreams,
-    Priority,
     QosUpdate,
-    Reset,
-    Stop,
-    StreamClose,
     StreamOpen,
-    WindowUpdate,
+    encode_fixed,
+    encode_frame,
 )
 
 Token = tuple[int, int]
 """``(frame type, stream id or class)``: something to tell the peer until it is acknowledged."""
 
 WRITABLE_ROOM = 65_536
+
+# Reading a member of an enumeration costs as much as a call, and these are compared for each frame.
+_STREAM_OPEN: Final = int(FrameType.STREAM_OPEN)
+_RESET: Final = int(FrameType.RESET)
+_STOP: Final = int(FrameType.STOP)
+_WINDOW_UPDATE: Final = int(FrameType.WINDOW_UPDATE)
+_PRIORITY: Final = int(FrameType.PRIORITY)
+_MAX_STREAMS: Final = int(FrameType.MAX_STREAMS)
 
 
 class StreamMux:
@@ -87,8 +92,8 @@ class StreamMux:
 
     def open(self, *, priority: int, expedited: bool) -> StreamId:
         stream = self.table.open_local(priority=priority, expedited=expedited)
-        self.pending[FrameType.STREAM_OPEN, stream.sid] = None
-        return StreamId(stream.sid)
+        self.pending[_STREAM_OPEN, stream.sid] = None
+        return stream.sid
 
     def _get(self, sid: int) -> Stream:
         stream = self.table.streams.get(sid)
@@ -172,17 +177,24 @@ class StreamMux:
 
     def reset(self, sid: int, code: int) -> None:
         stream = self._known(sid)
-        if stream is None:
-            return
+        if stream is not None:
+            self._reset(stream, code)
+
+    def _reset(self, stream: Stream, code: int) -> bool:
+        """False when there is nothing to reset any more."""
         half = stream.send
-        if half.is_done or half.reset_code is not None:
-            return
-        self.memory.give(half.buffered)
+        if half.reset_code is not None or half.is_done:
+            return False
+        if half.written:
+            self.memory.give(half.buffered)
+            self.scheduler.remove(stream.sid)
         half.reset(code)
-        self.scheduler.remove(sid)
-        self.pending[FrameType.RESET, sid] = None
-        self._forget_if_closed(stream)
-        self._wake_starved()
+        self.pending[_RESET, stream.sid] = None
+        if half.fin_acked:
+            self._forget_if_closed(stream)
+        if self._starved:
+            self._wake_starved()
+        return True
 
     def stop(self, sid: int, code: int, now: float, srtt_s: float) -> None:
         stream = self._known(sid)
@@ -197,7 +209,7 @@ class StreamMux:
             self.table.consume(stream, freed)
             self._extend(stream, now, srtt_s)
         if not half.is_done:
-            self.pending[FrameType.STOP, sid] = None
+            self.pending[_STOP, sid] = None
         self._forget_if_closed(stream)
 
     def set_priority(self, sid: int, priority: int) -> None:
@@ -206,21 +218,21 @@ class StreamMux:
             return
         stream.priority = priority
         self.scheduler.move(sid, priority)
-        self.pending[FrameType.PRIORITY, sid] = None
+        self.pending[_PRIORITY, sid] = None
 
     def _extend(self, stream: Stream, now: float, srtt_s: float) -> None:
         half = stream.receive
         if half.final_size is None and self.grants and stream.window.extend(now, srtt_s):
-            self.pending[FrameType.WINDOW_UPDATE, stream.sid] = None
+            self.pending[_WINDOW_UPDATE, stream.sid] = None
         self._extend_connection(now, srtt_s)
 
     def _extend_connection(self, now: float, srtt_s: float) -> None:
         if self.grants and self.table.conn_window.extend(now, srtt_s):
-            self.pending[FrameType.WINDOW_UPDATE, 0] = None
+            self.pending[_WINDOW_UPDATE, 0] = None
 
     def _raise_max_streams(self, number_class: int) -> None:
         if self.grants and self.table.raise_max_remote(number_class):
-            self.pending[FrameType.MAX_STREAMS, number_class] = None
+            self.pending[_MAX_STREAMS, number_class] = None
 
     def grant(self, now: float, srtt_s: float) -> None:
         """The peer was accepted: what it has used up meanwhile opens again. [CN-60]"""
@@ -230,7 +242,9 @@ class StreamMux:
             self._raise_max_streams(stream_class(last))
 
     def _forget_if_closed(self, stream: Stream) -> None:
-        if not self.table.remove_if_closed(stream):
+        if not (stream.send.is_done and stream.receive.is_done):
+            return
+        if not self.table.remove(stream):
             return
         self.scheduler.remove(stream.sid)
         self._raise_max_streams(stream_class(stream.sid))
@@ -243,7 +257,7 @@ class StreamMux:
         """One run of contiguous stream bytes, which nobody may write to afterwards."""
         stream = self.table.streams.get(sid)
         if stream is None:
-            stream = self._lookup(sid)
+            stream = self._lookup(StreamId(sid))
             if stream is None:
                 return
         half = stream.receive
@@ -255,11 +269,14 @@ class StreamMux:
         elif half.next_offset > before or fin:
             self._tell_readable(stream)
 
-    def _lookup(self, sid: int) -> Stream | None:
-        opened: list[Stream] = []
-        stream = self.table.lookup(sid, opened)
-        for each in opened:
-            self._emit(StreamOpened(StreamId(each.sid)))
+    def _lookup(self, sid: StreamId) -> Stream | None:
+        """The stream that a frame of the peer is about, ``None`` when it is over. What the peer
+        opens by naming it is told."""
+        stream = self.table.streams.get(sid)
+        if stream is None:
+            for opened in self.table.open_remote(sid):
+                self._emit(StreamOpened(opened.sid))
+                stream = opened
         return stream
 
     def _tell_readable(self, stream: Stream) -> None:
@@ -269,7 +286,7 @@ class StreamMux:
             stream.wants_readable = True
         if stream.wants_readable and (half.readable or half.is_complete):
             stream.wants_readable = False
-            self._emit(StreamReadable(StreamId(stream.sid)))
+            self._emit(StreamReadable(stream.sid))
 
     def on_stream_open(self, frame: StreamOpen) -> None:
         stream = self._lookup(frame.sid)
@@ -285,39 +302,37 @@ class StreamMux:
     def _is_own(self, sid: int) -> bool:
         return self.table.is_own(sid)
 
-    def on_stream_close(self, frame: StreamClose) -> None:
-        stream = self._lookup(frame.sid)
+    def on_stream_close(self, sid: StreamId, final: int) -> None:
+        stream = self._lookup(sid)
         if stream is None:
             return
-        self.table.receive_end(stream, frame.final)
+        self.table.receive_end(stream, final)
         self._tell_readable(stream)
         self._forget_if_closed(stream)
 
-    def on_reset(self, frame: Reset, now: float, srtt_s: float) -> None:
-        stream = self._lookup(frame.sid)
+    def on_reset(self, sid: StreamId, code: int, final: int, now: float, srtt_s: float) -> None:
+        stream = self._lookup(sid)
         if stream is None:
             return
-        was_over = stream.receive.reset_code is not None or stream.receive.is_done
-        self.table.receive_reset(stream, frame.code, frame.final)
-        self._extend_connection(now, srtt_s)
+        was_over = stream.receive.is_done
+        if self.table.receive_reset(stream, code, final):
+            self._extend_connection(now, srtt_s)
         if not was_over:
-            self._emit(StreamWasReset(StreamId(stream.sid), frame.code))
+            self._emit(StreamWasReset(sid, code))
         self._forget_if_closed(stream)
 
-    def on_stop(self, frame: Stop) -> None:
-        stream = self._lookup(frame.sid)
-        if stream is None or stream.send.is_done or stream.send.reset_code is not None:
-            return
-        self.reset(stream.sid, frame.code)
-        self._emit(StreamWasStopped(StreamId(stream.sid), frame.code))
+    def on_stop(self, sid: StreamId, code: int) -> None:
+        stream = self._lookup(sid)
+        if stream is not None and self._reset(stream, code):
+            self._emit(StreamWasStopped(sid, code))
 
-    def on_window_update(self, frame: WindowUpdate) -> None:
-        if frame.sid == 0:
-            self.table.conn_send.raise_to(frame.limit)
+    def on_window_update(self, sid: StreamId, limit: int) -> None:
+        if sid == 0:
+            self.table.conn_send.raise_to(limit)
             return
-        stream = self._lookup(frame.sid)
-        if stream is not None and frame.limit > stream.send.limit:
-            self._raise_limit(stream, frame.limit)
+        stream = self._lookup(sid)
+        if stream is not None and limit > stream.send.limit:
+            self._raise_limit(stream, limit)
 
     def _raise_limit(self, stream: Stream, limit: int) -> None:
         stream.send.limit = limit
@@ -328,11 +343,11 @@ class StreamMux:
         """True when more streams may be opened now."""
         return self.table.on_max_streams(frame.stream_class, frame.limit)
 
-    def on_priority(self, frame: Priority) -> None:
-        stream = self._lookup(frame.sid)
+    def on_priority(self, sid: StreamId, priority: int) -> None:
+        stream = self._lookup(sid)
         if stream is not None:
-            stream.priority = frame.priority
-            self.scheduler.move(stream.sid, frame.priority)
+            stream.priority = priority
+            self.scheduler.move(sid, priority)
 
     def on_qos(self, frame: QosUpdate) -> None:
         stream = self._lookup(frame.sid)
@@ -342,40 +357,42 @@ class StreamMux:
 
     # -- frames out
 
-    def frame_for(self, token: Token) -> Frame | None:
-        """The frame with the present value, ``None`` when nothing need be said any more."""
+    def frame_for(self, token: Token) -> bytes | None:
+        """The encoded frame with the present value, ``None`` when nothing need be said any more."""
         kind, key = token
-        if kind == FrameType.WINDOW_UPDATE and key == 0:
-            return WindowUpdate(sid=StreamId(0), limit=self.table.conn_window.limit)
-        if kind == FrameType.MAX_STREAMS:
-            return MaxStreams(stream_class=key, limit=self.table.max_remote(key))
+        if kind == _WINDOW_UPDATE and key == 0:
+            return encode_fixed(_WINDOW_UPDATE, 0, self.table.conn_window.limit)
+        if kind == _MAX_STREAMS:
+            return encode_frame(MaxStreams(stream_class=key, limit=self.table.max_remote(key)))
         stream = self.table.streams.get(key)
         if stream is None:
             return None
-        if kind == FrameType.WINDOW_UPDATE:
+        if kind == _WINDOW_UPDATE:
             if stream.receive.final_size is not None:
                 return None
-            return WindowUpdate(sid=StreamId(key), limit=stream.window.limit)
-        if kind == FrameType.STREAM_OPEN:
-            return StreamOpen(
-                sid=StreamId(key),
-                window=stream.window.limit,
-                priority=stream.priority,
-                qos=stream.qos,
-                parameter=stream.qos_parameter,
+            return encode_fixed(_WINDOW_UPDATE, key, stream.window.limit)
+        if kind == _STREAM_OPEN:
+            return encode_frame(
+                StreamOpen(
+                    sid=stream.sid,
+                    window=stream.window.limit,
+                    priority=stream.priority,
+                    qos=stream.qos,
+                    parameter=stream.qos_parameter,
+                )
             )
-        if kind == FrameType.RESET:
+        if kind == _RESET:
             half = stream.send
             if half.reset_code is None or half.reset_acked:
                 return None
-            return Reset(sid=StreamId(key), code=half.reset_code, final=half.next_offset)
-        if kind == FrameType.STOP:
+            return encode_fixed(_RESET, key, half.reset_code, half.next_offset)
+        if kind == _STOP:
             if stream.receive.is_done or stream.receive.final_size is not None:
                 return None
-            return Stop(sid=StreamId(key), code=stream.stop_code)
-        if kind != FrameType.PRIORITY:
+            return encode_fixed(_STOP, key, stream.stop_code)
+        if kind != _PRIORITY:
             raise AssertionError(f"no announcement has type {kind}")
-        return Priority(sid=StreamId(key), priority=stream.priority)
+        return encode_fixed(_PRIORITY, key, stream.priority)
 
     def pick(self) -> Stream | None:
         """The stream that sends next."""
@@ -414,7 +431,7 @@ class StreamMux:
         if half.acked_to > before:
             self.memory.give(half.acked_to - before)
         if half.is_done and not was_done and half.reset_code is None:
-            self._emit(StreamSent(StreamId(sid)))
+            self._emit(StreamSent(stream.sid))
             self.scheduler.remove(sid)
             self._forget_if_closed(stream)
         elif stream.wants_writable:
@@ -430,7 +447,7 @@ class StreamMux:
         if self.room(stream.sid) >= self._room_to_tell:
             stream.wants_writable = False
             self._starved.pop(stream.sid, None)
-            self._emit(StreamWritable(StreamId(stream.sid)))
+            self._emit(StreamWritable(stream.sid))
 
     def _wake_starved(self) -> None:
         """Memory has become free: writers that wait for it hear of it."""
@@ -453,20 +470,13 @@ class StreamMux:
 
     def on_token_acked(self, token: Token) -> None:
         kind, key = token
-        if kind == FrameType.RESET and (stream := self.table.streams.get(key)) is not None:
+        if kind == _RESET and (stream := self.table.streams.get(key)) is not None:
             stream.send.reset_acked = True
             self._forget_if_closed(stream)
 
     def on_token_lost(self, token: Token) -> None:
         if self.frame_for(token) is not None:
             self.pending[token] = None
-
-    def check_not_control(self, sid: int) -> None:
-        """Stream 0 has no life cycle. [CN-14]"""
-        if sid == 0:
-            raise RemoteProtocolError(
-                "a stream frame for stream 0", close_code=CloseCode.INVALID_STREAM_ID
-            )
 
 
 DEFAULT_STREAM_PRIORITY = DEFAULT_PRIORITY

@@ -236,18 +236,18 @@ class PacketBuilder:
         if is_stopped:
             return acks + lead, tokens, bool(lead), bool(acks)
         pending = s.mux.pending
-        for token in list(pending) if pending else ():
-            frame = s.mux.frame_for(token)
-            if frame is None:
-                del pending[token]
-                continue
-            encoded = encode_frame(frame)
-            if not left or len(lead) + len(encoded) > room:
-                break
+        looked_at: list[Token] = []  # not a copy of all: a peer can make thousands of them wait
+        for token in pending:
+            encoded = s.mux.frame_for(token)
+            if encoded is not None:
+                if not left or len(lead) + len(encoded) > room:
+                    break
+                tokens.append(token)
+                lead += encoded
+                left -= 1
+            looked_at.append(token)
+        for token in looked_at:
             del pending[token]
-            tokens.append(token)
-            lead += encoded
-            left -= 1
         if s.datagrams:
             frames = s.datagrams.take(room - len(lead), DATAGRAM_FRAMES_MAX)
             if not frames and not lead and acks:

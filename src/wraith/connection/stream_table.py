@@ -13,7 +13,7 @@ from wraith.config import EndpointConfig
 from wraith.connection.flow import ReceiveWindow, SendWindow
 from wraith.connection.streams import ReceiveHalf, SendHalf
 from wraith.errors import CloseCode, LimitExceeded, LocalProtocolError, RemoteProtocolError
-from wraith.types import Role
+from wraith.types import Role, StreamId
 from wraith.wire.frames import QosMode
 
 CLASS_SHIFT = 30
@@ -39,7 +39,9 @@ class Stream:
         "window",
     )
 
-    def __init__(self, sid: int, send_limit: int, window: ReceiveWindow, priority: int) -> None:
+    def __init__(
+        self, sid: StreamId, send_limit: int, window: ReceiveWindow, priority: int
+    ) -> None:
         self.sid = sid
         self.send = SendHalf(send_limit)
         self.receive = ReceiveHalf()
@@ -51,11 +53,6 @@ class Stream:
         self.wants_readable = True
         self.wants_writable = False
         self.is_told_finished = False
-
-    @property
-    def is_closed(self) -> bool:
-        """Both directions are over; nothing of it need be kept."""
-        return self.send.is_done and self.receive.is_done
 
 
 def stream_class(sid: int) -> int:
@@ -125,7 +122,7 @@ class StreamTable:
         if number > self._max_local_by_class[number_class]:
             raise LocalProtocolError("the peer allows no more streams now")
         self._highest[number_class] = number
-        return self._create(number_class << CLASS_SHIFT | number, priority)
+        return self._create(StreamId(number_class << CLASS_SHIFT | number), priority)
 
     def is_own(self, sid: int) -> bool:
         """This side opens the class of ``sid``."""
@@ -140,46 +137,41 @@ class StreamTable:
         number_class = self._own_classes[1 if expedited else 0]
         return self._highest[number_class] < self._max_local_by_class[number_class]
 
-    def _create(self, sid: int, priority: int) -> Stream:
+    def _create(self, sid: StreamId, priority: int) -> Stream:
         window = ReceiveWindow(self._own_window, self._config.stream_window_max)
         stream = Stream(sid, self._send_window, window, priority)
         self.streams[sid] = stream
         return stream
 
-    def lookup(self, sid: int, opened: list[Stream]) -> Stream | None:
-        """The stream a frame of the peer is about; ``None`` if it is closed already. Opens it, and
-        all lower ones of its class, if it is the peer's; those are appended to ``opened``.
+    def open_remote(self, sid: StreamId) -> list[Stream]:
+        """Opens a stream of the peer's that a frame of it names, and all lower ones of its class;
+        returns them, the named one last. None when it was opened before.
 
         Raises:
-            RemoteProtocolError: no such id may be used by the peer. [CN-11, CN-12]
+            RemoteProtocolError: no such id may be used by the peer. [CN-11, CN-12, CN-14]
         """
-        stream = self.streams.get(sid)
-        if stream is not None:
-            return stream
-        number_class = stream_class(sid)
+        number_class = sid >> CLASS_SHIFT
         number = sid & NUMBER_MASK
         if number == 0:
             raise RemoteProtocolError("stream number 0", close_code=CloseCode.INVALID_STREAM_ID)
         highest = self._highest[number_class]
         if number <= highest:
-            return None
+            return []
         if number_class in self._own_classes:
             raise RemoteProtocolError(
                 "a stream that was never opened", close_code=CloseCode.INVALID_STREAM_ID
             )
         if number > self._max_remote[number_class]:
             raise LimitExceeded("too many streams", close_code=CloseCode.STREAM_LIMIT_EXCEEDED)
-        priority = 0 if number_class >= 2 else DEFAULT_PRIORITY
-        for n in range(highest + 1, number + 1):
-            stream = self._create(number_class << CLASS_SHIFT | n, priority)
-            opened.append(stream)
         self._highest[number_class] = number
-        return stream
+        priority = 0 if number_class >= 2 else DEFAULT_PRIORITY
+        if number == highest + 1:
+            return [self._create(sid, priority)]
+        first = sid - number + highest + 1
+        return [self._create(StreamId(each), priority) for each in range(first, sid + 1)]
 
-    def remove_if_closed(self, stream: Stream) -> bool:
-        """Forgets a stream both of whose directions are over."""
-        if not stream.is_closed:
-            return False
+    def remove(self, stream: Stream) -> bool:
+        """Forgets a stream both of whose directions are over; false when that was done."""
         if self.streams.pop(stream.sid, None) is None:
             return False
         number_class = stream_class(stream.sid)
@@ -248,8 +240,9 @@ class StreamTable:
             half.highest = final
             self._count_received(rise)
 
-    def receive_reset(self, stream: Stream, code: int, final: int) -> None:
-        """RESET: bytes up to ``final`` count as received and as consumed."""
+    def receive_reset(self, stream: Stream, code: int, final: int) -> int:
+        """RESET: bytes up to ``final`` count as received and as consumed. Returns how many of them
+        are consumed now."""
         if final > stream.window.limit:
             raise LimitExceeded("beyond the stream window", close_code=CloseCode.WINDOW_EXCEEDED)
         half = stream.receive
@@ -257,7 +250,9 @@ class StreamTable:
         rise = half.reset(code, final)
         if rise:
             self._count_received(rise)
-        self.consume(stream, final - before)
+        if final > before:
+            self.consume(stream, final - before)
+        return final - before
 
     def _count_received(self, n_bytes: int) -> None:
         self._received += n_bytes

@@ -64,10 +64,11 @@ class SendHalf:
         self.fin_acked = False
         self.reset_code: int | None = None
         self.reset_acked = False
-        self._segments: list[bytes | memoryview] = []
-        self._ends: list[int] = []
+        # Made with the first write: a peer can open streams by the thousand.
+        self._segments: list[bytes | memoryview] | None = None
+        self._ends: list[int] | None = None
         self._head = 0
-        self._tail = bytearray()
+        self._tail: bytearray | None = None
         self._acked: RangeSet | None = None
         self._lost: RangeSet | None = None
 
@@ -104,6 +105,8 @@ class SendHalf:
         """Appends the first ``n_bytes`` of ``data``: ``bytes`` are kept by reference, others are
         copied."""
         if n_bytes < SMALL_WRITE_BYTES:
+            if self._tail is None:
+                self._tail = bytearray()
             self._tail += data[:n_bytes]
             self.written += n_bytes
             if len(self._tail) >= TAIL_BYTES_MAX:
@@ -117,14 +120,18 @@ class SendHalf:
             kept = data[:n_bytes]  # a view of something immutable
         else:
             kept = bytes(data[:n_bytes])
-        self._segments.append(kept)
+        self._keep(kept)
+
+    def _keep(self, segment: bytes | memoryview) -> None:
+        if self._segments is None or self._ends is None:
+            self._segments, self._ends = [], []
+        self._segments.append(segment)
         self._ends.append(self.written)
 
     def _freeze_tail(self) -> None:
         if self._tail:
-            self._segments.append(bytes(self._tail))
-            self._ends.append(self.written)
-            self._tail = bytearray()
+            self._keep(bytes(self._tail))
+            self._tail = None
 
     def finish(self) -> None:
         self.finished = True
@@ -132,9 +139,7 @@ class SendHalf:
     def reset(self, code: int) -> None:
         """Forgets everything that was to be sent; ``next_offset`` is the final size."""
         self.reset_code = code
-        self._segments.clear()
-        self._ends.clear()
-        self._tail = bytearray()
+        self._segments = self._ends = self._tail = None
         self._head = 0
         self._lost = None
         self.fin_lost = False
@@ -170,6 +175,8 @@ class SendHalf:
             self._freeze_tail()
         pieces: list[bytes | memoryview] = []
         segments, ends = self._segments, self._ends
+        if segments is None or ends is None:
+            return pieces
         at = bisect_right(ends, offset, self._head)
         stop = offset + length
         while offset < stop:
@@ -225,13 +232,15 @@ class SendHalf:
         self._trim()
 
     def _trim(self) -> None:
-        ends, acked_to = self._ends, self.acked_to
+        segments, ends, acked_to = self._segments, self._ends, self.acked_to
+        if segments is None or ends is None:
+            return
         head, n = self._head, len(ends)
         while head < n and ends[head] <= acked_to:
-            self._segments[head] = b""
+            segments[head] = b""
             head += 1
         if head >= 64 or head == n:
-            del self._segments[:head]
+            del segments[:head]
             del ends[:head]
             head = 0
         self._head = head

@@ -24,10 +24,10 @@ class Reader:
 
     __slots__ = ("_data", "_at", "_end")
 
-    def __init__(self, data: Buffer) -> None:
+    def __init__(self, data: Buffer, start: int = 0, end: int | None = None) -> None:
         self._data = memoryview(data)
-        self._at = 0
-        self._end = len(self._data)
+        self._at = start
+        self._end = len(self._data) if end is None else end
 
     @property
     def remaining(self) -> int:

@@ -15,7 +15,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from struct import Struct
-from typing import Final
+from struct import error as StructError
+from typing import Any, Final
 
 from wraith.errors import DecodeError
 from wraith.types import Buffer, StreamId
@@ -51,7 +52,6 @@ OTHER_FRAMES_MAX: Final = 128
 DATAGRAM_FRAMES_MAX: Final = 256
 
 _HEADER: Final = Struct(">BBH")
-_FLAGS_LENGTH: Final = Struct(">BH")
 _ACK: Final = Struct(">BIHBH")
 _QOS: Final = Struct(">BI")
 _QOS_MODES: Final = tuple(QosMode)
@@ -288,53 +288,78 @@ def is_ack_eliciting(type_: int, flags: int = 0) -> bool:
 
 
 def decode_frames(buf: Buffer, *, skips: bool = False) -> list[Frame]:
-    """All frames of a payload, in order. Linear time; every other outcome is ``DecodeError``, more
-    frames than 128 beside DATA and 256 DATAGRAMs among them. [CN-63]
+    """All frames of a payload, in order. Takes and raises what ``split_frames`` does."""
+    return [
+        _SPLIT_INTO[type_](*fields) if type_ in _SPLIT_INTO else fields[0]
+        for type_, fields in split_frames(buf, skips=skips)
+    ]
 
-    Flags that a type does not know are ignored. [FR-1, FR-2, FR-3, FR-4]
+
+def split_frames(buf: Buffer, *, skips: bool = False) -> list[tuple[int, tuple[Any, ...]]]:
+    """The frames of a payload, in order: type and fields. Linear time; every other outcome is
+    ``DecodeError``, more frames than 128 beside DATA and 256 DATAGRAMs among them. [CN-63]
+
+    The fields are those of the frame's class, in their order; for ACK, CLOSE, CONTROL, DATA,
+    GROUP, MAX_STREAMS, PAD, QOS_UPDATE, STREAM_OPEN, FEC_REPAIR and extensions they are one: the
+    frame itself. A peer may fill packets with frames, and an object for each would cost as much as
+    what it does. Flags that a type does not know are ignored. [FR-1, FR-2, FR-3, FR-4]
 
     Args:
         skips: leave out PAD, FEC_REPAIR, MTU_PROBE and extensions, which say nothing to a session
             but that they are to be acknowledged.
     """
-    reader = Reader(buf)
-    frames: list[Frame] = []
+    frames: list[tuple[int, tuple[Any, ...]]] = []
+    unpack_header, layout_of, keep = _HEADER.unpack_from, _FIXED.get, frames.append
+    at, end = 0, len(buf)
     n_other = n_datagrams = 0
-    while reader.remaining:
-        at = reader.offset
-        if reader.remaining >= HEADER_BYTES:
-            type_, flags, n = reader.record(_HEADER, "frame header")
+    while end - at >= HEADER_BYTES:
+        type_, flags, n = unpack_header(buf, at)
+        layout = layout_of(type_)
+        if layout is None:
+            if type_ == _FILL:
+                return frames
+            if type_ == _DATAGRAM:
+                n_datagrams += 1
+            elif type_ != _DATA:
+                n_other += 1
         else:
-            type_ = reader.u8("frame type")
-        if type_ == _FILL:
-            break
-        if type_ == _DATAGRAM:
-            n_datagrams += 1
-        elif type_ != _DATA:
             n_other += 1
         if n_other > OTHER_FRAMES_MAX or n_datagrams > DATAGRAM_FRAMES_MAX:
             raise DecodeError("too many frames", at)
-        if reader.offset - at < HEADER_BYTES:
-            flags, n = reader.record(_FLAGS_LENGTH, "frame header")  # which is cut off
-        if skips and (type_ in _SKIPPED or (type_ == _CONTROL and n == 1)):
-            at_body = reader.offset
-            reader.skip(n, "frame length")
-            if type_ == _CONTROL and buf[at_body] != ControlType.MTU_PROBE:
-                raise DecodeError("CONTROL type", at_body)
-            continue
-        if (fixed := _FIXED.get(type_)) is not None and n == fixed[0].size:
-            frames.append(fixed[1](*reader.record(fixed[0], "frame length")))
-            continue
-        body = reader.sub(n, "frame length")
-        if EXTENSION_FIRST <= type_ <= EXTENSION_LAST:
-            frames.append(Extension(type_, body.rest()))
-            continue
-        decode = _DECODERS.get(type_)
-        if decode is None:
+        start = at + HEADER_BYTES
+        stop = start + n
+        if stop > end:
+            raise DecodeError("frame length", start)
+        if layout is not None and n == layout.size:
+            keep((type_, layout.unpack_from(buf, start)))
+        elif type_ == _DATAGRAM and n >= _DATAGRAM_HEAD.size:
+            head = _DATAGRAM_HEAD.unpack_from(buf, start)
+            keep((type_, (*head, bytes(buf[start + _DATAGRAM_HEAD.size : stop]))))
+        elif skips and (type_ in _SKIPPED or (type_ == _CONTROL and n == 1)):
+            if type_ == _CONTROL and buf[start] != ControlType.MTU_PROBE:
+                raise DecodeError("CONTROL type", start)
+        elif EXTENSION_FIRST <= type_ <= EXTENSION_LAST:
+            keep((type_, (Extension(type_, bytes(buf[start:stop])),)))
+        elif (decode := _DECODERS.get(type_)) is None:
             raise DecodeError(f"frame type 0x{type_:02x}", at)
-        frames.append(decode(body, flags))
-        body.expect_end("frame length")
+        else:
+            body = Reader(buf, start, stop)
+            keep((type_, (decode(body, flags),)))
+            body.expect_end("frame length")
+        at = stop
+    if at < end and buf[at] != _FILL:
+        raise DecodeError("frame header", at + 1)
     return frames
+
+
+def encode_fixed(type_: int, *fields: int | bytes) -> bytes:
+    """The one encoding of a frame of fixed size from the fields of its class. Raises ``ValueError``
+    if a value does not fit its field."""
+    whole, n_body = _WHOLE[type_]
+    try:
+        return whole.pack(type_, 0, n_body, *fields)
+    except StructError:
+        raise ValueError(f"{fields} do not fit into frame 0x{type_:02x}") from None
 
 
 def encode_frame(frame: Frame) -> bytes:
@@ -348,9 +373,10 @@ def encode_frame(frame: Frame) -> bytes:
         case Ack():
             type_ = FrameType.ACK
             _encode_ack(frame.truncated(), body)
-        case Ping(token) | Pong(token):
-            type_ = FrameType.PING if isinstance(frame, Ping) else FrameType.PONG
-            body.u64(token)
+        case Ping(token):
+            return encode_fixed(FrameType.PING, token)
+        case Pong(token):
+            return encode_fixed(FrameType.PONG, token)
         case Close(code, reason):
             type_ = FrameType.CLOSE
             body.u32(code).raw(_cut_utf8(reason, CLOSE_REASON_BYTES_MAX))
@@ -362,21 +388,19 @@ def encode_frame(frame: Frame) -> bytes:
             body.u32(sid).u64(window).u8(priority)
             _encode_qos(qos, parameter, body)
         case StreamClose(sid, final):
-            type_ = FrameType.STREAM_CLOSE
-            body.u32(sid).u64(final)
+            return encode_fixed(FrameType.STREAM_CLOSE, sid, final)
         case Reset(sid, code, final):
-            type_ = FrameType.RESET
-            body.u32(sid).u32(code).u64(final)
+            return encode_fixed(FrameType.RESET, sid, code, final)
         case Stop(sid, code):
-            type_ = FrameType.STOP
-            body.u32(sid).u32(code)
+            return encode_fixed(FrameType.STOP, sid, code)
         case WindowUpdate(sid, limit):
-            type_ = FrameType.WINDOW_UPDATE
-            body.u32(sid).u64(limit)
+            return encode_fixed(FrameType.WINDOW_UPDATE, sid, limit)
         case PathChallenge(nonce) | PathResponse(nonce):
+            if len(nonce) != _TOKEN.size:
+                raise ValueError(f"{len(nonce)} bytes where {_TOKEN.size} belong")
             challenge = isinstance(frame, PathChallenge)
             type_ = FrameType.PATH_CHALLENGE if challenge else FrameType.PATH_RESPONSE
-            body.raw(nonce, 8)
+            return encode_fixed(type_, nonce)
         case MtuProbe():
             type_ = FrameType.CONTROL
             body.u8(ControlType.MTU_PROBE)
@@ -385,14 +409,12 @@ def encode_frame(frame: Frame) -> bytes:
             body.u32(sid)
             _encode_qos(qos, parameter, body)
         case Priority(sid, priority):
-            type_ = FrameType.PRIORITY
-            body.u32(sid).u8(priority)
+            return encode_fixed(FrameType.PRIORITY, sid, priority)
         case DatagramFrame(flow, id_, data):
             type_ = FrameType.DATAGRAM
             body.u16(flow).u32(id_).raw(data)
         case Timestamp(monotonic_us):
-            type_ = FrameType.TIMESTAMP
-            body.u64(monotonic_us)
+            return encode_fixed(FrameType.TIMESTAMP, monotonic_us)
         case MaxStreams(stream_class, limit):
             if not 0 <= stream_class <= 3:
                 raise ValueError("a stream class is 0 to 3")
@@ -524,11 +546,6 @@ def _decode_stream_open(body: Reader, flags: int) -> StreamOpen:
     return StreamOpen(sid, window, priority, *_decode_qos(body))
 
 
-def _decode_datagram(body: Reader) -> DatagramFrame:
-    flow, id_ = body.record(_DATAGRAM_HEAD, "datagram id")
-    return DatagramFrame(flow, id_, body.rest())
-
-
 def _decode_max_streams(body: Reader, flags: int) -> MaxStreams:
     stream_class = body.u8("stream class")
     if stream_class > 3:
@@ -540,48 +557,66 @@ def _decode_group(type_: FrameType) -> Callable[[Reader, int], Frame]:
     return lambda body, flags: GroupFrame(type_, body.take(16, "group id"), body.rest())
 
 
-#: Frames whose fields are integers of one layout, each value of which is valid.
-_FIXED: Final[dict[int, tuple[Struct, Callable[..., Frame]]]] = {
-    FrameType.PING: (_U64, Ping),
-    FrameType.PONG: (_U64, Pong),
-    FrameType.STREAM_CLOSE: (_SID_U64, StreamClose),
-    FrameType.RESET: (_RESET, Reset),
-    FrameType.STOP: (_SID_U32, Stop),
-    FrameType.WINDOW_UPDATE: (_SID_U64, WindowUpdate),
-    FrameType.PATH_CHALLENGE: (_TOKEN, PathChallenge),
-    FrameType.PATH_RESPONSE: (_TOKEN, PathResponse),
-    FrameType.PRIORITY: (_SID_U8, Priority),
-    FrameType.TIMESTAMP: (_U64, Timestamp),
+#: Frames whose fields have one layout, each value of which is valid.
+_FIXED: Final[dict[int, Struct]] = {
+    FrameType.PING: _U64,
+    FrameType.PONG: _U64,
+    FrameType.STREAM_CLOSE: _SID_U64,
+    FrameType.RESET: _RESET,
+    FrameType.STOP: _SID_U32,
+    FrameType.WINDOW_UPDATE: _SID_U64,
+    FrameType.PATH_CHALLENGE: _TOKEN,
+    FrameType.PATH_RESPONSE: _TOKEN,
+    FrameType.PRIORITY: _SID_U8,
+    FrameType.TIMESTAMP: _U64,
+}
+
+#: The same with the header, and the size of the body.
+_WHOLE: Final[dict[int, tuple[Struct, int]]] = {
+    type_: (Struct(_HEADER.format + layout.format.removeprefix(">")), layout.size)
+    for type_, layout in _FIXED.items()
+}
+
+#: Frames that ``split_frames`` gives as their fields.
+_SPLIT_INTO: Final[dict[int, Callable[..., Frame]]] = {
+    FrameType.PING: Ping,
+    FrameType.PONG: Pong,
+    FrameType.STREAM_CLOSE: StreamClose,
+    FrameType.RESET: Reset,
+    FrameType.STOP: Stop,
+    FrameType.WINDOW_UPDATE: WindowUpdate,
+    FrameType.PATH_CHALLENGE: PathChallenge,
+    FrameType.PATH_RESPONSE: PathResponse,
+    FrameType.PRIORITY: Priority,
+    FrameType.TIMESTAMP: Timestamp,
+    FrameType.DATAGRAM: DatagramFrame,
 }
 
 
-def _of_fixed(type_: FrameType) -> Callable[[Reader, int], Frame]:
-    layout, make = _FIXED[type_]
-    return lambda body, flags: make(*body.record(layout, type_.name))
+def _of_another_size(layout: Struct, name: str) -> Callable[[Reader, int], Frame]:
+    """Of a fixed frame whose body is too short or too long: says which."""
+
+    def refuse(body: Reader, flags: int) -> Frame:
+        body.record(layout, name)
+        body.expect_end("frame length")
+        raise AssertionError("a body of the right size comes here")
+
+    return refuse
 
 
 _DECODERS: Final[dict[int, Callable[[Reader, int], Frame]]] = {
+    **{type_: _of_another_size(size, FrameType(type_).name) for type_, size in _FIXED.items()},
+    FrameType.DATAGRAM: _of_another_size(_DATAGRAM_HEAD, "datagram id"),
     FrameType.DATA: _decode_data,
     FrameType.ACK: _decode_ack,
     FrameType.CONTROL: _decode_control,
-    FrameType.PING: _of_fixed(FrameType.PING),
-    FrameType.PONG: _of_fixed(FrameType.PONG),
     FrameType.CLOSE: _decode_close,
     FrameType.PAD: lambda body, flags: Pad(body.rest(), bool(flags & FLAG_ELICIT)),
     FrameType.STREAM_OPEN: _decode_stream_open,
-    FrameType.STREAM_CLOSE: _of_fixed(FrameType.STREAM_CLOSE),
-    FrameType.RESET: _of_fixed(FrameType.RESET),
-    FrameType.STOP: _of_fixed(FrameType.STOP),
-    FrameType.WINDOW_UPDATE: _of_fixed(FrameType.WINDOW_UPDATE),
-    FrameType.PATH_CHALLENGE: _of_fixed(FrameType.PATH_CHALLENGE),
-    FrameType.PATH_RESPONSE: _of_fixed(FrameType.PATH_RESPONSE),
     FrameType.GROUP_JOIN: _decode_group(FrameType.GROUP_JOIN),
     FrameType.GROUP_LEAVE: _decode_group(FrameType.GROUP_LEAVE),
     FrameType.GROUP_REKEY: _decode_group(FrameType.GROUP_REKEY),
     FrameType.QOS_UPDATE: lambda body, flags: QosUpdate(_sid(body), *_decode_qos(body)),
     FrameType.FEC_REPAIR: lambda body, flags: FecRepair(body.rest()),
-    FrameType.PRIORITY: _of_fixed(FrameType.PRIORITY),
-    FrameType.DATAGRAM: lambda body, flags: _decode_datagram(body),
-    FrameType.TIMESTAMP: _of_fixed(FrameType.TIMESTAMP),
     FrameType.MAX_STREAMS: _decode_max_streams,
 }

@@ -22,8 +22,16 @@ from wraith.wire.frame_types import HEADER_BYTES, ControlType, FrameType, encode
 RECORD_BYTES_MAX: Final = 16_384
 TICKETS_PER_REQUEST_MAX: Final = 4
 _INIT, _RESP, _REQUEST = 1, 2, 3
+# Reading a member of an enumeration costs as much as a call, and a peer may send many records.
+_CONTROL: Final = int(FrameType.CONTROL)
+_REKEY: Final = int(FrameType.REKEY)
+_GOAWAY: Final = int(FrameType.GOAWAY)
+_CONFIRM: Final = int(ControlType.HANDSHAKE_CONFIRM)
+_NEW_TICKET: Final = int(ControlType.NEW_TICKET)
+_TICKET_REQUEST: Final = int(ControlType.TICKET_REQUEST)
+_PQ_AUTH: Final = int(ControlType.PQ_AUTH)
 _HEADER: Final = Struct(">BBH")
-_TYPES: Final = frozenset((FrameType.CONTROL, FrameType.REKEY, FrameType.GOAWAY))
+_TYPES: Final = frozenset((_CONTROL, _REKEY, _GOAWAY))
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,56 +173,63 @@ class RecordParser:
             raise self._failed
         self._pending += data
         records: list[Record] = []
-        reader = Reader(bytes(self._pending))
-        done = 0
+        pending = bytes(self._pending)
+        at, end = 0, len(pending)
         try:
-            while reader.remaining >= HEADER_BYTES:
-                at = reader.offset
-                type_, _, n_body = reader.record(_HEADER, "record header")
+            while end - at >= HEADER_BYTES:
+                type_, _, n_body = _HEADER.unpack_from(pending, at)
                 # Refused by the header alone: nothing is buffered for a record that cannot be
                 # valid.
                 if n_body + HEADER_BYTES > RECORD_BYTES_MAX:
                     raise DecodeError("record length", at + 2)
                 if type_ not in _TYPES:
                     raise DecodeError(f"record type 0x{type_:02x}", at)
-                if reader.remaining < n_body:
+                start, stop = at + HEADER_BYTES, at + HEADER_BYTES + n_body
+                if stop > end:
                     break
-                body = reader.sub(n_body, "record")
-                records.append(_decode_record(type_, body))
-                body.expect_end("record length")
-                done = reader.offset
+                record = _decode_short(type_, pending[start:stop]) if n_body == 2 else None
+                if record is None:
+                    body = Reader(pending, start, stop)
+                    record = _decode_record(type_, body)
+                    body.expect_end("record length")
+                records.append(record)
+                at = stop
         except DecodeError as error:
             self._failed = error
             self._pending.clear()
             raise
-        del self._pending[:done]
+        del self._pending[:at]
         return records
 
 
+def _decode_short(type_: int, body: bytes) -> Record | None:
+    """Of two bytes, which a peer may send by the thousand; ``None`` for what is none of these."""
+    sub, value = body
+    if type_ == _CONTROL and sub == _TICKET_REQUEST and value <= TICKETS_PER_REQUEST_MAX:
+        return TicketRequest(value)
+    if type_ == _REKEY and sub == _REQUEST:
+        return RekeyRequest(value)
+    return None
+
+
 def _decode_record(type_: int, body: Reader) -> Record:
-    if type_ == FrameType.GOAWAY:
+    if type_ == _GOAWAY:
         return Goaway(StreamId(body.u32("last stream id")), body.u32("code"))
     at = body.offset
     sub = body.u8("record subtype")
-    if type_ == FrameType.REKEY:
-        if sub == _REQUEST:
-            return RekeyRequest(body.u8("reason"))
+    if type_ == _REKEY:
         epoch, flags = body.u32("epoch"), body.u8("flags")
         x, kem = body.take(32, "X25519 key"), body.rest()
         if sub == _INIT:
             return RekeyInit(epoch, x, kem, flags)
         if sub == _RESP:
             return RekeyResp(epoch, x, kem, flags)
-    elif sub == ControlType.HANDSHAKE_CONFIRM:
+    elif sub == _CONFIRM:
         return HandshakeConfirm(body.take(32, "header-mask key"))
-    elif sub == ControlType.NEW_TICKET:
+    elif sub == _NEW_TICKET:
         epoch, id_, expires = body.u32("epoch"), body.take(16, "ticket id"), body.u64("expires")
         return NewTicket(epoch, id_, expires, body.take(body.u16("length"), "ticket parameters"))
-    elif sub == ControlType.TICKET_REQUEST:
-        count = body.u8("ticket count")
-        if count <= TICKETS_PER_REQUEST_MAX:
-            return TicketRequest(count)
-    elif sub == ControlType.PQ_AUTH:
+    elif sub == _PQ_AUTH:
         return PqAuth(body.rest())
     raise DecodeError("record subtype", at)
 
