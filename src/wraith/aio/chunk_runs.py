@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import os
 from collections.abc import Iterable, Iterator
 from typing import Final
 
+from wraith.aio.disk.seam import Disk
 from wraith.content.chunking import CHUNK_BYTES, DIGEST_BYTES, chunk_digests_of
 from wraith.transfer.records import ChunkRecord
 
@@ -65,46 +65,43 @@ def n_verified(run: list[ChunkRecord]) -> int:
     )
 
 
-def write_all(fd: int, parts: list[memoryview], at: int) -> None:
+def write_all(disk: Disk, fd: int, parts: list[memoryview], at: int) -> None:
     """Writes ``parts``, back to back, at ``at``. Raises ``OSError`` when not all of it can be
     written."""
     for first in range(0, len(parts), IOV_MAX):
         some = parts[first : first + IOV_MAX]
         n_bytes = sum(map(len, some))
-        done = os.pwritev(fd, some, at)
+        done = disk.pwritev(fd, some, at)
         if done < n_bytes:
-            _write_rest(fd, b"".join(some)[done:], at + done)
+            _write_rest(disk, fd, b"".join(some)[done:], at + done)
         at += n_bytes
 
 
-def _write_rest(fd: int, data: bytes, at: int) -> None:
+def _write_rest(disk: Disk, fd: int, data: bytes, at: int) -> None:
     """A disk that is nearly full, or a signal, stopped the first write half way."""
     view = memoryview(data)
     while view:
-        n = os.pwrite(fd, view, at)
+        n = disk.pwrite(fd, view, at)
         view = view[n:]
         at += n
 
 
-def begin_writeback(fd: int, at: int, end: int) -> None:
+def begin_writeback(disk: Disk, fd: int, at: int, end: int) -> None:
     """What was written ended at ``at`` and ends at ``end`` now: with every ``EARLY_BYTES`` the
     kernel is asked to begin to write out, so that the ``fsync`` of a whole file finds little to
-    wait for. Linux does so for ``POSIX_FADV_DONTNEED`` (and lets go of pages that are on the disk
-    already); nothing depends on it."""
-    if end // EARLY_BYTES > at // EARLY_BYTES and hasattr(os, "posix_fadvise"):
+    wait for; nothing depends on it."""
+    if end // EARLY_BYTES > at // EARLY_BYTES:
         with contextlib.suppress(OSError):
             start = max(0, end - EARLY_BYTES)
-            os.posix_fadvise(fd, start, end - start, os.POSIX_FADV_DONTNEED)
+            disk.posix_fadvise(fd, start, end - start)
 
 
-def reserve(fd: int, n_bytes: int) -> None:
+def reserve(disk: Disk, fd: int, n_bytes: int) -> None:
     """Has the disk set aside ``n_bytes`` for the file at once: a write into them costs half of one
-    that has to find its place first, and a full disk shows at a file's first chunk. Only on a
-    disk: a file system in memory or across a network gains nothing, and some of them would write
-    zeros instead. Raises ``OSError`` when there is no room."""
-    if hasattr(os, "posix_fallocate") and os.major(os.fstat(fd).st_dev):
-        try:
-            os.posix_fallocate(fd, 0, n_bytes)
-        except OSError as exc:
-            if exc.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-                raise
+    that has to find its place first, and a full disk shows at a file's first chunk. Raises
+    ``OSError`` when there is no room."""
+    try:
+        disk.posix_fallocate(fd, 0, n_bytes)
+    except OSError as exc:
+        if exc.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise

@@ -7,11 +7,10 @@ written reads as zeros. The file may vanish at any time: everything in it can be
 from __future__ import annotations
 
 import contextlib
-import os
-import tempfile
 from array import array
 from itertools import accumulate
 
+from wraith.aio.disk.seam import OS_DISK, Disk
 from wraith.content.chunking import DIGEST_BYTES, UNKNOWN_SIZE, FileIdHasher, n_chunks
 
 _READ_BYTES = 1 << 20
@@ -22,12 +21,10 @@ _NONE = bytes(DIGEST_BYTES)
 class DigestFile:
     """Digests by (entry, chunk). An entry of unknown size must be the last one with chunks."""
 
-    def __init__(self, sizes: array[int], fd: int | None = None) -> None:
+    def __init__(self, sizes: array[int], fd: int | None = None, *, disk: Disk = OS_DISK) -> None:
         """Takes ``fd`` over, open for reading and writing; ``None``: a file without a name."""
-        if fd is None:
-            with tempfile.TemporaryFile() as file:
-                fd = os.dup(file.fileno())
-        self._fd = fd
+        self.disk = disk
+        self._fd = fd if fd is not None else disk.temporary()
         counts = (0 if size == UNKNOWN_SIZE else n_chunks(size) for size in sizes)
         self._base = array("Q", accumulate(counts, initial=0))
         self._pending = bytearray()
@@ -37,7 +34,7 @@ class DigestFile:
         if self._fd >= 0:
             with contextlib.suppress(OSError):  # a full disk; what is missing is computed again
                 self._flush()
-            os.close(self._fd)
+            self.disk.close(self._fd)
             self._fd = -1
 
     def __del__(self) -> None:
@@ -62,11 +59,11 @@ class DigestFile:
     def forget_all(self) -> None:
         """Drops every digest."""
         self._pending.clear()
-        os.ftruncate(self._fd, 0)
+        self.disk.ftruncate(self._fd, 0)
 
     def _flush(self) -> None:
         if self._pending:
-            os.pwrite(self._fd, self._pending, self._pending_at)
+            self.disk.pwrite(self._fd, self._pending, self._pending_at)
             self._pending_at += len(self._pending)
             self._pending.clear()
 
@@ -74,7 +71,7 @@ class DigestFile:
         """``n`` digests, joined; zeros where there is none."""
         self._flush()
         want = n * DIGEST_BYTES
-        data = os.pread(self._fd, want, (self._base[entry] + first) * DIGEST_BYTES)
+        data = self.disk.pread(self._fd, want, (self._base[entry] + first) * DIGEST_BYTES)
         return data + bytes(want - len(data))
 
     def missing(self, entry: int, first: int, n: int) -> list[int]:

@@ -6,7 +6,6 @@ Spec: transfer §8.
 from __future__ import annotations
 
 import contextlib
-import mmap
 import os
 from array import array
 from dataclasses import dataclass, field
@@ -57,37 +56,35 @@ class Journal:
 
     def __init__(self, folder: PrivateFolder) -> None:
         """Opens the journal in ``folder`` and cuts a torn tail off. [TR-51]"""
+        self.disk = folder.disk
         self._fd = folder.open_file(JOURNAL, os.O_RDWR | os.O_APPEND)
         self._end = 0
-        if os.fstat(self._fd).st_size:
-            with (
-                mmap.mmap(self._fd, 0, access=mmap.ACCESS_READ) as data,
-                memoryview(data) as view,
-            ):
+        if self.disk.fstat(self._fd).st_size:
+            with self.disk.mmap(self._fd) as view:
                 for _, end in replay(view):
                     self._end = end
-        os.ftruncate(self._fd, self._end)
+        self.disk.ftruncate(self._fd, self._end)
 
     def append(self, data: bytes | bytearray) -> None:
         """Raises ``OSError`` (a full disk) with nothing of ``data`` in the file."""
         view = memoryview(data)
         try:
             while view:
-                view = view[os.write(self._fd, view) :]
+                view = view[self.disk.write(self._fd, view) :]
         except OSError:
             # Half a record would hide every later one from the next replay.
             with contextlib.suppress(OSError):
-                os.ftruncate(self._fd, self._end)
+                self.disk.ftruncate(self._fd, self._end)
             raise
         self._end += len(data)
 
     def sync(self) -> None:
         """Raises ``FlushFailed``."""
-        flush(self._fd)
+        flush(self.disk, self._fd)
 
     def close(self) -> None:
         if self._fd >= 0:
-            os.close(self._fd)
+            self.disk.close(self._fd)
             self._fd = -1
 
     def __del__(self) -> None:
@@ -98,10 +95,12 @@ def load_journal(folder: PrivateFolder, sizes: array[int], digests: DigestFile |
     """Replays the journal in ``folder`` for a listing with these ``sizes``; fills ``digests``."""
     loaded = Loaded(Inventory(sizes), bytearray(len(sizes)), {})
     inventory = loaded.inventory
-    with os.fdopen(folder.open_file(JOURNAL, os.O_RDONLY), "rb") as file:
-        if not os.fstat(file.fileno()).st_size:
+    disk = folder.disk
+    fd = folder.open_file(JOURNAL, os.O_RDONLY)
+    try:
+        if not disk.fstat(fd).st_size:
             return loaded
-        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data, memoryview(data) as view:
+        with disk.mmap(fd) as view:
             for record, _ in replay(view):
                 match record:
                     case Verified(entry, first, held) if entry < len(sizes):
@@ -130,6 +129,8 @@ def load_journal(folder: PrivateFolder, sizes: array[int], digests: DigestFile |
                         loaded.header = record
                     case _:
                         pass
+    finally:
+        disk.close(fd)
     return loaded
 
 

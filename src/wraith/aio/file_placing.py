@@ -8,11 +8,11 @@ Spec: transfer §10.
 
 from __future__ import annotations
 
-import ctypes
 import os
 import stat
 from collections.abc import Callable, Iterator
 
+from wraith.aio.disk.seam import Disk
 from wraith.aio.disk.suspect import FlushFailed, Suspicion
 from wraith.aio.safe_tree import SafeTree
 from wraith.transfer.listing import Entry, Kind
@@ -160,14 +160,9 @@ class Placer:
         self._out.forget()
 
 
-def sync_file_system(fd: int) -> None:
-    """One ``syncfs`` of the file system that ``fd`` lies on; ``sync`` where there is none. Raises
-    ``FlushFailed``."""
+def sync_file_system(disk: Disk, fd: int) -> None:
+    """Has the file system that ``fd`` lies on written out. Raises ``FlushFailed``."""
     try:
-        syncfs = ctypes.CDLL(None, use_errno=True).syncfs
-    except (OSError, AttributeError):
-        os.sync()
-        return
-    if syncfs(fd) != 0:
-        code = ctypes.get_errno()
-        raise FlushFailed(code, os.strerror(code))
+        disk.syncfs(fd)
+    except OSError as exc:
+        raise FlushFailed(exc.errno, exc.strerror) from None

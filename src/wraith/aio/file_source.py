@@ -15,7 +15,6 @@ import errno
 import fnmatch
 import os
 import stat
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,9 +23,10 @@ from wraith.aio.digest_file import DigestFile
 from wraith.aio.disk.failures import disk_error
 from wraith.aio.disk.own_state import OwnState
 from wraith.aio.disk.private_folder import PrivateFolder
+from wraith.aio.disk.seam import OS_DISK, Disk
 from wraith.aio.disk.source_roots import SourceRoots
 from wraith.aio.disk.stamp import Difference, Stamp, difference
-from wraith.aio.disk.stamp_file import StampFile, write_all
+from wraith.aio.disk.stamp_file import StampFile
 from wraith.content.chunking import (
     CHUNK_BYTES,
     DIGEST_BYTES,
@@ -101,13 +101,14 @@ class _Scan:
     roots: SourceRoots
     stamps: StampFile
     own: OwnState
+    disk: Disk
     writer: ListingWriter = field(default_factory=ListingWriter)
     problems: list[tuple[bytes, str]] = field(default_factory=list)
     left_out: list[tuple[bytes, str]] = field(default_factory=list)
 
     def close(self) -> None:
         """Closes what the scan holds open."""
-        os.close(self.pages_fd)
+        self.disk.close(self.pages_fd)
         self.roots.close()
         self.stamps.close()
 
@@ -138,7 +139,7 @@ class _Scan:
                 check_name(name, _POSIX)
                 check_path(child, _POSIX)
                 folder = self.roots.folder(parent)
-                info = os.stat(name, dir_fd=folder, follow_symlinks=False)
+                info = self.disk.stat(name, dir_fd=folder, follow_symlinks=False)
             except UnsafePath as exc:
                 self.problems.append((child, str(exc)))
                 continue
@@ -150,7 +151,7 @@ class _Scan:
 
     def _names(self, path: bytes) -> Iterator[bytes]:
         try:
-            names = sorted(map(os.fsencode, os.listdir(self.roots.folder(path))))
+            names = sorted(self.disk.listdir(self.roots.folder(path)))
         except OSError as exc:
             self.problems.append((path, _words(exc)))
             return
@@ -178,7 +179,7 @@ class _Scan:
             return True
         name = path.rpartition(b"/")[2] if folder is not None else self.roots.real(path)
         if stat.S_ISREG(mode):
-            if os.access(name, os.R_OK, dir_fd=folder):
+            if self.disk.access(name, os.R_OK, dir_fd=folder):
                 size = info.st_size
                 self._add(Entry(Kind.FILE, mode & MODE_MASK, info.st_mtime_ns, size, path), info)
             else:
@@ -191,7 +192,7 @@ class _Scan:
 
     def _link(self, path: bytes, name: bytes, info: os.stat_result, folder: int | None) -> None:
         try:
-            target = os.readlink(name, dir_fd=folder)
+            target = self.disk.readlink(name, dir_fd=folder)
             check_link(path, target, _POSIX)
         except UnsafePath as exc:
             self.problems.append((path, str(exc)))
@@ -206,7 +207,7 @@ class _Scan:
 
     def keep(self, page: bytes | None) -> None:
         if page is not None:
-            write_all(self.pages_fd, page)
+            self.disk.write_all(self.pages_fd, page)
 
 
 class FileSource:
@@ -217,6 +218,7 @@ class FileSource:
         self.outgoing = Outgoing(scan.writer.index, OfferKind.FILES, name)
         self.problems = tuple(scan.problems)
         self.left_out = tuple(scan.left_out)
+        self.disk = scan.disk
         self._roots = scan.roots
         self._stamps = scan.stamps
         self._pages_fd = scan.pages_fd
@@ -233,6 +235,7 @@ class FileSource:
         skip_unreadable: bool = False,
         state_dir: Path | PrivateFolder | None = None,
         home: Path | None = None,
+        disk: Disk = OS_DISK,
     ) -> FileSource:
         """Walks ``paths`` and returns what can be offered.
 
@@ -243,13 +246,14 @@ class FileSource:
                 a receiver has; ``None`` keeps them for this process only.
             home: the folder with wraith's own keys and codes; what is met of it, and unfinished
                 transfers, stay out and are in ``left_out``. [TR-126]
+            disk: on which all of them lie.
         Raises:
             OwnFolder: one of ``paths`` is wraith's own.
             SourceUnreadable: something cannot be read or sent; all of it is named.
             LimitExceeded: more than a listing may hold.
         """
-        own = OwnState(os.fsencode(home) if home is not None else None)
-        roots = SourceRoots()
+        own = OwnState(os.fsencode(home) if home is not None else None, disk=disk)
+        roots = SourceRoots(disk)
         problems: list[tuple[bytes, str]] = []
         for path in paths:
             name = os.path.basename(os.fsencode(os.path.abspath(path)))
@@ -260,10 +264,9 @@ class FileSource:
             else:
                 roots.add(name, os.fsencode(path))
                 own.check_named(roots.real(name))
-        with tempfile.TemporaryFile() as pages:
-            scan = _Scan(
-                tuple(exclude), os.dup(pages.fileno()), roots, StampFile(), own, problems=problems
-            )
+        scan = _Scan(
+            tuple(exclude), disk.temporary(), roots, StampFile(disk), own, disk, problems=problems
+        )
         try:
             for name in roots.names():
                 scan.top(name)
@@ -273,7 +276,7 @@ class FileSource:
             if not scan.writer.index.n_entries:
                 raise SourceUnreadable(scan.problems or [(b"", "there is nothing to send")])
             index = scan.writer.index
-            digests = _kept_digests(state_dir, index, scan.stamps)
+            digests = _kept_digests(state_dir, index, scan.stamps, disk)
         except BaseException:
             scan.close()
             raise
@@ -282,7 +285,7 @@ class FileSource:
     def close(self) -> None:
         self._close_file()
         if self._pages_fd >= 0:
-            os.close(self._pages_fd)
+            self.disk.close(self._pages_fd)
             self._pages_fd = -1
             self._digests.close()
             self._stamps.close()
@@ -349,7 +352,7 @@ class FileSource:
 
     def _read_page(self, number: int) -> bytes:
         at = self.outgoing.index.page_at
-        return os.pread(self._pages_fd, at[number + 1] - at[number], at[number])
+        return self.disk.pread(self._pages_fd, at[number + 1] - at[number], at[number])
 
     def _read_pieces(self, pieces: Sequence[Piece]) -> PiecesRead:
         writer = RecordWriter()
@@ -390,7 +393,7 @@ class FileSource:
         """
         fd = self._open_file(entry)
         try:
-            stamp = Stamp.of(os.fstat(fd))
+            stamp = Stamp.of(self.disk.fstat(fd))
             if difference(self._stamps.get(number), stamp) is Difference.REPLACED:
                 raise _Changed(Reason.SOURCE_CHANGED)
             for at in range(0, n_chunks(entry.size), RUN_BYTES // CHUNK_BYTES):
@@ -398,26 +401,26 @@ class FileSource:
                 sent = self._digests.get(number, at, n)
                 if not any(sent):
                     continue
-                now = chunk_digests(os.pread(fd, n * CHUNK_BYTES, at * CHUNK_BYTES))
+                now = chunk_digests(self.disk.pread(fd, n * CHUNK_BYTES, at * CHUNK_BYTES))
                 if not _agrees(sent, now):
                     raise _Changed(Reason.SOURCE_CHANGED)
-            if Stamp.of(os.fstat(fd)) == stamp:  # else the next read finds it touched again
+            if Stamp.of(self.disk.fstat(fd)) == stamp:  # else the next read finds it touched again
                 self._stamps.replace(number, stamp)
         except OSError:
             raise _Changed(Reason.SOURCE_UNREADABLE) from None
         finally:
-            os.close(fd)
+            self.disk.close(fd)
 
     def _read_once(self, piece: Piece, entry: Entry) -> list[tuple[bytes, bytes]]:
         if entry.size <= CHUNK_BYTES:
             fd = self._open_file(entry)
             try:
-                data = os.pread(fd, entry.size + 1, 0)
+                data = self.disk.pread(fd, entry.size + 1, 0)
                 self._check_unchanged(fd, piece.entry, entry, len(data))
             except OSError:
                 raise _Changed(Reason.SOURCE_UNREADABLE) from None
             finally:
-                os.close(fd)
+                self.disk.close(fd)
             return [(data, chunk_digests(data))]
         if self._open is None or self._open[0] != piece.entry:
             self._close_file()
@@ -428,7 +431,7 @@ class FileSource:
         try:
             for at in range(piece.first * CHUNK_BYTES, end, RUN_BYTES):
                 want = min(RUN_BYTES, end - at)
-                data = os.pread(fd, want, at)
+                data = self.disk.pread(fd, want, at)
                 if len(data) != want:
                     raise _Changed(Reason.SOURCE_CHANGED)
                 runs.append((data, chunk_digests(data)))
@@ -446,7 +449,7 @@ class FileSource:
             raise _Changed(Reason.SOURCE_CHANGED if gone else Reason.SOURCE_UNREADABLE) from None
 
     def _check_unchanged(self, fd: int, number: int, entry: Entry, n_read: int) -> None:
-        info = os.fstat(fd)
+        info = self.disk.fstat(fd)
         found = difference(self._stamps.get(number), Stamp.of(info))
         if n_read != entry.size or found is Difference.REPLACED or not stat.S_ISREG(info.st_mode):
             raise _Changed(Reason.SOURCE_CHANGED)
@@ -455,7 +458,7 @@ class FileSource:
 
     def _close_file(self) -> None:
         if self._open is not None:
-            os.close(self._open[1])
+            self.disk.close(self._open[1])
             self._open = None
 
     def _check(self, item: HaveItem) -> bool:
@@ -482,18 +485,18 @@ def _agrees(sent: bytes, now: bytes) -> bool:
 
 
 def _kept_digests(
-    state_dir: Path | PrivateFolder | None, index: ListingIndex, stamps: StampFile
+    state_dir: Path | PrivateFolder | None, index: ListingIndex, stamps: StampFile, disk: Disk
 ) -> DigestFile:
     """The digests that an earlier process kept for this listing, without those of files that are
     not the ones that it had read; then the stamps of now take the place of its own. [TR-120]"""
     if state_dir is None:
-        return DigestFile(index.sizes)
+        return DigestFile(index.sizes, disk=disk)
     if isinstance(state_dir, Path):
-        with PrivateFolder.open(state_dir) as folder:
-            return _kept_digests(folder, index, stamps)
+        with PrivateFolder.open(state_dir, disk=disk) as folder:
+            return _kept_digests(folder, index, stamps, disk)
     suffix = index.digest()[:6].hex().encode()
     fd = state_dir.open_file(b"digests-" + suffix, os.O_RDWR | os.O_CREAT)
-    digests = DigestFile(index.sizes, fd)
+    digests = DigestFile(index.sizes, fd, disk=state_dir.disk)
     try:
         _forget_changed(state_dir, b"stamps-" + suffix, index, stamps, digests)
     except BaseException:
@@ -514,7 +517,7 @@ def _forget_changed(
             for number in stamps.differing(old_fd):
                 digests.forget(number, n_chunks(index.sizes[number]))
         finally:
-            os.close(old_fd)
+            folder.disk.close(old_fd)
     with folder.replacing(name) as fd:
         stamps.copy_to(fd)
 

@@ -33,6 +33,7 @@ from wraith.aio.disk.complete_notes import CompleteNote
 from wraith.aio.disk.kept_files import ReadingStopped
 from wraith.aio.disk.name_probe import probe_rules
 from wraith.aio.disk.private_folder import no_modes
+from wraith.aio.disk.seam import OS_DISK, Disk
 from wraith.aio.disk.suspect import Marks, Suspicion, flush, is_void_after
 from wraith.aio.file_journal import Loaded, load_journal, read_header
 from wraith.aio.file_placing import Placer, sync_file_system
@@ -120,6 +121,7 @@ class FileTarget:
             (true), in the background (``None``), or not at all (false).
 
         home: ``WRAITH_HOME``, where a failed disk is noted as well.
+        disk: on which ``out`` and ``home`` lie.
         on_complete: told once everything is in its place and flushed, before the sender is.
 
     ``read_again`` may be called in another thread while ``fulfil`` runs; all else is one thread's.
@@ -138,15 +140,17 @@ class FileTarget:
         verify: bool | None = None,
         home: Path | None = None,
         on_complete: Callable[[CompleteNote], None] | None = None,
+        disk: Disk = OS_DISK,
     ) -> None:
-        self.out = os.fsencode(os.path.realpath(out))
+        self.disk = disk
+        self.out = disk.realpath(out)
         self.policy = policy
         self.verify = verify
         self.umask = os.umask(0o077)
         os.umask(self.umask)
         try:
-            os.makedirs(self.out, exist_ok=True)
-            self._tree = SafeTree(self.out)
+            disk.makedirs(self.out)
+            self._tree = SafeTree(self.out, disk=disk)
             self.rules = self._probed()
         except OSError as exc:
             raise DiskFailed(f"{os.fsdecode(self.out)}: {_words(exc)}") from None
@@ -166,7 +170,7 @@ class FileTarget:
 
     def _probed(self) -> PathRules:
         try:
-            return probe_rules(self._tree.fd)
+            return probe_rules(self._tree.fd, self.disk)
         except BaseException:
             self._tree.close()
             raise
@@ -271,7 +275,7 @@ class FileTarget:
         if first == 0:
             if self._incoming is not None:
                 self._incoming.close()
-            self._incoming = ListingFile.temporary(self.out)
+            self._incoming = ListingFile.temporary(self.out, self.disk)
         assert self._incoming is not None
         for page in pages:
             self._incoming.append(page)
@@ -282,7 +286,7 @@ class FileTarget:
             return SurveyResult(place=place)
         same, reused = self._kept(wish)
         conflicts = [] if same else [t.path for t in wish.tops if self._conflicts(t)]
-        space = os.statvfs(self.out)
+        space = self.disk.statvfs(self.out)
         return SurveyResult(
             conflicts=tuple(conflicts[:CONFLICTS_SHOWN]),
             n_conflicts=len(conflicts),
@@ -295,7 +299,7 @@ class FileTarget:
     def _kept(self, wish: Survey) -> tuple[bool, int]:
         """Whether unfinished data of exactly this offer is here, and how many bytes of it."""
         path = state_path(self.out, wish.peer, [top.path for top in wish.tops])
-        folder = open_state(self._tree.fd, path)
+        folder = open_state(self._tree.fd, path, disk=self.disk)
         if folder is None:
             return False, 0
         with folder:
@@ -349,7 +353,7 @@ class FileTarget:
             self._state.close()
             self._state = None
         if self._state is None:
-            self._state = StateFolder(self._tree.fd, path, self._home)
+            self._state = StateFolder(self._tree.fd, path, self._home, disk=self.disk)
             if not self._state.folder.has_modes:
                 self.note = no_modes(self._state.folder)
         state = self._state
@@ -459,8 +463,8 @@ class FileTarget:
         fd = self._file(first.entry, entry)
         at = first.chunk * CHUNK_BYTES
         n_bytes = sum(record.length for record in run)
-        write_all(fd, parts_of(run), at)
-        begin_writeback(fd, at, at + n_bytes)
+        write_all(self.disk, fd, parts_of(run), at)
+        begin_writeback(self.disk, fd, at, at + n_bytes)
         digests = b"".join(record.digest for record in run)
         self._folder.digests.put(first.entry, first.chunk, digests)
         journal += encode_verified(first.entry, first.chunk, digests)
@@ -476,14 +480,14 @@ class FileTarget:
             fd = self._folder.data.open(entry.path, os.O_RDWR | os.O_CREAT, create=True)
             self._open[number] = fd
             if FSYNC_BYTES_MIN < entry.size < UNKNOWN_SIZE:
-                reserve(fd, entry.size)
+                reserve(self.disk, fd, entry.size)
             if len(self._open) > FILES_KEPT:
-                os.close(self._open.popitem(last=False)[1])
+                self.disk.close(self._open.popitem(last=False)[1])
         return fd
 
     def _close_files(self) -> None:
         while self._open:
-            os.close(self._open.popitem()[1])
+            self.disk.close(self._open.popitem()[1])
 
     def _finish_file(self, number: int, size: int) -> None:
         if self._finished[number]:
@@ -499,13 +503,13 @@ class FileTarget:
         """All chunks are there: mode, time, one fsync for a large one."""
         fd = self._file(number, entry)
         if size > CHUNK_BYTES or entry.size == UNKNOWN_SIZE:
-            os.ftruncate(fd, size)
-        os.fchmod(fd, entry.mode & ~self.umask)
-        os.utime(fd, ns=(entry.mtime_ns, entry.mtime_ns))
+            self.disk.ftruncate(fd, size)
+        self.disk.fchmod(fd, entry.mode & ~self.umask)
+        self.disk.utime(fd, ns=(entry.mtime_ns, entry.mtime_ns))
         if size > FSYNC_BYTES_MIN:
-            flush(fd)
+            flush(self.disk, fd)
         del self._open[number]
-        os.close(fd)
+        self.disk.close(fd)
         self._finished[number] = 1
         journal += encode_record(FileDone(number, size, whole))
 
@@ -515,7 +519,7 @@ class FileTarget:
         for number in entries:
             fd = self._open.pop(number, None)
             if fd is not None:
-                os.close(fd)
+                self.disk.close(fd)
             self._finished[number] = 0
             self._folder.data.unlink(self._entry(number).path)
 
@@ -540,7 +544,7 @@ class FileTarget:
         for number in dict.fromkeys(number for number, _ in chunks):
             fd = self._open.pop(number, None)
             if fd is not None:
-                os.close(fd)
+                self.disk.close(fd)
             self._finished[number] = 0
             bad = [chunk for each, chunk in chunks if each == number]
             self._folder.forget(number, bad, self._sizes)
@@ -582,12 +586,12 @@ class FileTarget:
             self._placing[number] = name
             self._folder.journal.append(encode_record(Placing(number, name)))
         self._close_files()
-        sync_file_system(self._tree.fd)
+        sync_file_system(self.disk, self._tree.fd)
         for number, entry in tops:
             if number in self._placing:
                 placer.place(entry, self._placing[number], below[number], existed)
         self._tree.forget()
-        sync_file_system(self._tree.fd)
+        sync_file_system(self.disk, self._tree.fd)
         self._tell_complete(len(failed))
         self._folder.journal.append(encode_record(CompleteMark()))
         self._folder.journal.sync()
@@ -633,9 +637,9 @@ class FileTarget:
                 self._folder.data.symlink(entry.path, entry.target, entry.mtime_ns)
             elif not entry.size:
                 fd = self._folder.data.open(entry.path, os.O_WRONLY | os.O_CREAT, create=True)
-                os.fchmod(fd, entry.mode & ~self.umask)
-                os.utime(fd, ns=(entry.mtime_ns, entry.mtime_ns))
-                os.close(fd)
+                self.disk.fchmod(fd, entry.mode & ~self.umask)
+                self.disk.utime(fd, ns=(entry.mtime_ns, entry.mtime_ns))
+                self.disk.close(fd)
             elif not self._finished[number]:
                 info = self._folder.data.lstat(entry.path)
                 if info is not None:

@@ -22,6 +22,7 @@ from typing import Protocol, runtime_checkable
 
 from wraith.aio.disk.complete_notes import CompleteNote, CompleteNotes
 from wraith.aio.disk.private_folder import PrivateFolder, UntrustedPath
+from wraith.aio.disk.seam import OS_DISK, Disk
 from wraith.aio.file_journal import load_journal, read_header
 from wraith.aio.file_source import FileSource, SourceUnreadable
 from wraith.aio.file_target import FileTarget, Policy
@@ -268,58 +269,58 @@ class Leftover:
     is_in_use: bool
 
 
-def leftovers(out: str | os.PathLike[str]) -> Iterator[Leftover]:
+def leftovers(out: str | os.PathLike[str], disk: Disk = OS_DISK) -> Iterator[Leftover]:
     """What unfinished transfers left in ``out``, for ``receive --list``."""
-    root = os.fsencode(os.path.realpath(out))
+    root = disk.realpath(out)
     try:
-        root_fd = os.open(root, _FOLDER)
+        root_fd = disk.open(root, _FOLDER)
     except OSError:
         return
     try:
-        for name in sorted(map(os.fsencode, os.listdir(root_fd))):
+        for name in sorted(disk.listdir(root_fd)):
             if name.startswith(STATE_PREFIX):
-                found = _read_leftover(root_fd, root + b"/" + name)
+                found = _read_leftover(root_fd, root + b"/" + name, disk)
                 if found is not None:
                     yield found
     finally:
-        os.close(root_fd)
+        disk.close(root_fd)
 
 
-def discard(leftover: Leftover) -> None:
+def discard(leftover: Leftover, disk: Disk = OS_DISK) -> None:
     """Removes what an unfinished transfer left.
 
     Raises:
         Busy: someone works in it.
         UntrustedPath: it is somebody else's; it stays.
     """
-    root_fd = os.open(leftover.path.parent, _FOLDER)
+    root_fd = disk.open(leftover.path.parent, _FOLDER)
     try:
-        StateFolder(root_fd, os.fsencode(leftover.path)).remove()
+        StateFolder(root_fd, os.fsencode(leftover.path), disk=disk).remove()
     finally:
-        os.close(root_fd)
+        disk.close(root_fd)
 
 
-def clear_complete(note: CompleteNote) -> None:
+def clear_complete(note: CompleteNote, disk: Disk = OS_DISK) -> None:
     """Removes what a kill of the clean-up left of a transfer that is complete. Where files failed,
     what is there of them stays."""
     if note.n_failed:
         return
     out = Path(note.out)
     state = Path(note.state)
-    if state.parent != out or not os.path.lexists(state):
+    if state.parent != out or not disk.lexists(state):
         return
-    root_fd = os.open(out, _FOLDER)
+    root_fd = disk.open(out, _FOLDER)
     try:
         with contextlib.suppress(OSError, WraithError):
-            StateFolder(root_fd, os.fsencode(state)).remove()
+            StateFolder(root_fd, os.fsencode(state), disk=disk).remove()
     finally:
-        os.close(root_fd)
+        disk.close(root_fd)
 
 
-def _read_leftover(root_fd: int, path: bytes) -> Leftover | None:
+def _read_leftover(root_fd: int, path: bytes, disk: Disk) -> Leftover | None:
     """``None`` for what is not a state folder, or not one of ours."""
     try:
-        folder = open_state(root_fd, path)
+        folder = open_state(root_fd, path, disk=disk)
     except (OSError, UntrustedPath):
         return None
     if folder is None:
@@ -347,13 +348,13 @@ def _leftover_in(folder: PrivateFolder, root_fd: int) -> Leftover | None:
         pass  # shown without its names, so that it can be discarded
     peer = PeerKey(header.peer) if any(header.peer) else None
     where = Path(os.fsdecode(folder.path))
-    in_use = _is_locked(root_fd, folder.path)
+    in_use = _is_locked(root_fd, folder.path, folder.disk)
     return Leftover(where, peer, tops, done, total, is_complete, in_use)
 
 
-def _is_locked(root_fd: int, path: bytes) -> bool:
+def _is_locked(root_fd: int, path: bytes, disk: Disk) -> bool:
     try:
-        StateFolder(root_fd, path).close()
+        StateFolder(root_fd, path, disk=disk).close()
     except Busy:
         return True
     return False

@@ -30,6 +30,7 @@ from wraith.abc import Rng, WallClock
 from wraith.aio.addresses import format_address
 from wraith.aio.disk.failures import told
 from wraith.aio.disk.private_folder import PrivateFolder
+from wraith.aio.disk.seam import OS_DISK, Disk
 from wraith.aio.replay_files import ReplayFiles
 from wraith.aio.state_dir import HOME_HINT, FolderLock, FolderLocked, StateDir
 from wraith.connection.endpoint_keys import AccessKey
@@ -95,19 +96,21 @@ class KeptCode:
         *,
         max_clock_skew_s: float,
         new_code: bool = False,
+        disk: Disk = OS_DISK,
     ) -> KeptCode:
         """The code kept in ``folder``, or a new one; in the next folder if that one is in use.
 
         Args:
             folder: from ``send_folder`` or ``receive_folder``: two levels below the home.
             new_code: forget what an earlier process left.
+            disk: on which it lies.
         Raises:
             ConfigError: the stored code cannot be read; it is not silently replaced.
             UntrustedPath: the folder is not this user's alone.
             DiskFailed, NoSpace: its disk says no.
         """
         with told(folder, HOME_HINT):
-            private, lock = _free_folder(folder)
+            private, lock = _free_folder(folder, disk)
             try:
                 return cls._load(private, lock, rng, clock, max_clock_skew_s, new_code)
             except BaseException:
@@ -203,7 +206,7 @@ def send_folder(home: StateDir, paths: Iterable[Path]) -> Path:
 
 def receive_folder(home: StateDir, out: Path) -> Path:
     """Where the code of ``receive --listen`` into ``out`` is kept."""
-    name = hashlib.sha256(os.fsencode(os.path.realpath(out))).hexdigest()[:32]
+    name = hashlib.sha256(home.disk.realpath(out)).hexdigest()[:32]
     return home.home / "receives" / name
 
 
@@ -212,7 +215,7 @@ def remove_old_codes(home: StateDir, clock: WallClock) -> None:
     for kind in (b"sends", b"receives"):
         with (
             contextlib.suppress(OSError, WraithError),
-            PrivateFolder.open(home.home, hint=HOME_HINT) as folder,
+            PrivateFolder.open(home.home, hint=HOME_HINT, disk=home.disk) as folder,
             folder.folder(kind, create=False) as root,
         ):
             for name in root.names():
@@ -226,14 +229,14 @@ def _remove_if_old(root: PrivateFolder, name: bytes, now: float) -> None:
         lock.acquire()
         stack.callback(lock.release)
         stored = _read(folder)
-        created = stored.created if stored is not None else os.fstat(folder.fd).st_mtime
+        created = stored.created if stored is not None else folder.disk.fstat(folder.fd).st_mtime
         if now - created >= LIFETIME_S:
             root.remove_tree(name)
 
 
-def _free_folder(folder: Path) -> tuple[PrivateFolder, FolderLock]:
+def _free_folder(folder: Path, disk: Disk) -> tuple[PrivateFolder, FolderLock]:
     with (
-        PrivateFolder.open(folder.parent.parent, hint=HOME_HINT) as home,
+        PrivateFolder.open(folder.parent.parent, hint=HOME_HINT, disk=disk) as home,
         home.folder(os.fsencode(folder.parent.name)) as root,
     ):
         for n in range(_COPIES_MAX):

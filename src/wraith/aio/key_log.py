@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from wraith.aio.disk.seam import OS_DISK, Disk
 from wraith.errors import ConfigError
 
 
@@ -20,16 +21,17 @@ class KeyLog:
     A disk that fails ends the log, not the connection: ``failure`` then says why.
     """
 
-    def __init__(self, path: Path) -> None:
-        """Creates ``path`` with mode 0600.
+    def __init__(self, path: Path, disk: Disk = OS_DISK) -> None:
+        """Creates ``path`` on ``disk`` with mode 0600.
 
         Raises:
             ConfigError: it exists, or cannot be created there.
         """
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
+        self.disk = disk
         self.failure: OSError | None = None
         try:
-            self._descriptor: int | None = os.open(path, flags, 0o600)
+            self._descriptor: int | None = disk.open(path, flags, 0o600)
         except OSError as error:
             why = error.strerror or str(error)
             raise ConfigError("key-log", str(path), f"a new file; {why}") from error
@@ -38,7 +40,7 @@ class KeyLog:
         if self._descriptor is None:
             return
         try:
-            os.write(self._descriptor, f"{line}\n".encode())
+            self.disk.write(self._descriptor, f"{line}\n".encode())
         except OSError as error:
             self.failure = error
             self.close()
@@ -47,4 +49,4 @@ class KeyLog:
         """Idempotent."""
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is not None:
-            os.close(descriptor)
+            self.disk.close(descriptor)

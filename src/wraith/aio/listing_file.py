@@ -8,44 +8,43 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
 from bisect import bisect_right
 from collections.abc import Iterator
 
-from wraith.aio.disk.stamp_file import write_all
+from wraith.aio.disk.seam import OS_DISK, Disk
 from wraith.transfer.listing import Entry, ListingIndex, decode_page
 
 
 class ListingFile:
     """Owns ``fd``. Not thread-safe."""
 
-    def __init__(self, fd: int) -> None:
+    def __init__(self, fd: int, disk: Disk = OS_DISK) -> None:
         self.fd = fd
+        self.disk = disk
         self.index = ListingIndex()
         self._page: tuple[int, int, list[Entry]] = (0, 0, [])
 
     @classmethod
-    def load(cls, fd: int) -> ListingFile:
+    def load(cls, fd: int, disk: Disk = OS_DISK) -> ListingFile:
         """Reads a listing that this program wrote; takes ``fd`` over."""
-        listing = cls(fd)
+        listing = cls(fd, disk)
         at = 0
-        while header := os.pread(listing.fd, 4, at):
-            page = os.pread(listing.fd, int.from_bytes(header, "big"), at + 4)
+        while header := disk.pread(listing.fd, 4, at):
+            page = disk.pread(listing.fd, int.from_bytes(header, "big"), at + 4)
             listing.index.add_page(page, decode_page(page))
             at += 4 + len(page)
         return listing
 
     @classmethod
-    def temporary(cls, folder: bytes) -> ListingFile:
+    def temporary(cls, folder: bytes, disk: Disk = OS_DISK) -> ListingFile:
         """A new one in a file without a name in ``folder``."""
-        with tempfile.TemporaryFile(dir=folder) as file:
-            return cls(os.dup(file.fileno()))
+        return cls(disk.temporary(folder), disk)
 
     @contextlib.contextmanager
     def copy(self) -> Iterator[ListingFile]:
         """The same listing under a descriptor of its own, for another thread. The index is shared:
         nothing may be appended any more. Raises ``OSError`` when it is closed already."""
-        own = ListingFile(os.dup(self.fd))
+        own = ListingFile(self.disk.dup(self.fd), self.disk)
         own.index = self.index
         try:
             yield own
@@ -55,19 +54,19 @@ class ListingFile:
     def copy_to(self, fd: int) -> None:
         """Writes the whole file to ``fd``."""
         at = 0
-        while data := os.pread(self.fd, 1 << 20, at):
-            write_all(fd, data)
+        while data := self.disk.pread(self.fd, 1 << 20, at):
+            self.disk.write_all(fd, data)
             at += len(data)
 
     def append(self, page: bytes) -> None:
         """Adds a page that was checked."""
-        os.lseek(self.fd, 0, os.SEEK_END)
-        write_all(self.fd, len(page).to_bytes(4, "big") + page)
+        self.disk.lseek(self.fd, 0, os.SEEK_END)
+        self.disk.write_all(self.fd, len(page).to_bytes(4, "big") + page)
         self.index.add_page(page, decode_page(page))
 
     def close(self) -> None:
         if self.fd >= 0:
-            os.close(self.fd)
+            self.disk.close(self.fd)
             self.fd = -1
 
     def __del__(self) -> None:
@@ -76,7 +75,7 @@ class ListingFile:
     def page(self, number: int) -> list[Entry]:
         at = self.index.page_at
         start = at[number] + 4 * (number + 1)
-        return decode_page(os.pread(self.fd, at[number + 1] - at[number], start))
+        return decode_page(self.disk.pread(self.fd, at[number + 1] - at[number], start))
 
     def entry(self, number: int) -> Entry:
         first, end, entries = self._page

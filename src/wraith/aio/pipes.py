@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import os
 import select
-import tempfile
 from array import array
 from collections.abc import Iterator
 
 from wraith.aio.digest_file import DigestFile
+from wraith.aio.disk.seam import OS_DISK, Disk
 from wraith.content.chunking import (
     CHUNK_BYTES,
     DIGEST_BYTES,
@@ -61,7 +61,8 @@ SPOOL_CHUNKS = SPOOL_BYTES // CHUNK_BYTES
 class StreamSource:
     """Offers what can be read from ``fd`` (owned by the caller) as one file called ``name``."""
 
-    def __init__(self, fd: int, name: str = "stdin") -> None:
+    def __init__(self, fd: int, name: str = "stdin", *, disk: Disk = OS_DISK) -> None:
+        self.disk = disk
         raw = os.fsencode(name)
         check_path(raw, PathRules())
         writer = ListingWriter()
@@ -71,15 +72,14 @@ class StreamSource:
         self._page = page
         self.outgoing = Outgoing(writer.index, OfferKind.STREAM, raw[:255])
         self._fd = fd
-        self._digests = DigestFile(array("Q", [UNKNOWN_SIZE]))
-        with tempfile.TemporaryFile() as spool:
-            self._spool_fd = os.dup(spool.fileno())
+        self._digests = DigestFile(array("Q", [UNKNOWN_SIZE]), disk=disk)
+        self._spool_fd = disk.temporary()
         self._n_read = 0
         self._size: int | None = None
 
     def close(self) -> None:
         if self._spool_fd >= 0:
-            os.close(self._spool_fd)
+            self.disk.close(self._spool_fd)
             self._spool_fd = -1
             self._digests.close()
 
@@ -133,7 +133,7 @@ class StreamSource:
                 raise TooLate()
             end = self._size if self._size is not None else self._n_read * CHUNK_BYTES
             want = min(CHUNK_BYTES, end - chunk * CHUNK_BYTES)
-            return os.pread(self._spool_fd, want, chunk % SPOOL_CHUNKS * CHUNK_BYTES)
+            return self.disk.pread(self._spool_fd, want, chunk % SPOOL_CHUNKS * CHUNK_BYTES)
         if self._size is not None:
             return b""
         data = bytearray()
@@ -144,7 +144,7 @@ class StreamSource:
                 break
             data += got
         if data:
-            os.pwrite(self._spool_fd, data, chunk % SPOOL_CHUNKS * CHUNK_BYTES)
+            self.disk.pwrite(self._spool_fd, data, chunk % SPOOL_CHUNKS * CHUNK_BYTES)
             self._n_read += 1
         return bytes(data)
 

@@ -25,6 +25,7 @@ from typing import Final
 
 from wraith.abc import WallClock
 from wraith.aio.disk.private_folder import PrivateFolder
+from wraith.aio.disk.seam import OS_DISK, Disk
 
 RECORD_BYTES: Final = 24
 _MAGIC: Final = b"WRAITHR1"
@@ -32,7 +33,6 @@ _HEADER_BYTES: Final = 32
 _CLEAN_MARK: Final = b"\xff" * RECORD_BYTES
 _NAME: Final = re.compile(rb"replay-([0-9]{1,12})\.log")
 _FILE_BYTES_MAX: Final = 1 << 32
-_BOOT_ID_FILE: Final = "/proc/sys/kernel/random/boot_id"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,8 @@ class ReplayFiles:
         clock: calendar time.
         max_clock_skew_s: how far a hello's timestamp may be from the clock.
         fresh: the access key was made by this process just now, so nothing can be missing.
-        boot_id: 16 bytes that change with every start of the host; read from it when ``None``.
+        boot_id: 16 bytes that change with every start of the host; asked for when ``None``.
+        disk: on which a path lies; that of an open folder is known.
     """
 
     def __init__(
@@ -63,12 +64,16 @@ class ReplayFiles:
         max_clock_skew_s: float,
         fresh: bool,
         boot_id: bytes | None = None,
+        disk: Disk = OS_DISK,
     ) -> None:
         self._given = folder if isinstance(folder, PrivateFolder) else None
-        self._folder = PrivateFolder.open(folder) if isinstance(folder, Path) else folder
+        if isinstance(folder, Path):
+            folder = PrivateFolder.open(folder, disk=disk)
+        self._folder = folder
+        self.disk = folder.disk
         self._clock = clock
         self._skew_s = max_clock_skew_s
-        self._boot_id = read_boot_id() if boot_id is None else boot_id
+        self._boot_id = self.disk.boot_id() if boot_id is None else boot_id
         self._descriptor: int | None = None
         self._number = 0
         self._begun = 0.0
@@ -92,10 +97,11 @@ class ReplayFiles:
         data = b"".join(records)
         if len(data) != RECORD_BYTES * len(records):
             raise ValueError("a replay record has 24 bytes")
-        written = os.write(self._descriptor, data)
+        written = self.disk.write(self._descriptor, data)
         if written != len(data):
             # A torn record would shift all later ones; cut back to what was whole.
-            os.ftruncate(self._descriptor, os.fstat(self._descriptor).st_size - written)
+            n_whole = self.disk.fstat(self._descriptor).st_size - written
+            self.disk.ftruncate(self._descriptor, n_whole)
             raise OSError("the disk is full")
 
     def close(self) -> None:
@@ -105,13 +111,13 @@ class ReplayFiles:
             self._let_go()
             return
         try:
-            os.fsync(descriptor)
-            os.write(descriptor, _CLEAN_MARK)
-            os.fsync(descriptor)
+            self.disk.fsync(descriptor)
+            self.disk.write(descriptor, _CLEAN_MARK)
+            self.disk.fsync(descriptor)
         except OSError:
             pass  # no mark: the next start is merely cautious
         finally:
-            os.close(descriptor)
+            self.disk.close(descriptor)
             self._let_go()
 
     def _let_go(self) -> None:
@@ -172,8 +178,8 @@ class ReplayFiles:
     def _rotate(self) -> None:
         """Starts the next generation; the one before the last goes."""
         assert self._descriptor is not None
-        os.fsync(self._descriptor)
-        os.close(self._descriptor)
+        self.disk.fsync(self._descriptor)
+        self.disk.close(self._descriptor)
         self._descriptor = None
         self._number += 1
         self._begin(b"")
@@ -193,16 +199,6 @@ class ReplayFiles:
             found = _NAME.fullmatch(name)
             if found:
                 yield int(found[1]), name
-
-
-def read_boot_id() -> bytes:
-    """16 bytes that change with every start of the host; zeros where the system has none, which
-    makes a missing clean mark count as a crash of the host."""
-    try:
-        with open(_BOOT_ID_FILE, encoding="ascii") as file:
-            return bytes.fromhex(file.read().strip().replace("-", ""))[:16].ljust(16, b"\0")
-    except (OSError, ValueError):
-        return bytes(16)
 
 
 def _timestamp(record: bytes) -> int:

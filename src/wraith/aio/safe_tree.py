@@ -16,6 +16,7 @@ import stat
 from collections import OrderedDict
 
 from wraith.aio.disk.renaming import rename_to_new
+from wraith.aio.disk.seam import OS_DISK, Disk
 
 FOLDERS_KEPT = 32
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -26,19 +27,22 @@ class SafeTree:
 
     Args:
         fd: the folder ``root`` if it is open already; the tree takes it over.
+        disk: on which it lies.
     """
 
-    def __init__(self, root: bytes, fd: int | None = None) -> None:
+    def __init__(self, root: bytes, fd: int | None = None, *, disk: Disk = OS_DISK) -> None:
         self.root = root
-        if fd is None:
-            fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        self.fd = fd
+        self.disk = disk
+        self.fd = -1
         self._kept: OrderedDict[bytes, int] = OrderedDict()
+        if fd is None:
+            fd = self.disk.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self.fd = fd
 
     def close(self) -> None:
         self.forget()
         if self.fd >= 0:
-            os.close(self.fd)
+            self.disk.close(self.fd)
             self.fd = -1
 
     def __del__(self) -> None:
@@ -47,7 +51,7 @@ class SafeTree:
     def forget(self) -> None:
         """Closes the kept folders; needed before folders are moved or removed."""
         while self._kept:
-            os.close(self._kept.popitem()[1])
+            self.disk.close(self._kept.popitem()[1])
 
     def folder(self, path: bytes, *, create: bool = False) -> int:
         """A descriptor of the folder at ``path`` (``b""``: the root), owned by the tree and good
@@ -65,15 +69,15 @@ class SafeTree:
         parent, _, name = path.rpartition(b"/")
         above = self.folder(parent, create=create)
         try:
-            fd = os.open(name, _FOLDER, dir_fd=above)
+            fd = self.disk.open(name, _FOLDER, dir_fd=above)
         except FileNotFoundError:
             if not create:
                 raise
-            os.mkdir(name, 0o700, dir_fd=above)
-            fd = os.open(name, _FOLDER, dir_fd=above)
+            self.disk.mkdir(name, 0o700, dir_fd=above)
+            fd = self.disk.open(name, _FOLDER, dir_fd=above)
         self._kept[path] = fd
         if len(self._kept) > FOLDERS_KEPT:
-            os.close(self._kept.popitem(last=False)[1])
+            self.disk.close(self._kept.popitem(last=False)[1])
         return fd
 
     def _parent(self, path: bytes, *, create: bool = False) -> tuple[int, bytes]:
@@ -83,13 +87,13 @@ class SafeTree:
     def open(self, path: bytes, flags: int, mode: int = 0o600, *, create: bool = False) -> int:
         """A new descriptor of the file at ``path``; ``create`` makes the folders above it."""
         fd, name = self._parent(path, create=create)
-        return os.open(name, flags | os.O_NOFOLLOW | os.O_CLOEXEC, mode, dir_fd=fd)
+        return self.disk.open(name, flags | os.O_NOFOLLOW | os.O_CLOEXEC, mode, dir_fd=fd)
 
     def lstat(self, path: bytes) -> os.stat_result | None:
         """``None`` when there is nothing (or a link or file where a folder should be)."""
         try:
             fd, name = self._parent(path)
-            return os.stat(name, dir_fd=fd, follow_symlinks=False)
+            return self.disk.stat(name, dir_fd=fd, follow_symlinks=False)
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as exc:
@@ -101,9 +105,9 @@ class SafeTree:
         """Makes a folder; false if one is there already. Raises ``OSError`` for anything else."""
         fd, name = self._parent(path)
         try:
-            os.mkdir(name, 0o700, dir_fd=fd)
+            self.disk.mkdir(name, 0o700, dir_fd=fd)
         except FileExistsError:
-            if stat.S_ISDIR(os.stat(name, dir_fd=fd, follow_symlinks=False).st_mode):
+            if stat.S_ISDIR(self.disk.stat(name, dir_fd=fd, follow_symlinks=False).st_mode):
                 return False
             raise
         return True
@@ -112,7 +116,7 @@ class SafeTree:
         """Removes a file or link, if it is there."""
         try:
             fd, name = self._parent(path)
-            os.unlink(name, dir_fd=fd)
+            self.disk.unlink(name, dir_fd=fd)
         except FileNotFoundError:
             pass
 
@@ -120,11 +124,11 @@ class SafeTree:
         """Makes a link, in place of an older one."""
         fd, name = self._parent(path, create=True)
         try:
-            os.symlink(target, name, dir_fd=fd)
+            self.disk.symlink(target, name, dir_fd=fd)
         except FileExistsError:
-            os.unlink(name, dir_fd=fd)
-            os.symlink(target, name, dir_fd=fd)
-        os.utime(name, ns=(mtime_ns, mtime_ns), dir_fd=fd, follow_symlinks=False)
+            self.disk.unlink(name, dir_fd=fd)
+            self.disk.symlink(target, name, dir_fd=fd)
+        self.disk.utime(name, ns=(mtime_ns, mtime_ns), dir_fd=fd, follow_symlinks=False)
 
     def make_writable(self, path: bytes) -> None:
         """Lets the owner read and write a file, if it is there: it may have its final mode
@@ -134,15 +138,15 @@ class SafeTree:
         except FileNotFoundError:
             return
         try:
-            os.fchmod(fd, 0o600)
+            self.disk.fchmod(fd, 0o600)
         finally:
-            os.close(fd)
+            self.disk.close(fd)
 
     def set_folder(self, path: bytes, mode: int, mtime_ns: int) -> None:
         """Mode and time of a folder, once nothing more is put into it."""
         fd = self.folder(path)
-        os.utime(fd, ns=(mtime_ns, mtime_ns))
-        os.fchmod(fd, mode)
+        self.disk.utime(fd, ns=(mtime_ns, mtime_ns))
+        self.disk.fchmod(fd, mode)
 
     def move(self, path: bytes, to: SafeTree, new_path: bytes, *, replace: bool) -> None:
         """Renames within one file system. Without ``replace`` an existing name stays, unless it is
@@ -154,9 +158,9 @@ class SafeTree:
         fd, name = self._parent(path)
         to_fd, new_name = to._parent(new_path)
         if replace:
-            os.rename(name, new_name, src_dir_fd=fd, dst_dir_fd=to_fd)
+            self.disk.rename(name, new_name, src_dir_fd=fd, dst_dir_fd=to_fd)
         else:
-            rename_to_new(fd, name, to_fd, new_name)
+            rename_to_new(self.disk, fd, name, to_fd, new_name)
 
 
 _NOT_THERE = frozenset({errno.ELOOP, errno.ENOTDIR})

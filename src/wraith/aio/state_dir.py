@@ -29,6 +29,7 @@ import platformdirs
 from wraith.abc import Rng
 from wraith.aio.disk.failures import told
 from wraith.aio.disk.private_folder import PrivateFolder, no_modes
+from wraith.aio.disk.seam import LOCK_EX, LOCK_NB, OS_DISK, Disk
 from wraith.crypto.ed25519 import Identity
 from wraith.errors import ConfigError, LocalProtocolError, PeerKeyMismatch
 from wraith.types import PeerKey
@@ -62,6 +63,7 @@ class FolderLock:
 
     def __init__(self, folder: Path | PrivateFolder) -> None:
         self._folder = folder
+        self.disk = folder.disk if isinstance(folder, PrivateFolder) else OS_DISK
         self._descriptor: int | None = None
 
     def acquire(self, *, wait: bool = False) -> None:
@@ -80,9 +82,9 @@ class FolderLock:
     def _acquire(self, folder: PrivateFolder, wait: bool) -> None:
         descriptor = folder.open_file(_LOCK, os.O_RDWR | os.O_CREAT)
         try:
-            _lock(descriptor, wait=wait)
+            self.disk.flock(descriptor, LOCK_EX if wait else LOCK_EX | LOCK_NB)
         except OSError:
-            os.close(descriptor)
+            self.disk.close(descriptor)
             where = os.fsdecode(folder.path)
             raise FolderLocked(f"{where} is in use by another wraith process") from None
         self._descriptor = descriptor
@@ -91,7 +93,7 @@ class FolderLock:
         """Gives it back. Idempotent. The file stays: removing it would race with a waiter."""
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is not None:
-            os.close(descriptor)
+            self.disk.close(descriptor)
 
     def __enter__(self) -> FolderLock:
         self.acquire(wait=True)
@@ -104,23 +106,6 @@ class FolderLock:
         traceback: TracebackType | None,
     ) -> None:
         self.release()
-
-
-if os.name == "nt":  # pragma: no cover - covered on that platform only
-    import msvcrt
-
-    def _lock(descriptor: int, *, wait: bool) -> None:
-        msvcrt.locking(  # type: ignore[attr-defined,unused-ignore]
-            descriptor,
-            msvcrt.LK_LOCK if wait else msvcrt.LK_NBLCK,  # type: ignore[attr-defined,unused-ignore]
-            1,
-        )
-
-else:
-    import fcntl
-
-    def _lock(descriptor: int, *, wait: bool) -> None:
-        fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +124,7 @@ class StateDir:
 
     Args:
         home: the folder; created with mode 0700 when it is missing.
+        disk: on which it lies.
     Attributes:
         note: what a person should know about it; empty most of the time.
     Raises:
@@ -146,13 +132,14 @@ class StateDir:
         DiskFailed, NoSpace: from any method: its disk says no. [TR-127]
     """
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, disk: Disk = OS_DISK) -> None:
         self.home = home
+        self.disk = disk
         with told(home, HOME_HINT), self._open() as folder:
             self.note = "" if folder.has_modes else no_modes(folder)
 
     def _open(self) -> PrivateFolder:
-        return PrivateFolder.open(self.home, hint=HOME_HINT)
+        return PrivateFolder.open(self.home, hint=HOME_HINT, disk=self.disk)
 
     @classmethod
     def default(cls, environ: Mapping[str, str] | None = None) -> StateDir:

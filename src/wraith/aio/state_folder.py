@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import os
 import stat
 from array import array
@@ -34,7 +33,7 @@ from blake3 import blake3
 from wraith.aio.digest_file import DigestFile
 from wraith.aio.disk.kept_files import bad_chunks
 from wraith.aio.disk.private_folder import PrivateFolder
-from wraith.aio.disk.stamp_file import write_all
+from wraith.aio.disk.seam import LOCK_EX, LOCK_NB, OS_DISK, Disk
 from wraith.aio.disk.suspect import Marks, Suspicion
 from wraith.aio.file_journal import JOURNAL, Journal, Loaded, load_journal, read_header
 from wraith.aio.listing_file import ListingFile
@@ -64,14 +63,16 @@ def state_path(out: bytes, peer: PeerKey | None, tops: Sequence[bytes]) -> bytes
     return out + b"/" + STATE_PREFIX + hasher.hexdigest()[:12].encode()
 
 
-def open_state(out_fd: int, path: bytes, *, create: bool = False) -> PrivateFolder | None:
+def open_state(
+    out_fd: int, path: bytes, *, create: bool = False, disk: Disk = OS_DISK
+) -> PrivateFolder | None:
     """The state folder ``path``, which lies in the folder ``out_fd``; ``None`` if it is missing.
 
     Raises:
         UntrustedPath: somebody else made it, or may write in it; it is left as it is.
     """
     try:
-        return PrivateFolder.below(out_fd, path, hint=_NOT_OURS, create=create)
+        return PrivateFolder.below(out_fd, path, hint=_NOT_OURS, create=create, disk=disk)
     except FileNotFoundError:
         if create:
             raise
@@ -85,19 +86,23 @@ class StateFolder:
         out_fd: the target folder, in which it lies; the caller's, and open until ``close``.
         path: from ``state_path``; made if missing.
         home: ``WRAITH_HOME``, which may hold a mark of this folder too.
+        disk: on which all of them lie.
     Raises:
         Busy: another process works in it.
         UntrustedPath: somebody else made it, or may write in it.
     """
 
-    def __init__(self, out_fd: int, path: bytes, home: Path | None = None) -> None:
+    def __init__(
+        self, out_fd: int, path: bytes, home: Path | None = None, *, disk: Disk = OS_DISK
+    ) -> None:
+        self.disk = disk
         self.path = path
         self._out_fd = out_fd
-        folder = open_state(out_fd, path, create=True)
+        folder = open_state(out_fd, path, create=True, disk=disk)
         assert folder is not None
         self.folder = folder
         try:
-            fcntl.flock(folder.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            disk.flock(folder.fd, LOCK_EX | LOCK_NB)
         except OSError:
             folder.close()
             raise Busy(
@@ -157,7 +162,7 @@ class StateFolder:
     def _tree(self, name: bytes) -> SafeTree:
         """The tree below one of the folders in this one, which is made if missing."""
         with self.folder.folder(name) as folder:
-            return SafeTree(folder.path, os.dup(folder.fd))
+            return SafeTree(folder.path, self.disk.dup(folder.fd), disk=self.disk)
 
     # --- opening --------------------------------------------------------------------------------
 
@@ -179,7 +184,9 @@ class StateFolder:
             verify: read all that is there first, even if the host did not go down meanwhile.
         """
         self.close_parts()
-        header = JournalHeader(peer.raw if peer is not None else NO_PEER, boot_id(), digest, out)
+        header = JournalHeader(
+            peer.raw if peer is not None else NO_PEER, self.disk.boot_id(), digest, out
+        )
         suspicion = self.marks.read()
         if suspicion is not None:
             self._throw_away(header, incoming, suspicion)
@@ -193,14 +200,14 @@ class StateFolder:
             self._carry_over(old, header, incoming)
         self._listing = self._load_listing(digest)
         digests_fd = self.folder.open_file(_DIGESTS, os.O_RDWR | os.O_CREAT)
-        self._digests = DigestFile(sizes, digests_fd)
+        self._digests = DigestFile(sizes, digests_fd, disk=self.disk)
         loaded = load_journal(self.folder, sizes, self._digests)
         self._journal = Journal(self.folder)
         if loaded.is_complete:
             return loaded
         loaded.void = suspicion.why if suspicion is not None else ""
         self._drop_what_is_gone(loaded)
-        is_other_boot = loaded.header is not None and loaded.header.boot_id != boot_id()
+        is_other_boot = loaded.header is not None and loaded.header.boot_id != self.disk.boot_id()
         if verify or is_other_boot:
             self._verify(loaded)
             self.journal.append(encode_record(header))
@@ -209,11 +216,17 @@ class StateFolder:
     def start_over(self, peer: PeerKey | None, digest: bytes, out: bytes) -> None:
         """Forgets what the journal says of this listing; the listing itself stays."""
         self._empty_data()
-        header = JournalHeader(peer.raw if peer is not None else NO_PEER, boot_id(), digest, out)
+        header = JournalHeader(
+            peer.raw if peer is not None else NO_PEER, self.disk.boot_id(), digest, out
+        )
         self._start(header, None)
         assert self._journal is not None
         self._journal.close()
         self._journal = Journal(self.folder)
+
+    def _header(self, peer: PeerKey | None, digest: bytes, out: bytes) -> JournalHeader:
+        raw = peer.raw if peer is not None else NO_PEER
+        return JournalHeader(raw, self.disk.boot_id(), digest, out)
 
     def _throw_away(
         self, header: JournalHeader, incoming: ListingFile | None, suspicion: Suspicion
@@ -224,7 +237,7 @@ class StateFolder:
             incoming = self._load_listing(header.listing_digest)
         self._empty_data()
         self.folder.remove_tree(_OLD_DATA)
-        if os.listdir(self.data.fd):
+        if self.disk.listdir(self.data.fd):
             raise OSError(errno.EIO, "what an earlier run wrote cannot be removed", self.path)
         for name in self.folder.names():
             if name.startswith(_LISTING) or name in (_DIGESTS, _EXISTED, JOURNAL):
@@ -286,7 +299,7 @@ class StateFolder:
             known[number >> 3] |= 1 << (number & 7)
         if known != before:
             with self.folder.replacing(_EXISTED) as fd:
-                write_all(fd, known)
+                self.disk.write_all(fd, known)
         return bytes(known)
 
     def _load_listing(self, digest: bytes) -> ListingFile:
@@ -309,7 +322,7 @@ class StateFolder:
             self._store_listing(header.listing_digest, incoming)
         self.folder.unlink(_EXISTED)
         with self.folder.replacing(JOURNAL) as fd:
-            write_all(fd, encode_record(header) + records)
+            self.disk.write_all(fd, encode_record(header) + records)
 
     def _store_listing(self, digest: bytes, incoming: ListingFile) -> None:
         if not self._holds_listing(digest):
@@ -330,7 +343,7 @@ class StateFolder:
         A kill in between leaves the old journal with some files gone, which opening notices.
         """
         old = self._load_listing(old_header.listing_digest)
-        digests = DigestFile(old.index.sizes)
+        digests = DigestFile(old.index.sizes, disk=self.disk)
         loaded = load_journal(self.folder, old.index.sizes, digests)
         self.folder.remove_tree(_OLD_DATA)
         self.data.close()
@@ -438,7 +451,8 @@ def _listing_name(digest: bytes) -> bytes:
 
 def load_listing(folder: PrivateFolder, digest: bytes) -> ListingFile:
     """The listing with this digest in a state folder. Raises ``OSError`` if there is none."""
-    return ListingFile.load(folder.open_file(_listing_name(digest), os.O_RDONLY))
+    fd = folder.open_file(_listing_name(digest), os.O_RDONLY)
+    return ListingFile.load(fd, folder.disk)
 
 
 def _keep_whole_chunks(inventory: Inventory, number: int, on_disk: int) -> None:
@@ -468,12 +482,3 @@ def _matches(old: ListingFile, held: Inventory, new: ListingFile) -> Iterator[tu
             continue
         if found.size == entry.size:
             yield number, candidate[0]
-
-
-def boot_id() -> bytes:
-    """Names this boot of the host, 16 bytes; zeros where the system has no such name."""
-    try:
-        text = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        return bytes.fromhex(text.replace("-", ""))[:16].ljust(16, b"\0")
-    except (OSError, ValueError):
-        return bytes(16)

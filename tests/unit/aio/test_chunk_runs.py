@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from wraith.aio.chunk_runs import IOV_MAX, n_verified, parts_of, reserve, runs, write_all
+from wraith.aio.disk.seam import OS_DISK, Disk
 from wraith.content.chunking import CHUNK_BYTES, chunk_digest
 from wraith.transfer.records import ChunkRecord
+from wraith.types import Buffer
 
 
 def _record(chunk: int, data: bytes, cut: int, digest: bytes | None = None) -> ChunkRecord:
@@ -32,22 +34,20 @@ def test_more_slices_than_one_call_takes_are_all_written(tmp_path: Path) -> None
     data = os.urandom(3 * IOV_MAX + 5)
     parts = [memoryview(data)[i : i + 1] for i in range(len(data))]
     with open(tmp_path / "file", "w+b") as file:
-        write_all(file.fileno(), parts, 7)
+        write_all(OS_DISK, file.fileno(), parts, 7)
         assert file.read() == bytes(7) + data
 
 
-def test_a_write_that_stops_half_way_goes_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    real = os.pwritev
+class _ShortWrites(Disk):
+    @staticmethod
+    def pwritev(fd: int, buffers: Sequence[Buffer], offset: int, flags: int = 0) -> int:  # type: ignore[override]
+        return os.pwritev(fd, [b"".join(buffers)[:1500]], offset, flags)
 
-    def short(fd: int, buffers: Sequence[memoryview], at: int) -> int:
-        return real(fd, [b"".join(buffers)[:1500]], at)
 
-    monkeypatch.setattr(os, "pwritev", short)
+def test_a_write_that_stops_half_way_goes_on(tmp_path: Path) -> None:
     data = os.urandom(5000)
     with open(tmp_path / "file", "w+b") as file:
-        write_all(file.fileno(), parts_of([_record(0, data, 999)]), 0)
+        write_all(_ShortWrites(), file.fileno(), parts_of([_record(0, data, 999)]), 0)
         assert file.read() == data
 
 
@@ -66,14 +66,14 @@ def test_room_is_set_aside_on_a_disk_and_a_full_one_is_told(
     with open(tmp_path / "file", "w+b") as file:
         fd = file.fileno()
         monkeypatch.setattr(os, "major", lambda device: 0)
-        reserve(fd, 5_000_000)
+        reserve(OS_DISK, fd, 5_000_000)
         assert asked == [], "nothing is set aside in memory or across a network"
         monkeypatch.setattr(os, "major", lambda device: 8)
-        reserve(fd, 5_000_000)
+        reserve(OS_DISK, fd, 5_000_000)
         assert asked == [5_000_000]
         refusal[0] = errno.EOPNOTSUPP
-        reserve(fd, 5_000_000)
+        reserve(OS_DISK, fd, 5_000_000)
         refusal[0] = errno.ENOSPC
         with pytest.raises(OSError) as refused:
-            reserve(fd, 5_000_000)
+            reserve(OS_DISK, fd, 5_000_000)
         assert refused.value.errno == errno.ENOSPC

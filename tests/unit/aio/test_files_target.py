@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from wraith.aio.disk.seam import OS_DISK
 from wraith.aio.file_source import FileSource
 from wraith.aio.file_target import FileTarget, Policy
 from wraith.aio.files import discard, leftovers
@@ -452,13 +453,11 @@ def test_damage_between_runs_is_found_by_verify(tmp_path: Path) -> None:
 def test_after_another_boot_everything_is_verified(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from wraith.aio import state_folder
-
     source, out, done = half_received(tmp_path)
     data = out / states(out)[0] / "data" / "file"
     with data.open("r+b") as file:
         file.write(b"lost by the host")
-    monkeypatch.setattr(state_folder, "boot_id", lambda: b"another boot id.")
+    monkeypatch.setattr(OS_DISK, "boot_id", lambda: b"another boot id.")
     pipe = send(source, FileTarget(out))
     assert done_of(pipe).bytes_reused == done - CHUNK_BYTES
     assert (out / "file").read_bytes() == BIG
@@ -783,7 +782,7 @@ def test_wishes_on_a_full_disk_come_back_as_errors(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(os, "pwrite", full)
+        patch.setattr(OS_DISK, "pwrite", full)
         target = FileTarget(out)
         pipe = send(source, target)
         target.close()

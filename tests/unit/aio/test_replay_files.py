@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from wraith.aio import replay_files
+from wraith.aio.disk.seam import OS_DISK
 from wraith.aio.replay_files import ReplayFiles
 
 BOOT_1, BOOT_2 = b"1" * 16, b"2" * 16
@@ -154,7 +154,7 @@ def test_a_full_disk_leaves_whole_records(
     files = open_files(tmp_path, clock, fresh=True)
     files.append([record(1, clock)])
     real = os.write
-    monkeypatch.setattr(os, "write", lambda fd, data: real(fd, data[:10]))
+    monkeypatch.setattr(OS_DISK, "write", lambda fd, data: real(fd, data[:10]))
     with pytest.raises(OSError, match="full"):
         files.append([record(2, clock)])
     monkeypatch.undo()
@@ -170,7 +170,7 @@ def test_a_write_error_reaches_the_caller(
     def fail(fd: int, data: bytes) -> int:
         raise OSError(errno.EIO, "broken disk")
 
-    monkeypatch.setattr(os, "write", fail)
+    monkeypatch.setattr(OS_DISK, "write", fail)
     with pytest.raises(OSError, match="broken"):
         files.append([record(1, clock)])
     monkeypatch.undo()
@@ -186,5 +186,5 @@ def test_files_are_private(tmp_path: Path, clock: Calendar) -> None:
 
 
 def test_this_host_has_a_boot_id_or_zeros() -> None:
-    assert len(replay_files.read_boot_id()) == 16
-    assert replay_files.read_boot_id() == replay_files.read_boot_id()
+    assert len(OS_DISK.boot_id()) == 16
+    assert OS_DISK.boot_id() == OS_DISK.boot_id()

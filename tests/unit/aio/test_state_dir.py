@@ -10,6 +10,7 @@ from pathlib import Path
 import platformdirs
 import pytest
 
+from wraith.aio.disk.seam import OS_DISK
 from wraith.aio.state_dir import FolderLock, FolderLocked, StateDir, write_private
 from wraith.errors import ConfigError, PeerKeyMismatch, WraithError
 from wraith.testing.rng import RaisingRng, SeededRng
@@ -145,7 +146,7 @@ def test_writing_replaces_in_one_step(tmp_path: Path, monkeypatch: pytest.Monkey
     def fail(fd: int) -> None:
         raise OSError("disk full")
 
-    monkeypatch.setattr(os, "fsync", fail)
+    monkeypatch.setattr(OS_DISK, "fsync", fail)
     with pytest.raises(OSError, match="full"):
         write_private(path, b"new")
     assert path.read_bytes() == b"old"

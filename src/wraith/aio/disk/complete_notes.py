@@ -21,6 +21,7 @@ from typing import Final
 from blake3 import blake3
 
 from wraith.aio.disk.private_folder import PrivateFolder
+from wraith.aio.disk.seam import OS_DISK, Disk
 from wraith.errors import WraithError
 
 FOLDER: Final = "complete"
@@ -42,10 +43,11 @@ class CompleteNote:
 
 
 class CompleteNotes:
-    """The notes below ``home`` (``WRAITH_HOME``)."""
+    """The notes below ``home`` (``WRAITH_HOME``), which lies on ``disk``."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, disk: Disk = OS_DISK) -> None:
         self._home = home
+        self.disk = disk
 
     def write(self, code: str, note: CompleteNote, unix_time: float) -> None:
         """Notes that the transfer of ``code`` is complete here. A disk that does not take the note
@@ -67,16 +69,16 @@ class CompleteNotes:
     def find(self, code: str, out: str, unix_time: float) -> CompleteNote | None:
         """The note about ``code`` received into ``out``, if all of it is still there."""
         with contextlib.suppress(OSError, WraithError), self._folder(create=False) as folder:
-            return _still_true(folder.read(_name(code), _BYTES_MAX), out, unix_time)
+            return _still_true(folder.read(_name(code), _BYTES_MAX), out, unix_time, self.disk)
         return None
 
     def _folder(self, *, create: bool) -> PrivateFolder:
-        with PrivateFolder.open(self._home) as home:
+        with PrivateFolder.open(self._home, disk=self.disk) as home:
             return home.folder(os.fsencode(FOLDER), create=create)
 
     def _remove_old(self, folder: PrivateFolder, now: float) -> None:
         for name in folder.names():
-            info = os.stat(name, dir_fd=folder.fd, follow_symlinks=False)
+            info = folder.disk.stat(name, dir_fd=folder.fd, follow_symlinks=False)
             if now - info.st_mtime > LIFETIME_S:
                 folder.unlink(name)
 
@@ -85,7 +87,7 @@ def _name(code: str) -> bytes:
     return blake3(code.encode()).hexdigest()[:32].encode()
 
 
-def _still_true(data: bytes, out: str, now: float) -> CompleteNote | None:
+def _still_true(data: bytes, out: str, now: float, disk: Disk) -> CompleteNote | None:
     try:
         row = json.loads(data)
         paths: Sequence[str] = [str(path) for path in row["paths"]]
@@ -102,4 +104,4 @@ def _still_true(data: bytes, out: str, now: float) -> CompleteNote | None:
         return None
     if not is_young or found.out != out or not paths:
         return None
-    return found if all(os.path.lexists(path) for path in paths) else None
+    return found if all(disk.lexists(path) for path in paths) else None

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 
 from wraith.aio.digest_file import DigestFile
+from wraith.aio.disk.seam import Disk
 from wraith.aio.safe_tree import SafeTree
 from wraith.content.chunking import CHUNK_BYTES, DIGEST_BYTES, UNKNOWN_SIZE, chunk_digests
 
@@ -45,6 +46,7 @@ def bad_chunks(
         PermissionError: the file must not be read, which says nothing about it.
         ReadingStopped: ``pause`` returned false.
     """
+    disk = tree.disk
     guard = guard if guard is not None else nullcontext()
     try:
         with guard:
@@ -62,18 +64,18 @@ def bad_chunks(
                 some = min(RUN_CHUNKS, first + n - at)
                 with guard:
                     wanted = digests.get(number, at, some)
-                bad += (at + i for i in _bad_of_run(fd, size, at, some, wanted))
+                bad += (at + i for i in _bad_of_run(disk, fd, size, at, some, wanted))
     finally:
-        os.close(fd)
+        disk.close(fd)
     return bad
 
 
-def _bad_of_run(fd: int, size: int, at: int, n: int, wanted: bytes) -> list[int]:
+def _bad_of_run(disk: Disk, fd: int, size: int, at: int, n: int, wanted: bytes) -> list[int]:
     end = (at + n) * CHUNK_BYTES
     if size != UNKNOWN_SIZE:
         end = min(end, size)
     try:
-        found = chunk_digests(os.pread(fd, end - at * CHUNK_BYTES, at * CHUNK_BYTES))
+        found = chunk_digests(disk.pread(fd, end - at * CHUNK_BYTES, at * CHUNK_BYTES))
     except OSError:
         found = b""
     if found == wanted:

@@ -16,6 +16,7 @@ import stat
 from collections.abc import Iterator
 from typing import Final
 
+from wraith.aio.disk.seam import OS_DISK, Disk
 from wraith.errors import TransferError
 from wraith.transfer.paths import STATE_PREFIX
 
@@ -39,17 +40,19 @@ class OwnState:
 
     Args:
         home: the folder that holds keys and codes; ``None``: there is none.
+        disk: on which it and what is asked about lies.
     """
 
-    def __init__(self, home: bytes | None = None) -> None:
+    def __init__(self, home: bytes | None = None, *, disk: Disk = OS_DISK) -> None:
+        self.disk = disk
         self._home: tuple[int, int] | None = None
         self._kept: set[tuple[int, int]] = set()
         if home is None:
             return
         with contextlib.suppress(OSError):
-            self._home = _identity(os.stat(home))
+            self._home = _identity(self.disk.stat(home))
         for name in HOME_NAMES:
-            self._kept.update(_identities(home + b"/" + name))
+            self._kept.update(_identities(home + b"/" + name, disk))
 
     def reason(self, name: bytes, info: os.stat_result) -> str | None:
         """Why something that was met is left out; ``None`` if it is not wraith's."""
@@ -64,7 +67,7 @@ class OwnState:
         what is. A path that is missing passes: that is told elsewhere."""
         for at in _upwards(path):
             try:
-                info = os.stat(at, follow_symlinks=False)
+                info = self.disk.stat(at, follow_symlinks=False)
             except OSError:
                 continue
             name = os.path.basename(at)
@@ -84,14 +87,16 @@ def _identity(info: os.stat_result) -> tuple[int, int]:
     return info.st_dev, info.st_ino
 
 
-def _identities(path: bytes) -> Iterator[tuple[int, int]]:
+def _identities(path: bytes, disk: Disk) -> Iterator[tuple[int, int]]:
     """Of ``path`` and of all that is below it."""
-    with contextlib.suppress(OSError):
-        yield _identity(os.lstat(path))
-    for folder, names, files in os.walk(path):
-        for name in (*names, *files):
-            with contextlib.suppress(OSError):
-                yield _identity(os.lstat(os.path.join(folder, name)))
+    below = [path]
+    while below:
+        at = below.pop()
+        with contextlib.suppress(OSError):
+            info = disk.stat(at, follow_symlinks=False)
+            yield _identity(info)
+            if stat.S_ISDIR(info.st_mode):
+                below += [at + b"/" + name for name in disk.listdir(at)]
 
 
 def _upwards(path: bytes) -> Iterator[bytes]:

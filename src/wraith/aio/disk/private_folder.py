@@ -20,12 +20,11 @@ import errno
 import os
 import pwd
 import secrets
-import shutil
 import stat
 from collections.abc import Iterator
 from typing import Final
 
-from wraith.aio.disk.stamp_file import write_all
+from wraith.aio.disk.seam import OS_DISK, Disk
 from wraith.errors import WraithError
 
 _OPEN_FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
@@ -51,21 +50,24 @@ class PrivateFolder:
         is_closed: nobody else can reach what is in it.
     """
 
-    def __init__(self, fd: int, path: bytes, hint: str, *, in_closed: bool = False) -> None:
+    def __init__(
+        self, fd: int, path: bytes, hint: str, disk: Disk, *, in_closed: bool = False
+    ) -> None:
         """Takes ``fd`` over and judges it; closes it when it raises. [TR-122]"""
         self.fd = fd
         self.path = path
+        self.disk = disk
         self._hint = hint
         try:
-            info = os.fstat(fd)
+            info = self.disk.fstat(fd)
             self._check_owner(info, path)
             mode = stat.S_IMODE(info.st_mode)
             self.has_modes = True
             if mode & _WRITABLE_BY_OTHERS:
                 if in_closed:
-                    os.fchmod(fd, 0o700)  # nobody else could come here
+                    self.disk.fchmod(fd, 0o700)  # nobody else could come here
                 else:
-                    self.has_modes = _keeps_modes(fd)
+                    self.has_modes = _keeps_modes(fd, disk)
                     self._check_mode(mode, path)
             self.is_closed = in_closed or not mode & _OPEN_TO_OTHERS
         except BaseException:
@@ -73,7 +75,9 @@ class PrivateFolder:
             raise
 
     @classmethod
-    def open(cls, path: str | bytes | os.PathLike[str], *, hint: str = "") -> PrivateFolder:
+    def open(
+        cls, path: str | bytes | os.PathLike[str], *, hint: str = "", disk: Disk = OS_DISK
+    ) -> PrivateFolder:
         """The folder that a user named; links on the way to it are the user's. Made if missing,
         with the folders above it, all 0700.
 
@@ -85,11 +89,11 @@ class PrivateFolder:
         """
         raw = os.fsencode(os.path.abspath(path))
         try:
-            fd = os.open(raw, _OPEN_FOLDER)
+            fd = disk.open(raw, _OPEN_FOLDER)
         except FileNotFoundError:
-            _make_with_parents(raw)
-            fd = os.open(raw, _OPEN_FOLDER)
-        return cls(fd, raw, hint)
+            _make_with_parents(raw, disk)
+            fd = disk.open(raw, _OPEN_FOLDER)
+        return cls(fd, raw, hint, disk)
 
     @classmethod
     def below(
@@ -100,6 +104,7 @@ class PrivateFolder:
         hint: str = "",
         create: bool = True,
         in_closed: bool = False,
+        disk: Disk = OS_DISK,
     ) -> PrivateFolder:
         """The folder ``path``, opened by its last name relative to ``dir_fd``, not through a link.
 
@@ -111,20 +116,20 @@ class PrivateFolder:
         name = os.path.basename(path)
         if create:
             with contextlib.suppress(FileExistsError):
-                os.mkdir(name, 0o700, dir_fd=dir_fd)
+                disk.mkdir(name, 0o700, dir_fd=dir_fd)
         try:
-            fd = os.open(name, _OPEN_FOLDER | os.O_NOFOLLOW, dir_fd=dir_fd)
+            fd = disk.open(name, _OPEN_FOLDER | os.O_NOFOLLOW, dir_fd=dir_fd)
         except OSError as exc:
-            if exc.errno in (errno.ELOOP, errno.ENOTDIR) and _is_link(name, dir_fd):
+            if exc.errno in (errno.ELOOP, errno.ENOTDIR) and _is_link(name, dir_fd, disk):
                 raise UntrustedPath(f"{_shown(path)} is a link", hint=hint) from None
             exc.filename = path
             raise
-        return cls(fd, path, hint, in_closed=in_closed)
+        return cls(fd, path, hint, disk, in_closed=in_closed)
 
     def close(self) -> None:
         """Idempotent."""
         if self.fd >= 0:
-            os.close(self.fd)
+            self.disk.close(self.fd)
             self.fd = -1
 
     def __del__(self) -> None:
@@ -146,6 +151,7 @@ class PrivateFolder:
             hint=self._hint,
             create=create,
             in_closed=self.is_closed,
+            disk=self.disk,
         )
 
     def open_file(self, name: bytes, flags: int) -> int:
@@ -157,24 +163,24 @@ class PrivateFolder:
         """
         path = self.path + b"/" + name
         try:
-            fd = os.open(name, flags | _OPEN_FILE, 0o600, dir_fd=self.fd)
+            fd = self.disk.open(name, flags | _OPEN_FILE, 0o600, dir_fd=self.fd)
         except OSError as exc:
             if exc.errno == errno.ELOOP:
                 raise UntrustedPath(f"{_shown(path)} is a link", hint=self._hint) from None
             exc.filename = path
             raise
         try:
-            info = os.fstat(fd)
+            info = self.disk.fstat(fd)
             if not stat.S_ISREG(info.st_mode):
                 raise UntrustedPath(f"{_shown(path)} is not a file", hint=self._hint)
             self._check_owner(info, path)
             if info.st_mode & _WRITABLE_BY_OTHERS:
                 if self.is_closed:
-                    os.fchmod(fd, 0o600)
+                    self.disk.fchmod(fd, 0o600)
                 else:
                     self._check_mode(stat.S_IMODE(info.st_mode), path)
         except BaseException:
-            os.close(fd)
+            self.disk.close(fd)
             raise
         return fd
 
@@ -183,11 +189,11 @@ class PrivateFolder:
         fd = self.open_file(name, os.O_RDONLY)
         try:
             data = bytearray()
-            while len(data) < n_max and (more := os.read(fd, n_max - len(data))):
+            while len(data) < n_max and (more := self.disk.read(fd, n_max - len(data))):
                 data += more
             return bytes(data)
         finally:
-            os.close(fd)
+            self.disk.close(fd)
 
     @contextlib.contextmanager
     def replacing(self, name: bytes, *, sync: bool = False) -> Iterator[int]:
@@ -200,7 +206,7 @@ class PrivateFolder:
         temporary = b".%s.%s" % (name, secrets.token_hex(8).encode())
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | _OPEN_FILE
         try:
-            fd = os.open(temporary, flags, 0o600, dir_fd=self.fd)
+            fd = self.disk.open(temporary, flags, 0o600, dir_fd=self.fd)
         except OSError as exc:
             exc.filename = self.path
             raise
@@ -208,13 +214,13 @@ class PrivateFolder:
             try:
                 yield fd
                 if sync:
-                    os.fsync(fd)
+                    self.disk.fsync(fd)
             finally:
-                os.close(fd)
-            os.rename(temporary, name, src_dir_fd=self.fd, dst_dir_fd=self.fd)
+                self.disk.close(fd)
+            self.disk.rename(temporary, name, src_dir_fd=self.fd, dst_dir_fd=self.fd)
         except BaseException:
             with contextlib.suppress(OSError):
-                os.unlink(temporary, dir_fd=self.fd)
+                self.disk.unlink(temporary, dir_fd=self.fd)
             raise
 
     def write(self, name: bytes, data: bytes) -> None:
@@ -224,32 +230,32 @@ class PrivateFolder:
             OSError: the disk is full or not writable; the old file is then untouched.
         """
         with self.replacing(name, sync=True) as fd:
-            write_all(fd, data)
+            self.disk.write_all(fd, data)
 
     def names(self) -> list[bytes]:
         """What is in it, in no order."""
-        return [os.fsencode(name) for name in os.listdir(self.fd)]
+        return self.disk.listdir(self.fd)
 
     def unlink(self, name: bytes) -> None:
         """Removes a file or link, if it is there."""
         with contextlib.suppress(FileNotFoundError):
-            os.unlink(name, dir_fd=self.fd)
+            self.disk.unlink(name, dir_fd=self.fd)
 
     def rename(self, name: bytes, new_name: bytes) -> None:
         """Within this folder; replaces what is there."""
-        os.rename(name, new_name, src_dir_fd=self.fd, dst_dir_fd=self.fd)
+        self.disk.rename(name, new_name, src_dir_fd=self.fd, dst_dir_fd=self.fd)
 
     def remove_tree(self, name: bytes) -> None:
         """Removes a folder with all that is below it, as far as the disk lets it."""
-        shutil.rmtree(name, ignore_errors=True, dir_fd=self.fd)
+        self.disk.rmtree(name, dir_fd=self.fd)
 
     def remove_from(self, dir_fd: int) -> None:
         """Removes this folder itself, which lies in ``dir_fd``, unless another one has its name."""
         name = os.path.basename(self.path)
         with contextlib.suppress(OSError):
-            info = os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
-            if os.path.samestat(info, os.fstat(self.fd)):
-                shutil.rmtree(name, ignore_errors=True, dir_fd=dir_fd)
+            info = self.disk.stat(name, dir_fd=dir_fd, follow_symlinks=False)
+            if os.path.samestat(info, self.disk.fstat(self.fd)):
+                self.disk.rmtree(name, dir_fd=dir_fd)
 
     # --- inside -----------------------------------------------------------------------------
 
@@ -277,32 +283,39 @@ def no_modes(folder: PrivateFolder) -> str:
     )
 
 
-def _make_with_parents(path: bytes) -> None:
+def _make_with_parents(path: bytes, disk: Disk) -> None:
     parent = os.path.dirname(path)
-    if not os.path.isdir(parent) and parent != path:
-        _make_with_parents(parent)
+    if parent != path and not _is_folder(parent, disk):
+        _make_with_parents(parent, disk)
     with contextlib.suppress(FileExistsError):
-        os.mkdir(path, 0o700)
+        disk.mkdir(path, 0o700)
 
 
-def _keeps_modes(fd: int) -> bool:
+def _is_folder(path: bytes, disk: Disk) -> bool:
+    try:
+        return stat.S_ISDIR(disk.stat(path).st_mode)
+    except OSError:
+        return False
+
+
+def _keeps_modes(fd: int, disk: Disk) -> bool:
     """Whether a folder that is made in ``fd`` with 0700 has that mode then."""
     name = _PROBE + secrets.token_hex(8).encode()
     try:
-        os.mkdir(name, 0o700, dir_fd=fd)
+        disk.mkdir(name, 0o700, dir_fd=fd)
     except OSError:
         return True  # nothing can be made here: what others could have done counts
     try:
-        made = os.stat(name, dir_fd=fd, follow_symlinks=False).st_mode
+        made = disk.stat(name, dir_fd=fd, follow_symlinks=False).st_mode
         return not made & _WRITABLE_BY_OTHERS
     finally:
         with contextlib.suppress(OSError):
-            os.rmdir(name, dir_fd=fd)
+            disk.rmdir(name, dir_fd=fd)
 
 
-def _is_link(name: bytes, dir_fd: int) -> bool:
+def _is_link(name: bytes, dir_fd: int, disk: Disk) -> bool:
     try:
-        return stat.S_ISLNK(os.stat(name, dir_fd=dir_fd, follow_symlinks=False).st_mode)
+        return stat.S_ISLNK(disk.stat(name, dir_fd=dir_fd, follow_symlinks=False).st_mode)
     except OSError:
         return False
 

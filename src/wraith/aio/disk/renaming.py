@@ -5,95 +5,71 @@ such call (NFS, old FUSE), a file is linked and the old name removed; a kill in 
 names of one inode, which the next call takes for what it is: placed already. A folder cannot be
 linked: there the name is looked at first, and a moment remains.
 
-Python has no ``renameat2``, so it is called in the C library, without the interpreter lock.
-
 Spec: transfer §9 [TR-139].
 """
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import errno
 import os
 import stat
-from collections.abc import Callable
-from functools import cache
 
-RENAME_NOREPLACE = 1
+from wraith.aio.disk.seam import Disk
+
 _NO_SUCH_CALL = frozenset({errno.EINVAL, errno.ENOSYS, errno.EPERM})
 
 
-def rename_to_new(fd: int, name: bytes, to_fd: int, new_name: bytes) -> None:
+def rename_to_new(disk: Disk, fd: int, name: bytes, to_fd: int, new_name: bytes) -> None:
     """Renames ``name`` in the folder ``fd`` to ``new_name`` in ``to_fd``. If both are one file
     already, only the old name goes.
 
     Raises:
         FileExistsError: another file or folder has that name.
     """
-    code = _rename_noreplace(fd, name, to_fd, new_name)
+    code = disk.renameat2(fd, name, to_fd, new_name)
     if not code:
         return
     if code == errno.EEXIST:
-        _only_the_old_name(fd, name, to_fd, new_name)
+        _only_the_old_name(disk, fd, name, to_fd, new_name)
     elif code not in _NO_SUCH_CALL:
         raise OSError(code, os.strerror(code), new_name)
-    elif _is_folder(fd, name):
-        if _exists(to_fd, new_name):
+    elif _is_folder(disk, fd, name):
+        if _exists(disk, to_fd, new_name):
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), new_name)
-        os.rename(name, new_name, src_dir_fd=fd, dst_dir_fd=to_fd)
+        disk.rename(name, new_name, src_dir_fd=fd, dst_dir_fd=to_fd)
     else:
-        _link(fd, name, to_fd, new_name)
+        _link(disk, fd, name, to_fd, new_name)
 
 
-def _link(fd: int, name: bytes, to_fd: int, new_name: bytes) -> None:
+def _link(disk: Disk, fd: int, name: bytes, to_fd: int, new_name: bytes) -> None:
     try:
-        os.link(name, new_name, src_dir_fd=fd, dst_dir_fd=to_fd, follow_symlinks=False)
+        disk.link(name, new_name, src_dir_fd=fd, dst_dir_fd=to_fd, follow_symlinks=False)
     except FileExistsError:
-        _only_the_old_name(fd, name, to_fd, new_name)
+        _only_the_old_name(disk, fd, name, to_fd, new_name)
         return
     except OSError:  # a file system without hard links
-        if _exists(to_fd, new_name):
+        if _exists(disk, to_fd, new_name):
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), new_name) from None
-        os.rename(name, new_name, src_dir_fd=fd, dst_dir_fd=to_fd)
+        disk.rename(name, new_name, src_dir_fd=fd, dst_dir_fd=to_fd)
         return
-    os.unlink(name, dir_fd=fd)
+    disk.unlink(name, dir_fd=fd)
 
 
-def _only_the_old_name(fd: int, name: bytes, to_fd: int, new_name: bytes) -> None:
-    old = os.stat(name, dir_fd=fd, follow_symlinks=False)
-    new = os.stat(new_name, dir_fd=to_fd, follow_symlinks=False)
+def _only_the_old_name(disk: Disk, fd: int, name: bytes, to_fd: int, new_name: bytes) -> None:
+    old = disk.stat(name, dir_fd=fd, follow_symlinks=False)
+    new = disk.stat(new_name, dir_fd=to_fd, follow_symlinks=False)
     if not os.path.samestat(old, new) or stat.S_ISDIR(old.st_mode):
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), new_name)
-    os.unlink(name, dir_fd=fd)
+    disk.unlink(name, dir_fd=fd)
 
 
-def _is_folder(fd: int, name: bytes) -> bool:
-    return stat.S_ISDIR(os.stat(name, dir_fd=fd, follow_symlinks=False).st_mode)
+def _is_folder(disk: Disk, fd: int, name: bytes) -> bool:
+    return stat.S_ISDIR(disk.stat(name, dir_fd=fd, follow_symlinks=False).st_mode)
 
 
-def _exists(fd: int, name: bytes) -> bool:
+def _exists(disk: Disk, fd: int, name: bytes) -> bool:
     with contextlib.suppress(FileNotFoundError):
-        os.stat(name, dir_fd=fd, follow_symlinks=False)
+        disk.stat(name, dir_fd=fd, follow_symlinks=False)
         return True
     return False
-
-
-@cache
-def _renameat2() -> Callable[..., int] | None:
-    try:
-        call = ctypes.CDLL(None, use_errno=True).renameat2
-    except (OSError, AttributeError):
-        return None
-    call.argtypes = [ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_uint]
-    return call
-
-
-def _rename_noreplace(fd: int, name: bytes, to_fd: int, new_name: bytes) -> int:
-    """0, or the error number."""
-    call = _renameat2()
-    if call is None:
-        return errno.ENOSYS
-    if call(fd, name, to_fd, new_name, RENAME_NOREPLACE) == 0:
-        return 0
-    return ctypes.get_errno()

@@ -15,6 +15,7 @@ import os
 from collections import OrderedDict
 from typing import Final
 
+from wraith.aio.disk.seam import OS_DISK, Disk
 from wraith.aio.safe_tree import SafeTree
 
 ROOTS_KEPT: Final = 8
@@ -24,7 +25,8 @@ _FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 class SourceRoots:
     """Real paths by top name, each with the device and inode that it had. ``close`` it."""
 
-    def __init__(self) -> None:
+    def __init__(self, disk: Disk = OS_DISK) -> None:
+        self.disk = disk
         self._real: dict[bytes, bytes] = {}
         self._identity: dict[bytes, tuple[int, int]] = {}
         self._trees: OrderedDict[bytes, SafeTree] = OrderedDict()
@@ -38,7 +40,7 @@ class SourceRoots:
 
     def add(self, name: bytes, path: bytes) -> None:
         """A named path, whose links are resolved here once."""
-        self._real[name] = os.path.realpath(path)
+        self._real[name] = self.disk.realpath(path)
 
     def real(self, name: bytes) -> bytes:
         """The path of a top name without links, for asking what lies above it."""
@@ -46,7 +48,7 @@ class SourceRoots:
 
     def stat(self, name: bytes) -> os.stat_result:
         """What a top name is; noted, so that it must stay that."""
-        info = os.stat(self._real[name], follow_symlinks=False)
+        info = self.disk.stat(self._real[name], follow_symlinks=False)
         self._identity[name] = (info.st_dev, info.st_ino)
         return info
 
@@ -67,7 +69,7 @@ class SourceRoots:
         """
         top, slash, rest = path.partition(b"/")
         if not slash:
-            return os.open(self._real[top], _FILE)
+            return self.disk.open(self._real[top], _FILE)
         return self._tree(top).open(rest, os.O_RDONLY | os.O_NONBLOCK)
 
     def close(self) -> None:
@@ -80,8 +82,8 @@ class SourceRoots:
         if tree is not None:
             self._trees.move_to_end(top)
             return tree
-        tree = SafeTree(self._real[top])
-        info = os.fstat(tree.fd)
+        tree = SafeTree(self._real[top], disk=self.disk)
+        info = self.disk.fstat(tree.fd)
         if (info.st_dev, info.st_ino) != self._identity[top]:
             tree.close()
             raise OSError(errno.ESTALE, os.strerror(errno.ESTALE), self._real[top])

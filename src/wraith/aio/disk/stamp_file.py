@@ -6,9 +6,9 @@ A listing may have a million entries, so their stamps do not belong into memory.
 from __future__ import annotations
 
 import os
-import tempfile
 from typing import Final
 
+from wraith.aio.disk.seam import OS_DISK, Disk
 from wraith.aio.disk.stamp import STAMP_BYTES, Stamp
 
 _PENDING_BYTES: Final = 1 << 16
@@ -17,14 +17,14 @@ _PENDING_BYTES: Final = 1 << 16
 class StampFile:
     """Stamps by entry number, in an unnamed file. Written once, in order; not thread-safe."""
 
-    def __init__(self) -> None:
-        with tempfile.TemporaryFile() as file:
-            self._fd = os.dup(file.fileno())
+    def __init__(self, disk: Disk = OS_DISK) -> None:
+        self.disk = disk
+        self._fd = disk.temporary()
         self._pending = bytearray()
 
     def close(self) -> None:
         if self._fd >= 0:
-            os.close(self._fd)
+            self.disk.close(self._fd)
             self._fd = -1
 
     def __del__(self) -> None:
@@ -39,12 +39,12 @@ class StampFile:
     def replace(self, number: int, stamp: Stamp) -> None:
         """Another stamp for an entry that has one."""
         self._flush()
-        os.pwrite(self._fd, stamp.encode(), number * STAMP_BYTES)
+        self.disk.pwrite(self._fd, stamp.encode(), number * STAMP_BYTES)
 
     def get(self, number: int) -> Stamp:
         """The stamp of an entry. Raises ``OSError`` when the disk says no."""
         self._flush()
-        data = os.pread(self._fd, STAMP_BYTES, number * STAMP_BYTES)
+        data = self.disk.pread(self._fd, STAMP_BYTES, number * STAMP_BYTES)
         if len(data) != STAMP_BYTES:
             raise OSError("the file with the stamps is cut off")
         return Stamp.decode(data)
@@ -53,8 +53,8 @@ class StampFile:
         """Writes all of them to ``fd``."""
         self._flush()
         at = 0
-        while data := os.pread(self._fd, _PENDING_BYTES, at):
-            write_all(fd, data)
+        while data := self.disk.pread(self._fd, _PENDING_BYTES, at):
+            self.disk.write_all(fd, data)
             at += len(data)
 
     def differing(self, fd: int) -> list[int]:
@@ -64,8 +64,8 @@ class StampFile:
         found: list[int] = []
         step = _PENDING_BYTES // STAMP_BYTES * STAMP_BYTES
         at = 0
-        while mine := os.pread(self._fd, step, at):
-            theirs = os.pread(fd, step, at)
+        while mine := self.disk.pread(self._fd, step, at):
+            theirs = self.disk.pread(fd, step, at)
             if mine != theirs:
                 found += [
                     (at + i) // STAMP_BYTES
@@ -77,13 +77,6 @@ class StampFile:
 
     def _flush(self) -> None:
         if self._pending:
-            os.lseek(self._fd, 0, os.SEEK_END)
-            write_all(self._fd, self._pending)
+            self.disk.lseek(self._fd, 0, os.SEEK_END)
+            self.disk.write_all(self._fd, self._pending)
             self._pending.clear()
-
-
-def write_all(fd: int, data: bytes | bytearray) -> None:
-    """Writes all of ``data``, however many calls it takes."""
-    view = memoryview(data)
-    while view:
-        view = view[os.write(fd, view) :]

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Final
 
 from wraith.aio.disk.private_folder import PrivateFolder
-from wraith.aio.disk.stamp_file import write_all
+from wraith.aio.disk.seam import Disk
 from wraith.aio.safe_tree import SafeTree
 from wraith.errors import WraithError
 
@@ -41,10 +41,10 @@ class FlushFailed(OSError):
     """What was written may never reach the disk."""
 
 
-def flush(fd: int) -> None:
+def flush(disk: Disk, fd: int) -> None:
     """``fsync``. Raises ``FlushFailed``."""
     try:
-        os.fsync(fd)
+        disk.fsync(fd)
     except OSError as exc:
         raise FlushFailed(exc.errno, exc.strerror) from None
 
@@ -112,7 +112,7 @@ class Marks:
         """
         if suspicion.placed:
             self._folder.write(_REPLACES, _encode(suspicion))
-        flush(self._folder.fd)
+        flush(self._folder.disk, self._folder.fd)
         self._folder.unlink(MARK)
         with self._in_home() as home:
             if home is not None:
@@ -127,7 +127,10 @@ class Marks:
         """The folder of the marks at home; ``None`` when there is none, or none can be made."""
         folder = None
         if self._home is not None:
-            with contextlib.suppress(OSError, WraithError), PrivateFolder.open(self._home) as home:
+            with (
+                contextlib.suppress(OSError, WraithError),
+                PrivateFolder.open(self._home, disk=self._folder.disk) as home,
+            ):
                 folder = home.folder(os.fsencode(HOME_FOLDER), create=create)
         try:
             yield folder
@@ -138,14 +141,15 @@ class Marks:
 
 def _write(folder: PrivateFolder, name: bytes, data: bytes) -> None:
     """Its mere presence is the message, so it is not taken back when its own flush fails."""
+    disk = folder.disk
     with contextlib.suppress(OSError, WraithError):
         fd = folder.open_file(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         try:
-            write_all(fd, data)
-            os.fsync(fd)
-            os.fsync(folder.fd)
+            disk.write_all(fd, data)
+            disk.fsync(fd)
+            disk.fsync(folder.fd)
         finally:
-            os.close(fd)
+            disk.close(fd)
 
 
 def _encode(suspicion: Suspicion) -> bytes:

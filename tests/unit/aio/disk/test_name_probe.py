@@ -16,13 +16,14 @@ from wraith.aio.file_target import FileTarget
 LEFT = os.fsdecode(b".wraith-probe-e\xcc\x81")
 KILLED = """
 import os, signal, sys
+from wraith.aio.disk.seam import OS_DISK
 from wraith.aio.file_target import FileTarget
-unlink = os.unlink
+unlink = OS_DISK.unlink
 def dies(path, *rest, **options):
     if b"probe" in os.fsencode(path):
         os.kill(os.getpid(), signal.SIGKILL)
     unlink(path, *rest, **options)
-os.unlink = dies
+OS_DISK.unlink = dies
 FileTarget(sys.argv[1])
 """
 

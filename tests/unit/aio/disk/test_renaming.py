@@ -9,37 +9,49 @@ from pathlib import Path
 
 import pytest
 
-from wraith.aio.disk import renaming
 from wraith.aio.disk.renaming import rename_to_new
+from wraith.aio.disk.seam import OS_DISK, Disk
 
 pytestmark = pytest.mark.spec("TR-139")
 
 
+class _Refusing(Disk):
+    """A disk whose ``renameat2`` says ``error``."""
+
+    def __init__(self, error: int) -> None:
+        self.error = error
+
+    def renameat2(self, fd: int, name: bytes, to_fd: int, new_name: bytes) -> int:
+        return self.error
+
+
 @pytest.fixture(params=[0, errno.ENOSYS, errno.EINVAL, errno.EPERM])
-def fd(
-    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[int]:
-    """A folder, on a system that has the call and on those that say they have not."""
-    if request.param:
-        monkeypatch.setattr(renaming, "_rename_noreplace", lambda *_: request.param)
+def disk(request: pytest.FixtureRequest) -> Disk:
+    """Of a system that has the call, and of those that say they have not."""
+    return _Refusing(request.param) if request.param else OS_DISK
+
+
+@pytest.fixture
+def fd(tmp_path: Path) -> Iterator[int]:
+    """A folder."""
     fd = os.open(tmp_path, os.O_RDONLY)
     yield fd
     os.close(fd)
 
 
-def test_a_free_name_is_taken(fd: int, tmp_path: Path) -> None:
+def test_a_free_name_is_taken(disk: Disk, fd: int, tmp_path: Path) -> None:
     (tmp_path / "a").write_text("a")
     (tmp_path / "d").mkdir()
     (tmp_path / "d" / "x").write_text("x")
     (tmp_path / "l").symlink_to("nowhere")
     for old, new in ((b"a", b"b"), (b"d", b"e"), (b"l", b"m")):
-        rename_to_new(fd, old, fd, new)
+        rename_to_new(disk, fd, old, fd, new)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["b", "e", "m"]
     assert (tmp_path / "e" / "x").read_text() == "x" and os.readlink(tmp_path / "m") == "nowhere"
 
 
 @pytest.mark.parametrize("there", ["file", "folder", "link"])
-def test_a_name_that_is_taken_stays(fd: int, tmp_path: Path, there: str) -> None:
+def test_a_name_that_is_taken_stays(disk: Disk, fd: int, tmp_path: Path, there: str) -> None:
     (tmp_path / "a").write_text("a")
     (tmp_path / "d").mkdir()
     if there == "file":
@@ -50,22 +62,19 @@ def test_a_name_that_is_taken_stays(fd: int, tmp_path: Path, there: str) -> None
         (tmp_path / "b").symlink_to("nowhere")
     for old in (b"a", b"d"):
         with pytest.raises(FileExistsError):
-            rename_to_new(fd, old, fd, b"b")
+            rename_to_new(disk, fd, old, fd, b"b")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a", "b", "d"]
     assert there != "file" or (tmp_path / "b").read_text() == "mine"
 
 
-def test_two_names_of_one_file_become_the_new_one(fd: int, tmp_path: Path) -> None:
+def test_two_names_of_one_file_become_the_new_one(disk: Disk, fd: int, tmp_path: Path) -> None:
     (tmp_path / "a").write_text("a")
     os.link(tmp_path / "a", tmp_path / "b")
-    rename_to_new(fd, b"a", fd, b"b")
+    rename_to_new(disk, fd, b"a", fd, b"b")
     assert [p.name for p in tmp_path.iterdir()] == ["b"]
 
 
-def test_other_errors_come_through(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_errors_come_through(fd: int, tmp_path: Path) -> None:
     (tmp_path / "a").write_text("a")
-    fd = os.open(tmp_path, os.O_RDONLY)
-    monkeypatch.setattr(renaming, "_rename_noreplace", lambda *_: errno.EROFS)
     with pytest.raises(OSError, match=os.strerror(errno.EROFS)):
-        rename_to_new(fd, b"a", fd, b"b")
-    os.close(fd)
+        rename_to_new(_Refusing(errno.EROFS), fd, b"a", fd, b"b")
