@@ -90,12 +90,26 @@ class Marks:
         return found
 
     def write(self, why: str, placed: Iterable[tuple[bytes, os.stat_result]]) -> None:
-        """Says that the state is void, in both places, as far as they can be written."""
-        rows = ((name, info.st_dev, info.st_ino) for name, info in placed)
-        known = frozenset(itertools.islice(rows, _NAMES_MAX))
-        data = _encode(Suspicion(why, time.time_ns(), known))
+        """Says that the state is void, in both places, as far as they can be written.
+
+        Args:
+            placed: asked of the disk only once both marks are there, because one that cannot
+                write may be unable to read as well.
+        """
+        at_ns = time.time_ns()
+        self._write(Suspicion(why, at_ns))
+        rows: list[tuple[bytes, int, int]] = []
+        with contextlib.suppress(OSError, WraithError):
+            for name, info in itertools.islice(placed, _NAMES_MAX):
+                rows.append((name, info.st_dev, info.st_ino))
+        if rows:
+            self._write(Suspicion(why, at_ns, frozenset(rows)))
+
+    def _write(self, suspicion: Suspicion) -> None:
+        """One place does not depend on the other."""
+        data = _encode(suspicion)
         _write(self._folder, MARK, data)
-        with self._in_home(create=True) as home:
+        with contextlib.suppress(OSError, WraithError), self._in_home(create=True) as home:
             if home is not None:
                 _write(home, self._name, data)
 
