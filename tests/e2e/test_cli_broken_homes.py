@@ -1,5 +1,5 @@
-"""A home that cannot be used: one sentence, the exit code of the pages, an `error` event, never a
-traceback."""
+"""A home, a destination or a temporary folder that cannot be used: one sentence, the exit code of
+the pages, an `error` event, never a traceback."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ import pytest
 from wraith.aio.entropy import OsRng
 from wraith.aio.state_dir import StateDir
 from wraith.cli.main import main
+from wraith.testing.demo import Command
 from wraith.testing.two_homes import TwoHomes, code_of, finish
 
 NOBODY = 65534
@@ -363,3 +364,56 @@ def test_a_file_system_without_modes_is_said_in_one_line(homes: TwoHomes, shim: 
     assert (homes.out / "f").read_bytes() == path.read_bytes()
     said_of = [line for line in receiver.stderr().splitlines() if "permission bits" in line]
     assert len(said_of) == 2, "of the home and of the state folder"
+
+
+LISTENING = ("--listen", "127.0.0.1:0")
+#: A superuser who may not open what permissions forbid.
+BOUND_BY_MODES = ("setpriv", "--bounding-set", "-dac_override,-dac_read_search")
+NO_TEMPORARY_FOLDER = "import tempfile; tempfile._candidate_tempdir_list = lambda: ['/nowhere']"
+
+
+def one_sentence(command: Command, *, exit_code: int = 1, code: str = "disk-error") -> str:
+    """What a command says that fails at once: one sentence, and perhaps a hint; with ``--json`` an
+    event that says the same."""
+    assert command.wait_exit() == exit_code, command.story()
+    err = command.stderr()
+    if "--json" in command.arguments:
+        assert err == ""
+        (event,) = command.events
+        assert (event["event"], event["code"], event["exit_code"]) == ("error", code, exit_code)
+        return str(event["message"])
+    assert command.events == []
+    sentence, *hints = err.splitlines()
+    assert sentence.startswith("wraith: ") and len(hints) <= 1, err
+    assert all(line.startswith("wraith: hint: ") for line in hints), err
+    return sentence
+
+
+@pytest.mark.spec("TR-127")
+@pytest.mark.parametrize("json_events", [("--json",), ()], ids=["json", "people"])
+def test_a_destination_that_may_not_be_opened_is_one_sentence(
+    homes: TwoHomes, json_events: tuple[str, ...]
+) -> None:
+    homes.out.chmod(0)
+    command = homes.start(
+        *("receive", *json_events, "--yes", *LISTENING, "--out", str(homes.out)),
+        home="home-receiver",
+        under=BOUND_BY_MODES if os.geteuid() == 0 else (),
+    )
+    assert f"{homes.out}: permission denied" in one_sentence(command)
+
+
+@pytest.mark.spec("TR-127")
+@pytest.mark.parametrize("json_events", [("--json",), ()], ids=["json", "people"])
+@pytest.mark.parametrize("what", ["file", "-"])
+def test_no_folder_for_temporary_files_is_one_sentence(
+    homes: TwoHomes, json_events: tuple[str, ...], what: str
+) -> None:
+    path = homes.file("f", b"x")
+    command = homes.start(
+        *("send", *json_events, *LISTENING, str(path) if what == "file" else what),
+        home="home-sender",
+        stdin=b"content",
+        prelude=NO_TEMPORARY_FOLDER,
+    )
+    assert one_sentence(command).endswith("temporary files: no folder for them can be written")

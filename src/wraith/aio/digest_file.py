@@ -10,6 +10,7 @@ import contextlib
 from array import array
 from itertools import accumulate
 
+from wraith.aio.disk.failures import temporary_file
 from wraith.aio.disk.seam import OS_DISK, Disk
 from wraith.content.chunking import DIGEST_BYTES, UNKNOWN_SIZE, FileIdHasher, n_chunks
 
@@ -24,11 +25,12 @@ class DigestFile:
     def __init__(self, sizes: array[int], fd: int | None = None, *, disk: Disk = OS_DISK) -> None:
         """Takes ``fd`` over, open for reading and writing; ``None``: a file without a name."""
         self.disk = disk
-        self._fd = fd if fd is not None else disk.temporary()
-        counts = (0 if size == UNKNOWN_SIZE else n_chunks(size) for size in sizes)
-        self._base = array("Q", accumulate(counts, initial=0))
+        self._fd = -1
         self._pending = bytearray()
         self._pending_at = 0
+        self._fd = fd if fd is not None else temporary_file(disk)
+        counts = (0 if size == UNKNOWN_SIZE else n_chunks(size) for size in sizes)
+        self._base = array("Q", accumulate(counts, initial=0))
 
     def close(self) -> None:
         if self._fd >= 0:

@@ -57,8 +57,9 @@ class Journal:
     def __init__(self, folder: PrivateFolder) -> None:
         """Opens the journal in ``folder`` and cuts a torn tail off. [TR-51]"""
         self.disk = folder.disk
-        self._fd = folder.open_file(JOURNAL, os.O_RDWR | os.O_APPEND)
+        self._fd = -1
         self._end = 0
+        self._fd = folder.open_file(JOURNAL, os.O_RDWR | os.O_APPEND)
         if self.disk.fstat(self._fd).st_size:
             with self.disk.mmap(self._fd) as view:
                 for _, end in replay(view):

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from wraith.aio.digest_file import DigestFile
-from wraith.aio.disk.failures import disk_error
+from wraith.aio.disk.failures import disk_error, temporary_file
 from wraith.aio.disk.own_state import OwnState
 from wraith.aio.disk.private_folder import PrivateFolder
 from wraith.aio.disk.seam import OS_DISK, Disk
@@ -251,6 +251,7 @@ class FileSource:
             OwnFolder: one of ``paths`` is wraith's own.
             SourceUnreadable: something cannot be read or sent; all of it is named.
             LimitExceeded: more than a listing may hold.
+            DiskFailed, NoSpace: there is no folder for temporary files.
         """
         own = OwnState(os.fsencode(home) if home is not None else None, disk=disk)
         roots = SourceRoots(disk)
@@ -264,9 +265,9 @@ class FileSource:
             else:
                 roots.add(name, os.fsencode(path))
                 own.check_named(roots.real(name))
-        scan = _Scan(
-            tuple(exclude), disk.temporary(), roots, StampFile(disk), own, disk, problems=problems
-        )
+        stamps = StampFile(disk)
+        pages_fd = temporary_file(disk)
+        scan = _Scan(tuple(exclude), pages_fd, roots, stamps, own, disk, problems=problems)
         try:
             for name in roots.names():
                 scan.top(name)

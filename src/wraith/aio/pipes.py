@@ -14,6 +14,7 @@ from array import array
 from collections.abc import Iterator
 
 from wraith.aio.digest_file import DigestFile
+from wraith.aio.disk.failures import temporary_file
 from wraith.aio.disk.seam import OS_DISK, Disk
 from wraith.content.chunking import (
     CHUNK_BYTES,
@@ -73,7 +74,7 @@ class StreamSource:
         self.outgoing = Outgoing(writer.index, OfferKind.STREAM, raw[:255])
         self._fd = fd
         self._digests = DigestFile(array("Q", [UNKNOWN_SIZE]), disk=disk)
-        self._spool_fd = disk.temporary()
+        self._spool_fd = temporary_file(disk)
         self._n_read = 0
         self._size: int | None = None
 

@@ -11,9 +11,11 @@ import os
 from collections.abc import Iterator
 from typing import Final
 
+from wraith.aio.disk.seam import Disk
 from wraith.errors import NoSpace, WraithError
 from wraith.transfer.reasons import DiskFailed
 
+_TEMPORARY_HINT: Final = "TMPDIR can name a folder that has room"
 NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
@@ -37,3 +39,13 @@ def told(where: str | os.PathLike[str], hint: str = "") -> Iterator[None]:
         yield
     except OSError as exc:
         raise disk_error(exc, where=os.fspath(where), hint=hint) from None
+
+
+def temporary_file(disk: Disk) -> int:
+    """A file without a name where the system keeps such; the caller's.
+
+    Raises:
+        DiskFailed, NoSpace: there is no folder for it.
+    """
+    with told("temporary files", _TEMPORARY_HINT):
+        return disk.temporary()

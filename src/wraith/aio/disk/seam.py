@@ -121,6 +121,8 @@ class Disk:
     def temporary(self, folder: bytes | None = None) -> int:
         """A file without a name, for reading and writing, in ``folder`` or where the system keeps
         such; gone with its descriptor, which is the caller's."""
+        if folder is None:
+            folder = _temporary_folder()
         with tempfile.TemporaryFile(dir=folder) as file:
             return os.dup(file.fileno())
 
@@ -177,6 +179,14 @@ class Disk:
 
 OS_DISK: Final = Disk()
 """The disk of this machine."""
+
+
+def _temporary_folder() -> bytes:
+    """Where the system keeps files without a name. Its own words are a list of folders."""
+    try:
+        return tempfile.gettempdirb()
+    except FileNotFoundError:
+        raise FileNotFoundError(errno.ENOENT, "no folder for them can be written") from None
 
 
 @cache

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from typing import Final
 
+from wraith.aio.disk.failures import temporary_file
 from wraith.aio.disk.seam import OS_DISK, Disk
 from wraith.aio.disk.stamp import STAMP_BYTES, Stamp
 
@@ -19,8 +20,9 @@ class StampFile:
 
     def __init__(self, disk: Disk = OS_DISK) -> None:
         self.disk = disk
-        self._fd = disk.temporary()
+        self._fd = -1
         self._pending = bytearray()
+        self._fd = temporary_file(disk)
 
     def close(self) -> None:
         if self._fd >= 0:
