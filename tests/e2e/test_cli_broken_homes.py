@@ -15,6 +15,7 @@ import pytest
 
 from wraith.aio.entropy import OsRng
 from wraith.aio.state_dir import StateDir
+from wraith.aio.state_folder import state_path
 from wraith.cli.main import main
 from wraith.testing.demo import Command
 from wraith.testing.two_homes import TwoHomes, code_of, finish
@@ -389,22 +390,76 @@ def one_sentence(command: Command, *, exit_code: int = 1, code: str = "disk-erro
     return sentence
 
 
+def _plain_out(out: Path) -> None:
+    out.rmdir()
+    out.write_text("not a folder")
+
+
+#: name -> (how it is made, what is said of it)
+DESTINATIONS: dict[str, tuple[Callable[[Path], None], str]] = {
+    "may not be opened": (lambda out: out.chmod(0), "permission denied"),
+    "read-only": (lambda out: out.chmod(0o555), "permission denied"),
+    "plain file": (_plain_out, "file exists"),
+}
+SPOKEN = pytest.mark.parametrize("json_events", [("--json",), ()], ids=["json", "people"])
+
+
 @pytest.mark.spec("TR-127")
-@pytest.mark.parametrize("json_events", [("--json",), ()], ids=["json", "people"])
-def test_a_destination_that_may_not_be_opened_is_one_sentence(
-    homes: TwoHomes, json_events: tuple[str, ...]
+@SPOKEN
+@pytest.mark.parametrize("destination", DESTINATIONS)
+def test_a_broken_destination_is_one_sentence(
+    homes: TwoHomes, json_events: tuple[str, ...], destination: str
 ) -> None:
-    homes.out.chmod(0)
+    make, words = DESTINATIONS[destination]
+    make(homes.out)
     command = homes.start(
         *("receive", *json_events, "--yes", *LISTENING, "--out", str(homes.out)),
         home="home-receiver",
         under=BOUND_BY_MODES if os.geteuid() == 0 else (),
     )
-    assert f"{homes.out}: permission denied" in one_sentence(command)
+    assert one_sentence(command).endswith(f"{homes.out}: {words}")
 
 
 @pytest.mark.spec("TR-127")
-@pytest.mark.parametrize("json_events", [("--json",), ()], ids=["json", "people"])
+@SPOKEN
+def test_a_plain_file_in_place_of_the_state_folder_is_one_sentence(
+    homes: TwoHomes, json_events: tuple[str, ...]
+) -> None:
+    sender = homes.send(homes.file("f", b"x"))
+    code = code_of(sender)
+    peer = StateDir(homes.work / "home-sender").identity(OsRng()).public
+    state = Path(os.fsdecode(state_path(os.fsencode(homes.out), peer, [b"f"])))
+    state.write_text("not a folder")
+    command = homes.start(
+        *("receive", *json_events, "--quiet", "--yes", "--out", str(homes.out), "-"),
+        home="home-receiver",
+        stdin=code,
+    )
+    assert command.wait_exit() == 1
+    last = command.events[-1]["message"] if json_events else command.stderr().splitlines()[0]
+    assert str(last).endswith(f"{state}: not a directory")
+    assert "Traceback" not in command.stderr() and state.read_text() == "not a folder"
+
+
+@pytest.mark.spec("TR-127")
+@pytest.mark.parametrize("what", [("--json", "--list"), ("--discard", "all")], ids=" ".join)
+@pytest.mark.parametrize("destination", ["may not be opened", "plain file"])
+def test_leftovers_that_cannot_be_looked_for_are_not_called_none(
+    homes: TwoHomes, what: tuple[str, ...], destination: str
+) -> None:
+    DESTINATIONS[destination][0](homes.out)
+    command = homes.start(
+        *("receive", *what, "--out", str(homes.out)),
+        home="home-receiver",
+        under=BOUND_BY_MODES if os.geteuid() == 0 else (),
+    )
+    said_of = one_sentence(command)
+    words = {"may not be opened": "permission denied", "plain file": "not a directory"}
+    assert said_of.endswith(f"{homes.out}: {words[destination]}")
+
+
+@pytest.mark.spec("TR-127")
+@SPOKEN
 @pytest.mark.parametrize("what", ["file", "-"])
 def test_no_folder_for_temporary_files_is_one_sentence(
     homes: TwoHomes, json_events: tuple[str, ...], what: str

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from wraith.aio.disk.complete_notes import CompleteNote, CompleteNotes
+from wraith.aio.disk.failures import disk_error, told
 from wraith.aio.disk.private_folder import PrivateFolder, UntrustedPath
 from wraith.aio.disk.seam import OS_DISK, Disk
 from wraith.aio.file_journal import load_journal, read_header
@@ -270,14 +271,23 @@ class Leftover:
 
 
 def leftovers(out: str | os.PathLike[str], disk: Disk = OS_DISK) -> Iterator[Leftover]:
-    """What unfinished transfers left in ``out``, for ``receive --list``."""
+    """What unfinished transfers left in ``out``, for ``receive --list``. A folder that is not there
+    holds none.
+
+    Raises:
+        DiskFailed: nobody can tell, because ``out`` cannot be looked into.
+    """
     root = disk.realpath(out)
     try:
         root_fd = disk.open(root, _FOLDER)
-    except OSError:
+    except FileNotFoundError:
         return
+    except OSError as exc:
+        raise disk_error(exc) from None
     try:
-        for name in sorted(disk.listdir(root_fd)):
+        with told(os.fsdecode(root)):
+            names = sorted(disk.listdir(root_fd))
+        for name in names:
             if name.startswith(STATE_PREFIX):
                 found = _read_leftover(root_fd, root + b"/" + name, disk)
                 if found is not None:

@@ -180,12 +180,34 @@ class KeptCode:
             self.bound_to = peer
             self.save()
 
-    def spend(self) -> None:
+    def spend(self) -> str:
         """The receipt has come: no process offers this code again. The rest of the folder goes
-        with ``close``, because the endpoint may still be saying its last words."""
+        with ``close``, because the endpoint may still be saying its last words.
+
+        Where the disk removes no file, it is written over. Returns what a person should be told
+        then; empty most of the time.
+        """
         self.is_spent = True
-        with contextlib.suppress(OSError):
+        try:
             self.private.unlink(_FILE)
+        except OSError as exc:
+            what = f"{self.folder / os.fsdecode(_FILE)} cannot be removed: {_words(exc)}"
+            return f"{what}; {self._overwrite()}"
+        return ""
+
+    def _overwrite(self) -> str:
+        """Puts a word in place of the secrets, in the same file. Returns what has become of it."""
+        disk = self.private.disk
+        try:
+            fd = self.private.open_file(_FILE, os.O_WRONLY | os.O_TRUNC)
+            try:
+                disk.write_all(fd, json.dumps({"version": _VERSION, "spent": True}).encode())
+                disk.fsync(fd)
+            finally:
+                disk.close(fd)
+        except (OSError, WraithError):
+            return "the spent code is still in it, and the next run would offer it again"
+        return "the spent code in it was overwritten"
 
     def close(self) -> None:
         """Lets go of the folder. What is in it stays for the next process, unless it is spent."""
@@ -263,6 +285,10 @@ def _empty(folder: PrivateFolder) -> None:
                 folder.unlink(name)
 
 
+def _words(exc: OSError) -> str:
+    return (exc.strerror or str(exc)).lower()
+
+
 def _read(folder: PrivateFolder) -> _Stored | None:
     try:
         data = folder.read(_FILE, _FILE_BYTES_MAX)
@@ -272,6 +298,8 @@ def _read(folder: PrivateFolder) -> _Stored | None:
         row = json.loads(data)
         if row["version"] != _VERSION:
             raise ValueError("another version")
+        if row.get("spent"):
+            return None
         secret, psk = bytes.fromhex(row["secret"]), bytes.fromhex(row["psk"])
         if len(secret) != 32 or len(psk) != 32:
             raise ValueError("keys of the wrong length")

@@ -433,7 +433,7 @@ class _Receiving:
 
     def _on_placed(self, event: Placed) -> None:
         if self._kept is not None:
-            self._kept.spend()
+            self._output.note(self._kept.spend())
         if event.text is None:
             for path in event.placed:
                 self._output.say(f"received {printable(path)}")

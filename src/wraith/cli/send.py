@@ -331,7 +331,7 @@ class _Sending:
                 case Done() if plan.keep:
                     narrator.done(event)
                 case Done() if self._kept is not None:
-                    self._kept.spend()
+                    self._output.note(self._kept.spend())
                 case Finished():
                     finished = event
                 case _:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import stat
 from pathlib import Path
 
 import pytest
 
+from wraith.aio.disk.seam import OS_DISK, Disk
+from wraith.aio.disk.seam import Path as DiskPath
 from wraith.aio.kept_code import LIFETIME_S, KeptCode, remove_old_codes, send_folder
 from wraith.aio.state_dir import StateDir
 from wraith.errors import ConfigError
@@ -34,13 +38,14 @@ class Desk:
         self.rng = SeededRng("kept")
         self.paths = [folder / "a", folder / "b"]
 
-    def open(self, *, new_code: bool = False) -> KeptCode:
+    def open(self, *, new_code: bool = False, disk: Disk = OS_DISK) -> KeptCode:
         return KeptCode.open(
             send_folder(self.home, self.paths),
             self.rng,
             self.clock,
             max_clock_skew_s=60,
             new_code=new_code,
+            disk=disk,
         )
 
 
@@ -164,3 +169,45 @@ def test_a_spent_code_is_gone_at_once_and_not_only_when_its_process_ends(desk: D
     kept.spend()
     assert not stored.exists(), "a process that dies now leaves no code behind"
     kept.close()
+
+
+class _Keeping(Disk):
+    """A disk that removes nothing; ``is_readonly``: and writes into no file that exists."""
+
+    def __init__(self, *, is_readonly: bool) -> None:
+        self.is_readonly = False
+        self.will_be = is_readonly
+
+    def unlink(self, path: DiskPath, *, dir_fd: int | None = None) -> None:
+        self.is_readonly = self.will_be
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    def open(
+        self, path: DiskPath, flags: int, mode: int = 0o777, *, dir_fd: int | None = None
+    ) -> int:
+        if self.is_readonly and flags & os.O_WRONLY:
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+        return os.open(path, flags, mode, dir_fd=dir_fd)
+
+
+def test_a_spent_code_that_cannot_be_removed_is_overwritten_and_said(desk: Desk) -> None:
+    first = desk.open(disk=_Keeping(is_readonly=False))
+    secrets = _secrets(first)
+    said = first.spend()
+    assert "code.json" in said and "operation not permitted" in said and "overwritten" in said
+    first.close()
+    left = (first.folder / "code.json").read_text()
+    assert first.access.psk is not None and first.access.psk.hex() not in left
+    second = desk.open()
+    assert second.folder == first.folder
+    assert not second.is_resumed and _secrets(second) != secrets
+    second.close()
+
+
+def test_a_spent_code_that_stays_is_said(desk: Desk) -> None:
+    kept = desk.open(disk=_Keeping(is_readonly=True))
+    assert "offer it again" in kept.spend()
+    kept.close()
+    other = desk.open(new_code=True)
+    assert other.spend() == "", "nothing is said of what went well"
+    other.close()
