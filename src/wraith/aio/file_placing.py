@@ -59,7 +59,7 @@ class Placer:
             return top.path  # it has that name already, beside the one in the state folder
         if top.kind is Kind.FOLDER and stat.S_ISDIR(there.st_mode):
             return top.path  # a merge: its files are renamed one by one
-        return self._free_name(top.path)
+        return self._free_name(top.path, top.path)
 
     def existing_folders(self, top: Entry, name: bytes, entries: Entries) -> Iterator[int]:
         """The numbers of those folders that are at the target already. They keep their modes and
@@ -127,7 +127,7 @@ class Placer:
             elif self._skip:
                 self._data.unlink(path)
             elif self._rename:
-                self._data.move(path, self._out, self._free_name(target), replace=False)
+                self._data.move(path, self._out, self._free_name(target, path), replace=False)
             elif self._overwrite and there is not None and not stat.S_ISDIR(there.st_mode):
                 self._data.move(path, self._out, target, replace=True)
             else:
@@ -136,14 +136,18 @@ class Placer:
     def _is_replaced(self, path: bytes, there: os.stat_result) -> bool:
         return self._replaces is not None and self._replaces.placed_it(self._out, path, there)
 
-    def _free_name(self, path: bytes) -> bytes:
+    def _free_name(self, path: bytes, ours: bytes) -> bytes:
+        """Another name for ``path`` that nothing has, or that ``ours`` in the state folder has
+        already: without ``renameat2`` a kill leaves it there under both. [TR-139]"""
+        info = self._data.lstat(ours)
         folder, slash, name = path.rpartition(b"/")
         stem, dot, suffix = name.rpartition(b".")
         if not stem:
             stem, dot, suffix = name, b"", b""
         for i in range(1, NAMES_TRIED):
             candidate = folder + slash + stem + b" (%d)" % i + dot + suffix
-            if self._out.lstat(candidate) is None:
+            there = self._out.lstat(candidate)
+            if there is None or (info is not None and os.path.samestat(info, there)):
                 return candidate
         raise OfferTaken(f"{display_path(path)} exists already, and so do its other names")
 

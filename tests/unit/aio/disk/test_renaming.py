@@ -11,6 +11,10 @@ import pytest
 
 from wraith.aio.disk.renaming import rename_to_new
 from wraith.aio.disk.seam import OS_DISK, Disk
+from wraith.aio.disk.seam import Path as DiskPath
+from wraith.aio.file_placing import Placer
+from wraith.aio.safe_tree import SafeTree
+from wraith.transfer.listing import Entry, Kind
 
 pytestmark = pytest.mark.spec("TR-139")
 
@@ -20,9 +24,19 @@ class _Refusing(Disk):
 
     def __init__(self, error: int) -> None:
         self.error = error
+        self.is_killed_before_unlink = False
 
     def renameat2(self, fd: int, name: bytes, to_fd: int, new_name: bytes) -> int:
         return self.error
+
+    def unlink(self, path: DiskPath, *, dir_fd: int | None = None) -> None:
+        if self.is_killed_before_unlink:
+            raise Killed
+        os.unlink(path, dir_fd=dir_fd)
+
+
+class Killed(Exception):
+    """Stands for the process that is gone."""
 
 
 @pytest.fixture(params=[0, errno.ENOSYS, errno.EINVAL, errno.EPERM])
@@ -78,3 +92,42 @@ def test_other_errors_come_through(fd: int, tmp_path: Path) -> None:
     (tmp_path / "a").write_text("a")
     with pytest.raises(OSError, match=os.strerror(errno.EROFS)):
         rename_to_new(_Refusing(errno.EROFS), fd, b"a", fd, b"b")
+
+
+FOLDER = Entry(Kind.FOLDER, 0o755, 0, 0, b"tree")
+#: What is placed -> the entries of that name, itself first.
+PLACED = {
+    "a file of a merge": [FOLDER, Entry(Kind.FILE, 0o644, 0, 4, b"tree/x.txt")],
+    "a file": [Entry(Kind.FILE, 0o644, 0, 4, b"x.txt")],
+}
+
+
+@pytest.mark.parametrize("what", PLACED)
+def test_a_file_that_has_its_new_name_already_is_given_no_other_one(
+    tmp_path: Path, what: str
+) -> None:
+    """A kill between link and unlink leaves both names."""
+    for root in ("data", "out"):
+        (tmp_path / root / "tree").mkdir(parents=True)
+        (tmp_path / root / "tree" / "x.txt").write_text(root)
+        (tmp_path / root / "x.txt").write_text(root)
+    disk = _Refusing(errno.ENOSYS)
+    data, out = (SafeTree(os.fsencode(tmp_path / root), disk=disk) for root in ("data", "out"))
+    placer = Placer(data=data, out=out, overwrite=False, skip=False, rename=True, umask=0o022)
+    placed = PLACED[what]
+    top, path = placed[0], tmp_path / "out" / os.fsdecode(placed[-1].path)
+
+    def entries(*, backwards: bool = False) -> Iterator[tuple[int, Entry]]:
+        numbered = list(enumerate(placed))
+        return iter(numbered[::-1] if backwards else numbered)
+
+    disk.is_killed_before_unlink = True
+    with pytest.raises(Killed):
+        placer.place(top, top.path, entries, b"")
+    disk.is_killed_before_unlink = False
+    assert placer.choose_name(top) == (b"tree" if top is FOLDER else b"x (1).txt")
+    placer.place(top, top.path, entries, b"")
+    assert sorted(p.name for p in path.parent.glob("x*")) == ["x (1).txt", "x.txt"]
+    assert (path.read_text(), path.with_name("x (1).txt").read_text()) == ("out", "data")
+    data.close()
+    out.close()
