@@ -63,6 +63,11 @@ class DigestFile:
         self._pending.clear()
         self.disk.ftruncate(self._fd, 0)
 
+    def sync(self) -> None:
+        """Has all of it on the disk. Raises ``OSError`` when the disk says no."""
+        self._flush()
+        self.disk.fsync(self._fd)
+
     def _flush(self) -> None:
         if self._pending:
             self.disk.pwrite(self._fd, self._pending, self._pending_at)

@@ -519,7 +519,9 @@ def _forget_changed(
                 digests.forget(number, n_chunks(index.sizes[number]))
         finally:
             folder.disk.close(old_fd)
-    with folder.replacing(name) as fd:
+    # A host that goes down must not come up with the old digests under the new stamps.
+    digests.sync()
+    with folder.replacing(name, sync=True) as fd:
         stamps.copy_to(fd)
 
 

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
+from wraith.aio.disk.seam import Disk
+from wraith.aio.disk.seam import Path as DiskPath
 from wraith.aio.file_source import FileSource, SourceUnreadable
 from wraith.content.chunking import CHUNK_BYTES, chunk_digest, digest_of_digests, file_id
 from wraith.transfer.listing import Kind
 from wraith.transfer.messages import HaveItem, Reason
 from wraith.transfer.wishes import CheckRanges, Piece, PiecesRead, ReadPages, ReadPieces
+
+if TYPE_CHECKING:
+    from _typeshed import FileDescriptorLike
 
 
 def make_tree(root: Path) -> Path:
@@ -347,4 +353,58 @@ def test_digests_of_a_file_that_changed_meanwhile_are_not_trusted(tmp_path: Path
     assert again.fulfil(CheckRanges(1, tuple(items))) == [False, True, True]
     assert sorted(p.name[:7] for p in state.iterdir()) == ["digests", "stamps-"]
     assert all(p.stat().st_mode & 0o777 == 0o600 for p in state.iterdir())
+    again.close()
+
+
+class _Cut(Disk):
+    """Remembers what each file was at its last flush, by device and inode, and which of the renamed
+    ones were flushed before."""
+
+    def __init__(self) -> None:
+        self.flushed: dict[tuple[int, int], bytes] = {}
+        self.renamed: list[tuple[bytes, bool]] = []
+
+    def fsync(self, fd: FileDescriptorLike) -> None:
+        assert isinstance(fd, int)
+        info = os.fstat(fd)
+        self.flushed[info.st_dev, info.st_ino] = os.pread(fd, info.st_size, 0)
+
+    def rename(
+        self,
+        src: DiskPath,
+        dst: DiskPath,
+        *,
+        src_dir_fd: int | None = None,
+        dst_dir_fd: int | None = None,
+    ) -> None:
+        info = os.stat(src, dir_fd=src_dir_fd)
+        is_flushed = (info.st_dev, info.st_ino) in self.flushed
+        self.renamed.append((os.fsencode(dst).partition(b"-")[0], is_flushed))
+        os.rename(src, dst, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd)
+
+
+@pytest.mark.spec("TR-120")
+def test_old_digests_do_not_come_back_under_new_stamps_after_a_power_cut(tmp_path: Path) -> None:
+    """Of what was not flushed a crash of the host may keep the name of one file and lose the bytes
+    of another."""
+    tree = make_tree(tmp_path)
+    state = tmp_path / "state"
+    state.mkdir(mode=0o700)
+    first = FileSource.scan([tree], state_dir=state)
+    read(first, Piece(2, 0, 3))
+    first.close()
+    path = tree / "b" / "x.bin"
+    before, data = path.stat(), path.read_bytes()
+    path.write_bytes(b"!!" + data[2:])
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    (kept,) = state.glob("digests-*")
+    info, old = kept.stat(), kept.read_bytes()
+    disk = _Cut()
+    FileSource.scan([tree], state_dir=state, disk=disk).close()
+    kept.write_bytes(disk.flushed.get((info.st_dev, info.st_ino), old))
+    assert disk.renamed == [(b"stamps", True)]
+    again = FileSource.scan([tree], state_dir=state)
+    large = [chunk_digest(data[i : i + CHUNK_BYTES]) for i in range(0, len(data), CHUNK_BYTES)]
+    was = HaveItem(2, ((0, 3),), digest_of_digests(large))
+    assert again.fulfil(CheckRanges(1, (was,))) == [False]
     again.close()
