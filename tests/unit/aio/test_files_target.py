@@ -560,6 +560,19 @@ def test_leftovers_are_listed_and_discarded(tmp_path: Path) -> None:
     assert list(leftovers(out)) == []
 
 
+def test_what_a_kill_after_the_receipt_leaves_is_listed_as_complete(tmp_path: Path) -> None:
+    """Discarding it takes nothing of what has arrived."""
+    tree, out = make_tree(tmp_path), tmp_path / "out"
+    target = FileTarget(out)
+    pipe = TransferPipe(FileSource.scan([tree]), target)
+    pipe.run(stop=lambda: any(isinstance(e, Placed) for e in pipe.received_events))
+    target.close()
+    (held,) = leftovers(out)
+    assert held.is_complete and held.names == ("tree",)
+    discard(held)
+    assert states(out) == [] and picture(out) == picture(tree.parent)
+
+
 # --- verification -----------------------------------------------------------------------------
 
 

@@ -1,8 +1,9 @@
 """What of this disk is wraith's own and is never sent: its keys, codes and unfinished transfers.
 
-It is known by device and inode, so a bind mount, a link or a second name of the same file does not
-hide it. ``WRAITH_HOME`` may be a folder that holds other things too: the folder as a whole is left
-out where it is met, and below it only what wraith keeps there may not be named.
+Keys and codes are known by device and inode, so a bind mount, a link or a second name of the same
+file does not hide them; an unfinished transfer is known by its name alone. ``WRAITH_HOME`` may be a
+folder that holds other things too: the folder as a whole is left out where it is met, and below it
+only what wraith keeps there may not be named.
 
 Spec: transfer §8 [TR-126].
 """
