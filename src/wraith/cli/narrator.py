@@ -38,7 +38,7 @@ from wraith.transfer.events import (
 )
 from wraith.transfer.listing import Entry, Kind
 from wraith.transfer.marks import Marks
-from wraith.transfer.messages import Offer, OfferKind, Reason
+from wraith.transfer.messages import Offer, Reason
 from wraith.transfer.paths import display_path, shown_path
 from wraith.types import Address, PeerKey
 
@@ -419,7 +419,7 @@ class Narrator:
 def offer_lines(event: OfferReceived) -> list[str]:
     """What a person has to know of an offer before they answer."""
     offer, survey = event.offer, event.survey
-    if offer.kind is OfferKind.TEXT:
+    if offer.is_text:
         return [f"offered: a text, {_total(offer)}"]
     lines = [f"offered: {_summary(event)}, into {printable(survey.place)}"]
     lines += _marked_lines(event.marks)

@@ -96,7 +96,7 @@ class MemorySource:
 
     @classmethod
     def text(cls, text: str, *, name: str = "text") -> MemorySource:
-        """A short text as an offer of one file."""
+        """A short text as an offer of one file; above ``TEXT_BYTES_MAX`` it is refused."""
         return cls({name.encode(): text.encode()}, kind=OfferKind.TEXT, name=name.encode())
 
     def _keep(self, page: bytes | None) -> None:
@@ -177,7 +177,7 @@ class MemoryTarget:
         self.n_written = 0
         self.is_removed = False
         self._digests: dict[tuple[int, int], bytes] = {}
-        self._kind = OfferKind.FILES
+        self._is_text = False
 
     def fulfil(self, wish: Wish) -> object:
         """The answer to one of the receiver's wishes; errors come as values."""
@@ -247,7 +247,7 @@ class MemoryTarget:
 
     def _open(self, wish: OpenStore) -> StoreOpened:
         inventory = Inventory(wish.sizes)
-        self._kind = wish.offer.kind
+        self._is_text = wish.offer.is_text
         records = [record for record, _ in replay(self.journal)]
         header = records[0] if records else None
         if (
@@ -324,7 +324,7 @@ class MemoryTarget:
             self.placed[entry.path] = content
         self.journal += encode_record(CompleteMark())
         text = None
-        if self._kind is OfferKind.TEXT:
+        if self._is_text:
             text = next((c for c in self.placed.values() if c is not None), b"")
         return Completed(
             placed=tuple(display_path(e.path) for e in self.entries if b"/" not in e.path),

@@ -50,6 +50,8 @@ NAME_BYTES_MAX = 255
 ABORT_TEXT_MAX = 400
 RANGES_PER_ITEM = 1_024
 UNKNOWN_TOTAL = (1 << 64) - 1
+TEXT_BYTES_MAX = 1024 * 1024
+"""A text is shown and held in memory; what is longer is a file."""
 
 
 class OfferKind(IntEnum):
@@ -76,6 +78,7 @@ class Reason(IntEnum):
     DISK = 10
     UNSUPPORTED = 11
     TOO_LATE = 12
+    NO_TEXT = 13
 
 
 class MessageType(IntEnum):
@@ -108,6 +111,17 @@ class Offer:
     listing_bytes: int
     listing_digest: bytes
     name: bytes = b""
+
+    @property
+    def is_text(self) -> bool:
+        """It says that it is a text, and is one: a single file of a known, small size. Only that
+        may be shown as one line and kept off the disk. [TR-143]"""
+        return (
+            self.kind is OfferKind.TEXT
+            and self.n_entries == self.n_files == 1
+            and self.total_bytes is not None
+            and self.total_bytes <= TEXT_BYTES_MAX
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 Pages are checked as they come and stored in batches; the whole must be what was announced. Whether
 a person wants it is not decided here.
 
-Spec: transfer §3 [TR-13, TR-20 to TR-26], §9 [TR-70].
+Spec: transfer §3 [TR-13, TR-20 to TR-26], §4 [TR-143], §9 [TR-70].
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 from wraith.errors import LimitExceeded, NoSpace, OfferRefused, UnsafePath, WraithError
 from wraith.transfer.listing import LISTING_BYTES_MAX, MAX_ENTRIES, MAX_PAGES, ListingReader
 from wraith.transfer.marks import Marking, Marks
-from wraith.transfer.messages import Offer, Reason
+from wraith.transfer.messages import TEXT_BYTES_MAX, Offer, OfferKind, Reason
 from wraith.transfer.paths import PathRules, shown_path
 from wraith.transfer.reasons import OfferTaken
 from wraith.transfer.wishes import SurveyResult
@@ -92,6 +92,16 @@ class OfferReading:
             raise LimitExceeded("the listing is not the one that was announced")
 
     # --- what speaks against it -----------------------------------------------------------------
+
+    def false_text(self) -> OfferRefused | None:
+        """A text is shown without its names, so nothing else may pass for one. [TR-143]"""
+        if self.offer.kind is not OfferKind.TEXT or self.offer.is_text:
+            return None
+        return OfferRefused(
+            "the offer is called a text and is not one file of at most "
+            f"{TEXT_BYTES_MAX // (1 << 20)} MiB",
+            hint="nothing was written; ask the sender to offer it as files",
+        )
 
     def unsafe(self) -> UnsafePath | None:
         """All paths that must not be written here, in one error."""

@@ -32,6 +32,7 @@ _WORDS = {
     Reason.DISK: "the disk reported an error",
     Reason.UNSUPPORTED: "newer wraith needed: the other side cannot read this",
     Reason.TOO_LATE: "what is asked for again is not kept any more",
+    Reason.NO_TEXT: "it is called a text and is none",
 }
 
 
@@ -78,6 +79,7 @@ _CLASSES: dict[Reason, type[TransferError]] = {
     Reason.DECLINED: OfferRefused,
     Reason.LIST_ONLY: OfferRefused,
     Reason.NAME_EXISTS: OfferRefused,
+    Reason.NO_TEXT: OfferRefused,
     Reason.UNSAFE_PATH: UnsafePath,
     Reason.NO_SPACE: NoSpace,
     Reason.SOURCE_CHANGED: SourceChanged,

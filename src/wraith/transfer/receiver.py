@@ -308,6 +308,9 @@ class Receiver:
         self._advance(ReceiverInput.OFFER)
         self._offer_id = offer_id_of(self._peer, offer)
         self._reading = OfferReading(offer, self._rules)
+        false_text = self._reading.false_text()
+        if false_text is not None:
+            self.decline(false_text, Reason.NO_TEXT)
 
     def _on_unknown_offer(self, version: int) -> None:
         """Refused with a reason that version 1 knows too. [TR-136]"""
