@@ -92,6 +92,8 @@ FILE_IDS_SHOWN = 16
 
 
 _WRITING = (WritePieces, FinishFiles, DropFiles, ForgetChunks, Complete)
+_OF_ANY_OFFER = (StorePages, Survey, OpenStore)
+"""After a text was accepted another offer may still come and take its place."""
 
 
 class Policy(Enum):
@@ -187,7 +189,7 @@ class FileTarget:
     def fulfil(self, wish: Wish) -> object:
         """Blocks until the wish is fulfilled; errors come back as values."""
         try:
-            if self.text_target is not None and not isinstance(wish, StorePages | Survey):
+            if self.text_target is not None and not isinstance(wish, _OF_ANY_OFFER):
                 return self.text_target.fulfil(wish)
             if isinstance(wish, ReadAgain):
                 return self.read_again(wish)
@@ -339,11 +341,10 @@ class FileTarget:
         return bool(placing)
 
     def _open_store(self, wish: OpenStore) -> StoreOpened:
+        self.text_target = None
         if wish.offer.is_text:
             self.text_target = MemoryTarget()
-            assert self._incoming is not None
-            pages = [self._incoming.page(i) for i in range(self._incoming.index.n_pages)]
-            self.text_target.entries = [entry for page in pages for entry in page]
+            self.text_target.entries = list(wish.tops)  # its one file
             return _opened(self.text_target.fulfil(wish))
         self._close_files()
         path = state_path(self.out, wish.peer, [top.path for top in wish.tops])
