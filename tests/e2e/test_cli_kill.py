@@ -11,6 +11,7 @@ from typing import Literal
 import pytest
 
 from wraith.testing.demo import compare_trees
+from wraith.testing.json_events import undocumented
 from wraith.testing.two_homes import (
     TwoHomes,
     code_of,
@@ -21,6 +22,7 @@ from wraith.testing.two_homes import (
 )
 
 MIB = 1 << 20
+REFERENCE = Path(__file__).parents[2] / "docs/reference/json-events.md"
 SEED = int(os.environ.get("WRAITH_TEST_SEED", "20261"))
 
 
@@ -102,6 +104,7 @@ def test_a_receiver_killed_after_its_receipt_says_that_it_was_complete(homes: Tw
     done = again.last("done")
     assert (done["earlier"], done["bytes_total"], done["files"]) == (True, MIB, 1)
     assert done["paths"] == [str(homes.out / "a.bin")]
+    assert undocumented(REFERENCE, again.events) == []
     assert homes.leftovers() == []
     # Into another folder it is not complete, and nobody answers there either.
     other = homes.receive(code, "--connect-timeout", "4", out=homes.work / "elsewhere")

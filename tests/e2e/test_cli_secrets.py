@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import pty
-import re
 import select
 import stat
 import sys
@@ -14,11 +13,12 @@ from pathlib import Path
 
 import pytest
 
+from wraith.testing.json_events import undocumented
 from wraith.testing.two_homes import TwoHomes, code_of, finish, number
 from wraith.transfer.code import decode_code
 
 MIB = 1 << 20
-ROOT = Path(__file__).parents[2]
+REFERENCE = Path(__file__).parents[2] / "docs/reference/json-events.md"
 
 
 def test_a_code_on_stdin_or_in_the_environment_is_not_in_the_process_list(
@@ -152,48 +152,6 @@ def test_without_a_terminal_nobody_is_dialled(homes: TwoHomes) -> None:
     assert [e["event"] for e in sender.events] == ["waiting"]
 
 
-_TYPES: dict[str, tuple[type, ...]] = {
-    "string": (str,),
-    "integer": (int,),
-    "number": (int, float),
-    "boolean": (bool,),
-    "null": (type(None),),
-    "list": (list,),
-    "object": (dict,),
-}
-
-
-def _documented() -> dict[str, dict[str, tuple[str, bool]]]:
-    """event -> field -> (types, optional), from the tables of the reference page."""
-    events: dict[str, dict[str, tuple[str, bool]]] = {}
-    current: dict[str, tuple[str, bool]] | None = None
-    for line in (ROOT / "docs/reference/json-events.md").read_text().splitlines():
-        if heading := re.fullmatch(r"### `(\w+)`", line):
-            current = events.setdefault(heading[1], {})
-        elif current is not None and (row := re.match(r"\| `(\w+)` \| ([^|]+) \|", line)):
-            types = row[2].strip()
-            optional = types.startswith("optional ")
-            current[row[1]] = (types.removeprefix("optional "), optional)
-    return events
-
-
-def _check_schema(events: list[dict[str, object]]) -> None:
-    documented = _documented()
-    for event in events:
-        name = str(event["event"])
-        fields = documented[name]
-        given = {key: value for key, value in event.items() if key != "event"}
-        assert given.keys() <= fields.keys(), (name, given.keys() - fields.keys())
-        for field, (types, optional) in fields.items():
-            if field not in given:
-                assert optional, (name, field)
-                continue
-            allowed = tuple(kind for word in types.split(" or ") for kind in _TYPES[word])
-            value = given[field]
-            assert isinstance(value, allowed), (name, field, value)
-            assert not (isinstance(value, bool) and bool not in allowed), (name, field)
-
-
 def test_every_event_is_what_the_reference_says(homes: TwoHomes) -> None:
     homes.file("tree/a.bin", 8 * MIB)
     homes.file("tree/b.txt", b"b")
@@ -215,7 +173,7 @@ def test_every_event_is_what_the_reference_says(homes: TwoHomes) -> None:
     assert reader.last("done")["text"] == "hello"
     seen: set[str] = set()
     for command in homes.commands:
-        _check_schema(command.events)
+        assert undocumented(REFERENCE, command.events) == []
         seen |= {str(event["event"]) for event in command.events}
     assert seen >= {"waiting", "connected", "deciding", "offer", "entry", "accepted", "progress"}
     assert seen >= {"turned_away", "done", "error"}

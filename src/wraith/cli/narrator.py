@@ -405,6 +405,7 @@ class Narrator:
             bytes_reused=note.bytes_total,
             bytes_unread=note.bytes_total,
             seconds=0.0,
+            seconds_silent=0.0,
             files=note.n_files,
             failed=note.n_failed,
             file_ids={},
