@@ -1,4 +1,5 @@
-"""The README is true: its programs are the examples, its commands exist, its transcript is real."""
+"""The README is true: its programs are the examples, its commands exist, its transcript is real.
+So are the transcripts of the pages that begin where it ends."""
 
 from __future__ import annotations
 
@@ -12,11 +13,13 @@ import click
 import pytest
 
 from wraith.cli.main import cli
-from wraith.testing.two_homes import TwoHomes
+from wraith.testing.two_homes import TwoHomes, code_of, number
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text("utf-8")
-BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+TUTORIAL = (ROOT / "docs/tutorial/first-transfer.md").read_text("utf-8")
+RESUME = (ROOT / "docs/howto/resume.md").read_text("utf-8")
+MIB = 1 << 20
 PEOPLE = [
     page
     for folder in ("tutorial", "howto", "security", "explanation", "reference")
@@ -29,11 +32,20 @@ def body_of(example: str) -> str:
     return (ROOT / "examples" / example).read_text("utf-8").split('"""', 2)[2].lstrip("\n")
 
 
-def transcript(verb: str) -> list[str]:
-    """What ``wraith VERB`` said, as the README shows it, without the line that is typed."""
-    blocks: list[str] = [code for _, code in BLOCKS if code.startswith(f"$ wraith {verb} ")]
-    assert len(blocks) == 1
-    return blocks[0].splitlines()[1:]
+def blocks_of(page: str) -> list[tuple[str, str]]:
+    """Language and text of each block of code."""
+    return re.findall(r"^```(\w*)\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+
+
+def transcript(page: str, beginning: str) -> list[str]:
+    """The block that begins so, without the line that is typed."""
+    blocks = [code for _, code in blocks_of(page) if code.startswith(beginning)]
+    assert len(blocks) == 1, blocks
+    return [line for line in blocks[0].splitlines() if not line.startswith("$ ")]
+
+
+def shapes(lines: list[str]) -> list[str]:
+    return [shape(line) for line in lines]
 
 
 def shape(line: str) -> str:
@@ -41,6 +53,7 @@ def shape(line: str) -> str:
     for pattern, word in (
         (r"wr1[a-z2-7]{20,}…?", "CODE"),
         (r"\b[a-z2-7]{12}…", "PEER"),
+        (r"^[0-9a-f]{12}\b", "ID"),
         (r"(?:\d+\.\d+\.\d+\.\d+|\[[0-9a-f:]+\]):\d+(?:, \S+:\d+)*", "ADDRESS"),
         (r"\(\d[\d.]* [KMG]?i?B/s\)", "(RATE)"),
         (r"\d[\d.]* (?:[KMG]i)?B\b", "SIZE"),
@@ -54,7 +67,7 @@ def shape(line: str) -> str:
 
 
 def test_the_programs_are_the_examples() -> None:
-    programs = [code for language, code in BLOCKS if language == "python"]
+    programs = [code for language, code in blocks_of(README) if language == "python"]
     assert programs == [body_of("echo_server.py"), body_of("echo_client.py")]
 
 
@@ -70,8 +83,7 @@ def test_one_screen_and_the_honest_words() -> None:
 def test_commands_in_documents_exist(page: Path) -> None:
     text = page.read_text("utf-8")
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
-    blocks = re.findall(r"^```\w*\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
-    code = [line for block in blocks for line in block.splitlines()]
+    code = [line for _, block in blocks_of(text) for line in block.splitlines()]
     code += re.findall(r"`([^`\n]+)`", text)
     for line in code:
         for made in re.findall(r"(?:^|[ ;])make((?: [a-z-]+)+)", line.split("#")[0]):
@@ -95,37 +107,39 @@ def _check_command(words: list[str], line: str) -> None:
         assert option == "-" or option in known, f"no such option {option}: {line}"
 
 
+def started(home: Path, folder: Path, *arguments: str) -> subprocess.Popen[str]:
+    """A command as a person runs it, in ``folder``."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "wraith", *arguments],
+        cwd=folder,
+        env={
+            **os.environ,
+            "WRAITH_HOME": str(home),
+            "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+        },
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
 def test_the_transcript_is_what_the_commands_say(homes: TwoHomes) -> None:
-    """Runs the README's two terminals (with --yes for the question) and compares line by line."""
+    """Runs two terminals (with --yes for the question) and compares line by line: with the README,
+    and with the tutorial, which shows both on one screen and the sender's first lines only."""
     photos = homes.work / "photos"
     photos.mkdir()
-    for number in (1, 2, 3):
-        (photos / f"img{number}.jpg").write_bytes(os.urandom(300_000))
+    for i in (1, 2, 3):
+        (photos / f"img{i}.jpg").write_bytes(os.urandom(300_000))
     inbox = homes.work / "inbox"
     inbox.mkdir()
 
-    def run(home: str, *arguments: str) -> subprocess.Popen[str]:
-        environment = {
-            **os.environ,
-            "WRAITH_HOME": str(homes.work / home),
-            "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
-        }
-        return subprocess.Popen(
-            [sys.executable, "-m", "wraith", *arguments],
-            cwd=homes.work if arguments[0] == "send" else inbox,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-
-    sender = run("home-a", "send", "photos")
+    sender = started(homes.work / "home-a", homes.work, "send", "photos")
     receiver = None
     try:
         assert sender.stdout is not None
         line = sender.stdout.readline()
-        receiver = run("home-b", *line.split()[1:], "--yes")
+        receiver = started(homes.work / "home-b", inbox, *line.split()[1:], "--yes")
         received = receiver.communicate(timeout=60)[1].splitlines()
         sent = sender.communicate(timeout=60)[1].splitlines()
     finally:
@@ -135,11 +149,39 @@ def test_the_transcript_is_what_the_commands_say(homes: TwoHomes) -> None:
                 process.communicate()
     assert (sender.returncode, receiver.returncode) == (0, 0), sent + received
 
-    shown = [shape(text) for text in transcript("send")]
-    seen = [shape(text) for text in [line, *sent] if "on the other machine run" not in text]
-    assert seen == shown
-    shown = [shape(text) for text in transcript("receive") if "accept?" not in text]
-    assert [shape(text).replace("this machine", "the sender PEER") for text in received] == shown
+    seen = [text for text in [line, *sent] if "on the other machine run" not in text]
+    assert shapes(seen) == shapes(transcript(README, "$ wraith send "))
+    together = [*sent[:2], line, sent[2]]
+    assert shapes(together) == shapes(transcript(TUTORIAL, "$ wraith send "))
+    seen = [shape(text).replace("this machine", "the sender PEER") for text in received]
+    for page in (README, TUTORIAL):
+        shown = transcript(page, "$ wraith receive ")
+        assert seen == [shape(text) for text in shown if "accept?" not in text]
+
+
+def test_the_transcripts_of_going_on_are_what_the_commands_say(homes: TwoHomes) -> None:
+    """A receiver is killed in the middle and started again, as the tutorial and the page about
+    interruptions show it."""
+    sender = homes.send("--limit", "4M", homes.file("disk.img", 12 * MIB))
+    code = code_of(sender)
+    killed = homes.receive(code)
+    while number(killed.wait_event("progress"), "bytes_done") < MIB:
+        pass
+    killed.kill()
+    home = homes.work / "home-receiver"
+    listed = started(home, homes.out, "receive", "--list").communicate(timeout=60)[0]
+    receiver = started(home, homes.out, "receive", "--yes", code)
+    try:
+        said = receiver.communicate(timeout=120)[1].splitlines()
+    finally:
+        receiver.kill()
+    assert (receiver.returncode, sender.wait_exit()) == (0, 0), said
+
+    seen = shapes(said[1:])  # the first line is the security card
+    assert seen == shapes(transcript(TUTORIAL, "wraith: offered: 1 file"))
+    rest = iter(seen)  # the page shows some of them, in this order
+    assert all(text in rest for text in shapes(transcript(RESUME, "wraith: ")))
+    assert shapes(listed.splitlines()) == shapes(transcript(RESUME, "$ wraith receive --list"))
 
 
 def test_the_programs_of_the_tutorial_run() -> None:
