@@ -150,6 +150,8 @@ def test_with_yes_a_changed_offer_is_taken_and_said(homes: TwoHomes, receive: Re
     assert code_of(again) == code
     said = receiver.wait_for("3 files")
     assert "CHANGED: it was 2 files" in said
+    counted = receiver.wait_for(", into ")
+    assert counted.startswith(", 1 folder (1 hidden), 4.0 MiB"), counted
     assert receiver.wait_exit() == 0
     names = ["gift", "gift/.bashrc", "gift/big.bin", "gift/holiday2.txt"]
     assert _files(homes.out) == names

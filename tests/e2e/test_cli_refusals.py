@@ -239,6 +239,23 @@ def test_a_source_that_holds_the_home_is_sent_without_it(homes: TwoHomes) -> Non
 
 
 @pytest.mark.spec("TR-126")
+def test_what_is_left_out_is_said_in_one_line_each(homes: TwoHomes) -> None:
+    """Without --json: the home, and a transfer that is not finished."""
+    homes.file("home/notes.txt", b"notes")
+    homes.file("home/.wraith-0123456789ab/journal", b"j")
+    folder = str(homes.source / "home")
+    inside = "source/home/.local/share/wraith"
+    sender = homes.start("send", "--listen", "127.0.0.1:0", folder, home=inside)
+    line = str(sender.wait_event("text")["line"])
+    assert finish(homes.receive(line.split()[-1]), sender) == (0, 0)
+    said = [text for text in sender.stderr().splitlines() if "left out" in text]
+    assert sorted(text.rpartition(":")[0] for text in said) == [
+        "wraith: left out: home/.local/share/wraith",
+        "wraith: left out: home/.wraith-0123456789ab",
+    ]
+
+
+@pytest.mark.spec("TR-126")
 def test_the_home_itself_is_refused_before_a_code_is_shown(homes: TwoHomes) -> None:
     for what in ("home-sender", "home-sender/identity.key"):
         sender = homes.send(homes.work / what)
