@@ -25,6 +25,8 @@ FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 NAMED = re.compile(
     r"`((?:src|tests|docs|bench|tools|native|vectors|examples|interop|requirements)/[\w./-]+)`"
 )
+#: A test of this repository in backticks, by name.
+NAMED_TEST = re.compile(r"`(tests/[\w/-]+\.py)::(\w+)`")
 #: Made by a command, so it may be absent in a fresh checkout.
 GENERATED = {ROOT / "bench" / "results"}
 #: Names paths of the repositories that the vectors come from.
@@ -76,6 +78,37 @@ def test_named_files_exist(page: Path) -> None:
     text = page.read_text("utf-8")
     missing = [name for name in NAMED.findall(text) if not (ROOT / name).exists()]
     assert [name for name in missing if ROOT / name.rstrip("/") not in GENERATED] == []
+
+
+def missing_tests(text: str) -> list[str]:
+    """Tests that ``text`` names and that are not defined where it says."""
+    missing = []
+    for file, name in NAMED_TEST.findall(text):
+        path = ROOT / file
+        source = path.read_text("utf-8") if path.exists() else ""
+        if not re.search(rf"^ *(?:async )?def {name}\(", source, re.MULTILINE):
+            missing.append(f"{file}::{name}")
+    return missing
+
+
+def test_the_checker_sees_a_test_that_is_gone() -> None:
+    here = "tests/unit/testing/test_docs_links.py"
+    text = f"`{here}::test_named_files_exist` `{here}::test_gone` `tests/gone.py::test_it`"
+    assert missing_tests(text) == [f"{here}::test_gone", "tests/gone.py::test_it"]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_named_tests_exist(page: Path) -> None:
+    assert missing_tests(page.read_text("utf-8")) == []
+
+
+def test_every_claim_names_a_test() -> None:
+    """A file or a command that would fail if the claim no longer held; a benchmark is no test."""
+    rows = (ROOT / "docs/security/claims.md").read_text("utf-8").splitlines()
+    claims = [row.split(" | ") for row in rows if row.startswith("| ")][1:]
+    assert len(claims) > 30
+    without = [claim for claim, _, seen, *_ in claims if "`tests/" not in seen]
+    assert without == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
