@@ -81,6 +81,7 @@ def test_wrong_clocks_are_told_at_most_once_in_ten_seconds() -> None:
     assert len(net.r.events(ClockSkew)) == 2
 
 
+@pytest.mark.spec("HS-23")
 def test_a_completed_handshake_takes_the_other_attempts_of_its_address_with_it() -> None:
     net = linked()
     lost = iter([True, True])
