@@ -8,8 +8,8 @@ A commit that mends a defect names it, and the tests that show it, in trailers o
 For each such commit this takes the tree of its parent, lays the commit's ``tests/``, ``vectors/``
 and ``src/wraith/testing/`` over it, and runs the named tests there on the Python twin. Every one
 must fail, and not because something cannot be imported: a test that could not run has shown
-nothing. The table has the reason of each failure, so that a reader sees whether it is the
-defect's own.
+nothing, and one that did not end has not shown why. The table has the reason of each failure, so
+that a reader sees whether it is the defect's own.
 
 Usage: red_before.py [--jobs N] [--markdown] [COMMIT|RANGE ...]     (default: the whole history)
 """
@@ -29,6 +29,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 OVERLAY = ("tests", "vectors", "src/wraith/testing")
 RUN_S = 600
+RED, NOT_RED, TIMED_OUT = "red", "NOT RED", "TIMED OUT"
 FAILED = re.compile(r"^(?:FAILED|ERROR) (\S+?(?:\[.*?\])?)(?: - (.*))?$", re.MULTILINE)
 #: Failures of a test that could not run; what they would show is not the defect.
 NOT_ITS_OWN = ("ImportError", "ModuleNotFoundError", "SyntaxError", "fixture '", "not found:")
@@ -75,8 +76,8 @@ def lay_out(commit: str, folder: Path, *paths: str) -> None:
     subprocess.run(["tar", "-x", "-C", str(folder)], input=archive.stdout, check=True)
 
 
-def run_before(mend: Mend) -> list[tuple[str, bool, str]]:
-    """Runs the tests of ``mend`` on the tree before it: (test, failed for a reason, last line)."""
+def run_before(mend: Mend) -> list[tuple[str, str, str]]:
+    """Runs the tests of ``mend`` on the tree before it: (test, mark, last line)."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         lay_out(f"{mend.commit}^", folder)
@@ -91,22 +92,22 @@ def run_before(mend: Mend) -> list[tuple[str, bool, str]]:
         return [(test, *run_one(test, folder, environment)) for test in mend.tests]
 
 
-def run_one(test: str, folder: Path, environment: dict[str, str]) -> tuple[bool, str]:
+def run_one(test: str, folder: Path, environment: dict[str, str]) -> tuple[str, str]:
     command = [sys.executable, "-m", "pytest", "-q", "-rfE", "-p", "no:cacheprovider", test]
     try:
         run = subprocess.run(
             command, cwd=folder, env=environment, capture_output=True, text=True, timeout=RUN_S
         )
     except subprocess.TimeoutExpired:
-        return True, f"does not end within {RUN_S} s"
+        return TIMED_OUT, f"does not end within {RUN_S} s"
     reasons = [reason or "" for _, reason in FAILED.findall(run.stdout)]
     if run.returncode == 0:
-        return False, "PASSES before the mend"
+        return NOT_RED, "PASSES before the mend"
     if run.returncode != 1 or not reasons:
         tail = (run.stdout + run.stderr).strip().splitlines()
-        return False, f"could not run: {tail[-1] if tail else run.returncode}"
+        return NOT_RED, f"could not run: {tail[-1] if tail else run.returncode}"
     reason = reasons[0].strip() or "failed"
-    return not any(word in reason for word in NOT_ITS_OWN), reason
+    return NOT_RED if any(word in reason for word in NOT_ITS_OWN) else RED, reason
 
 
 def main() -> int:
@@ -116,19 +117,20 @@ def main() -> int:
     parser.add_argument("ranges", nargs="*", help="commits or ranges, as `git log` takes them")
     options = parser.parse_args()
     found = mends(options.ranges)
-    n_red = n_all = 0
+    n_red = n_timed_out = n_all = 0
     with ThreadPoolExecutor(max(options.jobs, 1)) as pool:
         for mend, rows in zip(found, pool.map(run_before, found), strict=True):
-            for test, is_red, reason in rows:
+            for test, mark, reason in rows:
                 n_all += 1
-                n_red += is_red
+                n_red += mark == RED
+                n_timed_out += mark == TIMED_OUT
                 cells = (", ".join(mend.findings), test, mend.commit[:8], reason[:160])
-                mark = "red" if is_red else "NOT RED"
                 if options.markdown:
                     print("| " + " | ".join((*cells[:3], f"{mark}: {cells[3]}")) + " |", flush=True)
                 else:
                     print(f"{mark}: {cells[0]}: {test} at {cells[2]}^: {cells[3]}", flush=True)
-    print(f"{n_red} of {n_all} tests were red before {len(found)} commits")
+    late = f", {n_timed_out} timed out" if n_timed_out else ""
+    print(f"{n_red} of {n_all} tests were red before {len(found)} commits{late}")
     return 0 if n_red == n_all else 1
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import importlib
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import NoReturn
 
 import pytest
 
@@ -131,3 +133,24 @@ def test_the_resolver_that_writes_the_hashes_is_pinned_by_hash_itself() -> None:
     pinned = (ROOT / "requirements" / "tools.txt").read_text(encoding="utf-8")
     assert "\nuv==" in pinned
     assert "--hash=sha256:" in pinned.split("\nuv==", 1)[1]
+
+
+def test_a_test_that_does_not_end_before_a_mend_is_not_counted_as_red(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    red_before = tool("red_before")
+
+    def never_ends(command: list[str], **options: object) -> NoReturn:
+        raise subprocess.TimeoutExpired(command, 600)
+
+    mend = red_before.Mend("0" * 40, "a mend", ("X-1",), ("tests/test_it.py::test_it",))
+    with monkeypatch.context() as patched:
+        patched.setattr(red_before.subprocess, "run", never_ends)
+        rows = [(test, *red_before.run_one(test, tmp_path, {})) for test in mend.tests]
+    monkeypatch.setattr(red_before, "mends", lambda ranges: [mend])
+    monkeypatch.setattr(red_before, "run_before", lambda mend: rows)
+    monkeypatch.setattr(sys, "argv", ["red_before.py"])
+    assert red_before.main() == 1
+    out = capsys.readouterr().out
+    assert "TIMED OUT: X-1: tests/test_it.py::test_it" in out
+    assert "0 of 1 tests were red before 1 commits, 1 timed out" in out
