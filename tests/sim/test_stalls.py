@@ -42,6 +42,15 @@ def test_seeds_that_once_stood_still_for_ever(seed: int) -> None:
 
 
 @pytest.mark.spec("CN-81")
+def test_moves_and_steps_of_the_mtu_lie_on_every_ten_milliseconds() -> None:
+    drawn = [Scenario.drawn(seed) for seed in range(20_000)]
+    moves = {round(100 * s.moves_at[0]) for s in drawn}
+    steps = {round(100 * (s.mtu_at - s.moves_at[0])) for s in drawn if s.mtu_bytes is not None}
+    assert moves == set(range(50, 250)), "two rekeys, one a second"
+    assert steps == set(range(-20, 21))
+
+
+@pytest.mark.spec("CN-81")
 @pytest.mark.parametrize("first", range(0, N_SEEDS, PER_CASE))
 def test_nothing_stands_still_for_ever(first: int) -> None:
     outcomes = [run_seed(seed) for seed in range(first, first + PER_CASE)]

@@ -42,6 +42,9 @@ PATIENCE_S = 45.0
 LIMIT_S = 240.0
 LOOK_S = 1.0
 DATA_BYTES = 400_000
+#: Seeds below are drawn as they were when some of them stood still.
+N_OLD_SEEDS = 64
+MTU_OFFSETS = tuple(step * 0.01 for step in range(-20, 21))
 
 Action = tuple[float, Callable[[], None]]
 
@@ -69,11 +72,12 @@ class Scenario:
 
     @classmethod
     def drawn(cls, seed: int) -> Scenario:
-        """The moves lie on a grid of 10 ms over two rekeys; the seed walks the grid."""
+        """The moves lie on a grid of 10 ms over two rekeys, and the step of the MTU on one of 10 ms
+        around the first move; the seed walks both, and meets each pair of 200 and 41 in time."""
         draw = random.Random(seed)
         first = 0.5 + (seed // 8 % 200) * 0.01
         again = tuple(first + draw.choice((0.05, 0.3, 1.0)) for _ in range(draw.choice((0, 0, 1))))
-        return cls(
+        drawn = cls(
             seed=seed,
             is_node=bool(seed & 1),
             sender_moves=bool(seed & 2),
@@ -86,6 +90,9 @@ class Scenario:
             dead_s=draw.choice((0.2, 2.0, 12.0)),
             loss=draw.choice((0.0, 0.0, 0.02, 0.1)),
         )
+        if seed < N_OLD_SEEDS:
+            return drawn
+        return replace(drawn, mtu_at=first + MTU_OFFSETS[seed // 8 % len(MTU_OFFSETS)])
 
 
 class Watch:
