@@ -211,10 +211,7 @@ def run(*, quick: bool, only: str | None = None) -> Report:
         on_disk = [tool for tool in tools if not tool.in_memory_only]
         figures = alternate(on_disk, source, work, runs, report.left_out)
         middle = add_table(report, f"One file of {mib} MiB, disk", figures, mib * MIB)
-        for other in ("sendme", "scp", "croc"):
-            if other in middle and "wraith B" in middle:
-                ratio = middle[other].seconds / middle["wraith B"].seconds
-                report.need(f"file on the disk, {other}'s time to suite B's", ratio, 1.0, "×")
+        beside(report, "file on the disk", middle, ("sendme", "scp", "croc"))
         source = small_files(Path(folder) / "many", n_small)
         work = Path(folder) / "small"
         work.mkdir()
@@ -251,10 +248,17 @@ def in_memory(report: Report, tools: list[Tool], mib: int, runs: int) -> None:
         if ours is not None and ours.own_seconds:
             rate = mib * MIB * 8 / ours.own_seconds / 1e9
             report.need(f"file, suite {suite}, connected to done", rate, gbit, "Gbit/s")
-    for other in ("sendme", "scp"):
-        if other in middle and "wraith B" in middle:
-            ratio = middle[other].seconds / middle["wraith B"].seconds
-            report.need(f"file in memory, {other}'s time to suite B's", ratio, 1.0, "×")
+    beside(report, "file in memory", middle, ("sendme", "scp"))
+
+
+def beside(report: Report, what: str, middle: dict[str, FileFigure], others: Sequence[str]) -> None:
+    """Nobody is faster, neither beside the default (A) nor beside suite B."""
+    for other in others:
+        for suite in "AB":
+            ours = middle.get(f"wraith {suite}")
+            if other in middle and ours is not None:
+                ratio = middle[other].seconds / ours.seconds
+                report.need(f"{what}, {other}'s time to suite {suite}'s", ratio, 1.0, "×")
 
 
 def main() -> None:

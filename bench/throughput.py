@@ -148,15 +148,14 @@ def needs(report: Report, middle: dict[str, BulkFigure]) -> None:
         if "quinn" in middle:
             other = middle["quinn"]
             report.need(f"suite {suite} to quinn", ours.mb_per_s / other.mb_per_s, quinn, "×")
-            if suite == "B":
-                report.need(
-                    "quinn's CPU to suite B's", other.cpu_s_per_gib / ours.cpu_s_per_gib, 1.0, "×"
-                )
+            ratio = other.cpu_s_per_gib / ours.cpu_s_per_gib
+            report.need(f"quinn's CPU to suite {suite}'s", ratio, quinn, "×")
         if "aioquic" in middle:
             ratio = ours.mb_per_s / middle["aioquic"].mb_per_s
             report.need(f"suite {suite} to aioquic", ratio, aioquic, "×")
-        if "qh3" in middle and suite == "B":
-            report.need("suite B to qh3", ours.mb_per_s / middle["qh3"].mb_per_s, 6, "×")
+        if "qh3" in middle:
+            ratio = ours.mb_per_s / middle["qh3"].mb_per_s
+            report.need(f"suite {suite} to qh3", ratio, 6 if suite == "B" else 4, "×")
     twin = middle.get("wraith B (pure Python)")
     if twin is not None and "aioquic" in middle:
         ratio = twin.mb_per_s / middle["aioquic"].mb_per_s

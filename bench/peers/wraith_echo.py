@@ -4,7 +4,8 @@ The first byte of a stream says what it is for: ``e`` echoes what follows, ``b``
 drops it, ``f`` answers with a file of 1 KiB. ``serve`` prints ``{"port": code}``;
 ``echo CODE N`` sends 64-byte messages one after the other and prints ``{"ms": [...]}``;
 ``loaded CODE N`` does so beside a bulk stream of the same session; ``first CODE N`` makes N new
-sessions and prints how long each took from the call to the first byte of the file.
+sessions and prints how long each took from the call to the first byte of the file. A suite may
+follow each of them; it is B otherwise.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import wraith
 sys.path.insert(0, str(Path(__file__).parent))
 from wraith_connect import HOST, config_of
 
+SUITE = sys.argv[-1] if sys.argv[-1] in ("A", "B") else "B"
 MESSAGE = bytes(64)
 FILE = bytes(1024)
 BULK = bytes(256 * 1024)
@@ -56,7 +58,7 @@ def keep(work: object, tasks: set[asyncio.Task[None]]) -> None:
 
 async def serve() -> None:
     tasks: set[asyncio.Task[None]] = set()
-    async with wraith.listen(f"{HOST}:0", config=config_of("B")) as listener:
+    async with wraith.listen(f"{HOST}:0", config=config_of(SUITE)) as listener:
         print(json.dumps({"port": listener.record}), flush=True)
         async for session in listener:
             keep(serve_session(session, tasks), tasks)
@@ -75,13 +77,13 @@ async def echoes(session: wraith.Session, n: int) -> list[float]:
 
 
 async def echo(code: str, n: int) -> None:
-    async with wraith.connect(code, config=config_of("B")) as session:
+    async with wraith.connect(code, config=config_of(SUITE)) as session:
         await echoes(session, 50)
         print(json.dumps({"ms": await echoes(session, n)}))
 
 
 async def loaded(code: str, n: int) -> None:
-    session = await wraith.connect(code, config=config_of("B"))
+    session = await wraith.connect(code, config=config_of(SUITE))
     sent = 0
 
     async def bulk() -> None:
@@ -104,10 +106,10 @@ async def loaded(code: str, n: int) -> None:
 
 async def first(code: str, n: int) -> None:
     times = []
-    await (await wraith.connect(code, config=config_of("B"))).close()  # imports are paid once
+    await (await wraith.connect(code, config=config_of(SUITE))).close()  # imports are paid once
     for _ in range(n):
         start = time.perf_counter()
-        async with wraith.connect(code, config=config_of("B")) as session:
+        async with wraith.connect(code, config=config_of(SUITE)) as session:
             stream = await session.open_stream()
             await stream.write(b"f")
             await stream.read(1)
