@@ -41,15 +41,26 @@ def configuration(datagram: int, *, is_client: bool) -> QuicConfiguration:
 
 
 class Sender(QuicConnectionProtocol):  # type: ignore[misc]  # untyped here, see pyproject
-    """Says when there may be room: after each turn of the connection, for a datagram or a timer."""
+    """A client with the socket buffers that every peer gets. It says when there may be room: after
+    each turn of the connection, for a datagram or a timer."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.has_turned = asyncio.Event()
 
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        enlarge(transport.get_extra_info("socket"))
+
     def transmit(self) -> None:
         super().transmit()
         self.has_turned.set()
+
+    async def room(self, stream_id: int, ahead_bytes: int) -> None:
+        """Waits until at most ``ahead_bytes`` of a stream are unsent."""
+        while len(self._quic._streams[stream_id].sender._buffer) > ahead_bytes:
+            self.has_turned.clear()
+            await self.has_turned.wait()
 
 
 class Receiver(QuicConnectionProtocol):  # type: ignore[misc]  # untyped here, see pyproject
@@ -93,7 +104,6 @@ async def send(port: int, mib: int, datagram: int) -> None:
     settings = configuration(datagram, is_client=True)
     total = mib * MIB
     async with connect(HOST, port, configuration=settings, create_protocol=Sender) as client:
-        enlarge(client._transport.get_extra_info("socket"))
         reader, _ = await client.create_stream()
         quic, stream_id = client._quic, 0
         cpu = time.process_time()
@@ -102,9 +112,7 @@ async def send(port: int, mib: int, datagram: int) -> None:
             sent += len(piece)
             quic.send_stream_data(stream_id, piece, end_stream=sent >= total)
             client.transmit()
-            while len(quic._streams[stream_id].sender._buffer) > AHEAD_BYTES:
-                client.has_turned.clear()
-                await client.has_turned.wait()
+            await client.room(stream_id, AHEAD_BYTES)
         await reader.read()
         print(json.dumps({"cpu_s": time.process_time() - cpu}))
 

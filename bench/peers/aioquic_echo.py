@@ -1,4 +1,7 @@
-"""aioquic as a peer of the latency benchmark; the verbs are those of ``wraith_echo.py``."""
+"""aioquic as a peer of the latency benchmark; the verbs are those of ``wraith_echo.py``.
+
+Both ends have the socket buffers of all peers; a full buffer waits for the connection's next turn.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +15,9 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 from aioquic.asyncio import QuicConnectionProtocol, connect, serve
 from aioquic.quic.events import QuicEvent, StreamDataReceived
-from aioquic_bulk import HOST, configuration
+from aioquic_bulk import HOST, Sender, configuration
 from certificate import write_pair
+from content import enlarge
 
 MESSAGE = bytes(64)
 FILE = bytes(1024)
@@ -42,6 +46,7 @@ async def listen() -> None:
     with tempfile.TemporaryDirectory() as folder:
         settings.load_cert_chain(*write_pair(Path(folder)))
     server = await serve(HOST, 0, configuration=settings, create_protocol=Server)
+    enlarge(server._transport.get_extra_info("socket"))
     print(json.dumps({"port": server._transport.get_extra_info("sockname")[1]}), flush=True)
     await asyncio.get_running_loop().create_future()
 
@@ -59,19 +64,19 @@ async def echoes(client: QuicConnectionProtocol, n: int) -> list[float]:
 
 
 async def measure(verb: str, port: int, n: int) -> None:
-    settings = configuration(1400, is_client=True)
+    options = {"configuration": configuration(1400, is_client=True), "create_protocol": Sender}
     if verb == "first":
         times = []
         for _ in range(n):
             start = time.perf_counter()
-            async with connect(HOST, port, configuration=settings) as client:
+            async with connect(HOST, port, **options) as client:
                 reader, writer = await client.create_stream()
                 writer.write(b"f")
                 await reader.read(1)
                 times.append((time.perf_counter() - start) * 1000)
         print(json.dumps({"ms": times}))
         return
-    async with connect(HOST, port, configuration=settings) as client:
+    async with connect(HOST, port, **options) as client:
         await echoes(client, 50)
         if verb == "echo":
             print(json.dumps({"ms": await echoes(client, n)}))
@@ -88,8 +93,7 @@ async def measure(verb: str, port: int, n: int) -> None:
                 quic.send_stream_data(sid, piece)
                 client.transmit()
                 sent += len(piece)
-                while len(quic._streams[sid].sender._buffer) > AHEAD_BYTES:
-                    await asyncio.sleep(0)
+                await client.room(sid, AHEAD_BYTES)
 
         task = asyncio.create_task(bulk())
         await asyncio.sleep(0.5)
