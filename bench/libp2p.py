@@ -29,6 +29,7 @@ from harness import (
     percentile,
     private_bytes,
     python_peer,
+    singles,
     started,
 )
 from machine import machine
@@ -229,10 +230,9 @@ def measure_bulk(report: Report, runs: int, mib: int) -> None:
             python_peer("ours on qh3, X25519", SERVER, 4 * mib, "qh3", "classical"),
         ]
     peers.append(BulkPeer("quic-go", (str(BUILT / "quicgo-bulk"),), mib=8 * mib))
-    found = {
-        name: medians(figures)
-        for name, figures in alternate(peers, DATAGRAM, runs, left_out=report.left_out).items()
-    }
+    figures = alternate(peers, DATAGRAM, runs, left_out=report.left_out)
+    found = {name: medians(each) for name, each in figures.items()}
+    report.data["stream"] = {name: singles(each) for name, each in figures.items()}
     rows = [(name, each.mb_per_s, each.cpu_s_per_gib) for name, each in found.items()]
     report.add(
         f"One stream, memory to memory, {DATAGRAM}-byte datagrams, median of {runs}",

@@ -140,6 +140,13 @@ class Both:
     ours: list[float]
     theirs: list[float]
 
+    def kept(self) -> dict[str, list[float]]:
+        """Every round, for the JSON."""
+        return {
+            "ours_s": [round(each, 7) for each in self.ours],
+            "theirs_s": [round(each, 7) for each in self.theirs],
+        }
+
     def row(self, name: str) -> tuple[str, float, float, float]:
         ours, theirs = median_ms(self.ours), median_ms(self.theirs)
         return name, ours, theirs, ours / theirs if theirs else float("nan")
@@ -278,25 +285,24 @@ def run(*, quick: bool = False) -> Report:
         ("suite 1", SUITES[1], 8.0),
         ("hybrid", OPENMLS_HYBRID[0x4F], 12.0),
     ):
-        rows = []
         theirs = Theirs(suite)
         fresh = founded(suite, members - 2, filled=False)
         bob, member = joined_by_two(fresh, theirs, path=False)
         made, received, fresh_bytes = measure_commits(fresh, bob, member, rounds)
-        rows += [made.row("commit, fresh leaves"), received.row("received, fresh leaves")]
+        works = {"commit, fresh leaves": made, "received, fresh leaves": received}
         filled = founded(suite, members - 2, filled=True)
         joining = measure_join(filled, theirs, rounds)
         bob, member = joined_by_two(filled, theirs, path=True)
         filled_made, filled_received, filled_bytes = measure_commits(filled, bob, member, rounds)
-        rows += [
-            joining.row("join, filled"),
-            filled_made.row("commit, filled"),
-            filled_received.row("received, filled"),
-        ]
+        works |= {
+            "join, filled": joining,
+            "commit, filled": filled_made,
+            "received, filled": filled_received,
+        }
         report.add(
             f"{members} members, {name}, medians of {rounds}",
             ("what", "ours ms", "OpenMLS ms", "ratio"),
-            rows,
+            [both.row(what) for what, both in works.items()],
         )
         for what, both, bound, ratio in (
             ("join, filled", joining, 600, 4.0),
@@ -321,6 +327,9 @@ def run(*, quick: bool = False) -> Report:
         )
         report.need(f"{n_held} members held, {name}", held, held_mb, "MB", at_most=True)
         sent, opened = measure_messages(suite, theirs, rounds, 50 if quick else 1000)
+        works |= {"protect": sent, "open": opened}
+        groups = report.data.setdefault("groups", {})
+        groups[name] = {what: both.kept() for what, both in works.items()}
         rates = []
         for what, both, least in (("protect", sent, 4000), ("open", opened, 3000)):
             ours, other = 1 / statistics.median(both.ours), 1 / statistics.median(both.theirs)

@@ -9,18 +9,18 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
+from behind import LIMITS, behind, unknown
 from harness import RESULTS, ROOT, spread
 from machine import is_same
 from report import Report, report_of, shown
 
 PAGE = ROOT / "docs" / "explanation" / "performance.md"
-LIMITS = ("raw UDP", "AES-256", "ChaCha20", "cp (limit)")
 
 INTRO = """# Performance
 
@@ -44,7 +44,6 @@ the other side one call per received burst ([decision 2](../adr/0002-work-in-run
 small messages and single packets pay for an interpreter that a Rust or Go peer does not have.
 """
 
-TLS = "TLS 1.3 (blocking sockets)"
 FIRST = (
     "wraith A",
     "wraith B",
@@ -127,12 +126,17 @@ def first_table(report: Report, machine: dict[str, Any]) -> str:
 
 
 def losses(reports: Sequence[Report]) -> str:
-    """Where a peer is ahead, and what is missed."""
+    """Where a peer is ahead (``behind.py``), and what is missed."""
     data: dict[str, dict[str, Any]] = {report.name: report.data for report in reports}
     lines = ["Where a peer is ahead or a bound is missed:\n"]
     for what, ratio in behind(data):
         if ratio > 1:
             lines.append(f"- {what}: {shown(ratio)} ×")
+    lines += [
+        f"- not known of {report.title}: its result is older than this list"
+        for report in reports
+        if report.name in unknown(data)
+    ]
     for report in reports:
         for bound in report.bounds:
             if not bound.is_met:
@@ -142,39 +146,9 @@ def losses(reports: Sequence[Report]) -> str:
                     f"- missed: {report.title}, {bound.what}: {value} "
                     f"(must be {sign} {shown(bound.limit)})"
                 )
-    return "\n".join(lines if len(lines) > 1 else ["No bound is missed, and no peer is ahead."])
-
-
-def behind(data: dict[str, dict[str, Any]]) -> Iterator[tuple[str, float]]:
-    """Ratios in which we are behind when they are above 1."""
-    for suite in "AB":
-        yield from behind_in(suite, data)
-
-
-def behind_in(suite: str, data: dict[str, dict[str, Any]]) -> Iterator[tuple[str, float]]:
-    """The same of one suite; nothing where it was not measured."""
-    name = f"wraith {suite}"
-    bulk = data.get("throughput", {}).get("1400", {})
-    if TLS in bulk and name in bulk:
-        ratio = bulk[TLS]["mb_per_s"] / bulk[name]["mb_per_s"]
-        yield f"one stream over loopback, TLS over blocking sockets to suite {suite}", ratio
-    for state, figures in data.get("veth", {}).items():
-        rates = {n: f["mb_per_s"] if isinstance(f, dict) else f for n, f in figures.items()}
-        for other in ("quinn", "quic-go"):
-            if other in rates and name in rates:
-                what = f"one stream, {state}, {other}'s rate to suite {suite}'s"
-                yield what, rates[other] / rates[name]
-    latency = data.get("latency", {})
-    for verb, title in (("echo", "echo, idle"), ("loaded", "echo beside a bulk stream")):
-        ours, theirs = (latency.get(f"{verb} {party}") for party in (name, "aioquic"))
-        if ours and theirs:
-            what = f"{title}, suite {suite}, P50 to aioquic's"
-            yield what, ours["p50_ms"] / theirs["p50_ms"]
-    handshakes = data.get("handshake", {})
-    ours, theirs = handshakes.get(name), handshakes.get("quinn (classical)")
-    if ours and theirs:
-        what = f"handshake, suite {suite}, median to quinn's classical one"
-        yield what, ours["median_ms"] / theirs["median_ms"]
+    if len(lines) > 1:
+        return "\n".join(lines)
+    return "No bound is missed, and in no comparison below that was measured is a peer ahead."
 
 
 def machine_line(machine: dict[str, Any]) -> str:

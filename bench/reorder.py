@@ -133,7 +133,7 @@ def validate(report: Report, ends: Ends, *, quick: bool) -> None:
                 (f"error of {due:g} ms: {what}, ms", error),
             ]
             name = f"{LINK_BOUND}error of a round trip of {due:g} ms, {what}"
-            # A median may miss both ways. A P99 below due is a wake-up that came late without delay.
+            # A median may miss both ways; a P99 below due had a late wake-up without delay.
             error = abs(error) if what == "median" else error
             report.need(name, error, most, "ms", at_most=True)
     report.add(LINK_TITLE, ("", "measured"), rows)
