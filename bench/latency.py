@@ -50,7 +50,7 @@ def run(*, quick: bool) -> Report:
         "latency",
         "Latency",
         "Two processes over loopback, 64 bytes there and back, one at a time. One run a "
-        "line; the percentiles are over its messages.",
+        "line; the percentiles are over its messages. What comes back is counted and not compared.",
     )
     for verb, title in TITLES.items():
         n = counts[verb] // (10 if quick else 1)

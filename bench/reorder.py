@@ -29,7 +29,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 from emulated_link import RECEIVER, Ends, LinkPath, joined, missing, two_namespaces
-from harness import PEERS, PeerFailed, finished, percentile, started
+from harness import PEERS, PeerFailed, check_arrival, finished, percentile, started, with_block
 from machine import machine
 from report import Cell, Report, report_of
 
@@ -82,7 +82,7 @@ class Run:
 
 
 def one_run(ends: Ends, path: LinkPath, kind: str, seconds: float, seed: int) -> Run:
-    environment = {**os.environ, "BULK_HOST": RECEIVER}
+    environment = with_block({"BULK_HOST": RECEIVER})
     with joined(ends, path, seed) as link:
         receive = [*ends.prefix[0], *SCRIPT, kind, "recv", str(seconds)]
         with started(receive, environment=environment) as receiver:
@@ -90,6 +90,8 @@ def one_run(ends: Ends, path: LinkPath, kind: str, seconds: float, seed: int) ->
             send = [*ends.prefix[1], *SCRIPT, kind, "send", port, str(seconds)]
             sent = finished(send, environment=environment)
             arrival = receiver.line()
+    if kind != "udp":
+        check_arrival(arrival, None)
     rate = arrival["bytes"] * 8 / arrival["seconds"] / 1e6
     per_second = [n_bytes * 8 / 1e6 for n_bytes in arrival["per_second"]]
     return Run(rate, arrival["cpu_s"] + sent.pop("cpu_s"), per_second, sent, link.counts)
@@ -215,7 +217,7 @@ def run(
         "Mbit/s, 40 ms, a queue of 100,000 bytes; some packets 2 to 22 ms late, or every packet up "
         "to 5 or 20 ms later; LAN: 100 Mbit/s, 0.4 ms, 256,000 bytes, 1 % lost. One session stream "
         f"with all defaults, then kernel TCP with CUBIC, in turn, {runs} runs of {seconds:.0f} s "
-        "each; payload over time from the first byte on.",
+        "each; payload over time from the first byte on, every byte compared.",
     )
     if lacks := missing():
         report.left_out.append(f"everything: {', '.join(lacks)}")

@@ -2,7 +2,7 @@
 
 ``timed_bulk.py KIND recv SECONDS`` prints ``{"port": …}`` (for wraith the code), counts what
 arrives in ``SECONDS`` from the first byte on, and prints ``{"bytes", "seconds", "cpu_s",
-"per_second"}``.
+"per_second", "equal"}``: the sender repeats ``BULK_BLOCK``, and what is counted is compared.
 ``timed_bulk.py KIND send PORT SECONDS`` sends without end for a little longer and prints
 ``{"cpu_s", …}``. ``udp`` sends ``UDP_MBIT`` of IP packets per second and is not reliable.
 ``timed_bulk.py echo serve`` and ``echo PORT N`` measure round trips of 64 bytes.
@@ -20,13 +20,17 @@ import socket
 import sys
 import time
 from collections import defaultdict
+from pathlib import Path
+from typing import Any
 
 import wraith
+
+sys.path.insert(0, str(Path(__file__).parent))
+from content import Expected, block
 
 HOST = os.environ.get("BULK_HOST", "127.0.0.1")
 UDP_MBIT = float(os.environ.get("UDP_MBIT", "120"))
 UDP_BYTES, UDP_HEADERS = 1472, 28
-PIECE_BYTES = 256 * 1024
 EXTRA_S = 1.0
 ECHO_GAP_S = 0.005
 
@@ -48,6 +52,19 @@ class Count:
         self.n_bytes = 0
         self.began = self.cpu = 0.0
         self.per_second: dict[int, int] = defaultdict(int)
+        self.expected: Expected | None = None
+
+    def compare(self) -> None:
+        """From now on what is taken must be what every sender repeats."""
+        self.expected = Expected()
+
+    def take(self, chunk: Any) -> bool:
+        """The next bytes of a stream. False once the time is over."""
+        if not self.add(len(chunk)):
+            return False
+        if self.expected is not None:
+            self.expected.take(chunk)
+        return True
 
     def add(self, n_bytes: int) -> bool:
         """False once the time is over."""
@@ -66,6 +83,7 @@ class Count:
             seconds=self.seconds,
             cpu_s=cpu_seconds() - self.cpu,
             per_second=[self.per_second[i] for i in range(int(self.seconds))],
+            equal=self.expected is not None and self.expected.equal,
         )
 
 
@@ -74,12 +92,13 @@ class Count:
 
 async def receive_wraith(seconds: float) -> None:
     count = Count(seconds)
+    count.compare()
     async with wraith.listen(f"{HOST}:0") as listener:
         say(port=listener.record)
         session = await listener.accept()
         stream = await session.accept_stream()
         while chunks := await stream.read_chunks(1 << 20):
-            if not count.add(sum(map(len, chunks))):
+            if not all(count.take(chunk) for chunk in chunks):
                 break
         count.say()
         with contextlib.suppress(wraith.WraithError):
@@ -89,7 +108,7 @@ async def receive_wraith(seconds: float) -> None:
 
 
 async def send_wraith(code: str, seconds: float) -> None:
-    piece = os.urandom(PIECE_BYTES)
+    piece = block()
     async with wraith.connect(code) as session:
         stream = await session.open_stream()
         cpu, end = cpu_seconds(), time.perf_counter() + seconds + EXTRA_S
@@ -112,12 +131,14 @@ async def send_wraith(code: str, seconds: float) -> None:
 
 def receive_tcp(seconds: float) -> None:
     count = Count(seconds)
+    count.compare()
     with socket.create_server((HOST, 0)) as server:
         say(port=server.getsockname()[1])
         connection, _ = server.accept()
         with connection:
             buffer = bytearray(1 << 20)
-            while (n := connection.recv_into(buffer)) and count.add(n):
+            view = memoryview(buffer)
+            while (n := connection.recv_into(buffer)) and count.take(view[:n]):
                 pass
             count.say()
             with contextlib.suppress(OSError):
@@ -126,7 +147,7 @@ def receive_tcp(seconds: float) -> None:
 
 
 def send_tcp(port: int, seconds: float) -> None:
-    piece = os.urandom(PIECE_BYTES)
+    piece, at = memoryview(block()), 0
     with socket.socket() as sock:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, b"cubic")
         sock.connect((HOST, port))
@@ -134,7 +155,7 @@ def send_tcp(port: int, seconds: float) -> None:
         while (left := end - time.perf_counter()) > 0:
             sock.settimeout(left)
             with contextlib.suppress(TimeoutError):
-                sock.send(piece)
+                at = (at + sock.send(piece[at:])) % len(piece)
         say(cpu_s=cpu_seconds() - cpu)
 
 
