@@ -148,6 +148,7 @@ def test_a_disk_that_fills_up_leaves_nothing_half_written(
     receiver = homes.receive(code, out=small_disk)
     assert receiver.wait_event("error")["code"] == "no-space"
     assert receiver.wait_exit() == 19
+    assert sender.wait_event("gave_up")["reason"] == "no_space"
     assert all(p.name.startswith(".wraith-") for p in small_disk.iterdir())
     # With room again the same command finishes what it began.
     subprocess.run(["mount", "-o", "remount,size=32m", str(small_disk)], check=True)

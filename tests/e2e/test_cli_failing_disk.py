@@ -76,6 +76,8 @@ def test_after_a_failed_flush_everything_is_fetched_into_new_files(
     first = homes.receive(code, environment=failing(shim, call, nth, path))
     error = first.wait_event("error")
     assert (error["code"], first.wait_exit()) == ("disk-error", 1)
+    told = sender.wait_event("gave_up")
+    assert told["reason"] == "disk" and os.strerror(errno.EIO).lower() in str(told["message"])
     # Held open, so that their inode numbers are not given to new files.
     old = [file.open("rb") for file in files(homes.out) if file.name in ("big.bin", "small.txt")]
     inodes = {os.fstat(file.fileno()).st_ino for file in old}
@@ -144,6 +146,8 @@ def test_a_full_disk_is_no_failed_one(homes: TwoHomes, shim: Path, code_: int) -
     first = homes.receive(code, environment=failing(shim, "pwritev", 4, "/data/", code_))
     assert first.wait_event("error")["code"] == "no-space"
     assert first.wait_exit() == 19
+    told = sender.wait_event("gave_up")
+    assert told["reason"] == "no_space" and "space" in str(told["message"])
     (state,) = homes.leftovers()
     assert not (state / "suspect").exists()
     again = homes.receive(code)
