@@ -18,7 +18,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 import regression
-from harness import BUILT, PEERS, PeerFailed, cpu_of, finished, percentile, started
+from harness import BUILT, PEERS, PeerFailed, cpu_of, finished, percentile, rounded, started
 from report import Report
 
 from wraith.crypto.mlkem import MlKem768
@@ -135,6 +135,7 @@ def run(*, quick: bool) -> Report:
             "median_ms": middle,
             "p95_ms": percentile(figure.ms, 0.95),
             "medians_of_rounds_ms": [round(statistics.median(r.ms), 3) for r in rounds[name]],
+            **rounded({"all_ms": figure.ms}),
             "responder_cpu_ms": figure.responder_cpu_ms,
             "initiator_cpu_ms": figure.initiator_cpu_ms,
         }

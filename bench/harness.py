@@ -180,6 +180,11 @@ def singles(figures: Sequence[BulkFigure]) -> dict[str, object]:
     }
 
 
+def rounded(runs: Mapping[str, Sequence[float]]) -> dict[str, list[float]]:
+    """Every single figure by name, for the JSON."""
+    return {name: [round(value, 4) for value in values] for name, values in runs.items()}
+
+
 def percentile(values: Sequence[float], share: float) -> float:
     """The value that ``share`` (0 … 1) of ``values`` do not exceed."""
     ordered = sorted(values)

@@ -21,7 +21,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
-from harness import MIB, PEERS, Program, started
+from harness import MIB, PEERS, Program, rounded, started
 from report import Cell, Report
 
 from wraith.testing.control_floods import Flood, floods
@@ -40,6 +40,8 @@ FLOOD_S = 900
 MEMORY_LIMIT_MIB = 64.0
 FULL_LIMIT = 20.0
 SMALL_LIMIT = 3.0
+Runs = dict[str, list[float]]
+"""Microseconds of every run by kind."""
 
 
 class Pair:
@@ -66,8 +68,8 @@ class Pair:
         return float(found["cpu_s"]) / n * 1e6
 
 
-def rows_of(pair: Pair, n: int, runs: int) -> tuple[dict[str, float], dict[str, float]]:
-    """Medians of ``runs`` by kind: of full packets and of small ones, in turn."""
+def rows_of(pair: Pair, n: int, runs: int) -> tuple[Runs, Runs]:
+    """``runs`` by kind: of full packets and of small ones, in turn."""
     full: dict[str, list[float]] = {}
     small: dict[str, list[float]] = {}
     for _ in range(runs):
@@ -76,10 +78,7 @@ def rows_of(pair: Pair, n: int, runs: int) -> tuple[dict[str, float], dict[str, 
         small.setdefault(LONE, []).append(pair.microseconds(LONE, LONE_BYTES, n))
         for kind in SMALL_KINDS:
             small.setdefault(kind, []).append(pair.microseconds(kind, SMALL_BYTES, n))
-    return (
-        {kind: statistics.median(found) for kind, found in full.items()},
-        {kind: statistics.median(found) for kind, found in small.items()},
-    )
+    return full, small
 
 
 def run(*, quick: bool) -> Report:
@@ -163,7 +162,9 @@ def add_memory(report: Report, *, quick: bool) -> None:
         report.need("peak memory, worst flood", max(known), MEMORY_LIMIT_MIB, "MiB", at_most=True)
 
 
-def add(report: Report, name: str, full: dict[str, float], small: dict[str, float]) -> None:
+def add(report: Report, name: str, all_full: Runs, all_small: Runs) -> None:
+    full = {kind: statistics.median(found) for kind, found in all_full.items()}
+    small = {kind: statistics.median(found) for kind, found in all_small.items()}
     in_order, lone = full[IN_ORDER], small[LONE]
     rows: list[tuple[Cell, ...]] = [
         (IN_ORDER, in_order, 1.0, None, None),
@@ -193,7 +194,12 @@ def add(report: Report, name: str, full: dict[str, float], small: dict[str, floa
         f"worst small packet ({worst_small}), {name}",
         small[worst_small] / lone, SMALL_LIMIT, "times", at_most=True,
     )  # fmt: skip
-    report.data[name] = {"full_us": full, "small_us": small}
+    report.data[name] = {
+        "full_us": full,
+        "small_us": small,
+        "all_full_us": rounded(all_full),
+        "all_small_us": rounded(all_small),
+    }
 
 
 def main() -> None:

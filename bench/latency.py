@@ -18,7 +18,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 import regression
-from harness import PEERS, PeerFailed, finished, percentile, started
+from harness import PEERS, PeerFailed, finished, percentile, rounded, started
 from report import Cell, Report
 
 PARTIES = {
@@ -66,7 +66,8 @@ def run(*, quick: bool) -> Report:
             times = found["ms"]
             p50, p99 = statistics.median(times), percentile(times, 0.99)
             rows.append((name, p50, p99, max(times), found.get("bulk_mb_per_s")))
-            report.data[f"{verb} {name}"] = {"p50_ms": p50, "p99_ms": p99}
+            kept = rounded({"all_ms": times})
+            report.data[f"{verb} {name}"] = {"p50_ms": p50, "p99_ms": p99, **kept}
             if verb == "echo" and name.startswith("wraith"):
                 what = f"echo on an idle machine, suite {name[-1]}"
                 report.need(f"{what}, P50", p50, 0.5, "ms", at_most=True)

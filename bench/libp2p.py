@@ -29,6 +29,7 @@ from harness import (
     percentile,
     private_bytes,
     python_peer,
+    rounded,
     singles,
     started,
 )
@@ -99,6 +100,7 @@ def measure_mlkem(report: Report, runs: int) -> None:
         marks.append(time.perf_counter())
         for name, begin, end in zip(took, marks, marks[1:], strict=False):
             took[name].append((end - begin) * 1000)
+    report.data["ML-KEM, ms"] = rounded(took)
     rows = [(n, statistics.median(v), percentile(v, 0.95)) for n, v in took.items()]
     report.add("ML-KEM-768", ("operation", "median ms", "p95 ms"), rows)
     for name, median, _ in rows:
@@ -133,6 +135,7 @@ async def loopback_handshakes(backend: str, multiaddr: str, n: int) -> dict[str,
 def measure_loopback(report: Report, backend: str, n: int) -> None:
     with started([sys.executable, str(SERVER), backend, "prefer", "serve"]) as server:
         took = asyncio.run(loopback_handshakes(backend, str(server.line()["port"]), n))
+    report.data[f"handshakes, {backend}, ms"] = rounded(took)
     rows = [
         (name, statistics.median(v), percentile(v, 0.95), percentile(v, 0.99))
         for name, v in took.items()
@@ -154,6 +157,7 @@ def decided(pair: QuicPair) -> bool:
 
 def measure_long_path(report: Report, backend: str, n: int) -> None:
     rows = []
+    all_took: dict[str, list[float]] = {}
     for policy in (HYBRID, PqPolicy.PRIVATE_EXT, PqPolicy.CLASSICAL):
         took, failed = [], 0
         for seed in range(n):
@@ -167,7 +171,9 @@ def measure_long_path(report: Report, backend: str, n: int) -> None:
                 failed += 1
             else:
                 took.append(security.handshake_ms / 1000)
+        all_took[policy.value] = took
         rows.append((policy.value, statistics.median(took), percentile(took, 0.95), failed))
+    report.data[f"handshakes at 200 ms and 5 % loss, {backend}, s"] = rounded(all_took)
     report.add(
         f"Handshake at 200 ms round trip and 5 % loss (simulated), {backend}, n = {n}",
         ("policy", "median s", "p95 s", "failed"),

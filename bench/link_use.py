@@ -103,6 +103,9 @@ def run(*, quick: bool) -> Report:
         results = [file_arrives(link, n_bytes, seed) for seed in seeds]
         n_equal = sum(is_equal for is_equal, _ in results)
         longest = max(seconds for _, seconds in results)
+        report.data[f"file, {name}"] = [
+            {"equal": is_equal, "seconds": round(seconds, 4)} for is_equal, seconds in results
+        ]
         rows.append((name, f"{n_equal} of {len(results)}", longest))
         report.need(f"{name}: arrived equal", n_equal, len(results))
     report.add(

@@ -24,7 +24,7 @@ import statistics
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -183,8 +183,9 @@ def run(*, quick: bool, seeds: int = 5, losses: int = 100) -> Report:
     real = [Point(*c, losses, seed) for c in combinations if c[2] == 0.01 for seed in seed_range]
     with ProcessPoolExecutor(2) as pool:
         by_connection = pool.map(connection_window, real)
-        light_windows = means(light, list(pool.map(light_window, light)))
-        real_windows = means(real, list(by_connection))
+        all_light = list(pool.map(light_window, light))
+        all_real = list(by_connection)
+    light_windows, real_windows = means(light, all_light), means(real, all_real)
     rows: list[tuple[Cell, ...]] = []
     for combination in combinations:
         name, rtt_s, loss = combination
@@ -202,6 +203,14 @@ def run(*, quick: bool, seeds: int = 5, losses: int = 100) -> Report:
     headers = ("", "RTT", "loss", "mean window", "formula", "ratio", "a real connection's")
     report.add("Mean window", headers, rows)
     report.data["points"] = rows
+    for name, points, windows in (
+        ("light sender", light, all_light),
+        ("real connections", real, all_real),
+    ):
+        report.data[name] = [
+            {**asdict(point), "window": round(window, 3)}
+            for point, window in zip(points, windows, strict=True)
+        ]
     return report
 
 

@@ -37,6 +37,7 @@ from harness import (
     alternate,
     medians,
     python_peer,
+    rounded,
     singles,
     spread,
 )
@@ -232,6 +233,14 @@ def file_rows(
                     report.left_out.append(f"{state.name}, file, suite {suite}: {error}")
                 shutil.rmtree(work, ignore_errors=True)
             if figures:
+                kept = report.data.setdefault(f"file, {state.name}", {})
+                kept[f"wraith {suite}"] = rounded(
+                    {
+                        "all_command_s": [f.command_s for f in figures],
+                        "all_seconds": [f.seconds for f in figures],
+                        "all_cpu_s": [f.cpu_s for f in figures],
+                    }
+                )
                 rows.append(
                     (
                         f"wraith {suite}, {state.name}",
