@@ -211,7 +211,7 @@ def run(*, quick: bool, only: str | None = None) -> Report:
         on_disk = [tool for tool in tools if not tool.in_memory_only]
         figures = alternate(on_disk, source, work, runs, report.left_out)
         middle = add_table(report, f"One file of {mib} MiB, disk", figures, mib * MIB)
-        beside(report, "file on the disk", middle, ("sendme", "scp", "croc"))
+        beside(report, "file on the disk", middle, ("sendme", "scp", "croc --no-compress"))
         source = small_files(Path(folder) / "many", n_small)
         work = Path(folder) / "small"
         work.mkdir()

@@ -90,7 +90,8 @@ def write_page(order: Sequence[str]) -> None:
     if strangers:
         parts.append(
             "**By another machine:** " + ", ".join(strangers) + ". These figures, and whether they "
-            "reach their bounds, say nothing about the machine above.\n"
+            "reach their bounds, say nothing about the machine above. A machine whose raw figures "
+            "differ by more than 1.5 times counts as another: the same may have been busy.\n"
         )
     rows = [(reports[name][0], is_same(reports[name][1], main)) for name in names]
     parts.append(bounds_table(rows))

@@ -5,7 +5,7 @@
 Runs one subject after the other, prints each table with the peer or the limit beside each figure
 and pass or MISS for each bound, keeps the results in ``bench/results/`` and makes
 ``docs/explanation/performance.md`` from them (``page.py`` alone makes it again in a second). At
-most 20 minutes on two quiet cores without the long subjects; the end says how long. ``--quick``
+most 25 minutes on two quiet cores without the long subjects; the end says how long. ``--quick``
 proves in three minutes that everything runs; its figures mean nothing, go to
 ``bench/results/quick/`` and change no page. Ends with 1 when a subject is broken, and when one that
 was named misses a bound, regression bounds included.

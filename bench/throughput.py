@@ -109,7 +109,9 @@ def run(*, quick: bool) -> Report:
         "One process a side, memory to memory, first to last application byte, medians of "
         "alternating runs. CPU is both sides together. Every peer has socket buffers of 8 MiB and "
         "compares every byte that arrives with what was sent, but for raw UDP. TLS is TCP: the "
-        "kernel does its packets, losses and windows.",
+        "kernel does its packets, losses and windows. Quinn, quic-go and WRAITH read many "
+        "datagrams a call; aioquic, and qh3 on its receiving side, sit on asyncio's transport, "
+        "which reads one.",
     )
     limits = {
         "AES-256-GCM alone, a core a side": aead_alone(AESGCM),

@@ -10,6 +10,7 @@ import asyncio
 import json
 import os
 import resource
+import socket
 import ssl
 import sys
 import tempfile
@@ -18,7 +19,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 from certificate import write_pair
-from content import Expected, pieces
+from content import Expected, enlarge, pieces
 
 HOST = os.environ.get("BULK_HOST", "127.0.0.1")
 
@@ -50,7 +51,9 @@ async def receive() -> None:
         writer.close()
         done.set_result(None)
 
-    server = await asyncio.start_server(serve, HOST, 0, ssl=server_context(), limit=4 << 20)
+    listener = socket.create_server((HOST, 0))
+    enlarge(listener)  # what it accepts inherits this
+    server = await asyncio.start_server(serve, sock=listener, ssl=server_context(), limit=4 << 20)
     print(json.dumps({"port": server.sockets[0].getsockname()[1]}), flush=True)
     await done
     server.close()
@@ -60,7 +63,9 @@ async def send(port: int, mib: int) -> None:
     context = ssl.create_default_context()
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
-    _, writer = await asyncio.open_connection(HOST, port, ssl=context)
+    raw = socket.create_connection((HOST, port))
+    enlarge(raw)
+    _, writer = await asyncio.open_connection(sock=raw, ssl=context, server_hostname=HOST)
     cpu = cpu_seconds()
     for piece in pieces(mib << 20):
         writer.write(piece)

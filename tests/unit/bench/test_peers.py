@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 
 PEERS = Path(__file__).resolve().parents[3] / "bench" / "peers"
-FOREIGN = sorted(
-    path for path in PEERS.glob("*.py") if path.name.startswith(("aioquic_", "qh3_", "raw_"))
-)
+LIBRARIES = ("aioquic_", "qh3_", "raw_", "tls_")
+FOREIGN = sorted(path for path in PEERS.glob("*.py") if path.name.startswith(LIBRARIES))
 
 
 @pytest.mark.parametrize("path", FOREIGN, ids=lambda path: path.stem)
