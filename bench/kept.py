@@ -26,12 +26,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 from cli_transfer import Watched
-from harness import GIB, MIB, PEERS, PeerFailed, spread
+from harness import GIB, MIB, PEERS, TIMEOUT_S, PeerFailed, spread
 from report import Cell, Report
 
 FILE_MIB = 64
 RUNS = 9
-RECEIVER_TIMEOUT_S = 60
 INTERRUPTED = 130
 SLOWER_MOST = 1.2
 RATE_LEAST = 0.8
@@ -68,10 +67,10 @@ def receive(code: str, out: Path, work: Path, n_bytes: int, *options: str) -> Fi
             capture_output=True,
             text=True,
             env=environment,
-            timeout=RECEIVER_TIMEOUT_S,
+            timeout=TIMEOUT_S,
         )
     except subprocess.TimeoutExpired:
-        raise PeerFailed(f"receive took more than {RECEIVER_TIMEOUT_S} s") from None
+        raise PeerFailed(f"receive took more than {TIMEOUT_S} s") from None
     if done.returncode != INTERRUPTED or not place.exists():
         last = (done.stdout + done.stderr).strip().splitlines()[-1:]
         raise PeerFailed(f"receive ended with code {done.returncode}: {''.join(last)[:300]}")
