@@ -166,8 +166,13 @@ class Recovery:
         self._update_rtt(sample_s, 0.0, now)
 
     def reset_path(self, now: float) -> None:
-        """A new path: nothing known of the old one's RTT counts (docs/spec/recovery.md)."""
+        """A new path: nothing known of the old one's RTT counts, and what is still on its way there
+        neither fills this one's window nor says anything about it (RFC 9000 §9.4). [RC-36]"""
         del now
+        for runs in self._epochs.values():
+            for run in runs:
+                run.in_flight = False
+        self.bytes_in_flight = 0
         self._reset_rtt()
         self.pto_count = 0
         self.reordering = ReorderWindow()
@@ -228,7 +233,7 @@ class Recovery:
         newest_counter = newest.run.counter + newest.last
         self._largest_acked = max(self._largest_acked, newest_counter)
         rtt_updated = False
-        if newest.run.first_pn + newest.last == largest:
+        if newest.run.in_flight and newest.run.first_pn + newest.last == largest:
             self._update_rtt(now - newest.run.time, ack_delay_s, now)
             rtt_updated = True
         n_bytes = self._settle(acked)

@@ -296,3 +296,22 @@ def test_the_ledger_equals_a_model_with_one_entry_per_packet(
         assert not any(first <= number <= last for number in outstanding)
         assert recovery.bytes_in_flight == sum(outstanding.values())
         assert recovery.n_eliciting == len(outstanding)
+
+
+@pytest.mark.spec("RC-36")
+def test_what_is_on_its_way_on_the_old_path_does_not_fill_the_new_one() -> None:
+    recovery = new_recovery()
+    recovery.on_sent(run(0, 10, 0.0))
+    window = recovery.controller.window
+    recovery.reset_path(0.1)
+    assert recovery.bytes_in_flight == 0 and recovery.room() == window
+    assert recovery.n_eliciting == 10, "and is waited for all the same"
+    recovery.on_sent(run(10, 5, 0.1))
+    outcome = recovery.on_ack(0, 9, [(9, 9)], 0.0, 0.12)
+    assert shape(outcome.acked) == [(9, 9)] and shape(outcome.lost) == [(0, 6)]
+    assert not outcome.rtt_updated and not recovery.has_rtt_sample, "that was another path"
+    outcome = recovery.on_ack(0, 14, [(10, 14)], 0.0, 0.15)
+    assert shape(outcome.acked) == [(10, 14)] and shape(outcome.lost) == [(7, 8)]
+    assert recovery.latest_rtt == pytest.approx(0.05)
+    assert recovery.controller.window >= window, "a loss there says nothing about this path"
+    assert recovery.bytes_in_flight == recovery.n_eliciting == 0
