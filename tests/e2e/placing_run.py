@@ -14,9 +14,9 @@ import sys
 import time
 from pathlib import Path
 
+from wraith.aio.disk.complete_notes import CompleteNotes
 from wraith.aio.file_source import FileSource
 from wraith.aio.file_target import FileTarget, Policy
-from wraith.aio.files import CompleteNotes, clear_complete
 from wraith.testing.transfer_pipe import TransferPipe
 from wraith.transfer.events import Done
 from wraith.transfer.wishes import RemoveState, Wish
@@ -44,6 +44,8 @@ def main(sources: str, out: str, home: str, policy: str) -> int:
         if note is None:
             print("nobody answers")
             return 12
+        from wraith.aio.files import clear_complete  # slow to import, and seldom needed
+
         clear_complete(note)
         return 0
     target = FileTarget(
