@@ -166,10 +166,11 @@ def run(*, quick: bool) -> Report:
         "MB/s of new data", "lowest–highest", "still reading at the end",
     )  # fmt: skip
     report.add(f"n = {runs}", headers, rows)
-    for what, at in (("the command", 0), ("dialling", 1)):
-        ratio = middle[KEPT][at] / middle[EMPTY][at]
-        name = f"first new byte from {what}, {size} kept to nothing kept"
-        report.need(name, ratio, SLOWER_MOST, "×", at_most=True)
+    # A person waits from the command on. What dialling alone takes is shown: reading the journal
+    # of what is kept is most of it, and it grows with that.
+    ratio = middle[KEPT][0] / middle[EMPTY][0]
+    name = f"first new byte from the command, {size} kept to nothing kept"
+    report.need(name, ratio, SLOWER_MOST, "×", at_most=True)
     ratio = middle[KEPT][2] / middle[UNREAD][2]
     report.need("rate of new data, reading again to --no-verify", ratio, RATE_LEAST, "×")
     return report

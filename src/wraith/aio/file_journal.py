@@ -39,7 +39,8 @@ _HEADER_BYTES_MAX: Final = 8_192
 class Loaded:
     """What a journal says: what is there, which files are finished, where top names go. ``read``
     has a bit for each entry whose data were read again since; empty: none. ``void``: why nothing
-    of an earlier run is believed."""
+    of an earlier run is believed. ``end``: bytes of the journal up to the end of its last whole
+    record."""
 
     inventory: Inventory
     finished: bytearray
@@ -49,21 +50,28 @@ class Loaded:
     on_exists: Choice | None = None
     read: bytearray = field(default_factory=bytearray)
     void: str = ""
+    end: int = 0
 
 
 class Journal:
     """Appends records; a failed append leaves no half of one behind."""
 
-    def __init__(self, folder: PrivateFolder) -> None:
-        """Opens the journal in ``folder`` and cuts a torn tail off. [TR-51]"""
+    def __init__(self, folder: PrivateFolder, end: int | None = None) -> None:
+        """Opens the journal in ``folder`` and cuts a torn tail off. [TR-51]
+
+        Args:
+            end: where its last whole record ends, if that is known.
+        """
         self.disk = folder.disk
         self._fd = -1
         self._end = 0
         self._fd = folder.open_file(JOURNAL, os.O_RDWR | os.O_APPEND)
-        if self.disk.fstat(self._fd).st_size:
+        if end is not None:
+            self._end = end
+        elif self.disk.fstat(self._fd).st_size:
             with self.disk.mmap(self._fd) as view:
-                for _, end in replay(view):
-                    self._end = end
+                for _, self._end in replay(view):
+                    pass
         self.disk.ftruncate(self._fd, self._end)
 
     def append(self, data: bytes | bytearray) -> None:
@@ -92,6 +100,42 @@ class Journal:
         self.close()  # whoever drops it unclosed keeps no descriptor
 
 
+class _Run:
+    """Neighbouring records of one file, taken as one: a large file has thousands of them."""
+
+    def __init__(self, loaded: Loaded, sizes: array[int], digests: DigestFile | None) -> None:
+        self._inventory = loaded.inventory
+        self._sizes = sizes
+        self._digests = digests
+        self._entry = self._first = self._next = self._limit = 0
+        self._held: list[bytes] = []
+
+    def add(self, record: Verified) -> None:
+        """A record that speaks of what the file does not have is left out."""
+        entry, first, n = record.entry, record.first, record.n
+        if not self._held or entry != self._entry or first != self._next:
+            self.end()
+            if entry >= len(self._sizes):
+                return
+            self._entry, self._first = entry, first
+            self._next, self._limit = first, n_chunks(self._sizes[entry])
+        if first + n <= self._limit:
+            self._held.append(record.digests)
+            self._next += n
+            if self._sizes[entry] == UNKNOWN_SIZE:
+                self.end()  # its bytes are counted by record
+
+    def end(self) -> None:
+        if not self._held:
+            return
+        entry, first, n = self._entry, self._first, self._next - self._first
+        loose = n * CHUNK_BYTES if self._sizes[entry] == UNKNOWN_SIZE else None
+        self._inventory.add(entry, first, n, loose)
+        if self._digests is not None:
+            self._digests.put(entry, first, b"".join(self._held))
+        self._held.clear()
+
+
 def load_journal(folder: PrivateFolder, sizes: array[int], digests: DigestFile | None) -> Loaded:
     """Replays the journal in ``folder`` for a listing with these ``sizes``; fills ``digests``."""
     loaded = Loaded(Inventory(sizes), bytearray(len(sizes)), {})
@@ -102,15 +146,13 @@ def load_journal(folder: PrivateFolder, sizes: array[int], digests: DigestFile |
         if not disk.fstat(fd).st_size:
             return loaded
         with disk.mmap(fd) as view:
-            for record, _ in replay(view):
+            run = _Run(loaded, sizes, digests)
+            for record, loaded.end in replay(view):
+                if isinstance(record, Verified):
+                    run.add(record)
+                    continue
+                run.end()
                 match record:
-                    case Verified(entry, first, held) if entry < len(sizes):
-                        if first + record.n > n_chunks(sizes[entry]):
-                            continue
-                        loose = record.n * CHUNK_BYTES if sizes[entry] == UNKNOWN_SIZE else None
-                        inventory.add(entry, first, record.n, loose)
-                        if digests is not None:
-                            digests.put(entry, first, held)
                     case Dropped(entry) if entry < len(sizes):
                         inventory.drop(entry)
                         loaded.finished[entry] = 0
@@ -130,6 +172,7 @@ def load_journal(folder: PrivateFolder, sizes: array[int], digests: DigestFile |
                         loaded.header = record
                     case _:
                         pass
+            run.end()
     finally:
         disk.close(fd)
     return loaded

@@ -202,7 +202,7 @@ class StateFolder:
         digests_fd = self.folder.open_file(_DIGESTS, os.O_RDWR | os.O_CREAT)
         self._digests = DigestFile(sizes, digests_fd, disk=self.disk)
         loaded = load_journal(self.folder, sizes, self._digests)
-        self._journal = Journal(self.folder)
+        self._journal = Journal(self.folder, loaded.end)
         if loaded.is_complete:
             return loaded
         loaded.void = suspicion.why if suspicion is not None else ""

@@ -44,6 +44,8 @@ _DONE = struct.Struct(">IQ32s")
 _ENTRY = struct.Struct(">I")
 _ON_EXISTS = struct.Struct(">IB")
 
+_HEAD_BYTES = _HEAD.size
+
 EVERY_ENTRY = (1 << 32) - 1
 """In ON_EXISTS: the choice holds for every name of the offer."""
 
@@ -56,6 +58,9 @@ class RecordType(IntEnum):
     PLACING = 5
     COMPLETE = 6
     ON_EXISTS = 7
+
+
+_VERIFIED_KIND = int(RecordType.VERIFIED)
 
 
 class Choice(IntEnum):
@@ -159,16 +164,17 @@ def encode_verified(entry: int, first: int, digests: bytes) -> bytes:
 def replay(data: Buffer) -> Iterator[tuple[JournalRecord, int]]:
     """Yields each whole record with the offset behind it; stops where the tail is torn. [TR-51]"""
     view = memoryview(data)
-    at = 0
-    while at + _HEAD.size <= len(view):
+    at, n_bytes = 0, len(view)
+    while at + _HEAD_BYTES <= n_bytes:
         kind, length = _HEAD.unpack_from(view, at)
-        end = at + _HEAD.size + length + _CRC.size
-        if end > len(view):
+        stop = at + _HEAD_BYTES + length
+        end = stop + _CRC.size
+        if end > n_bytes:
             return
-        framed = bytes(view[at : end - _CRC.size])
-        if zlib.crc32(framed) != _CRC.unpack_from(view, end - _CRC.size)[0]:
+        framed = bytes(view[at:stop])
+        if zlib.crc32(framed) != _CRC.unpack_from(view, stop)[0]:
             return
-        record = _decode(kind, framed[_HEAD.size :])
+        record = _decode(kind, framed[_HEAD_BYTES:])
         if record is None:
             return
         at = end
@@ -176,18 +182,18 @@ def replay(data: Buffer) -> Iterator[tuple[JournalRecord, int]]:
 
 
 def _decode(kind: int, body: bytes) -> JournalRecord | None:
-    if kind == RecordType.HEADER and len(body) >= _HEADER.size:
-        version, peer, boot_id, digest = _HEADER.unpack_from(body)
-        if version != JOURNAL_VERSION:
-            return None
-        return JournalHeader(peer, boot_id, digest, body[_HEADER.size :])
-    if kind == RecordType.VERIFIED and len(body) > _VERIFIED.size:
+    if kind == _VERIFIED_KIND and len(body) > _VERIFIED.size:  # nearly all of them
         digests = body[_VERIFIED.size :]
         n, odd = divmod(len(digests), DIGEST_BYTES)
         if odd or n > CHUNKS_PER_RECORD:
             return None
         entry, first = _VERIFIED.unpack_from(body)
         return Verified(entry, first, digests)
+    if kind == RecordType.HEADER and len(body) >= _HEADER.size:
+        version, peer, boot_id, digest = _HEADER.unpack_from(body)
+        if version != JOURNAL_VERSION:
+            return None
+        return JournalHeader(peer, boot_id, digest, body[_HEADER.size :])
     if kind == RecordType.DONE and len(body) == _DONE.size:
         return FileDone(*_DONE.unpack(body))
     if kind == RecordType.DROPPED and len(body) == _ENTRY.size:
