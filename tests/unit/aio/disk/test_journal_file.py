@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import random
 import resource
 from array import array
 from collections.abc import Iterator
@@ -11,10 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from wraith.aio.digest_file import DigestFile
 from wraith.aio.disk.private_folder import PrivateFolder
 from wraith.aio.file_journal import JOURNAL, Journal, load_journal
-from wraith.content.chunking import CHUNK_BYTES
-from wraith.transfer.resume import Verified, encode_record, replay
+from wraith.content.chunking import CHUNK_BYTES, UNKNOWN_SIZE, n_chunks
+from wraith.transfer.inventory import Inventory
+from wraith.transfer.resume import Dropped, Verified, encode_record, replay
 
 DIGEST = bytes(range(32))
 
@@ -63,3 +66,47 @@ def test_records_beyond_the_listing_are_not_believed(
         journal.close()
         loaded = load_journal(folder, sizes, None)
     assert loaded.inventory.verified_bytes == CHUNK_BYTES
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_records_taken_in_runs_say_what_they_say_one_by_one(tmp_path: Path, seed: int) -> None:
+    rnd = random.Random(seed)
+    sizes = array("Q", [9 * CHUNK_BYTES, 40 * CHUNK_BYTES - 5, UNKNOWN_SIZE])
+    records: list[Verified | Dropped] = []
+    entry = first = 0
+    for _ in range(60):
+        if rnd.random() < 0.3:
+            entry, first = rnd.randrange(4), rnd.randrange(12)
+        n = rnd.randrange(1, 5)
+        records.append(Verified(entry, first, rnd.randbytes(32 * n)))
+        first += n
+        if rnd.random() < 0.05:
+            records.append(Dropped(rnd.randrange(3)))
+    expected = Inventory(sizes)
+    known: dict[tuple[int, int], bytes] = {}
+    for record in records:
+        match record:
+            case Dropped(number):
+                expected.drop(number)
+            case Verified(number, at, held):
+                if number >= len(sizes) or at + record.n > n_chunks(sizes[number]):
+                    continue
+                loose = record.n * CHUNK_BYTES if sizes[number] == UNKNOWN_SIZE else None
+                expected.add(number, at, record.n, loose)
+                for i in range(record.n):
+                    known[number, at + i] = held[32 * i : 32 * i + 32]
+    with PrivateFolder.open(tmp_path / "state") as folder:
+        data = b"".join(map(encode_record, records))
+        folder.write(JOURNAL, data + b"torn")
+        digests = DigestFile(sizes)
+        loaded = load_journal(folder, sizes, digests)
+        assert loaded.end == len(data)
+        journal = Journal(folder, loaded.end)
+        journal.close()
+        assert (tmp_path / "state" / "journal").read_bytes() == data
+        for (number, chunk), digest in known.items():
+            assert digests.get(number, chunk, 1) == digest
+        digests.close()
+    assert loaded.inventory.verified_bytes == expected.verified_bytes
+    for number in range(3):
+        assert loaded.inventory.ranges(number) == expected.ranges(number)
