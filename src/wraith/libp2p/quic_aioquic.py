@@ -54,8 +54,12 @@ except ImportError as _missing:  # pragma: no cover - the extra is part of the t
 
 
 _CRYPTO = 0x06
+_STREAM_FRAMES = range(0x08, 0x10)
 _STREAM_FRAME_BYTES_MIN = 4
 """Type, stream and length of a frame without an offset; less room than that holds none."""
+FRAMES_MAX = 256
+"""STREAM frames that a datagram may hold: there is room for four hundred that say nothing, and
+each costs what a full one does."""
 GAPS_MAX = 256
 """Ranges of a stream, or of a level's handshake bytes, that may wait for what is before them."""
 
@@ -109,6 +113,7 @@ class _Connection(_QuicConnection):  # type: ignore[misc]  # aioquic has no type
         self._consumed: dict[int, int] = {}
         self._consumed_total = 0
         self.closed_here = False
+        self.n_frames = 0  # STREAM frames of the datagram at hand
         super().__init__(**arguments)
         self._name_reset_tokens()
 
@@ -134,6 +139,11 @@ class _Connection(_QuicConnection):  # type: ignore[misc]  # aioquic has no type
     #    them: one-byte pieces at every second offset cost 0.1 s of CPU per datagram [LQ-70]
 
     def _get_or_create_stream(self, frame_type: int, stream_id: int) -> Any:
+        if frame_type in _STREAM_FRAMES:
+            self.n_frames += 1
+            if self.n_frames > FRAMES_MAX:
+                reason = f"more than {FRAMES_MAX} STREAM frames in a datagram"
+                raise _QuicConnectionError(PROTOCOL_VIOLATION, frame_type, reason)
         stream = super()._get_or_create_stream(frame_type, stream_id)
         if not isinstance(stream.receiver._ranges, BoundedRanges):
             stream.receiver._ranges = BoundedRanges(GAPS_MAX, partial(_too_many_gaps, frame_type))
@@ -326,6 +336,7 @@ class AioquicConnection:
     def receive_datagrams(self, datagrams: Sequence[bytes], remote: Address, now: float) -> None:
         address = library_address(remote)
         for datagram in datagrams:
+            self._quic.n_frames = 0
             self._guard(self._quic.receive_datagram, datagram, address, now)
         self._collect()
 
