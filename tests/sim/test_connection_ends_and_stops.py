@@ -38,3 +38,15 @@ def test_a_stop_that_comes_twice_is_told_once() -> None:
     assert pair.i.of(ev.StreamWasStopped) == [ev.StreamWasStopped(transfer.sid, 0x1_007)]
     assert [event.code for event in pair.r.of(ev.StreamWasReset)] == [0x1_007]
     assert not pair.i.of(ev.Closed)
+
+
+def test_a_stream_that_is_reset_with_nothing_but_its_end_to_send_waits_for_nothing() -> None:
+    pair = EstablishedPair()
+    pair.run(seconds=1)
+    connection, session = pair.i.connection, pair.i.connection._session
+    assert session is not None
+    sid = connection.open_stream(now=pair.now)
+    connection.stream_finish(sid, now=pair.now)
+    assert sid in session.mux.scheduler
+    connection.stream_reset(sid, 7, now=pair.now)
+    assert sid not in session.mux.scheduler

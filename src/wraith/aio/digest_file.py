@@ -36,8 +36,8 @@ class DigestFile:
         if self._fd >= 0:
             with contextlib.suppress(OSError):  # a full disk; what is missing is computed again
                 self._flush()
-            self.disk.close(self._fd)
-            self._fd = -1
+            fd, self._fd = self._fd, -1  # closed, whatever the disk says of it
+            self.disk.close(fd)
 
     def __del__(self) -> None:
         self.close()  # whoever drops it unclosed keeps no descriptor

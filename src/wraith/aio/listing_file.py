@@ -66,8 +66,8 @@ class ListingFile:
 
     def close(self) -> None:
         if self.fd >= 0:
-            self.disk.close(self.fd)
-            self.fd = -1
+            fd, self.fd = self.fd, -1  # closed, whatever the disk says of it
+            self.disk.close(fd)
 
     def __del__(self) -> None:
         self.close()  # whoever drops it unclosed keeps no descriptor

@@ -80,8 +80,8 @@ class StreamSource:
 
     def close(self) -> None:
         if self._spool_fd >= 0:
-            self.disk.close(self._spool_fd)
-            self._spool_fd = -1
+            fd, self._spool_fd = self._spool_fd, -1  # closed, whatever the disk says of it
+            self.disk.close(fd)
             self._digests.close()
 
     def fulfil(self, wish: Wish) -> object:

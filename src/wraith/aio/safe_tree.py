@@ -42,8 +42,8 @@ class SafeTree:
     def close(self) -> None:
         self.forget()
         if self.fd >= 0:
-            self.disk.close(self.fd)
-            self.fd = -1
+            fd, self.fd = self.fd, -1  # closed, whatever the disk says of it
+            self.disk.close(fd)
 
     def __del__(self) -> None:
         self.close()  # whoever drops it unclosed keeps no descriptor

@@ -187,8 +187,8 @@ class StreamMux:
             return False
         if half.written:
             self.memory.give(half.buffered)
-            self.scheduler.remove(stream.sid)
         half.reset(code)
+        self.scheduler.remove(stream.sid)
         self.pending[_RESET, stream.sid] = None
         if half.fin_acked:
             self._forget_if_closed(stream)

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from wraith.aio.disk.seam import Disk
-from wraith.aio.disk.seam import Path as DiskPath
+from wraith.aio.disk.seam import Disk, StrOrBytesPath
 from wraith.aio.file_source import FileSource, SourceUnreadable
 from wraith.content.chunking import CHUNK_BYTES, chunk_digest, digest_of_digests, file_id
 from wraith.transfer.listing import Kind
@@ -371,8 +370,8 @@ class _Cut(Disk):
 
     def rename(
         self,
-        src: DiskPath,
-        dst: DiskPath,
+        src: StrOrBytesPath,
+        dst: StrOrBytesPath,
         *,
         src_dir_fd: int | None = None,
         dst_dir_fd: int | None = None,

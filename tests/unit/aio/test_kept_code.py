@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from wraith.aio.disk.seam import OS_DISK, Disk
-from wraith.aio.disk.seam import Path as DiskPath
+from wraith.aio.disk.seam import OS_DISK, Disk, StrOrBytesPath
 from wraith.aio.kept_code import LIFETIME_S, KeptCode, remove_old_codes, send_folder
 from wraith.aio.state_dir import StateDir
 from wraith.errors import ConfigError
@@ -178,12 +177,12 @@ class _Keeping(Disk):
         self.is_readonly = False
         self.will_be = is_readonly
 
-    def unlink(self, path: DiskPath, *, dir_fd: int | None = None) -> None:
+    def unlink(self, path: StrOrBytesPath, *, dir_fd: int | None = None) -> None:
         self.is_readonly = self.will_be
         raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
 
     def open(
-        self, path: DiskPath, flags: int, mode: int = 0o777, *, dir_fd: int | None = None
+        self, path: StrOrBytesPath, flags: int, mode: int = 0o777, *, dir_fd: int | None = None
     ) -> int:
         if self.is_readonly and flags & os.O_WRONLY:
             raise OSError(errno.EROFS, os.strerror(errno.EROFS))

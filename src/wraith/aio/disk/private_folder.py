@@ -129,8 +129,8 @@ class PrivateFolder:
     def close(self) -> None:
         """Idempotent."""
         if self.fd >= 0:
-            self.disk.close(self.fd)
-            self.fd = -1
+            fd, self.fd = self.fd, -1  # closed, whatever the disk says of it
+            self.disk.close(fd)
 
     def __del__(self) -> None:
         self.close()  # whoever drops it unclosed keeps no descriptor

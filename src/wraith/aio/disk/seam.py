@@ -27,7 +27,7 @@ from fcntl import LOCK_NB as LOCK_NB
 from functools import cache
 from typing import Final
 
-Path = str | bytes | os.PathLike[str] | os.PathLike[bytes]
+StrOrBytesPath = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 RENAME_NOREPLACE: Final = 1
 _BOOT_ID: Final = "/proc/sys/kernel/random/boot_id"
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -63,11 +63,11 @@ class Disk:
 
     # --- calls that Python has elsewhere, or not everywhere -------------------------------------
 
-    def listdir(self, folder: Path | int) -> list[bytes]:
+    def listdir(self, folder: StrOrBytesPath | int) -> list[bytes]:
         """The names in a folder, in no order, as bytes."""
         return [os.fsencode(name) for name in os.listdir(folder)]
 
-    def realpath(self, path: Path) -> bytes:
+    def realpath(self, path: StrOrBytesPath) -> bytes:
         """An absolute path to the same without links, as far as it exists; as bytes."""
         return os.path.realpath(os.fsencode(path))
 
@@ -128,7 +128,7 @@ class Disk:
 
     # --- made of the calls above: a simulated disk need not replace these -----------------------
 
-    def lexists(self, path: Path) -> bool:
+    def lexists(self, path: StrOrBytesPath) -> bool:
         """Whether there is anything of that name, a link that leads nowhere included."""
         try:
             self.stat(path, follow_symlinks=False)

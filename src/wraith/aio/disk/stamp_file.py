@@ -26,8 +26,8 @@ class StampFile:
 
     def close(self) -> None:
         if self._fd >= 0:
-            self.disk.close(self._fd)
-            self._fd = -1
+            fd, self._fd = self._fd, -1  # closed, whatever the disk says of it
+            self.disk.close(fd)
 
     def __del__(self) -> None:
         self.close()  # whoever drops it unclosed keeps no descriptor

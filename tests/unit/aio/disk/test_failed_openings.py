@@ -59,3 +59,40 @@ def test_what_cannot_be_opened_is_dropped_in_silence(
         OPENINGS[what](tmp_path)
     gc.collect()
     assert complaints == []
+
+
+class _Failing(Disk):
+    """Closes what it is asked to and says that it failed, as a network's file system may."""
+
+    def __init__(self) -> None:
+        self.closed: list[int] = []
+        self.is_failing = False
+
+    def close(self, fd: int) -> None:
+        self.closed.append(fd)
+        os.close(fd)
+        if self.is_failing:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+
+OPENED: dict[str, Callable[[Path, Disk], object]] = {
+    "stamps": lambda _, disk: StampFile(disk),
+    "digests": lambda _, disk: DigestFile(array("Q", [1]), disk=disk),
+    "listing": lambda path, disk: ListingFile.temporary(os.fsencode(path), disk),
+    "tree": lambda path, disk: SafeTree(os.fsencode(path), disk=disk),
+    "folder": lambda path, disk: PrivateFolder.open(path, disk=disk),
+}
+
+
+@pytest.mark.parametrize("what", OPENED)
+def test_what_failed_to_close_is_closed_once(tmp_path: Path, what: str) -> None:
+    """The number may be another file's by then."""
+    disk = _Failing()
+    opened = OPENED[what](tmp_path, disk)
+    disk.closed.clear()
+    disk.is_failing = True
+    with pytest.raises(OSError):
+        opened.close()  # type: ignore[attr-defined]
+    del opened
+    gc.collect()
+    assert len(disk.closed) == 1

@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from wraith.aio.disk.renaming import rename_to_new
-from wraith.aio.disk.seam import OS_DISK, Disk
-from wraith.aio.disk.seam import Path as DiskPath
+from wraith.aio.disk.seam import OS_DISK, Disk, StrOrBytesPath
 from wraith.aio.file_placing import Placer
 from wraith.aio.safe_tree import SafeTree
 from wraith.transfer.listing import Entry, Kind
@@ -29,7 +28,7 @@ class _Refusing(Disk):
     def renameat2(self, fd: int, name: bytes, to_fd: int, new_name: bytes) -> int:
         return self.error
 
-    def unlink(self, path: DiskPath, *, dir_fd: int | None = None) -> None:
+    def unlink(self, path: StrOrBytesPath, *, dir_fd: int | None = None) -> None:
         if self.is_killed_before_unlink:
             raise Killed
         os.unlink(path, dir_fd=dir_fd)

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from wraith.aio.disk.seam import Disk
-from wraith.aio.disk.seam import Path as DiskPath
+from wraith.aio.disk.seam import Disk, StrOrBytesPath
 from wraith.aio.disk.suspect import HOME_FOLDER, MARK
 from wraith.aio.file_source import FileSource
 from wraith.aio.file_target import FileTarget, Policy
@@ -39,7 +38,7 @@ class _Dying(Disk):
         super().syncfs(fd)
 
     def stat(  # type: ignore[override]
-        self, path: DiskPath, *, dir_fd: int | None = None, follow_symlinks: bool = True
+        self, path: StrOrBytesPath, *, dir_fd: int | None = None, follow_symlinks: bool = True
     ) -> os.stat_result:
         self._fail()
         return os.stat(path, dir_fd=dir_fd, follow_symlinks=follow_symlinks)
@@ -49,7 +48,7 @@ class _Dying(Disk):
         return os.pread(fd, n, at)
 
     def open(
-        self, path: DiskPath, flags: int, mode: int = 0o777, *, dir_fd: int | None = None
+        self, path: StrOrBytesPath, flags: int, mode: int = 0o777, *, dir_fd: int | None = None
     ) -> int:
         if flags & self.flags and os.fsencode(path).endswith(self.closed):
             self._fail()
