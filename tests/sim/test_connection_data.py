@@ -326,4 +326,5 @@ def test_all_streams_of_a_session_together_keep_at_most_64_mib() -> None:
     pair.run(seconds=1)
     connection, data = pair.i.connection, bytes(MIB)
     streams = [connection.open_stream(now=pair.now) for _ in range(80)]
-    assert sum(connection.stream_write(sid, data, now=pair.now) for sid in streams) == 64 * MIB
+    n_taken = sum(connection.stream_write(sid, data, now=pair.now) for sid in streams)
+    assert 63 * MIB < n_taken <= 64 * MIB

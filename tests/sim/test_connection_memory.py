@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from wraith.config import KIB, EndpointConfig
+from wraith.config import KIB, MIB, EndpointConfig
 from wraith.connection import events as ev
 from wraith.connection.congestion import AckSample, make_controller
 from wraith.connection.flow import SEND_FLOOR_BYTES, SendMemory, SendSum, WindowBudget
@@ -21,11 +21,28 @@ def test_the_streams_of_a_session_share_its_send_memory() -> None:
     connection = pair.i.connection
     first, second = (connection.open_stream(now=pair.now) for _ in range(2))
     assert connection.stream_write(first, bytes(400 * KIB), now=pair.now) == 400 * KIB
-    assert connection.stream_write(second, bytes(400 * KIB), now=pair.now) == 112 * KIB
+    assert connection.stream_write(second, bytes(400 * KIB), now=pair.now) == 98 * KIB
     assert connection.stream_room(first) == connection.stream_room(second) == 0
     pair.run(seconds=5)
     assert [e.sid for e in pair.i.of(ev.StreamWritable)] == [second]
-    assert connection.stream_room(second) == 512 * KIB
+    assert connection.stream_room(second) == 448 * KIB
+
+
+@pytest.mark.spec("CN-65")
+def test_a_stream_that_takes_all_it_can_leaves_an_eighth_to_others() -> None:
+    pair = EstablishedPair(config=SMALL)
+    pair.run(seconds=1)
+    connection = pair.i.connection
+    bulk, echo = (connection.open_stream(now=pair.now) for _ in range(2))
+    n_writable = -1
+    for _ in range(500):
+        pair.run(seconds=0.01)
+        if (n_told := len(pair.i.of(ev.StreamWritable))) > n_writable:
+            n_writable = n_told
+            while connection.stream_write(bulk, bytes(64 * KIB), now=pair.now):
+                pass
+        assert connection.stream_write(echo, bytes(64), now=pair.now) == 64
+    assert n_writable > 10, "the bulk has moved"
 
 
 @pytest.mark.spec("CN-65")
@@ -33,16 +50,41 @@ def test_a_writer_without_bytes_of_its_own_hears_when_others_make_room() -> None
     pair = EstablishedPair(config=SMALL)
     pair.run(seconds=1)
     connection = pair.i.connection
-    full, hungry = (connection.open_stream(now=pair.now) for _ in range(2))
-    assert connection.stream_write(full, bytes(512 * KIB), now=pair.now) == 512 * KIB
-    assert connection.stream_write(hungry, b"x", now=pair.now) == 0
+    *full, hungry = (connection.open_stream(now=pair.now) for _ in range(12))
+
+    def fill() -> None:
+        while sum(connection.stream_write(sid, bytes(MIB), now=pair.now) for sid in full):
+            pass
+        assert connection.stream_write(hungry, b"x", now=pair.now) == 0
+
+    fill()
     pair.run(seconds=5)
     assert hungry in [e.sid for e in pair.i.of(ev.StreamWritable)]
-    assert connection.stream_write(full, bytes(512 * KIB), now=pair.now) == 512 * KIB
-    assert connection.stream_write(hungry, b"x", now=pair.now) == 0
-    connection.stream_reset(full, 0, pair.now)
+    pair.net.b_to_a.config = LinkConfig(loss=1.0)  # no acknowledgement makes room
+    fill()
+    n_before = [e.sid for e in pair.i.of(ev.StreamWritable)].count(hungry)
+    connection.stream_reset(full[0], 0, pair.now)
+    pair.run(seconds=0.1)
+    assert [e.sid for e in pair.i.of(ev.StreamWritable)].count(hungry) == n_before + 1
+
+
+@pytest.mark.spec("CN-65")
+def test_a_stream_that_nobody_reads_does_not_stop_the_others() -> None:
+    pair = EstablishedPair(
+        config=EndpointConfig(send_memory_bytes=128 * KIB, stream_window=16 * KIB)
+    )
     pair.run(seconds=1)
-    assert [e.sid for e in pair.i.of(ev.StreamWritable)].count(hungry) == 2
+    connection = pair.i.connection
+    stuck, other = (connection.open_stream(now=pair.now) for _ in range(2))
+    assert connection.stream_write(stuck, bytes(MIB), now=pair.now) == 112 * KIB
+    pair.run(seconds=5)
+    for n_times in range(1, 4):
+        n_taken = connection.stream_write(other, bytes(MIB), now=pair.now)
+        assert 0 < n_taken < 32 * KIB, "what the reader of the other stream has left"
+        for _ in range(3):
+            pair.run(seconds=1)
+            pair.r.connection.stream_read_chunks(other, MIB, pair.now)
+        assert [e.sid for e in pair.i.of(ev.StreamWritable)].count(other) == n_times
 
 
 @pytest.mark.spec("CN-65")

@@ -13,6 +13,9 @@ FULL_BUDGET_CONN_WINDOW = 96 * KIB
 GROWTH_RTTS = 2.0
 SEND_FLOOR_BYTES = 64 * KIB
 """What a session may always keep: with it every session moves, however full the endpoint is."""
+STREAM_SHARE = 7
+"""A stream keeps at most so many times what it leaves free: one alone takes seven eighths, and the
+next one always finds room (Choudhury and Hahne, Dynamic Queue Length Thresholds, 1998)."""
 
 
 class SendSum:
@@ -37,9 +40,13 @@ class SendMemory:
 
     @property
     def room(self) -> int:
-        """Bytes that may be taken now."""
+        """Bytes that are free."""
         shared = min(self._limit - self.used, self._sum.total - self._sum.used)
         return max(shared, SEND_FLOOR_BYTES - self.used, 0)
+
+    def room_for(self, kept: int) -> int:
+        """Bytes that a stream which keeps ``kept`` may take now."""
+        return max((STREAM_SHARE * self.room - kept) // (STREAM_SHARE + 1), 0)
 
     def take(self, n_bytes: int) -> None:
         self.used += n_bytes

@@ -38,7 +38,7 @@ from wraith.wire.frames import (
 Token = tuple[int, int]
 """``(frame type, stream id or class)``: something to tell the peer until it is acknowledged."""
 
-WRITABLE_ROOM = 65_536
+WRITABLE_ROOM = 32_768
 
 # Reading a member of an enumeration costs as much as a call, and these are compared for each frame.
 _STREAM_OPEN: Final = int(FrameType.STREAM_OPEN)
@@ -145,7 +145,8 @@ class StreamMux:
         stream = self.table.streams.get(sid)
         if stream is None or stream.send.finished or stream.send.reset_code is not None:
             return 0
-        return max(min(self.send_buffer - stream.send.buffered, self.memory.room), 0)
+        kept = stream.send.buffered
+        return max(min(self.send_buffer - kept, self.memory.room_for(kept)), 0)
 
     def unsent(self, sid: int) -> int:
         stream = self.table.streams.get(sid)
@@ -444,14 +445,16 @@ class StreamMux:
         return min(WRITABLE_ROOM, self.send_buffer // 2)
 
     def _tell_writable(self, stream: Stream) -> None:
-        if self.room(stream.sid) >= self._room_to_tell:
+        room = self.room(stream.sid)
+        # Who keeps nothing hears of no acknowledgement of its own: any room is told.
+        if room >= self._room_to_tell or (room and not stream.send.buffered):
             stream.wants_writable = False
             self._starved.pop(stream.sid, None)
             self._emit(StreamWritable(stream.sid))
 
     def _wake_starved(self) -> None:
         """Memory has become free: writers that wait for it hear of it."""
-        if self.memory.room < self._room_to_tell:
+        if not self.memory.room:
             return
         for sid in list(self._starved):
             stream = self.table.streams.get(sid)
