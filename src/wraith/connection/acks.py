@@ -9,7 +9,7 @@ Spec: docs/spec/recovery.md [RC-20 to RC-24, RC-35].
 
 from __future__ import annotations
 
-from wraith.connection.ranges import RangeSet
+from wraith.content.ranges import RangeSet
 from wraith.wire.frames import Ack
 
 ACK_RANGES_MAX = 64

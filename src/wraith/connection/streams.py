@@ -14,7 +14,7 @@ from bisect import bisect_right
 from collections import deque
 from collections.abc import Sequence
 
-from wraith.connection.ranges import RangeSet
+from wraith.content.ranges import RangeSet
 from wraith.errors import CloseCode, LimitExceeded, RemoteProtocolError
 from wraith.types import Buffer
 

@@ -7,7 +7,7 @@ size follows the number of *unfinished* files, of which there are few at any tim
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 from wraith.content.chunking import CHUNK_BYTES, UNKNOWN_SIZE, chunk_length, n_chunks
 from wraith.content.ranges import RangeSet
@@ -42,7 +42,7 @@ class Inventory:
         """
         if self.is_complete(entry):
             return False
-        held = self._partial.setdefault(entry, RangeSet())
+        held = self._partial.setdefault(entry, RangeSet(packed=True))
         size = self.size_of(entry)
         tail = n_chunks(size) - 1
         had_tail = tail in held
@@ -79,7 +79,9 @@ class Inventory:
         size = self.size_of(entry)
         gone = sorted({c for c in chunks if self.holds(entry, c)})
         n_bytes = sum(chunk_length(size, c) for c in gone)
-        left = RangeSet((a, a + n) for a, n in without(self.ranges(entry), gone))
+        left = RangeSet(((a, a + n) for a, n in self.ranges(entry)), packed=True)
+        for chunk in gone:
+            left.remove(chunk, chunk + 1)
         if self._sizes[entry] == UNKNOWN_SIZE:
             self._loose[entry] = self._loose.get(entry, size) - n_bytes
         if self.is_complete(entry) and gone:
@@ -115,12 +117,12 @@ class Inventory:
             return []
         total = n_chunks(self.size_of(entry))
         held = self._partial.get(entry)
-        gaps = held.missing(total) if held is not None else [(0, total)] if total else []
+        gaps = held.gaps(0, total) if held is not None else [(0, total)] if total else []
         return [(a, b - a) for a, b in gaps]
 
     def held_entries(self) -> Iterator[int]:
         """Entries of which something is there, ascending."""
-        partial = sorted(entry for entry, held in self._partial.items() if held.n)
+        partial = sorted(entry for entry, held in self._partial.items() if held)
         at = 0
         for i, bits in enumerate(self._complete):
             upper = (i + 1) * 8
@@ -139,7 +141,7 @@ class Inventory:
         held = self._partial.get(entry)
         if size == UNKNOWN_SIZE or self.is_complete(entry):
             return False
-        if (held.n if held is not None else 0) < n_chunks(size):
+        if (held.total if held is not None else 0) < n_chunks(size):
             return False
         if self._loose.get(entry, size) != size:  # chunks of a stream that leave holes
             return False
@@ -149,22 +151,8 @@ class Inventory:
         return True
 
 
-def without(ranges: Iterable[tuple[int, int]], chunks: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """``ranges`` ``(first, n)`` without ``chunks``; both ascend."""
-    at = 0
-    for first, n in ranges:
-        start = first
-        while at < len(chunks) and chunks[at] < first + n:
-            if chunks[at] > start:
-                yield start, chunks[at] - start
-            start = max(start, chunks[at] + 1)
-            at += 1
-        if start < first + n:
-            yield start, first + n - start
-
-
 def _n_bytes(size: int, held: RangeSet) -> int:
-    total = held.n * CHUNK_BYTES
+    total = held.total * CHUNK_BYTES
     tail = n_chunks(size) - 1
     if size != UNKNOWN_SIZE and tail in held:
         total -= CHUNK_BYTES - chunk_length(size, tail)

@@ -15,7 +15,7 @@ from wraith.content.chunking import CHUNK_BYTES, UNKNOWN_SIZE
 from wraith.testing.rng import SeededRng
 from wraith.testing.transfer_pipe import TransferPipe
 from wraith.transfer.events import Aborted, BeginAnew, Done, KeptDamaged, TransferEvent
-from wraith.transfer.inventory import Inventory, without
+from wraith.transfer.inventory import Inventory
 from wraith.transfer.kept import BATCH_BYTES, Kept
 from wraith.transfer.memory import MemorySource, MemoryTarget
 from wraith.transfer.messages import OfferKind
@@ -91,10 +91,13 @@ def test_the_count_is_exact_whatever_is_forgotten_and_when() -> None:
         assert not unread and kept.unread_bytes == 0
 
 
-def test_chunks_are_taken_out_of_ranges() -> None:
-    assert list(without([(0, 5), (8, 2)], [0, 3, 6, 9, 12])) == [(1, 2), (4, 1), (8, 1)]
-    assert list(without([(3, 2)], [0, 1])) == [(3, 2)]
-    assert list(without([(0, 1)], [0])) == []
+def test_chunks_are_taken_out_of_what_is_there() -> None:
+    inventory = Inventory(array("Q", [12 * C]))
+    inventory.add(0, 0, 5)
+    inventory.add(0, 8, 2)
+    assert inventory.forget(0, [9, 0, 3, 6, 11]) == 3 * C
+    assert inventory.ranges(0) == [(1, 2), (4, 1), (8, 1)]
+    assert inventory.verified_bytes == 4 * C
 
 
 def test_an_inventory_forgets_chunks_of_a_complete_file() -> None:
