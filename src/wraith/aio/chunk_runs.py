@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from wraith.aio.disk.seam import Disk
-from wraith.content.chunking import CHUNK_BYTES, DIGEST_BYTES, chunk_digests_of
+from wraith.content.chunking import DIGEST_BYTES, chunk_digests_of, is_full_chunk
 from wraith.transfer.records import ChunkRecord
 
 RUN_CHUNKS: Final = 4
@@ -43,7 +43,7 @@ def _follows(last: ChunkRecord, record: ChunkRecord, n: int) -> bool:
         n < RUN_CHUNKS
         and record.entry == last.entry
         and record.chunk == last.chunk + 1
-        and last.length == CHUNK_BYTES
+        and is_full_chunk(last.length)
     )
 
 

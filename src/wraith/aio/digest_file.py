@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import contextlib
 from array import array
+from collections.abc import Iterable
 from itertools import accumulate
 
 from wraith.aio.disk.failures import temporary_file
 from wraith.aio.disk.seam import OS_DISK, Disk
-from wraith.content.chunking import DIGEST_BYTES, UNKNOWN_SIZE, FileIdHasher, n_chunks
+from wraith.content.chunking import DIGEST_BYTES, Cut, FileIdHasher, parts_digest, runs_of
 
-_READ_BYTES = 1 << 20
+_READ_DIGESTS = (1 << 20) // DIGEST_BYTES
 _PENDING_BYTES = 1 << 16
 _NONE = bytes(DIGEST_BYTES)
 
@@ -29,7 +30,7 @@ class DigestFile:
         self._pending = bytearray()
         self._pending_at = 0
         self._fd = fd if fd is not None else temporary_file(disk)
-        counts = (0 if size == UNKNOWN_SIZE else n_chunks(size) for size in sizes)
+        counts = (Cut(size).n_listed for size in sizes)
         self._base = array("Q", accumulate(counts, initial=0))
 
     def close(self) -> None:
@@ -53,9 +54,8 @@ class DigestFile:
 
     def forget(self, entry: int, n: int) -> None:
         """Drops the digests of an entry of ``n`` chunks."""
-        for first in range(0, n, _READ_BYTES // DIGEST_BYTES):
-            step = min(_READ_BYTES // DIGEST_BYTES, n - first)
-            self.put(entry, first, bytes(step * DIGEST_BYTES))
+        for first, some in runs_of(0, n, _READ_DIGESTS):
+            self.put(entry, first, bytes(some * DIGEST_BYTES))
         self._flush()
 
     def forget_all(self) -> None:
@@ -93,10 +93,14 @@ class DigestFile:
     def file_id(self, entry: int, size: int) -> bytes:
         """The id of a file all of whose digests are here."""
         hasher = FileIdHasher(size)
-        left, at = n_chunks(size), 0
-        while left:
-            n = min(left, _READ_BYTES // DIGEST_BYTES)
-            hasher.update(self.get(entry, at, n))
-            at += n
-            left -= n
+        for first, n in runs_of(0, Cut(size).n_chunks, _READ_DIGESTS):
+            hasher.update(self.get(entry, first, n))
         return hasher.digest()
+
+    def summary(self, entry: int, ranges: Iterable[tuple[int, int]]) -> bytes:
+        """One digest over those of ``ranges`` ``(first, n)``: what a HAVE item carries."""
+        return parts_digest(
+            self.get(entry, at, some)
+            for first, n in ranges
+            for at, some in runs_of(first, n, _READ_DIGESTS)
+        )

@@ -14,9 +14,9 @@ from typing import Final
 from wraith.aio.digest_file import DigestFile
 from wraith.aio.disk.private_folder import PrivateFolder
 from wraith.aio.disk.suspect import flush
-from wraith.content.chunking import CHUNK_BYTES, UNKNOWN_SIZE, n_chunks
+from wraith.content.chunking import NO_SIZE_YET, Cut
+from wraith.content.inventory import Inventory
 from wraith.errors import UnsafePath
-from wraith.transfer.inventory import Inventory
 from wraith.transfer.paths import PathRules, check_path
 from wraith.transfer.resume import (
     EVERY_ENTRY,
@@ -107,7 +107,8 @@ class _Run:
         self._inventory = loaded.inventory
         self._sizes = sizes
         self._digests = digests
-        self._entry = self._first = self._next = self._limit = 0
+        self._entry = self._first = self._next = 0
+        self._cut = NO_SIZE_YET
         self._held: list[bytes] = []
 
     def add(self, record: Verified) -> None:
@@ -117,20 +118,19 @@ class _Run:
             self.end()
             if entry >= len(self._sizes):
                 return
-            self._entry, self._first = entry, first
-            self._next, self._limit = first, n_chunks(self._sizes[entry])
-        if first + n <= self._limit:
+            self._entry, self._first, self._next = entry, first, first
+            self._cut = Cut(self._sizes[entry])
+        if first + n <= self._cut.n_chunks:
             self._held.append(record.digests)
             self._next += n
-            if self._sizes[entry] == UNKNOWN_SIZE:
+            if not self._cut.is_known:
                 self.end()  # its bytes are counted by record
 
     def end(self) -> None:
         if not self._held:
             return
         entry, first, n = self._entry, self._first, self._next - self._first
-        loose = n * CHUNK_BYTES if self._sizes[entry] == UNKNOWN_SIZE else None
-        self._inventory.add(entry, first, n, loose)
+        self._inventory.add(entry, first, n, self._cut.n_bytes(first, n))
         if self._digests is not None:
             self._digests.put(entry, first, b"".join(self._held))
         self._held.clear()
@@ -158,10 +158,7 @@ def load_journal(folder: PrivateFolder, sizes: array[int], digests: DigestFile |
                         loaded.finished[entry] = 0
                     case FileDone(entry, size, _) if entry < len(sizes):
                         loaded.finished[entry] = 1
-                        if sizes[entry] == UNKNOWN_SIZE:
-                            inventory.drop(entry)
-                            inventory.set_final_size(entry, size)
-                            inventory.add(entry, 0, n_chunks(size))
+                        inventory.add_whole(entry, size)
                     case Placing(entry, name) if entry < len(sizes) and _is_top_name(name):
                         loaded.placing[entry] = name
                     case OnExists(entry, choice) if entry == EVERY_ENTRY:

@@ -28,11 +28,10 @@ from wraith.aio.disk.source_roots import SourceRoots
 from wraith.aio.disk.stamp import Difference, Stamp, difference
 from wraith.aio.disk.stamp_file import StampFile
 from wraith.content.chunking import (
-    CHUNK_BYTES,
     DIGEST_BYTES,
+    Cut,
     chunk_digests,
-    digest_of_digests,
-    n_chunks,
+    runs_of,
 )
 from wraith.errors import TransferError, UnsafePath, WraithError
 from wraith.transfer.listing import (
@@ -58,7 +57,7 @@ from wraith.transfer.wishes import (
 )
 
 PROBLEMS_SHOWN = 20
-RUN_BYTES = 4 * CHUNK_BYTES
+RUN_CHUNKS = 4
 """One read and one call to hash it: what the processor's cache still holds in between."""
 FILE_IDS_SHOWN = 16
 _FILE_IDS_LOOKED_AT = 10_000
@@ -343,7 +342,7 @@ class FileSource:
             if entry.kind is not Kind.FILE or b"/" in entry.path or len(found) >= n_max:
                 continue
             if number in self.outgoing.failed or self._digests.missing(
-                number, 0, n_chunks(entry.size)
+                number, 0, entry.cut.n_chunks
             ):
                 continue
             found.append((entry.path, self._digests.file_id(number, entry.size)))
@@ -371,7 +370,7 @@ class FileSource:
                 writer.add(piece.entry, chunk, data, digests)
                 self._digests.put(piece.entry, chunk, digests)
                 payload += len(data)
-                chunk += n_chunks(len(data))
+                chunk += len(digests) // DIGEST_BYTES
             n_read += chunk - piece.first
         return PiecesRead(writer.finish(), payload, n_read, tuple(failed))
 
@@ -397,12 +396,12 @@ class FileSource:
             stamp = Stamp.of(self.disk.fstat(fd))
             if difference(self._stamps.get(number), stamp) is Difference.REPLACED:
                 raise _Changed(Reason.SOURCE_CHANGED)
-            for at in range(0, n_chunks(entry.size), RUN_BYTES // CHUNK_BYTES):
-                n = min(RUN_BYTES // CHUNK_BYTES, n_chunks(entry.size) - at)
-                sent = self._digests.get(number, at, n)
+            for first, n in runs_of(0, entry.cut.n_chunks, RUN_CHUNKS):
+                sent = self._digests.get(number, first, n)
                 if not any(sent):
                     continue
-                now = chunk_digests(self.disk.pread(fd, n * CHUNK_BYTES, at * CHUNK_BYTES))
+                at, n_bytes = entry.cut.span(first, n)
+                now = chunk_digests(self.disk.pread(fd, n_bytes, at))
                 if not _agrees(sent, now):
                     raise _Changed(Reason.SOURCE_CHANGED)
             if Stamp.of(self.disk.fstat(fd)) == stamp:  # else the next read finds it touched again
@@ -413,7 +412,8 @@ class FileSource:
             self.disk.close(fd)
 
     def _read_once(self, piece: Piece, entry: Entry) -> list[tuple[bytes, bytes]]:
-        if entry.size <= CHUNK_BYTES:
+        cut = entry.cut
+        if cut.is_small:
             fd = self._open_file(entry)
             try:
                 data = self.disk.pread(fd, entry.size + 1, 0)
@@ -428,10 +428,9 @@ class FileSource:
             self._open = (piece.entry, self._open_file(entry))
         fd = self._open[1]
         runs: list[tuple[bytes, bytes]] = []
-        end = min(entry.size, (piece.first + piece.n) * CHUNK_BYTES)
         try:
-            for at in range(piece.first * CHUNK_BYTES, end, RUN_BYTES):
-                want = min(RUN_BYTES, end - at)
+            for first, n in runs_of(piece.first, piece.n, RUN_CHUNKS):
+                at, want = cut.span(first, n)
                 data = self.disk.pread(fd, want, at)
                 if len(data) != want:
                     raise _Changed(Reason.SOURCE_CHANGED)
@@ -471,12 +470,7 @@ class FileSource:
                     self._digests.put(item.entry, chunk, digest)
         except _Changed:
             return False
-        held = (
-            self._digests.get(item.entry, at, min(CHUNK_BYTES // DIGEST_BYTES, first + n - at))
-            for first, n in item.ranges
-            for at in range(first, first + n, CHUNK_BYTES // DIGEST_BYTES)
-        )
-        return digest_of_digests(held) == item.digest
+        return self._digests.summary(item.entry, item.ranges) == item.digest
 
 
 def _agrees(sent: bytes, now: bytes) -> bool:
@@ -516,7 +510,7 @@ def _forget_changed(
     else:
         try:
             for number in stamps.differing(old_fd):
-                digests.forget(number, n_chunks(index.sizes[number]))
+                digests.forget(number, Cut(index.sizes[number]).n_chunks)
         finally:
             folder.disk.close(old_fd)
     # A host that goes down must not come up with the old digests under the new stamps.

@@ -40,15 +40,9 @@ from wraith.aio.file_placing import Placer, sync_file_system
 from wraith.aio.listing_file import ListingFile
 from wraith.aio.safe_tree import SafeTree
 from wraith.aio.state_folder import StateFolder, open_state, state_path
-from wraith.content.chunking import (
-    CHUNK_BYTES,
-    DIGEST_BYTES,
-    UNKNOWN_SIZE,
-    file_id,
-    parts_digest,
-)
+from wraith.content.chunking import file_id
+from wraith.content.inventory import Inventory
 from wraith.errors import HashMismatch, NoSpace, WraithError
-from wraith.transfer.inventory import Inventory
 from wraith.transfer.listing import Entry, Kind
 from wraith.transfer.memory import MemoryTarget
 from wraith.transfer.paths import PathRules, display_path
@@ -249,7 +243,8 @@ class FileTarget:
             case OpenStore():
                 return self._open_store(wish)
             case SummariseRanges(_, items):
-                return [self._summary(entry, ranges) for entry, ranges in items]
+                digests = self._folder.digests
+                return [digests.summary(entry, ranges) for entry, ranges in items]
             case WritePieces(_, records):
                 self._write(records)
                 return None
@@ -428,14 +423,6 @@ class FileTarget:
 
     # --- chunks ---------------------------------------------------------------------------------
 
-    def _summary(self, entry: int, ranges: tuple[tuple[int, int], ...]) -> bytes:
-        step = CHUNK_BYTES // DIGEST_BYTES
-        return parts_digest(
-            self._folder.digests.get(entry, at, min(step, first + n - at))
-            for first, n in ranges
-            for at in range(first, first + n, step)
-        )
-
     def _write(self, records: tuple[ChunkRecord, ...]) -> None:
         """Verifies, then writes, run by run, with one journal append for all. A bad chunk keeps
         what stands before it. [TR-56]"""
@@ -460,14 +447,15 @@ class FileTarget:
         first = run[0]
         entry = self._entry(first.entry)
         fd = self._file(first.entry, entry)
-        at = first.chunk * CHUNK_BYTES
+        cut = entry.cut
+        at = cut.offset(first.chunk)
         n_bytes = sum(record.length for record in run)
         write_all(self.disk, fd, parts_of(run), at)
         begin_writeback(self.disk, fd, at, at + n_bytes)
         digests = b"".join(record.digest for record in run)
         self._folder.digests.put(first.entry, first.chunk, digests)
         journal += encode_verified(first.entry, first.chunk, digests)
-        if entry.size <= CHUNK_BYTES:
+        if cut.is_small:
             self._close_file(first.entry, entry, entry.size, file_id(entry.size, digests), journal)
 
     def _entry(self, number: int) -> Entry:
@@ -478,8 +466,8 @@ class FileTarget:
         if fd is None:
             fd = self._folder.data.open(entry.path, os.O_RDWR | os.O_CREAT, create=True)
             self._open[number] = fd
-            if FSYNC_BYTES_MIN < entry.size < UNKNOWN_SIZE:
-                reserve(self.disk, fd, entry.size)
+            if (size := entry.cut.size_or(0)) > FSYNC_BYTES_MIN:
+                reserve(self.disk, fd, size)
             if len(self._open) > FILES_KEPT:
                 self.disk.close(self._open.popitem(last=False)[1])
         return fd
@@ -501,7 +489,7 @@ class FileTarget:
     ) -> None:
         """All chunks are there: mode, time, one fsync for a large one."""
         fd = self._file(number, entry)
-        if size > CHUNK_BYTES or entry.size == UNKNOWN_SIZE:
+        if not entry.cut.is_small:
             self.disk.ftruncate(fd, size)
         self.disk.fchmod(fd, entry.mode & ~self.umask)
         self.disk.utime(fd, ns=(entry.mtime_ns, entry.mtime_ns))
@@ -597,7 +585,7 @@ class FileTarget:
         shown = [
             (e.path, self._folder.digests.file_id(n, e.size))
             for n, e in tops[:FILE_IDS_SHOWN]
-            if e.kind is Kind.FILE and n not in failed and e.size != UNKNOWN_SIZE
+            if e.kind is Kind.FILE and n not in failed and e.cut.is_known
         ]
         return Completed(self._places(), failed_paths, None, tuple(shown))
 
@@ -642,8 +630,7 @@ class FileTarget:
             elif not self._finished[number]:
                 info = self._folder.data.lstat(entry.path)
                 if info is not None:
-                    size = info.st_size if entry.size == UNKNOWN_SIZE else entry.size
-                    self._finish_file(number, size)
+                    self._finish_file(number, entry.cut.size_or(info.st_size))
 
     def _remove(self) -> None:
         self._close_files()

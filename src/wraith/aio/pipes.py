@@ -10,24 +10,24 @@ from __future__ import annotations
 
 import os
 import select
-from array import array
 from collections.abc import Iterator
 
 from wraith.aio.digest_file import DigestFile
 from wraith.aio.disk.failures import temporary_file
 from wraith.aio.disk.seam import OS_DISK, Disk
 from wraith.content.chunking import (
-    CHUNK_BYTES,
     DIGEST_BYTES,
-    UNKNOWN_SIZE,
+    NO_SIZE_YET,
+    Cut,
     chunk_digest,
-    digest_of_digests,
     file_id,
+    n_whole_chunks,
     parts_digest,
+    size_field,
     verify_chunk,
 )
+from wraith.content.inventory import Inventory
 from wraith.errors import OfferRefused, WraithError
-from wraith.transfer.inventory import Inventory
 from wraith.transfer.listing import Entry, Kind, ListingWriter, decode_page
 from wraith.transfer.messages import HaveItem, OfferKind
 from wraith.transfer.paths import PathRules, check_path, display_path
@@ -56,7 +56,7 @@ from wraith.transfer.wishes import (
 )
 
 SPOOL_BYTES = 64 * 1024 * 1024
-SPOOL_CHUNKS = SPOOL_BYTES // CHUNK_BYTES
+SPOOL_CHUNKS = n_whole_chunks(SPOOL_BYTES)
 
 
 class StreamSource:
@@ -67,16 +67,16 @@ class StreamSource:
         raw = os.fsencode(name)
         check_path(raw, PathRules())
         writer = ListingWriter()
-        writer.add(Entry(Kind.FILE, 0o644, 0, UNKNOWN_SIZE, raw))
+        writer.add(Entry(Kind.FILE, 0o644, 0, size_field(None), raw))
         page = writer.finish()
         assert page is not None
         self._page = page
         self.outgoing = Outgoing(writer.index, OfferKind.STREAM, raw[:255])
         self._fd = fd
-        self._digests = DigestFile(array("Q", [UNKNOWN_SIZE]), disk=disk)
+        self._digests = DigestFile(writer.index.sizes, disk=disk)
         self._spool_fd = temporary_file(disk)
         self._n_read = 0
-        self._size: int | None = None
+        self._cut = NO_SIZE_YET
 
     def close(self) -> None:
         if self._spool_fd >= 0:
@@ -104,7 +104,7 @@ class StreamSource:
     def file_id(self, number: int) -> bytes:
         """The id of the whole stream, once it has ended."""
         del number
-        return self._digests.file_id(0, self._size or 0)
+        return self._digests.file_id(0, self._cut.size_or(0))
 
     def _read(self, piece: Piece) -> PiecesRead:
         writer = RecordWriter()
@@ -124,33 +124,32 @@ class StreamSource:
 
     def _final(self, piece: Piece, n_chunks: int) -> int | None:
         """The size, if this read reached the end of the input."""
-        if self._size is None or piece.first + n_chunks < self._n_read:
-            return None
-        return self._size
+        return None if piece.first + n_chunks < self._n_read else self._cut.size
 
     def _chunk(self, chunk: int) -> bytes:
         if chunk < self._n_read:
             if chunk < self._n_read - SPOOL_CHUNKS:
                 raise TooLate()
-            end = self._size if self._size is not None else self._n_read * CHUNK_BYTES
-            want = min(CHUNK_BYTES, end - chunk * CHUNK_BYTES)
-            return self.disk.pread(self._spool_fd, want, chunk % SPOOL_CHUNKS * CHUNK_BYTES)
-        if self._size is not None:
+            return self.disk.pread(self._spool_fd, self._cut.length(chunk), self._spool_at(chunk))
+        if self._cut.is_known:
             return b""
         data = bytearray()
-        while len(data) < CHUNK_BYTES:
-            got = os.read(self._fd, CHUNK_BYTES - len(data))
+        while left := self._cut.length(self._n_read) - len(data):
+            got = os.read(self._fd, left)
             if not got:
-                self._size = self._n_read * CHUNK_BYTES + len(data)
+                self._cut = Cut(self._cut.offset(self._n_read) + len(data))
                 break
             data += got
         if data:
-            self.disk.pwrite(self._spool_fd, data, chunk % SPOOL_CHUNKS * CHUNK_BYTES)
+            self.disk.pwrite(self._spool_fd, data, self._spool_at(chunk))
             self._n_read += 1
         return bytes(data)
 
+    def _spool_at(self, chunk: int) -> int:
+        return self._cut.offset(chunk % SPOOL_CHUNKS)
+
     def _is_ready(self) -> bool:
-        if self._size is not None:
+        if self._cut.is_known:
             return True
         try:
             return bool(select.select([self._fd], [], [], 0)[0])
@@ -160,8 +159,7 @@ class StreamSource:
     def _check(self, item: HaveItem) -> bool:
         if item.ranges[-1][0] + item.ranges[-1][1] > self._n_read:
             return False
-        held = b"".join(self._digests.get(0, first, n) for first, n in item.ranges)
-        return digest_of_digests([held]) == item.digest
+        return self._digests.summary(0, item.ranges) == item.digest
 
 
 class PipeTarget:
@@ -230,8 +228,8 @@ class PipeTarget:
                     raise DiskFailed("the file changed, and what was written cannot be undone")
                 return None
             case Complete():
-                size = self._entries[0].size
-                whole = file_id(self._written if size == UNKNOWN_SIZE else size, self._digests)
+                size = self._entries[0].cut.size_or(self._written)
+                whole = file_id(size, self._digests)
                 return Completed(("-",), file_ids=((self._entries[0].path, whole),))
             case FinishFiles() | RemoveState():
                 return None

@@ -38,9 +38,8 @@ from wraith.aio.disk.suspect import Marks, Suspicion
 from wraith.aio.file_journal import JOURNAL, Journal, Loaded, load_journal, read_header
 from wraith.aio.listing_file import ListingFile
 from wraith.aio.safe_tree import SafeTree
-from wraith.content.chunking import CHUNK_BYTES, UNKNOWN_SIZE
+from wraith.content.inventory import Inventory
 from wraith.errors import Busy, WraithError
-from wraith.transfer.inventory import Inventory
 from wraith.transfer.paths import STATE_PREFIX
 from wraith.transfer.resume import Dropped, JournalHeader, encode_record, encode_verified
 from wraith.types import PeerKey
@@ -379,13 +378,12 @@ class StateFolder:
             info = self.data.lstat(entry.path)
             if info is None and entry.path.partition(b"/")[0] in tops:
                 continue  # put in its place before the kill
-            size = inventory.size_of(number)
-            if size == UNKNOWN_SIZE and info is not None:
-                _keep_whole_chunks(inventory, number, info.st_size)
+            cut = inventory.cut(number)
+            if not cut.is_known and info is not None:
+                inventory.keep_whole_chunks(number, info.st_size)
                 continue
-            first, n = inventory.ranges(number)[-1]
-            needed = min((first + n) * CHUNK_BYTES, size)
-            if info is None or not stat.S_ISREG(info.st_mode) or info.st_size < needed:
+            at, n_bytes = cut.span(*inventory.ranges(number)[-1])
+            if info is None or not stat.S_ISREG(info.st_mode) or info.st_size < at + n_bytes:
                 self._drop(loaded, number)
 
     def _drop(self, loaded: Loaded, number: int) -> None:
@@ -421,7 +419,7 @@ class StateFolder:
             entry = self.listing.entry(number)
             tree, digests = self.data, self.digests
         return bad_chunks(
-            tree, digests, entry.path, number, entry.size, ranges, guard=guard, pause=pause
+            tree, digests, entry.path, number, entry.cut, ranges, guard=guard, pause=pause
         )
 
     def forget(self, number: int, chunks: Sequence[int], sizes: array[int]) -> None:
@@ -453,16 +451,6 @@ def load_listing(folder: PrivateFolder, digest: bytes) -> ListingFile:
     """The listing with this digest in a state folder. Raises ``OSError`` if there is none."""
     fd = folder.open_file(_listing_name(digest), os.O_RDONLY)
     return ListingFile.load(fd, folder.disk)
-
-
-def _keep_whole_chunks(inventory: Inventory, number: int, on_disk: int) -> None:
-    """An entry of unknown size: its last chunk may be short, and how short is not noted."""
-    ranges = inventory.ranges(number)
-    inventory.drop(number)
-    for first, n in ranges:
-        kept = min(first + n, on_disk // CHUNK_BYTES) - first
-        if kept > 0:
-            inventory.add(number, first, kept, kept * CHUNK_BYTES)
 
 
 def _matches(old: ListingFile, held: Inventory, new: ListingFile) -> Iterator[tuple[int, int]]:

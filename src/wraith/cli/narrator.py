@@ -463,7 +463,7 @@ def entry_line(entry: Entry, name: str) -> str:
         case Kind.LINK:
             return f"{name} -> {shown_path(entry.target)}"
         case _:
-            return f"{name}  {size(entry.size) if entry.size < 1 << 63 else 'size unknown'}"
+            return f"{name}  {size(entry.size) if entry.cut.is_known else 'size unknown'}"
 
 
 def _counted(n_files: int, n_folders: int, n_links: int) -> str:

@@ -427,7 +427,7 @@ class _Receiving:
                 "entry",
                 kind=entry.kind.name.lower(),
                 path=name,
-                bytes=entry.size if entry.size < 1 << 63 else None,
+                bytes=entry.cut.size,
             )
             self._output.result(entry_line(entry, name))
 

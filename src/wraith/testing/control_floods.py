@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from functools import cache
 from itertools import count, repeat
 
-from wraith.content.chunking import CHUNK_BYTES, DIGEST_BYTES
+from wraith.content.chunking import DIGEST_BYTES, NO_SIZE_YET
+from wraith.content.inventory import Inventory
 from wraith.errors import RemoteProtocolError
 from wraith.transfer.events import OfferReceived
-from wraith.transfer.inventory import Inventory
 from wraith.transfer.listing import Entry, Kind, ListingIndex, ListingWriter, decode_page
 from wraith.transfer.messages import (
     BODY_BYTES_MAX,
@@ -63,7 +63,7 @@ READ_BYTES = 256 * 1024
 """What a link reads of the control stream at a time."""
 
 N_CHUNKS = 8_192
-FILE_BYTES = N_CHUNKS * CHUNK_BYTES
+FILE_BYTES = NO_SIZE_YET.n_bytes(0, N_CHUNKS)
 PEER = PeerKey(bytes(31) + b"\x07")
 _D = bytes(DIGEST_BYTES)
 

@@ -14,9 +14,9 @@ from array import array
 from collections import deque
 from collections.abc import Iterator
 
-from wraith.content.chunking import CHUNK_BYTES, UNKNOWN_SIZE, n_chunks
+from wraith.content.chunking import Cut
+from wraith.content.inventory import Inventory
 from wraith.errors import LimitExceeded
-from wraith.transfer.inventory import Inventory
 from wraith.transfer.messages import HaveItem
 from wraith.transfer.order import HaveOrder
 
@@ -68,7 +68,7 @@ class Checking:
         if entry >= len(sizes) or not sizes[entry]:
             raise LimitExceeded("HAVE beyond the listing")
         first, n = item.ranges[-1]
-        if first + n > n_chunks(sizes[entry]):
+        if first + n > Cut(sizes[entry]).n_chunks:
             raise LimitExceeded("HAVE beyond the end of a file")
         self._order.take(entry, item.ranges)
         self._waiting.append(item)
@@ -110,15 +110,14 @@ class Checking:
         self._held_bytes = 0
 
     def _note(self, item: HaveItem) -> None:
-        size = self._sizes[item.entry]
-        if item.ranges != ((0, n_chunks(size)),):  # a whole file costs a bit
+        cut = Cut(self._sizes[item.entry])
+        if item.ranges != ((0, cut.n_chunks),):  # a whole file costs a bit
             cost = NOTED_FILE_COST_BYTES + NOTED_RANGE_COST_BYTES * len(item.ranges)
             if self._noted_bytes + cost > NOTED_BYTES_MAX:
                 return
             self._noted_bytes += cost
         for first, n in item.ranges:
-            n_bytes = n * CHUNK_BYTES if size == UNKNOWN_SIZE else None
-            self._inventory.add(item.entry, first, n, n_bytes)
+            self._inventory.add(item.entry, first, n, cut.n_bytes(first, n))
 
 
 def _cost(item: HaveItem) -> int:

@@ -14,12 +14,12 @@ from collections.abc import Callable
 from functools import partial
 from typing import Protocol
 
-from wraith.content.chunking import UNKNOWN_SIZE, n_chunks
+from wraith.content.chunking import Cut
+from wraith.content.inventory import Inventory
 from wraith.errors import LimitExceeded, MissingChunk, StateViolation, WraithError
 from wraith.transfer.events import FileFailed, KeptDamaged, Progress, TransferEvent
 from wraith.transfer.failures import Failures
 from wraith.transfer.intake import Batch, Intake, Reports
-from wraith.transfer.inventory import Inventory
 from wraith.transfer.kept import Kept
 from wraith.transfer.messages import Message, Reason
 from wraith.transfer.messages import Progress as ProgressMessage
@@ -266,9 +266,9 @@ class Collection:
         self._check(entry)
         self._ended.take(entry)
         assert self.inventory is not None
-        if self._sizes[entry] != UNKNOWN_SIZE or n_chunks(size) >= 1 << 32:
+        if not Cut(self._sizes[entry]).may_end_at(size):
             raise LimitExceeded("END of a file whose size was known")
-        if self.inventory.size_of(entry) not in (size, UNKNOWN_SIZE):
+        if self.inventory.cut(entry).size_or(size) != size:
             raise StateViolation("two ends of one file")
         if self.inventory.set_final_size(entry, size):
             self._finish_files([(entry, size)])
@@ -316,8 +316,7 @@ class Collection:
     def _note(self, batch: Batch, inventory: Inventory) -> None:
         finished: list[tuple[int, int]] = []
         for entry, first, n, n_bytes in batch.notes:
-            loose = n_bytes if self._sizes[entry] == UNKNOWN_SIZE else None
-            if entry not in self.failed and inventory.add(entry, first, n, loose):
+            if entry not in self.failed and inventory.add(entry, first, n, n_bytes):
                 finished.append((entry, inventory.size_of(entry)))
         self._finish_files(finished)
 

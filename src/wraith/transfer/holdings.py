@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from wraith.transfer.inventory import Inventory
+from wraith.content.inventory import Inventory
 from wraith.transfer.messages import (
     BODY_BYTES_MAX,
     RANGES_PER_ITEM,

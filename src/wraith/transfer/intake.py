@@ -13,7 +13,7 @@ from array import array
 from collections import deque
 from collections.abc import Collection
 
-from wraith.content.chunking import UNKNOWN_SIZE
+from wraith.content.chunking import Cut
 from wraith.transfer.records import OVERHEAD_BYTES, ChunkRecord, RecordParser
 from wraith.types import Buffer
 
@@ -30,7 +30,8 @@ PROGRESS_EVERY_BYTES = 8 * 1024 * 1024
 
 class Batch:
     """Records that go to the disk in one wish, which takes their buffers; numbers stay here:
-    ``(entry, first chunk, chunks, bytes)`` of neighbours. ``n_bytes`` is payload, ``wire_bytes``
+    ``(entry, first chunk, chunks, bytes)`` of neighbours; each chunk by itself where its length
+    does not follow from its number. ``n_bytes`` is payload, ``wire_bytes``
     what it took of the stream, ``held_bytes`` what it takes in memory."""
 
     __slots__ = ("held_bytes", "n_bytes", "notes", "wire_bytes")
@@ -40,7 +41,8 @@ class Batch:
         entry = first = -1
         n = n_bytes = self.n_bytes = 0
         for record in records:
-            if record.entry != entry or record.chunk != first + n or sizes[entry] == UNKNOWN_SIZE:
+            follows = record.entry == entry and record.chunk == first + n
+            if not follows or not Cut(sizes[entry]).is_known:
                 if n:
                     self.notes.append((entry, first, n, n_bytes))
                 entry, first, n, n_bytes = record.entry, record.chunk, 0, 0

@@ -14,12 +14,12 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Iterator
 
-from wraith.content.chunking import CHUNK_BYTES, UNKNOWN_SIZE
-from wraith.transfer.inventory import Inventory
+from wraith.content.chunking import Cut, n_whole_chunks, runs_of
+from wraith.content.inventory import Inventory
 from wraith.transfer.wishes import Piece
 
 BATCH_BYTES = 4 * 1024 * 1024
-_BATCH_CHUNKS = BATCH_BYTES // CHUNK_BYTES
+_BATCH_CHUNKS = n_whole_chunks(BATCH_BYTES)
 _BATCH_PIECES_MAX = 256
 
 Ranges = tuple[tuple[int, int], ...]
@@ -44,7 +44,7 @@ class Kept:
             ranges = tuple(inventory.ranges(entry))
             if not inventory.is_complete(entry):
                 self._ranges[entry] = ranges
-            self.unread_bytes += sum(_n_bytes(size, first, n) for first, n in ranges)
+            self.unread_bytes += sum(Cut(size).n_bytes(first, n) for first, n in ranges)
         self._forgotten = bytearray((len(self._entries) + 7) // 8)
         self._missed: dict[int, int] = {}
         self._answered_to = (0, 0)
@@ -92,7 +92,7 @@ class Kept:
         for first, n in self._ranges_of(at):
             done = max(first, self._answered_to[1]) if entry == self._answered_to[0] else first
             if entry >= self._answered_to[0] and done < first + n:
-                self.unread_bytes -= _n_bytes(self._sizes[at], done, first + n - done)
+                self.unread_bytes -= Cut(self._sizes[at]).n_bytes(done, first + n - done)
 
     def is_forgotten(self, entry: int) -> bool:
         at = self._index(entry)
@@ -103,25 +103,19 @@ class Kept:
         return at if at < len(self._entries) and self._entries[at] == entry else None
 
     def _ranges_of(self, at: int) -> Ranges:
-        whole = ((0, -(-self._sizes[at] // CHUNK_BYTES)),)
+        whole = ((0, Cut(self._sizes[at]).n_chunks),)
         return self._ranges.get(self._entries[at], whole)
 
     def _bytes_of(self, piece: Piece) -> int:
         at = self._index(piece.entry)
         assert at is not None
-        return _n_bytes(self._sizes[at], piece.first, piece.n)
+        return Cut(self._sizes[at]).n_bytes(piece.first, piece.n)
 
     def _all_pieces(self) -> Iterator[Piece]:
         for at, entry in enumerate(self._entries):
             for first, n in self._ranges_of(at):
-                for start in range(first, first + n, _BATCH_CHUNKS):
-                    yield Piece(entry, start, min(_BATCH_CHUNKS, first + n - start))
-
-
-def _n_bytes(size: int, first: int, n: int) -> int:
-    if size == UNKNOWN_SIZE:
-        return n * CHUNK_BYTES
-    return min((first + n) * CHUNK_BYTES, size) - first * CHUNK_BYTES
+                for run_first, run_n in runs_of(first, n, _BATCH_CHUNKS):
+                    yield Piece(entry, run_first, run_n)
 
 
 def _has_bit(bits: bytes | bytearray, number: int) -> bool:

@@ -31,7 +31,13 @@ from typing import NamedTuple
 
 from blake3 import blake3
 
-from wraith.content.chunking import FILE_BYTES_MAX, UNKNOWN_SIZE
+from wraith.content.chunking import (
+    FILE_BYTES_MAX,
+    Cut,
+    is_size_field,
+    known_bytes,
+    n_unknown,
+)
 from wraith.errors import DecodeError, LimitExceeded, UnsafePath
 from wraith.transfer.paths import (
     DEPTH_MAX,
@@ -61,6 +67,7 @@ UNSIZED_MAX = 16
 """Files of unknown size in one listing: each needs an END and a place for what it will be."""
 
 _HEAD = struct.Struct(">BHqQHH")
+_U64_MAX = (1 << 64) - 1
 
 
 class Kind(IntEnum):
@@ -70,7 +77,8 @@ class Kind(IntEnum):
 
 
 class Entry(NamedTuple):
-    """One entry. ``path`` and ``target`` are raw bytes as on the sender's disk."""
+    """One entry. ``path`` and ``target`` are raw bytes as on the sender's disk. ``size`` is what
+    the listing says of it, which ``cut`` understands."""
 
     kind: Kind
     mode: int
@@ -78,6 +86,11 @@ class Entry(NamedTuple):
     size: int
     path: bytes
     target: bytes = b""
+
+    @property
+    def cut(self) -> Cut:
+        """How its bytes are cut into chunks; its size in words, if it has one."""
+        return Cut(self.size)
 
 
 _KINDS = {int(kind): kind for kind in Kind}
@@ -112,7 +125,7 @@ def decode_page(page: bytes) -> list[Entry]:
         is_file, is_link = kind == Kind.FILE, kind == Kind.LINK
         if kind not in _KINDS or (link_len > 0) != is_link or (size and not is_file):
             raise DecodeError("listing entry", at)
-        if (is_link and mode) or (size > FILE_BYTES_MAX and size != UNKNOWN_SIZE):
+        if (is_link and mode) or (size > FILE_BYTES_MAX and not is_size_field(size)):
             raise DecodeError("listing entry", at)
         at = link_at + link_len
         entries.append(
@@ -130,6 +143,7 @@ class ListingIndex:
         "n_files",
         "n_folders",
         "n_links",
+        "n_unsized",
         "page_at",
         "page_first",
         "sizes",
@@ -142,7 +156,7 @@ class ListingIndex:
         self.page_first = array("L")
         self.page_at = array("Q", [0])
         self.sum_at = array("Q", [0])
-        self.n_files = self.n_folders = self.n_links = 0
+        self.n_files = self.n_folders = self.n_links = self.n_unsized = 0
         self.total_bytes: int | None = 0
         self.listing_bytes = 0
         self._hasher = blake3()
@@ -165,10 +179,10 @@ class ListingIndex:
         end = first + n
         a, b = self.page_of(first), self.page_of(end - 1)
         if a == b:
-            return _sum(self.sizes[first:end])
+            return known_bytes(self.sizes[first:end])
         inside = self.sum_at[b] - self.sum_at[a + 1]
-        before = _sum(self.sizes[first : self.page_first[a + 1]])
-        return before + inside + _sum(self.sizes[self.page_first[b] : end])
+        before = known_bytes(self.sizes[first : self.page_first[a + 1]])
+        return before + inside + known_bytes(self.sizes[self.page_first[b] : end])
 
     def page_of(self, entry: int) -> int:
         """The page that holds entry number ``entry``."""
@@ -191,20 +205,18 @@ class ListingIndex:
             self.sizes.append(entry.size)
             if entry.kind is Kind.FILE:
                 self.n_files += 1
-                if entry.size == UNKNOWN_SIZE:
-                    self.total_bytes = None
-                elif self.total_bytes is not None:
-                    self.total_bytes += entry.size
             elif entry.kind is Kind.FOLDER:
                 self.n_folders += 1
             else:
                 self.n_links += 1
-        page_sum = _sum(self.sizes[self.page_first[-1] :])
-        self.sum_at.append(min(self.sum_at[-1] + page_sum, UNKNOWN_SIZE))
-
-
-def _sum(sizes: array[int]) -> int:
-    return sum(size for size in sizes if size != UNKNOWN_SIZE)
+        sizes = self.sizes[self.page_first[-1] :]
+        n_bytes = known_bytes(sizes)
+        self.sum_at.append(min(self.sum_at[-1] + n_bytes, _U64_MAX))
+        self.n_unsized += n_unknown(sizes)
+        if self.n_unsized:
+            self.total_bytes = None
+        elif self.total_bytes is not None:
+            self.total_bytes += n_bytes
 
 
 class ListingWriter:
@@ -264,7 +276,6 @@ class ListingReader:
         self.tops: list[Entry] = []
         self._rules = rules
         self._order = _WalkOrder()
-        self._n_unsized = 0
         self._names: list[dict[bytes | str, bytes]] = [{}]
 
     def add_page(self, page: bytes) -> list[Entry]:
@@ -281,10 +292,9 @@ class ListingReader:
         )
         for entry in entries:
             self._check(entry)
-            self._n_unsized += entry.size == UNKNOWN_SIZE
-        if self._n_unsized > UNSIZED_MAX:
-            raise LimitExceeded(f"an offer has at most {UNSIZED_MAX} files of unknown size")
         index.add_page(page, entries)
+        if index.n_unsized > UNSIZED_MAX:
+            raise LimitExceeded(f"an offer has at most {UNSIZED_MAX} files of unknown size")
         if index.total_bytes is not None and index.total_bytes > TOTAL_BYTES_MAX:
             raise LimitExceeded("the offer is larger than any disk")
         return entries

@@ -9,21 +9,19 @@ Spec: transfer §6, §8.
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Iterable
 
 from wraith.content.chunking import (
-    CHUNK_BYTES,
     DIGEST_BYTES,
-    UNKNOWN_SIZE,
+    Cut,
     chunk_digest,
     digest_of_digests,
     file_id,
-    n_chunks,
+    size_field,
     verify_chunk,
 )
+from wraith.content.inventory import Inventory
 from wraith.errors import TransferError, WraithError
-from wraith.transfer.inventory import Inventory
 from wraith.transfer.listing import Entry, Kind, ListingWriter, decode_page
 from wraith.transfer.messages import OfferKind, Reason
 from wraith.transfer.paths import display_path
@@ -86,7 +84,7 @@ class MemorySource:
             if content is None:
                 entry = Entry(Kind.FOLDER, 0o755, 0, 0, path)
             else:
-                size = len(content) if size_is_known else UNKNOWN_SIZE
+                size = size_field(len(content) if size_is_known else None)
                 entry = Entry(Kind.FILE, 0o644, 0, size, path)
             self._keep(writer.add(entry))
             self.paths.append(path)
@@ -128,7 +126,8 @@ class MemorySource:
 
     def _chunk(self, entry: int, chunk: int) -> bytes:
         content = self.contents[entry] or b""
-        return content[chunk * CHUNK_BYTES : (chunk + 1) * CHUNK_BYTES]
+        at, n_bytes = Cut(len(content)).span(chunk, 1)
+        return content[at : at + n_bytes]
 
     def _digest(self, entry: int, chunk: int) -> bytes:
         return chunk_digest(self._chunk(entry, chunk))
@@ -144,12 +143,13 @@ class MemorySource:
                 failed.append(FailedPiece(entry, Reason.SOURCE_CHANGED, path))
                 continue
             size = len(self.contents[entry] or b"")
-            for chunk in range(first, min(first + n, n_chunks(size))):
+            n_chunks = Cut(size).n_chunks
+            for chunk in range(first, min(first + n, n_chunks)):
                 data = self._chunk(entry, chunk)
                 writer.add(entry, chunk, data, chunk_digest(data))
                 payload += len(data)
                 n_read += 1
-            if first + n > n_chunks(size):
+            if first + n > n_chunks:
                 final_size = size
         return PiecesRead(writer.finish(), payload, n_read, tuple(failed), final_size)
 
@@ -243,7 +243,7 @@ class MemoryTarget:
 
     def file_id(self, entry: int, size: int) -> bytes:
         """From the digests of its chunks, nothing hashed again."""
-        return file_id(size, b"".join(self._digests[entry, c] for c in range(n_chunks(size))))
+        return file_id(size, b"".join(self._digests[entry, c] for c in range(Cut(size).n_chunks)))
 
     def _open(self, wish: OpenStore) -> StoreOpened:
         inventory = Inventory(wish.sizes)
@@ -264,23 +264,22 @@ class MemoryTarget:
         for record in records[1:]:
             match record:
                 case Verified():
-                    self._load(inventory, wish.sizes, record)
+                    self._load(inventory, record)
                 case Dropped(entry):
                     inventory.drop(entry)
-                case FileDone(entry, size, _) if wish.sizes[entry] == UNKNOWN_SIZE:
-                    inventory.set_final_size(entry, size)
+                case FileDone(entry, size, _):
+                    inventory.add_whole(entry, size)
                 case CompleteMark():
                     completed = Completed()
                 case _:
                     pass
         return StoreOpened(inventory, (), completed)
 
-    def _load(self, inventory: Inventory, sizes: array[int], record: Verified) -> None:
-        loose = None
-        if sizes[record.entry] == UNKNOWN_SIZE:
-            held = self.data[record.entry]
-            loose = sum(len(held[c]) for c in range(record.first, record.first + record.n))
-        inventory.add(record.entry, record.first, record.n, loose)
+    def _load(self, inventory: Inventory, record: Verified) -> None:
+        held = self.data.get(record.entry, {})
+        chunks = range(record.first, record.first + record.n)
+        n_bytes = sum(len(held.get(c, b"")) for c in chunks)
+        inventory.add(record.entry, record.first, record.n, n_bytes)
         for i in range(record.n):
             digest = record.digests[i * DIGEST_BYTES : (i + 1) * DIGEST_BYTES]
             self._digests[record.entry, record.first + i] = digest
@@ -319,7 +318,7 @@ class MemoryTarget:
             if entry.kind is Kind.FOLDER:
                 self.placed[entry.path] = None
                 continue
-            if entry.size not in (UNKNOWN_SIZE, len(content)):
+            if entry.cut.size_or(len(content)) != len(content):
                 raise TransferError(f"{display_path(entry.path)} is not whole")
             self.placed[entry.path] = content
         self.journal += encode_record(CompleteMark())

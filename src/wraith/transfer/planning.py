@@ -9,8 +9,8 @@ from array import array
 from collections.abc import Callable, Container, Iterator
 from typing import NamedTuple
 
-from wraith.content.chunking import CHUNK_BYTES, MAX_CHUNKS, UNKNOWN_SIZE
-from wraith.transfer.inventory import Inventory
+from wraith.content.chunking import Cut, n_whole_chunks, runs_of
+from wraith.content.inventory import Inventory
 from wraith.transfer.wishes import Piece
 
 READ_BYTES = 4 * 1024 * 1024
@@ -51,9 +51,13 @@ class ReadPlan:
         self._put_back: Piece | None = None
         self._stream_next: dict[int, int] = {}
 
-    def on_stream_read(self, entry: int, n_chunks: int) -> None:
-        """So many chunks of an entry of unknown size were there."""
-        self._stream_next[entry] += n_chunks
+    def on_read(self, entry: int, n_chunks: int) -> bool:
+        """So many chunks of what was to be read of ``entry`` were there. True for a stream, which
+        goes on behind them and may have ended."""
+        is_stream = entry in self._stream_next
+        if is_stream:
+            self._stream_next[entry] += n_chunks
+        return is_stream
 
     def next_batch(self, *, is_reading: bool) -> ReadBatch | None:
         """What to read next; ``None`` at the end, or while a stream has to wait for the answer
@@ -70,13 +74,13 @@ class ReadPlan:
                 if piece is None:
                     self.is_ended = True
                     break
-            size = self._sizes[piece.entry]
-            if size == UNKNOWN_SIZE:
+            cut = Cut(self._sizes[piece.entry])
+            if not cut.is_known:
                 if not pieces and not is_reading:
                     return ReadBatch((piece,), READ_BYTES)
                 self._put_back = piece
                 break
-            length = min(piece.n * CHUNK_BYTES, size - piece.first * CHUNK_BYTES)
+            length = cut.n_bytes(piece.first, piece.n)
             if pieces and n_bytes + length > READ_BYTES:
                 self._put_back = piece
                 break
@@ -85,33 +89,34 @@ class ReadPlan:
         return ReadBatch(tuple(pieces), n_bytes) if pieces else None
 
     def _all_pieces(self) -> Iterator[Piece]:
-        step = READ_BYTES // CHUNK_BYTES
+        step = n_whole_chunks(READ_BYTES)
         for entry, size in enumerate(self._sizes):
             if not size or self._is_skipped(entry):
                 continue
-            if size == UNKNOWN_SIZE:
-                yield from self._stream_pieces(entry, step)
-            elif size <= CHUNK_BYTES:  # the common case of many small files
+            cut = Cut(size)
+            if not cut.is_known:
+                yield from self._stream_pieces(entry, cut, step)
+            elif cut.is_small:  # the common case of many small files
                 if not self._held.is_complete(entry) and entry not in self._failed:
                     yield Piece(entry, 0, 1)
             else:
                 for first, n in self._held.missing(entry):
-                    for at in range(first, first + n, step):
+                    for run_first, run_n in runs_of(first, n, step):
                         if entry in self._failed:
                             break
-                        yield Piece(entry, at, min(step, first + n - at))
+                        yield Piece(entry, run_first, run_n)
 
-    def _stream_pieces(self, entry: int, step: int) -> Iterator[Piece]:
+    def _stream_pieces(self, entry: int, cut: Cut, step: int) -> Iterator[Piece]:
         # From the first hole on: what lies behind it is there only if damage was found before it.
         ranges = self._held.ranges(entry)
         self._stream_next[entry] = ranges[0][1] if ranges and ranges[0][0] == 0 else 0
-        while self._stream_next[entry] < MAX_CHUNKS and entry not in self._failed:
+        while self._stream_next[entry] < cut.n_chunks and entry not in self._failed:
             yield Piece(entry, self._stream_next[entry], step)
-            if self._held.size_of(entry) != UNKNOWN_SIZE:
+            if self._held.cut(entry).is_known:
                 break
 
     def _is_in_stream(self) -> bool:
         return any(
-            self._held.size_of(entry) == UNKNOWN_SIZE and entry not in self._failed
+            not self._held.cut(entry).is_known and entry not in self._failed
             for entry in self._stream_next
         )

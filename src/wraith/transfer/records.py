@@ -14,13 +14,7 @@ import struct
 from array import array
 from dataclasses import dataclass
 
-from wraith.content.chunking import (
-    CHUNK_BYTES,
-    DIGEST_BYTES,
-    UNKNOWN_SIZE,
-    chunk_length,
-    n_chunks,
-)
+from wraith.content.chunking import DIGEST_BYTES, Cut, chunks_of
 from wraith.errors import DecodeError
 from wraith.types import Buffer
 
@@ -36,6 +30,9 @@ JOINED_BYTES = 256
 JOINED_BYTES_MAX = 16_384
 SMALL_BYTES = 16_384
 """Chunks up to here are copied together; larger ones are handed on as they are."""
+
+SMALL_BUFFER_BYTES = 262_144
+"""A buffer of chunks that were copied together is handed on when it has as much as this."""
 
 
 @dataclass(slots=True)
@@ -64,12 +61,7 @@ class RecordWriter:
     def add(self, entry: int, first: int, data: bytes, digests: bytes) -> None:
         """Appends consecutive chunks from ``first`` on, of which only the last may be short;
         ``digests`` are theirs, joined. ``data`` is kept, not copied, if large."""
-        if len(data) <= CHUNK_BYTES:
-            self._add(entry, first, data, digests)
-            return
-        view = memoryview(data)
-        for i in range(n_chunks(len(data))):
-            chunk = view[i * CHUNK_BYTES : (i + 1) * CHUNK_BYTES]
+        for i, chunk in enumerate(chunks_of(data)):
             self._add(entry, first + i, chunk, digests[i * DIGEST_BYTES : (i + 1) * DIGEST_BYTES])
 
     def _add(self, entry: int, chunk: int, data: bytes | memoryview, digest: bytes) -> None:
@@ -82,7 +74,7 @@ class RecordWriter:
         else:
             small += data
         small += digest
-        if len(small) >= CHUNK_BYTES:
+        if len(small) >= SMALL_BUFFER_BYTES:
             self._buffers.append(bytes(small))
             small.clear()
 
@@ -181,11 +173,10 @@ class RecordParser:
         entry, chunk, length = _HEADER.unpack(header)
         if entry >= len(self._sizes):
             raise DecodeError("chunk record: file", 0)
-        size = self._sizes[entry]
-        if chunk >= n_chunks(size):
+        cut = Cut(self._sizes[entry])
+        if chunk >= cut.n_chunks:
             raise DecodeError("chunk record: chunk", 4)
-        expected = chunk_length(size, chunk)
-        if length != expected and not (size == UNKNOWN_SIZE and 0 < length < expected):
+        if not cut.may_have(chunk, length):
             raise DecodeError("chunk record: length", 8)
         self._record = ChunkRecord(entry, chunk, length, [])
         self._left = length

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 
-from wraith.content.chunking import UNKNOWN_SIZE
+from wraith.content.inventory import Inventory
 from wraith.errors import (
     LimitExceeded,
     OfferRefused,
@@ -40,7 +40,6 @@ from wraith.transfer.events import (
     Progress,
     TransferEvent,
 )
-from wraith.transfer.inventory import Inventory
 from wraith.transfer.listing import ListingIndex
 from wraith.transfer.messages import (
     BODY_BYTES_MAX,
@@ -397,11 +396,10 @@ class Sender:
                 self._control.append(encode_message(Failed(failed.entry, failed.reason)))
                 self._events.append(FileFailed(failed.entry, failed.reason, failed.path))
         entry = batch.pieces[0].entry
-        if self._outgoing.index.sizes[entry] == UNKNOWN_SIZE and not result.failed:
-            self._plan.on_stream_read(entry, result.n_chunks)
-            if result.final_size is not None:
-                self._inventory.set_final_size(entry, result.final_size)
-                self._control.append(encode_message(End(entry, result.final_size)))
+        is_stream = not result.failed and self._plan.on_read(entry, result.n_chunks)
+        if is_stream and result.final_size is not None:
+            self._inventory.set_final_size(entry, result.final_size)
+            self._control.append(encode_message(End(entry, result.final_size)))
         self._want_pieces()
 
     def _finish_sending(self) -> None:

@@ -17,7 +17,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from wraith.transfer.inventory import Inventory
+from wraith.content.inventory import Inventory
 from wraith.transfer.listing import Entry
 from wraith.transfer.messages import HaveItem, Offer, Reason
 from wraith.transfer.records import ChunkRecord

@@ -16,7 +16,7 @@ from wraith.aio.disk.kept_files import RUN_CHUNKS, ReadingStopped, bad_chunks
 from wraith.aio.disk.seam import Disk
 from wraith.aio.files import StoreWorker
 from wraith.aio.safe_tree import SafeTree
-from wraith.content.chunking import CHUNK_BYTES, chunk_digests
+from wraith.content.chunking import CHUNK_BYTES, Cut, chunk_digests
 from wraith.transfer.wishes import KeptRead, Piece, ReadAgain, Wish, WritePieces
 
 N_READS = 3
@@ -157,12 +157,12 @@ def test_reading_asks_before_each_run_and_stops_when_told(tmp_path: Path, n_runs
             digests,
             b"kept",
             0,
-            len(data),
+            Cut(len(data)),
             [(0, 3 * RUN_CHUNKS)],
             pause=lambda: bool(answers) and answers.pop(),
         )
     assert disk.n_reads == n_runs
     assert disk.n_closed == before + 1, "its descriptor is closed"
-    assert bad_chunks(tree, digests, b"kept", 0, len(data), [(0, 3 * RUN_CHUNKS)]) == []
+    assert bad_chunks(tree, digests, b"kept", 0, Cut(len(data)), [(0, 3 * RUN_CHUNKS)]) == []
     digests.close()
     tree.close()

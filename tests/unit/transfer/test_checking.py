@@ -6,8 +6,8 @@ from array import array
 
 import pytest
 
+from wraith.content.inventory import Inventory
 from wraith.transfer.checking import NOTED_BYTES_MAX, Checking
-from wraith.transfer.inventory import Inventory
 from wraith.transfer.messages import HaveItem
 
 D = bytes(32)

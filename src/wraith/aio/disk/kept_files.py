@@ -16,7 +16,7 @@ from contextlib import AbstractContextManager, nullcontext
 from wraith.aio.digest_file import DigestFile
 from wraith.aio.disk.seam import Disk
 from wraith.aio.safe_tree import SafeTree
-from wraith.content.chunking import CHUNK_BYTES, DIGEST_BYTES, UNKNOWN_SIZE, chunk_digests
+from wraith.content.chunking import DIGEST_BYTES, Cut, chunk_digests, runs_of
 
 RUN_CHUNKS = 4
 """One read and one call to hash it: 1 MiB, so that a write that waits does so for a millisecond."""
@@ -31,7 +31,7 @@ def bad_chunks(
     digests: DigestFile,
     path: bytes,
     number: int,
-    size: int,
+    cut: Cut,
     ranges: Iterable[tuple[int, int]],
     *,
     guard: AbstractContextManager[object] | None = None,
@@ -41,7 +41,7 @@ def bad_chunks(
     cannot be read, or is not there, is bad.
 
     Args:
-        number, size: of the entry; ``UNKNOWN_SIZE`` for a stream.
+        number, cut: of the entry.
     Raises:
         PermissionError: the file must not be read, which says nothing about it.
         ReadingStopped: ``pause`` returned false.
@@ -58,24 +58,21 @@ def bad_chunks(
     bad: list[int] = []
     try:
         for first, n in ranges:
-            for at in range(first, first + n, RUN_CHUNKS):
+            for at, some in runs_of(first, n, RUN_CHUNKS):
                 if not pause():
                     raise ReadingStopped
-                some = min(RUN_CHUNKS, first + n - at)
                 with guard:
                     wanted = digests.get(number, at, some)
-                bad += (at + i for i in _bad_of_run(disk, fd, size, at, some, wanted))
+                bad += (at + i for i in _bad_of_run(disk, fd, cut, at, some, wanted))
     finally:
         disk.close(fd)
     return bad
 
 
-def _bad_of_run(disk: Disk, fd: int, size: int, at: int, n: int, wanted: bytes) -> list[int]:
-    end = (at + n) * CHUNK_BYTES
-    if size != UNKNOWN_SIZE:
-        end = min(end, size)
+def _bad_of_run(disk: Disk, fd: int, cut: Cut, first: int, n: int, wanted: bytes) -> list[int]:
+    at, n_bytes = cut.span(first, n)
     try:
-        found = chunk_digests(disk.pread(fd, end - at * CHUNK_BYTES, at * CHUNK_BYTES))
+        found = chunk_digests(disk.pread(fd, n_bytes, at))
     except OSError:
         found = b""
     if found == wanted:

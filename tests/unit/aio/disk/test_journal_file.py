@@ -15,8 +15,8 @@ import pytest
 from wraith.aio.digest_file import DigestFile
 from wraith.aio.disk.private_folder import PrivateFolder
 from wraith.aio.file_journal import JOURNAL, Journal, load_journal
-from wraith.content.chunking import CHUNK_BYTES, UNKNOWN_SIZE, n_chunks
-from wraith.transfer.inventory import Inventory
+from wraith.content.chunking import CHUNK_BYTES, UNKNOWN_SIZE, Cut
+from wraith.content.inventory import Inventory
 from wraith.transfer.resume import Dropped, Verified, encode_record, replay
 
 DIGEST = bytes(range(32))
@@ -89,7 +89,7 @@ def test_records_taken_in_runs_say_what_they_say_one_by_one(tmp_path: Path, seed
             case Dropped(number):
                 expected.drop(number)
             case Verified(number, at, held):
-                if number >= len(sizes) or at + record.n > n_chunks(sizes[number]):
+                if number >= len(sizes) or at + record.n > Cut(sizes[number]).n_chunks:
                     continue
                 loose = record.n * CHUNK_BYTES if sizes[number] == UNKNOWN_SIZE else None
                 expected.add(number, at, record.n, loose)

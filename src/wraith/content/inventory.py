@@ -9,7 +9,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterable, Iterator
 
-from wraith.content.chunking import CHUNK_BYTES, UNKNOWN_SIZE, chunk_length, n_chunks
+from wraith.content.chunking import CHUNK_BYTES, UNKNOWN_SIZE, Cut
 from wraith.content.ranges import RangeSet
 
 
@@ -30,6 +30,10 @@ class Inventory:
         """Its size; for one of unknown size the final one as soon as that is known."""
         return self._final_size.get(entry, self._sizes[entry])
 
+    def cut(self, entry: int) -> Cut:
+        """How it is cut, by ``size_of``."""
+        return Cut(self.size_of(entry))
+
     def set_final_size(self, entry: int, size: int) -> bool:
         """Learns the size of an entry that had none; true if that completes it."""
         self._final_size[entry] = size
@@ -38,29 +42,39 @@ class Inventory:
     def add(self, entry: int, first: int, n: int, n_bytes: int | None = None) -> bool:
         """Notes ``n`` verified chunks from ``first``; true if that completes the file.
 
-        ``n_bytes`` is given for an entry of unknown size, where it does not follow from ``n``.
+        Args:
+            n_bytes: what they have. It counts for an entry that the listing gives no size, where it
+                does not follow from ``n``.
         """
         if self.is_complete(entry):
             return False
         held = self._partial.setdefault(entry, RangeSet(packed=True))
-        size = self.size_of(entry)
-        tail = n_chunks(size) - 1
+        cut = self.cut(entry)
+        tail = cut.n_chunks - 1
         had_tail = tail in held
         n_new = held.add(first, first + n)
-        if n_bytes is not None:
+        if n_bytes is not None and self._sizes[entry] == UNKNOWN_SIZE:
             if n_new:
                 self._loose[entry] = self._loose.get(entry, 0) + n_bytes
                 self.verified_bytes += n_bytes
         else:
             self.verified_bytes += n_new * CHUNK_BYTES
             if not had_tail and tail in held:
-                self.verified_bytes -= CHUNK_BYTES - chunk_length(size, tail)
+                self.verified_bytes -= CHUNK_BYTES - cut.length(tail)
         return self._settle(entry)
+
+    def add_whole(self, entry: int, size: int) -> None:
+        """An earlier run has finished this file: one that the listing gives no size is whole, and
+        has this one. Of others every chunk was noted by itself."""
+        if self._sizes[entry] == UNKNOWN_SIZE:
+            self.drop(entry)
+            self.set_final_size(entry, size)
+            self.add(entry, 0, Cut(size).n_chunks)
 
     def add_file(self, entry: int) -> None:
         """Notes that a whole file of known size is there."""
         if self._sizes[entry] and not self.is_complete(entry):
-            self.add(entry, 0, n_chunks(self.size_of(entry)))
+            self.add(entry, 0, self.cut(entry).n_chunks)
 
     def drop(self, entry: int) -> None:
         """Forgets everything about a file."""
@@ -72,18 +86,28 @@ class Inventory:
             self._loose.pop(entry, None)
         elif (held := self._partial.pop(entry, None)) is not None:
             loose = self._loose.pop(entry, None)
-            self.verified_bytes -= _n_bytes(size, held) if loose is None else loose
+            self.verified_bytes -= _n_bytes(Cut(size), held) if loose is None else loose
+
+    def keep_whole_chunks(self, entry: int, on_disk: int) -> None:
+        """Of a file of which only so many bytes are there nothing stays but the full chunks: how
+        short a last one is that the listing gives no size is noted nowhere."""
+        ranges = self.ranges(entry)
+        self.drop(entry)
+        for first, n in ranges:
+            kept = min(first + n, on_disk // CHUNK_BYTES) - first
+            if kept > 0:
+                self.add(entry, first, kept, kept * CHUNK_BYTES)
 
     def forget(self, entry: int, chunks: Iterable[int]) -> int:
         """Takes some chunks of a file out again; returns how many bytes went."""
-        size = self.size_of(entry)
+        cut = self.cut(entry)
         gone = sorted({c for c in chunks if self.holds(entry, c)})
-        n_bytes = sum(chunk_length(size, c) for c in gone)
+        n_bytes = sum(cut.length(c) for c in gone)
         left = RangeSet(((a, a + n) for a, n in self.ranges(entry)), packed=True)
         for chunk in gone:
             left.remove(chunk, chunk + 1)
         if self._sizes[entry] == UNKNOWN_SIZE:
-            self._loose[entry] = self._loose.get(entry, size) - n_bytes
+            self._loose[entry] = self._loose.get(entry, self.size_of(entry)) - n_bytes
         if self.is_complete(entry) and gone:
             self._complete[entry >> 3] &= ~(1 << (entry & 7))
             self.n_complete -= 1
@@ -108,14 +132,14 @@ class Inventory:
     def ranges(self, entry: int) -> list[tuple[int, int]]:
         """``(first, n)`` of what is there, ascending."""
         if self.is_complete(entry):
-            return [(0, n_chunks(self.size_of(entry)))]
+            return [(0, self.cut(entry).n_chunks)]
         return [(a, b - a) for a, b in self._partial.get(entry, ())]
 
     def missing(self, entry: int) -> list[tuple[int, int]]:
         """``(first, n)`` of what is not there, ascending. For a file of known size."""
         if self.is_complete(entry):
             return []
-        total = n_chunks(self.size_of(entry))
+        total = self.cut(entry).n_chunks
         held = self._partial.get(entry)
         gaps = held.gaps(0, total) if held is not None else [(0, total)] if total else []
         return [(a, b - a) for a, b in gaps]
@@ -141,7 +165,7 @@ class Inventory:
         held = self._partial.get(entry)
         if size == UNKNOWN_SIZE or self.is_complete(entry):
             return False
-        if (held.total if held is not None else 0) < n_chunks(size):
+        if (held.total if held is not None else 0) < Cut(size).n_chunks:
             return False
         if self._loose.get(entry, size) != size:  # chunks of a stream that leave holes
             return False
@@ -151,9 +175,9 @@ class Inventory:
         return True
 
 
-def _n_bytes(size: int, held: RangeSet) -> int:
+def _n_bytes(cut: Cut, held: RangeSet) -> int:
     total = held.total * CHUNK_BYTES
-    tail = n_chunks(size) - 1
-    if size != UNKNOWN_SIZE and tail in held:
-        total -= CHUNK_BYTES - chunk_length(size, tail)
+    tail = cut.n_chunks - 1
+    if tail in held:
+        total -= CHUNK_BYTES - cut.length(tail)
     return total

@@ -7,8 +7,8 @@ from array import array
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wraith.content.chunking import CHUNK_BYTES, UNKNOWN_SIZE, chunk_length, n_chunks
-from wraith.transfer.inventory import Inventory
+from wraith.content.chunking import CHUNK_BYTES, UNKNOWN_SIZE, Cut
+from wraith.content.inventory import Inventory
 
 SIZES = array("Q", [0, 5, CHUNK_BYTES, 3 * CHUNK_BYTES + 7, 0, 10 * CHUNK_BYTES] + [1] * 12)
 Steps = st.lists(
@@ -26,26 +26,26 @@ def test_it_counts_every_chunk_once(steps: list[tuple[int, int, int, bool]]) -> 
             inventory.drop(entry)
             plain.pop(entry, None)
             continue
-        n = min(n, n_chunks(SIZES[entry]) - first)
+        n = min(n, Cut(SIZES[entry]).n_chunks - first)
         if n <= 0:
             continue
-        was_whole = len(plain.get(entry, ())) == n_chunks(SIZES[entry])
+        was_whole = len(plain.get(entry, ())) == Cut(SIZES[entry]).n_chunks
         plain.setdefault(entry, set()).update(range(first, first + n))
-        is_whole = len(plain[entry]) == n_chunks(SIZES[entry])
+        is_whole = len(plain[entry]) == Cut(SIZES[entry]).n_chunks
         assert inventory.add(entry, first, n) == (is_whole and not was_whole)
     held = {entry: chunks for entry, chunks in plain.items() if chunks}
     assert inventory.verified_bytes == sum(
-        chunk_length(SIZES[e], c) for e, chunks in held.items() for c in chunks
+        Cut(SIZES[e]).length(c) for e, chunks in held.items() for c in chunks
     )
     assert list(inventory.held_entries()) == sorted(held)
     for entry in range(len(SIZES)):
         got = {c for first, n in inventory.ranges(entry) for c in range(first, first + n)}
         gaps = {c for first, n in inventory.missing(entry) for c in range(first, first + n)}
-        total = set(range(n_chunks(SIZES[entry])))
+        total = set(range(Cut(SIZES[entry]).n_chunks))
         assert got == held.get(entry, set()) and gaps == total - got
         assert all(inventory.holds(entry, c) for c in got)
         assert not any(inventory.holds(entry, c) for c in gaps)
-    whole = [e for e, chunks in held.items() if len(chunks) == n_chunks(SIZES[e])]
+    whole = [e for e, chunks in held.items() if len(chunks) == Cut(SIZES[e]).n_chunks]
     assert inventory.n_complete == len(whole)
     assert inventory.n_wanted == sum(1 for size in SIZES if size)
 
