@@ -2,6 +2,8 @@
 
 - pure code calls none of ``open``, ``print``, ``input``, ``eval``, ``exec``;
 - what keeps files (``aio``) asks a disk through ``aio/disk/seam.py`` alone;
+- how long a chunk is and what stands for a size that nobody knows is named by ``content`` and by
+  tests alone: all others ask ``content.chunking.Cut``;
 - every module of the package has a docstring;
 - no file of the repository holds an absolute path of some developer's machine.
 """
@@ -114,6 +116,8 @@ DISK_METHODS = frozenset(
 )
 PAST_THE_SEAM = frozenset((("aio/pipes.py", "os.read"), ("aio/pipes.py", "os.write")))
 """Pipes and terminals whose descriptors the caller gave: no disk of ours."""
+CHUNKING = frozenset(("CHUNK_BYTES", "UNKNOWN_SIZE"))
+RECKONS_WITH_CHUNKS = ("src/wraith/content/", "tests/")
 MACHINE_PATH = re.compile(r"(?<![\w.])/(?:home|work|root|Users)/[A-Za-z0-9_.-]+/")
 TEXT = {".py", ".md", ".toml", ".rs", ".go", ".sh", ".txt", ".json", ".yml", ".yaml", ""}
 
@@ -150,6 +154,31 @@ def module_findings(path: Path) -> list[str]:
         ):
             findings.append(f"{name}:{node.lineno}: {node.func.id}() in code that must stay pure")
     return findings
+
+
+def chunk_arithmetic(tree: ast.AST) -> list[tuple[int, str]]:
+    """Line and name of what reckons with chunks by itself."""
+    found: list[tuple[int, str]] = []
+    for node in ast.walk(tree):
+        match node:
+            case ast.Name(id=name) | ast.Attribute(attr=name) | ast.alias(name=name) if (
+                name in CHUNKING
+            ):
+                found.append((node.lineno, name))
+    return found
+
+
+def chunk_findings(path: Path) -> list[str]:
+    name = path.relative_to(ROOT)
+    if path.suffix != ".py" or not path.is_file():
+        return []
+    if name.as_posix().startswith(RECKONS_WITH_CHUNKS):
+        return []
+    tree = ast.parse(path.read_text(encoding="utf-8"), str(path))
+    return [
+        f"{name}:{line}: {what} is for content/ alone; ask content.chunking.Cut"
+        for line, what in chunk_arithmetic(tree)
+    ]
 
 
 def past_the_seam(tree: ast.AST) -> list[tuple[int, str]]:
@@ -203,7 +232,7 @@ def main() -> int:
     for path in sorted((ROOT / "src" / "wraith").rglob("*.py")):
         findings += module_findings(path)
     for path in tracked():
-        findings += path_findings(path)
+        findings += path_findings(path) + chunk_findings(path)
     for line in findings:
         print(line)
     return 1 if findings else 0

@@ -1,4 +1,5 @@
-"""The check that nothing that keeps files goes past the seam to the disk."""
+"""The checks that nothing that keeps files goes past the seam to the disk, and that nothing but
+content/ reckons with chunks."""
 
 from __future__ import annotations
 
@@ -66,3 +67,51 @@ def test_every_call_of_the_seam_that_python_has_is_looked_for(check: ModuleType)
 
     calls = {name for name in vars(Disk) if not name.startswith("_") and hasattr(os, name)}
     assert calls - named_elsewhere <= check.DISK_CALLS
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "from wraith.content.chunking import CHUNK_BYTES",
+        "from wraith.content.chunking import UNKNOWN_SIZE as _NONE",
+        "at = chunk * CHUNK_BYTES",
+        "chunking.UNKNOWN_SIZE",
+    ],
+)
+def test_who_reckons_with_chunks_is_found(check: ModuleType, code: str) -> None:
+    assert [line for line, _ in check.chunk_arithmetic(ast.parse(code))] == [1]
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "Cut(size).offset(chunk)",
+        "'CHUNK_BYTES'",
+        "BATCH_CHUNKS = 4",
+        "from a import CHUNK_BYTES_MAX",
+    ],
+)
+def test_who_asks_content_is_not(check: ModuleType, code: str) -> None:
+    assert check.chunk_arithmetic(ast.parse(code)) == []
+
+
+@pytest.mark.parametrize(
+    ("room", "n"),
+    [
+        ("src/wraith/transfer", 1),
+        ("src/wraith/testing", 1),
+        ("bench/peers", 1),
+        ("src/wraith/content", 0),
+        ("tests/unit/transfer", 0),
+    ],
+)
+def test_content_and_tests_alone_may(
+    check: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, room: str, n: int
+) -> None:
+    monkeypatch.setattr(check, "ROOT", tmp_path)
+    planted = tmp_path / room / "planted.py"
+    planted.parent.mkdir(parents=True)
+    planted.write_text("def at(chunk: int) -> int:\n    return chunk * chunking.CHUNK_BYTES\n")
+    findings = check.chunk_findings(planted)
+    assert len(findings) == n
+    assert all("planted.py:2: CHUNK_BYTES" in finding for finding in findings)
