@@ -30,7 +30,7 @@ from cli_transfer import cli_transfer
 from harness import MIB, PEERS, PeerFailed, check_arrival, finished, started, with_block
 from report import Cell, Report
 
-from wraith.aio.dial import to_record
+from wraith.node.records import text_to_record
 
 RATES = (0, 10_000, 30_000)
 BOUND_RATE = 10_000
@@ -80,7 +80,7 @@ def stream_into(rate: int, mib: int) -> tuple[float, Thrower | None]:
     environment = with_block()
     with started([*base, "recv", "1400"], environment=environment) as receiver:
         code = str(receiver.line()["port"])
-        with thrown(to_record(code).addresses[0].port, rate) as thrower:
+        with thrown(text_to_record(code).addresses[0].port, rate) as thrower:
             finished([*base, "send", code, str(mib), "1400"], environment=environment)
             arrival = receiver.line()
     check_arrival(arrival, mib * MIB)

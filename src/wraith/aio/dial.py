@@ -9,7 +9,7 @@ from wraith.aio.session import Session
 from wraith.config import EndpointConfig
 from wraith.connection.record import NodeRecord
 from wraith.crypto.ed25519 import Identity
-from wraith.transfer.code import decode_code
+from wraith.node.records import to_record
 from wraith.types import SuiteId
 
 
@@ -76,21 +76,3 @@ async def dial(endpoint: AsyncEndpoint, record: NodeRecord, *, require_pq: bool)
             endpoint.driver.wake()
         raise
     return session
-
-
-def to_record(code_or_record: str | NodeRecord) -> NodeRecord:
-    """The record that a code stands for.
-
-    Raises:
-        CodeInvalid: it is no code.
-    """
-    if isinstance(code_or_record, NodeRecord):
-        return code_or_record
-    code = decode_code(code_or_record)
-    return NodeRecord(
-        access_key=code.access_key,
-        peer=code.peer,
-        suites=code.suites,
-        access_psk=code.access_psk.reveal(),
-        addresses=code.addresses,
-    )

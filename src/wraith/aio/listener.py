@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
 from wraith.aio.addresses import parse_address
-from wraith.aio.dial import dial, to_record
+from wraith.aio.dial import dial
 from wraith.aio.endpoint import AsyncEndpoint, effective_config, open_endpoint
 from wraith.aio.interfaces import reachable_addresses
 from wraith.aio.opening import Opening
@@ -19,9 +19,8 @@ from wraith.connection import events
 from wraith.connection.connection import Connection
 from wraith.connection.record import NodeRecord
 from wraith.crypto.ed25519 import Identity
-from wraith.crypto.secret import Secret
 from wraith.errors import CloseCode, LocalProtocolError, WraithError
-from wraith.transfer.code import Code, encode_code
+from wraith.node.records import record_to_text, to_record
 from wraith.types import ANY_ADDRESS, Address, PeerKey, SuiteId
 
 if TYPE_CHECKING:
@@ -118,17 +117,7 @@ class Listener:
     @property
     def record(self) -> str:
         """``node_record`` as one word that ``connect`` takes. Give it to the peer privately."""
-        record = self.node_record
-        assert record.peer is not None and record.access_psk is not None
-        return encode_code(
-            Code(
-                suites=record.suites,
-                access_key=record.access_key,
-                peer=record.peer,
-                access_psk=Secret(record.access_psk),
-                addresses=record.addresses,
-            )
-        )
+        return record_to_text(self.node_record)
 
     @property
     def sessions(self) -> tuple[Session, ...]:

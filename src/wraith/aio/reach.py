@@ -27,8 +27,7 @@ from wraith.connection.endpoint_keys import EndpointKeys
 from wraith.connection.record import NodeRecord
 from wraith.crypto.mlkem import MlKem768
 from wraith.errors import HandshakeTimeout, WraithError
-from wraith.node.records import record_of
-from wraith.transfer.code import decode_code
+from wraith.node.records import text_to_record
 from wraith.types import Buffer, NetworkPath, SuiteId, Transmit
 
 TIMEOUT_S: Final = 5.0
@@ -49,7 +48,7 @@ def reach_addresses(code_text: str, *, timeout_s: float = TIMEOUT_S) -> list[Rea
     Raises:
         CodeInvalid: it is not a code.
     """
-    record = record_of(decode_code(code_text))
+    record = text_to_record(code_text)
     return asyncio.run(_reach_all(record, timeout_s))
 
 

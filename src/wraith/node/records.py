@@ -1,6 +1,8 @@
 """Between codes, which people copy, and node records, which endpoints dial.
 
-Neither knows the other: ``transfer`` and ``connection`` stand side by side.
+Neither knows the other: ``transfer`` and ``connection`` stand side by side. This module alone
+converts: a psk of zeros in a code is a record without one, and a psk that no program made makes
+the code invalid, whoever reads it.
 
 Spec: docs/reference/code-format.md.
 """
@@ -58,3 +60,14 @@ def record_to_text(record: NodeRecord) -> str:
 def text_to_record(text: str) -> NodeRecord:
     """Raises ``CodeInvalid`` when ``text`` is not a code."""
     return record_of(decode_code(text))
+
+
+def to_record(code_or_record: str | NodeRecord) -> NodeRecord:
+    """The record that a code stands for; a record is one already.
+
+    Raises:
+        CodeInvalid: it is text, and no code.
+    """
+    if isinstance(code_or_record, NodeRecord):
+        return code_or_record
+    return text_to_record(code_or_record)
