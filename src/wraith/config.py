@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from wraith.errors import ConfigError
-from wraith.types import SuiteId
+from wraith.types import UDP_PAYLOAD_BYTES_MAX, SuiteId
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -108,9 +108,9 @@ class EndpointConfig:
         _within("initial_rtt_s", self.initial_rtt_s, 0.001, 10)
         _within("idle_timeout_s", self.idle_timeout_s, 1, 65_535)
         _within("max_ack_delay_ms", self.max_ack_delay_ms, 0, 1_000)
-        _within("max_udp_bytes", self.max_udp_bytes, 1_200, 65_507)
+        _within("max_udp_bytes", self.max_udp_bytes, 1_200, UDP_PAYLOAD_BYTES_MAX)
         if self.datagram_bytes is not None:
-            _within("datagram_bytes", self.datagram_bytes, 1_200, 65_507)
+            _within("datagram_bytes", self.datagram_bytes, 1_200, UDP_PAYLOAD_BYTES_MAX)
         _within("stream_window", self.stream_window, 16 * KIB, (1 << 32) - 1)
         _within("conn_window", self.conn_window, self.stream_window, (1 << 32) - 1)
         _within("stream_window_max", self.stream_window_max, self.stream_window, 1 << 40)

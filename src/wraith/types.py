@@ -5,13 +5,17 @@ from __future__ import annotations
 import base64
 from dataclasses import dataclass
 from enum import Enum, IntEnum
-from typing import NamedTuple, NewType
+from typing import Final, NamedTuple, NewType
 
 StreamId = NewType("StreamId", int)
 """u32: class (top 2 bits) ‖ number (30 bits, from 1); 0 is the control stream."""
 
 Buffer = bytes | bytearray | memoryview
 """Anything that is read without being kept."""
+
+UDP_PAYLOAD_BYTES_MAX: Final = 65_507
+"""No datagram is longer: 65,535 without the headers of IPv4 and UDP. The native part has the same
+bound."""
 
 
 class Role(Enum):

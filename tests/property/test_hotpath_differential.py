@@ -59,7 +59,7 @@ def test_the_same_runs_are_sealed(data: st.DataObject) -> None:
             rng.choice([0, 1000, (1 << 63), (1 << 64) - 5]),
             segments,
             rng.random() < 0.3,
-            rng.choice([40, 52, 61, 62, 63, 80, 120, 600, 1200, 1400, 9000]),
+            rng.choice([40, 52, 61, 62, 63, 80, 120, 600, 1200, 1400, 9000, 65_507, 65_508]),
             rng.choice([1, 2, 46, 64]),
             rng.randbytes(rng.choice([0, 15, 40, 64 * 16])),
         )
@@ -77,6 +77,59 @@ def test_the_same_runs_are_sealed(data: st.DataObject) -> None:
             assert sealers[0].skip(epoch) == sealers[1].skip(epoch)
         for epoch in (0, 5):
             assert sealers[0].next_pn(epoch) == sealers[1].next_pn(epoch)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"datagram_bytes": 65_508},
+        {"datagram_bytes": 65_535},
+        {"datagram_bytes": 65_536},
+        {"datagram_bytes": 0},
+        {"datagram_bytes": -1},
+        {"n_max": 0},
+        {"n_max": -1},
+        {"epoch": 1},
+        {"epoch": -1},
+        {"cid_index": -1},
+        {"cid_index": 1 << 32},
+        {"form": 2},
+        {"sid": -1},
+        {"sid": 1 << 32},
+        {"offset": -1},
+        {"offset": 1 << 64},
+        {"offset": (1 << 64) - 100},
+        {"data": []},
+        {"datagram_bytes": 60, "lead": encode_frame(Ping(1)) * 9},
+        {"random": b""},
+        {"at": -1},
+        {"at": 70_001},
+    ],
+    ids=str,
+)
+def test_the_same_arguments_are_refused(wrong: dict[str, Any]) -> None:
+    """Each by both, with nothing spent; beside it the good call, by both."""
+    good: dict[str, Any] = {
+        "epoch": 0,
+        "cid_index": 0,
+        "form": 0,
+        "lead": b"",
+        "sid": SID,
+        "offset": 0,
+        "data": [bytes(100)],
+        "fin": False,
+        "datagram_bytes": 65_507,
+        "n_max": 64,
+        "random": bytes(16 * 64),
+    }
+    session = PacketSession(1, bytes(range(32)))
+    for module in (_python, native):
+        sealer = session.sealer(module, 0, 5)
+        chosen = good | wrong
+        at = chosen.pop("at", 0)
+        assert outcome(sealer, (*chosen.values(), bytearray(70_000), at)) is ValueError, module
+        assert sealer.next_pn(0) == 0
+        assert sealer.seal_run(*good.values(), bytearray(70_000), 0)[1] == 1
 
 
 @settings(max_examples=150)

@@ -14,7 +14,7 @@ from wraith.aio.addresses import parse_address
 from wraith.aio.endpoint import effective_config
 from wraith.aio.interfaces import reachable_addresses
 from wraith.config import EndpointConfig
-from wraith.types import ANY_ADDRESS, Address, SuiteId
+from wraith.types import ANY_ADDRESS, UDP_PAYLOAD_BYTES_MAX, Address, SuiteId
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -123,7 +123,7 @@ _COMMON = [
     ),
     click.option(
         "--max-datagram",
-        type=click.IntRange(1_200, 65_507),
+        type=click.IntRange(1_200, UDP_PAYLOAD_BYTES_MAX),
         default=1_472,
         show_default=True,
         metavar="BYTES",

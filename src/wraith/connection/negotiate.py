@@ -111,7 +111,8 @@ def suite_after_refusal(proposal: Proposal, body: bytes) -> SuiteId:
     return proposal.policy.first_of(theirs)
 
 
-DATAGRAM_BYTES_MAX = 65_535
+DATAGRAM_FRAME_BYTES_MAX = 65_535
+"""What the DATAGRAM extension tells: the longest DATAGRAM frame that is taken (a u16)."""
 
 
 def make_offer(suite: SuiteId, rng: Rng) -> tuple[Extension, ...]:
@@ -147,7 +148,7 @@ def check_accept(
 
 
 def _implemented(suite: SuiteId) -> tuple[Extension, ...]:
-    datagram = Extension(ExtensionId.DATAGRAM, DATAGRAM_BYTES_MAX.to_bytes(2, "big"))
+    datagram = Extension(ExtensionId.DATAGRAM, DATAGRAM_FRAME_BYTES_MAX.to_bytes(2, "big"))
     if SUITES[suite].post_quantum:
         return Extension(ExtensionId.POST_QUANTUM), datagram
     return (datagram,)

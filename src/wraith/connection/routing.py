@@ -12,14 +12,14 @@ from __future__ import annotations
 from wraith.connection.deadlines import Deadline
 from wraith.connection.routed import RoutedConnection
 from wraith.crypto.kdf import keyed_hash
+from wraith.crypto.session_keys import CID_BYTES
 from wraith.types import Address, Buffer, NetworkPath
+from wraith.wire.packet import FIXED_OVERHEAD_MIN, PAYLOAD_BYTES_MIN, SAMPLE_BYTES
 
 SESSIONS_PER_PATH = 4
 PATHS_PER_SESSION = 4
 CID_OFFSETS = 14
-CID_BYTES = 8
-SAMPLE_BYTES = 16
-PACKET_BYTES_MIN = 33
+PACKET_BYTES_MIN = FIXED_OVERHEAD_MIN + PAYLOAD_BYTES_MIN
 _HEAD_BYTES = CID_OFFSETS - 1 + CID_BYTES
 _MASK = (1 << (8 * CID_BYTES)) - 1
 _SHIFTS = tuple(8 * (CID_OFFSETS - 1 - offset) for offset in range(CID_OFFSETS))

@@ -12,6 +12,7 @@ import monocypher
 from blake3 import blake3
 from cryptography.exceptions import InvalidTag
 
+from wraith.crypto.session_keys import CID_BYTES
 from wraith.hotpath._packet import (
     AAD,
     CID,
@@ -28,7 +29,7 @@ from wraith.hotpath._packet import (
 from wraith.hotpath._ratchet import AEAD_XCHACHA, MESSAGE_KEY, NEXT_STEP, ReceiveChain, keyed
 from wraith.types import Buffer
 from wraith.wire.format import WireFormatSpec
-from wraith.wire.packet import CID_BYTES, CID_INDICES_MAX, PN_BOUND, RESERVED_BITS, TAG_BYTES
+from wraith.wire.packet import CID_INDICES_MAX, PN_BOUND, RESERVED_BITS, TAG_BYTES
 
 _END: Final = 0x00
 _DATA_TYPE: Final = 0x01

@@ -8,9 +8,10 @@ from typing import Final, Protocol
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
 
+from wraith.crypto.session_keys import CID_BYTES
 from wraith.hotpath._ratchet import AEAD_AES_GCM, AEAD_XCHACHA, keyed
 from wraith.types import Buffer
-from wraith.wire.packet import CID_BYTES, HDR_BYTES
+from wraith.wire.packet import HDR_BYTES
 
 #: flags, packet number
 HDR: Final = Struct(">BI")

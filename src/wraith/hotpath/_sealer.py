@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 import monocypher
 from blake3 import blake3
 
+from wraith.crypto.session_keys import CID_BYTES
 from wraith.errors import NonceExhausted
 from wraith.hotpath._packet import (
     AAD,
@@ -26,11 +27,9 @@ from wraith.hotpath._packet import (
     new_cipher,
 )
 from wraith.hotpath._ratchet import AEAD_XCHACHA, MESSAGE_KEY, NEXT_STEP, SendChain, keyed
-from wraith.types import Buffer
+from wraith.types import UDP_PAYLOAD_BYTES_MAX, Buffer
 from wraith.wire.format import WireFormatSpec
 from wraith.wire.packet import (
-    CID_BYTES,
-    DATAGRAM_BYTES_MAX,
     FORM_A,
     FORM_B,
     PAYLOAD_BYTES_MIN,
@@ -317,7 +316,7 @@ class Sealer:
         only."""
         room = self.capacity(datagram_bytes)
         per_packet = room - DATA_HEADER
-        if per_packet < 1 or datagram_bytes > DATAGRAM_BYTES_MAX:
+        if per_packet < 1 or datagram_bytes > UDP_PAYLOAD_BYTES_MAX:
             raise ValueError(f"datagrams of {datagram_bytes} bytes cannot be sealed")
         if n_lead > room:
             raise ValueError(f"a lead of {n_lead} bytes does not fit into {room}")

@@ -327,7 +327,7 @@ class QuicEndpoint:
         )
         if verdict is Verdict.RETRY:
             self.counters.retries_sent += 1
-            new_cid = self._rng.public_bytes(quic.CID_BYTES)
+            new_cid = self._rng.public_bytes(quic.QUIC_CID_BYTES)
             packet = self._retry.retry_packet(header, new_cid, path.remote, now)
             self._replies.append((packet, path))
             return None

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from wraith.errors import MissingExtra
-from wraith.libp2p.quic import CID_BYTES, QUIC_V1, library_address
+from wraith.libp2p.quic import QUIC_CID_BYTES, QUIC_V1, library_address
 from wraith.types import Address
 
 try:
@@ -40,12 +40,12 @@ class Header:
 
 def read_header(datagram: bytes) -> Header | None:
     """The first packet's header, ``None`` for anything that is not QUIC [LQ-40]."""
-    if len(datagram) < 1 + CID_BYTES or not datagram[0] & 0x40:
+    if len(datagram) < 1 + QUIC_CID_BYTES or not datagram[0] & 0x40:
         return None
     if not datagram[0] & 0x80:
-        return Header(False, False, 0, datagram[1 : 1 + CID_BYTES], b"", b"")
+        return Header(False, False, 0, datagram[1 : 1 + QUIC_CID_BYTES], b"", b"")
     try:
-        header = _pull_header(_Buffer(data=datagram), host_cid_length=CID_BYTES)
+        header = _pull_header(_Buffer(data=datagram), host_cid_length=QUIC_CID_BYTES)
     except ValueError:
         return None
     if header.version is None or header.packet_type == _PacketType.VERSION_NEGOTIATION:

@@ -30,7 +30,7 @@ from wraith.libp2p.tls.engine import HandshakeState, Level, TlsEngine
 from wraith.libp2p.tls.server import TlsServer
 from wraith.types import Address
 
-CID_BYTES = 8
+QUIC_CID_BYTES = 8
 QUIC_V1 = 1
 QUIC_TRANSPORT_PARAMETERS = 57
 INTERNAL_ERROR = 0x01

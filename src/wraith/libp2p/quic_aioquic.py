@@ -18,9 +18,9 @@ from typing import Any
 from wraith.errors import MissingExtra
 from wraith.libp2p.config import QuicTransportConfig
 from wraith.libp2p.quic import (
-    CID_BYTES,
     INTERNAL_ERROR,
     PROTOCOL_VIOLATION,
+    QUIC_CID_BYTES,
     CidIssued,
     CidRetired,
     Closing,
@@ -277,7 +277,7 @@ class AioquicConnection:
         configuration = _Configuration(
             is_client=is_client,
             alpn_protocols=list(config.offered_alpn),
-            connection_id_length=CID_BYTES,
+            connection_id_length=QUIC_CID_BYTES,
             idle_timeout=config.idle_timeout_s,
             max_data=config.connection_window,
             max_stream_data=config.stream_window,

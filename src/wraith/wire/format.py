@@ -14,8 +14,8 @@ from enum import IntEnum
 
 from wraith.crypto.drbg import ChaCha20Words
 from wraith.crypto.kdf import Label, derive_key
+from wraith.crypto.session_keys import CID_BYTES
 from wraith.wire.packet import (
-    CID_BYTES,
     DUMMY_BYTES_MAX,
     FIXED_OVERHEAD_MIN,
     HDR_BYTES,

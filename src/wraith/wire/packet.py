@@ -16,7 +16,8 @@ from __future__ import annotations
 
 from typing import Final
 
-CID_BYTES: Final = 8
+from wraith.crypto.session_keys import CID_BYTES
+
 HDR_BYTES: Final = 5
 TAG_BYTES: Final = 16
 #: The header mask is computed from the last 16 bytes of the datagram as sent.
@@ -40,8 +41,6 @@ PN_CLOSE_ONLY: Final = PN_BOUND - 64
 
 #: At most so many CID indices are accepted at once.
 CID_INDICES_MAX: Final = 16
-#: No datagram is longer: lengths inside are u16.
-DATAGRAM_BYTES_MAX: Final = 65_535
 
 FORM_A: Final = 0
 FORM_B: Final = 1

@@ -11,12 +11,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from wraith.crypto.kdf import keyed_hash
+from wraith.crypto.session_keys import CID_BYTES
 from wraith.errors import DecodeError
 from wraith.types import Buffer
 from wraith.wire.buffer import Reader, Writer
 from wraith.wire.format import FieldId, WireFormatSpec
 from wraith.wire.packet import (
-    CID_BYTES,
     EPOCH_SHIFT,
     HDR_BYTES,
     PAYLOAD_BYTES_MIN,
