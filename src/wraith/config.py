@@ -60,12 +60,12 @@ class Budgets:
 class EndpointConfig:
     """Everything that one endpoint and its connections may be told.
 
-    Windows are those of the Balanced profile. ``datagram_bytes`` pins the UDP payload
+    Suite D counts only where the caller also says ``require_pq=False``. Windows are those of the
+    Balanced profile. ``datagram_bytes`` pins the UDP payload
     size and switches the path MTU search off; ``None`` starts at 1200 and searches (RFC 8899).
     """
 
     suites: tuple[SuiteId, ...] = (SuiteId.A, SuiteId.B)
-    min_suite: SuiteId = SuiteId.A
     congestion: str = "cubic"
     max_clock_skew_s: float = 60.0
     handshake_timeout_s: float = 10.0
@@ -97,10 +97,6 @@ class EndpointConfig:
         for suite in self.suites:
             if suite is SuiteId.C:
                 raise ConfigError("suites", suite.name, "A, B or D; C is reserved")
-            if suite.strength < self.min_suite.strength:
-                raise ConfigError(
-                    "suites", suite.name, f"nothing below min_suite {self.min_suite.name}"
-                )
         if self.congestion not in ("cubic", "newreno"):
             raise ConfigError("congestion", self.congestion, "cubic or newreno")
         _within("max_clock_skew_s", self.max_clock_skew_s, 1, 300)

@@ -37,11 +37,6 @@ class SuiteId(IntEnum):
     C = 0x03
     D = 0x04
 
-    @property
-    def strength(self) -> int:
-        """Order for ``min_suite``: D < A = B < C."""
-        return {SuiteId.D: 0, SuiteId.A: 1, SuiteId.B: 1, SuiteId.C: 2}[self]
-
 
 class Address(NamedTuple):
     """One UDP address: ``ip`` is 4 or 16 raw bytes (empty = not known), ``scope`` an IPv6 zone."""

@@ -158,6 +158,18 @@ async def test_classical_key_exchange_is_refused_unless_both_ask_for_it() -> Non
             assert session.security.suite is SuiteId.D
 
 
+async def test_suite_d_of_a_configuration_is_refused_unless_the_call_asks_for_it_too() -> None:
+    every = replace(QUICK, suites=(SuiteId.A, SuiteId.B, SuiteId.D))
+    with pytest.raises(PolicyRefused):
+        await wraith.listen("127.0.0.1:0", config=every)
+    async with wraith.listen("127.0.0.1:0", config=every, require_pq=False) as listener:
+        with pytest.raises(PolicyRefused):
+            await wraith.connect(listener.record, config=every)
+        classical = replace(every, suites=(SuiteId.D,))
+        async with wraith.connect(listener.record, config=classical, require_pq=False) as session:
+            assert session.security.suite is SuiteId.D
+
+
 @pytest.mark.parametrize("suite", [SuiteId.A, SuiteId.B])
 async def test_the_security_card_says_what_was_negotiated(suite: SuiteId) -> None:
     identity = Identity.from_seed(os.urandom(32))

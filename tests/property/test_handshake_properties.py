@@ -201,10 +201,10 @@ _orders = st.sampled_from([p for n in (1, 2, 3) for p in permutations((A, B, D),
 @given(_orders, _orders, st.booleans())
 @pytest.mark.spec("HS-60")
 @pytest.mark.spec("HS-61")
-def test_the_suite_is_a_function_of_two_lists_and_a_floor(
+def test_the_suite_is_a_function_of_two_lists_and_require_pq(
     own: tuple[SuiteId, ...], theirs: tuple[SuiteId, ...], require_pq: bool
 ) -> None:
-    config = EndpointConfig(suites=own, min_suite=D)
+    config = EndpointConfig(suites=own)
     allowed = [s for s in own if s is not D or not require_pq]
     expected = next((s for s in theirs if s in allowed), None)
     try:
@@ -220,8 +220,8 @@ def test_the_suite_is_a_function_of_two_lists_and_a_floor(
 @cache
 def _pair(own: tuple[SuiteId, ...], theirs: tuple[SuiteId, ...], stale: SuiteId) -> object:
     clock = VirtualClock()
-    i = endpoint_host(clock, "i", config=EndpointConfig(suites=own, min_suite=D))
-    config_r = EndpointConfig(suites=theirs, min_suite=D)
+    i = endpoint_host(clock, "i", config=EndpointConfig(suites=own))
+    config_r = EndpointConfig(suites=theirs)
     r = endpoint_host(clock, "r", config=config_r, listening=True)
     net = LinkedEndpoints(clock, i, r)
     try:

@@ -37,8 +37,8 @@ from wraith.testing.rng import HashKem, SeededRng
 from wraith.types import SuiteId
 
 A, B, C, D = SuiteId
-CLASSICAL = EndpointConfig(suites=(D,), min_suite=D)
-ALL = EndpointConfig(suites=(A, B, D), min_suite=D)
+CLASSICAL = EndpointConfig(suites=(D,))
+ALL = EndpointConfig(suites=(A, B, D))
 PSK = bytes(range(1, 33))
 
 
@@ -75,7 +75,7 @@ def two(
 @pytest.mark.parametrize("suite", [A, B, D])
 @pytest.mark.spec("HS-60")
 def test_each_suite_completes_and_says_what_it_is(suite: SuiteId, kem: Kem) -> None:
-    config = EndpointConfig(suites=(suite,), min_suite=D)
+    config = EndpointConfig(suites=(suite,))
     net = two(config_i=config, config_r=config, kem=kem)
     seen = watch(net.a_to_b, net.b_to_a)
     connection = net.dial(require_pq=suite is not D)

@@ -42,33 +42,23 @@ _SETTLE_LOOK_S: Final = 0.005
 def effective_config(
     config: EndpointConfig | None, *, require_pq: bool, suites: tuple[SuiteId, ...] | None = None
 ) -> EndpointConfig:
-    """The configuration with the caller's policy applied. Strict unless loosened explicitly.
+    """The configuration with the caller's suites: without post-quantum key exchange only where the
+    caller says so twice, by ``suites`` and by ``require_pq``.
 
     Raises:
         PolicyRefused: a suite without post-quantum key exchange together with ``require_pq``.
     """
     if config is None:
         default = (SuiteId.A, SuiteId.B) if require_pq else (SuiteId.A, SuiteId.B, SuiteId.D)
-        config = EndpointConfig(
-            suites=suites or default,
-            min_suite=SuiteId.A if _all_pq(suites or default) else SuiteId.D,
-        )
+        config = EndpointConfig(suites=suites or default)
     elif suites is not None:
-        low = SuiteId.A if _all_pq(suites) else SuiteId.D
-        config = replace(config, suites=suites, min_suite=low)
-    if require_pq:
-        if not _all_pq(config.suites):
-            raise PolicyRefused(
-                "suite D has no post-quantum key exchange",
-                hint="pass require_pq=False as well if that is really wanted",
-            )
-        if config.min_suite is SuiteId.D:
-            config = replace(config, min_suite=SuiteId.A)
+        config = replace(config, suites=suites)
+    if require_pq and SuiteId.D in config.suites:
+        raise PolicyRefused(
+            "suite D has no post-quantum key exchange",
+            hint="pass require_pq=False as well if that is really wanted",
+        )
     return config
-
-
-def _all_pq(suites: tuple[SuiteId, ...]) -> bool:
-    return SuiteId.D not in suites
 
 
 class AsyncEndpoint:

@@ -95,9 +95,8 @@ class _Probe:
         self._record = record
         self._answer = answer
         self._endpoint = Endpoint(
-            config=EndpointConfig(
-                suites=(SuiteId.A, SuiteId.B, SuiteId.D), min_suite=SuiteId.D
-            ),  # nothing is entrusted to this connection: any suite will do
+            # Nothing is entrusted to this connection: any suite will do.
+            config=EndpointConfig(suites=(SuiteId.A, SuiteId.B, SuiteId.D)),
             keys=EndpointKeys.generate(rng, listening=False),
             rng=rng,
             clock=SystemClock(),

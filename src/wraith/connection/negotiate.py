@@ -1,9 +1,9 @@
-"""Which suite and which extensions: every choice is a function of two lists and a floor.
+"""Which suite and which extensions: every choice is a function of two lists and ``require_pq``.
 
 Nothing falls back by itself. The initiator takes the first suite of the record that its own policy
 allows; the responder checks, inside the authenticated transcript, that it would have taken the same
-one; a refusal allows one retry that names the refusal in its prologue. The floor (``min_suite``, or
-suite A where post-quantum security is required) is local and no message can lower it.
+one; a refusal allows one retry that names the refusal in its prologue. What is allowed is local:
+the enabled suites, without suite D where post-quantum security is required. No message adds to it.
 
 Spec: handshake.md [HS-60] [HS-61] [HS-62] [HS-63] [HS-64].
 """
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class SuitePolicy:
-    """What one side allows: the suites it would use, best first, none below its floor."""
+    """What one side allows: the suites it would use, best first."""
 
     allowed: tuple[SuiteId, ...]
 
@@ -49,13 +49,10 @@ class SuitePolicy:
         if suite is not None and suite not in config.suites:
             raise PolicyRefused(
                 f"suite {suite.name} is not enabled here",
-                hint=f"add {suite.name} to suites, and lower min_suite if it is below the floor",
+                hint=f"add {suite.name} to suites",
             )
-        floor = config.min_suite.strength
         allowed = tuple(
-            s
-            for s in usable_suites(wanted)
-            if s.strength >= floor and (SUITES[s].post_quantum or not require_pq)
+            s for s in usable_suites(wanted) if SUITES[s].post_quantum or not require_pq
         )
         if not allowed:
             raise PolicyRefused(
@@ -81,8 +78,7 @@ class SuitePolicy:
 
 def responder_suites(config: EndpointConfig) -> tuple[SuiteId, ...]:
     """What a responder with this configuration accepts, in its order."""
-    floor = config.min_suite.strength
-    return tuple(s for s in usable_suites(config.suites) if s.strength >= floor)
+    return usable_suites(config.suites)
 
 
 def responder_choice(own: Sequence[SuiteId], offered: Iterable[int]) -> SuiteId | None:

@@ -41,7 +41,7 @@ class StagedHandshake:
     with the same KEM key, as one ``connect()`` does."""
 
     def __init__(self, suite: SuiteId = SuiteId.A, *, seed: str = "") -> None:
-        config = EndpointConfig(suites=(suite,), min_suite=SuiteId.D)
+        config = EndpointConfig(suites=(suite,))
         self.i = handshake_context("i" + seed, config)
         self.r = handshake_context("r" + seed, config)
         self.key = self.r.keys.access[0]

@@ -57,7 +57,6 @@ def test_other_durations_are_refused(text: str) -> None:
 def test_strict_by_default() -> None:
     config, suite = chosen_config(None, True, 1472)
     assert SuiteId.D not in config.suites
-    assert config.min_suite is SuiteId.A
     assert suite is None
 
 
