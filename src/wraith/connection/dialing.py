@@ -268,7 +268,7 @@ class Dial(Deadline):
             return Outcome.TAKEN
         self._retried = True
         try:
-            suite = suite_after_refusal(self._proposal, reply.body)
+            suite = suite_after_refusal(self._proposal.policy, reply.body)
         except WraithError as refused:
             return self._fail(refused)
         self._proposal = self._proposal.after_refusal(suite, reply.body)

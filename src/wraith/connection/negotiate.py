@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from wraith.abc import Rng
 from wraith.config import EndpointConfig
@@ -22,9 +21,6 @@ from wraith.errors import ConfigError, PolicyRefused, RemoteProtocolError
 from wraith.types import SuiteId
 from wraith.wire.extensions import Extension, ExtensionId, grease
 from wraith.wire.handshake import VERSION, Unsupported
-
-if TYPE_CHECKING:
-    from wraith.connection.handshake import Proposal
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +88,7 @@ def unsupported_body(own: Sequence[SuiteId]) -> bytes:
     return Unsupported((VERSION,), tuple(own)).encode()
 
 
-def suite_after_refusal(proposal: Proposal, body: bytes) -> SuiteId:
+def suite_after_refusal(policy: SuitePolicy, body: bytes) -> SuiteId:
     """The suite of the one retry that UNSUPPORTED allows. [HS-63]
 
     Raises:
@@ -104,7 +100,7 @@ def suite_after_refusal(proposal: Proposal, body: bytes) -> SuiteId:
         raise PolicyRefused("the peer speaks another version of the protocol only")
     known = {suite.value for suite in SuiteId}
     theirs = [SuiteId(code) for code in refusal.suites if code in known]
-    return proposal.policy.first_of(theirs)
+    return policy.first_of(theirs)
 
 
 DATAGRAM_FRAME_BYTES_MAX = 65_535
