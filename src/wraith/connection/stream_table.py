@@ -17,9 +17,8 @@ from wraith.types import Role, StreamId
 from wraith.wire.frames import QosMode
 
 CLASS_SHIFT = 30
-NUMBER_MASK = (1 << CLASS_SHIFT) - 1
+_NUMBER_MASK = (1 << CLASS_SHIFT) - 1
 DEFAULT_PRIORITY = 128
-OPEN_MAX = 16_384
 
 
 class Stream:
@@ -56,7 +55,13 @@ class Stream:
 
 
 def stream_class(sid: int) -> int:
+    """Who opened the stream, and whether it is expedited: 0 to 3."""
     return sid >> CLASS_SHIFT
+
+
+def stream_number(sid: int) -> int:
+    """Which stream of its class it is, from 1; 0 is no stream."""
+    return sid & _NUMBER_MASK
 
 
 class StreamTable:
@@ -130,7 +135,7 @@ class StreamTable:
 
     def was_opened(self, sid: int) -> bool:
         """The id was open once, or is."""
-        number = sid & NUMBER_MASK
+        number = sid & _NUMBER_MASK
         return 0 < number <= self._highest[stream_class(sid)]
 
     def can_open(self, *, expedited: bool = False) -> bool:
@@ -150,8 +155,8 @@ class StreamTable:
         Raises:
             RemoteProtocolError: no such id may be used by the peer. [CN-11, CN-12, CN-14]
         """
-        number_class = sid >> CLASS_SHIFT
-        number = sid & NUMBER_MASK
+        number_class = stream_class(sid)
+        number = sid & _NUMBER_MASK
         if number == 0:
             raise RemoteProtocolError("stream number 0", close_code=CloseCode.INVALID_STREAM_ID)
         highest = self._highest[number_class]

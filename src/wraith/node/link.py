@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections import deque
 
 from wraith.connection.connection import Connection
+from wraith.connection.stream_table import stream_number
 from wraith.errors import LocalProtocolError, StateViolation
 from wraith.transfer.receiver import Receiver
 from wraith.transfer.sender import Sender
@@ -21,7 +22,6 @@ from wraith.types import PeerKey, StreamId
 
 CONTROL_NUMBER = 1
 DATA_NUMBER = 2
-NUMBER_MASK = (1 << 30) - 1
 CONTROL_PRIORITY = 64
 DATA_PRIORITY = 128
 READ_CONTROL_BYTES = 256 * 1024
@@ -29,8 +29,8 @@ WRITE_BYTES_MIN = 64 * 1024
 """Below this much room nothing is written: small pieces cost as much as large ones."""
 
 UNSENT_BYTES_MAX = 2 * 1024 * 1024
-"""What the connection is given ahead of what it has sent. It would take twice its window, but what
-waits there for milliseconds has left the processor's cache when its turn comes, and is memory."""
+"""What the connection is given ahead of what it has sent. It would take twice its window; what
+waits there is held in memory, by each connection."""
 
 UNSENT_BYTES_LOW = UNSENT_BYTES_MAX // 2
 """With so much left it is given more, so that every run that is sent is a full one."""
@@ -96,7 +96,7 @@ class Link:
         Raises:
             StateViolation: not one that this transfer has.
         """
-        number = sid & NUMBER_MASK
+        number = stream_number(sid)
         if isinstance(self.machine, Sender):
             raise StateViolation("a receiver opens no streams")
         if number == CONTROL_NUMBER and self._control is None:

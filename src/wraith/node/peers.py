@@ -20,7 +20,7 @@ from typing import Protocol
 from wraith.connection import events as conn_events
 from wraith.connection.connection import Connection
 from wraith.connection.endpoint import Endpoint
-from wraith.connection.endpoint_events import EndpointEvent
+from wraith.connection.endpoint_events import ClockSkew, EndpointEvent
 from wraith.connection.record import NodeRecord
 from wraith.errors import (
     CloseCode,
@@ -222,8 +222,8 @@ class Peers:
             connection, event = pair
             if connection is not None:
                 self._on_event(connection, event, now)
-            elif (skew := getattr(event, "skew_s", None)) is not None:
-                self._events.append(ClockSkewSeen(skew))
+            elif isinstance(event, ClockSkew):
+                self._events.append(ClockSkewSeen(event.skew_s))
         return moved
 
     def _on_event(

@@ -80,8 +80,8 @@ from wraith.types import Buffer
 
 READ_AHEAD_BYTES = 3 * READ_BYTES
 UNCONSUMED_BYTES_MAX = 48 * 1024 * 1024
-"""Stream bytes that the receiver has not written yet: bounds this side's memory whatever the
-connection is willing to buffer, and is more than any window of ours lets through."""
+"""Stream bytes that the receiver has not written yet. They are kept here until they are
+acknowledged, so this bounds this side's memory, whatever the stream is willing to take."""
 
 PAGES_PER_READ = 16
 PAGES_AHEAD = 32
