@@ -106,8 +106,8 @@ def test_an_unconfirmed_initiator_sends_ten_datagrams_and_gives_up_in_silence() 
 
 def test_a_failed_handshake_is_told_once() -> None:
     pair = EstablishedPair(link=DEAD)
-    pair.i.connection.fail(PeerKeyMismatch(), 0.0)
-    pair.i.connection.fail(PeerKeyMismatch(), 0.0)
+    pair.i.connection.fail(PeerKeyMismatch())
+    pair.i.connection.fail(PeerKeyMismatch())
     pair.run(seconds=20)
     assert [type(e.error) for e in pair.i.of(ev.Closed)] == [PeerKeyMismatch]
     assert pair.net.a.n_datagrams_sent == 0

@@ -5,14 +5,14 @@ from __future__ import annotations
 import gc
 import tracemalloc
 from collections import Counter
+from collections.abc import Callable
 
 import pytest
 
 from wraith.config import Budgets, EndpointConfig
 from wraith.connection.connection import Connection
 from wraith.connection.endpoint import CALL_BYTES, TRANSMITS_MAX
-from wraith.connection.events import PathChanged, StreamReadable
-from wraith.connection.routed import RoutedConnection
+from wraith.connection.events import Closed, PathChanged, StreamReadable
 from wraith.errors import LocalProtocolError
 from wraith.testing.clock import VirtualClock
 from wraith.testing.endpoints import (
@@ -24,7 +24,7 @@ from wraith.testing.endpoints import (
     linked,
 )
 from wraith.testing.netem import LinkConfig
-from wraith.types import Address, NetworkPath
+from wraith.types import Address, NetworkPath, StreamId
 
 OPEN = EndpointConfig(
     idle_timeout_s=600,
@@ -74,10 +74,57 @@ def test_a_datagram_touches_one_connection_only(monkeypatch: pytest.MonkeyPatch)
             asked[id(self)] += 1
         return original(self)
 
-    monkeypatch.setattr(RoutedConnection, "next_timer", counting)
+    monkeypatch.setattr(Connection, "next_timer", counting)
     dialled[7].send_datagram(b"x", net.now)
     net.run(seconds=0.2)
     assert 0 < len(asked) <= 1 and sum(asked.values()) < 12
+
+
+COMMANDS: dict[str, Callable[[Connection, StreamId, float], object]] = {
+    "open_stream": lambda c, _, now: c.open_stream(now=now),
+    "stream_write": lambda c, sid, now: c.stream_write(sid, b"x", now=now),
+    "stream_write_chunks": lambda c, sid, now: c.stream_write_chunks(sid, [b"x"], 1, now),
+    "stream_finish": lambda c, sid, now: c.stream_finish(sid, now),
+    "stream_read": lambda c, sid, now: c.stream_read(sid, 1, now),
+    "stream_read_chunks": lambda c, sid, now: c.stream_read_chunks(sid, 1, now),
+    "stream_reset": lambda c, sid, now: c.stream_reset(sid, 0, now),
+    "stream_stop": lambda c, sid, now: c.stream_stop(sid, 0, now),
+    "set_priority": lambda c, sid, now: c.set_priority(sid, 3, now),
+    "send_datagram": lambda c, _, now: c.send_datagram(b"x", now),
+    "ping": lambda c, _, now: c.ping(now),
+    "rekey": lambda c, _, now: c.rekey(now),
+    "close": lambda c, _, now: c.close(0, "", now),
+    "go_away": lambda c, _, now: c.go_away(now),
+    "end": lambda c, _, now: c.end("", now),
+    "handle_mtu_exceeded": lambda c, _, now: c.handle_mtu_exceeded(1_400, now),
+}
+
+
+@pytest.mark.spec("HS-43")
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_command_to_a_connection_wakes_its_endpoint(name: str) -> None:
+    net, _ = crowd(1)
+    (incoming,) = net.r.endpoint.connections
+    sid = incoming.open_stream(now=net.now)
+    net.run(seconds=1.0)
+    endpoint, now = net.r.endpoint, net.now
+    timer = endpoint.next_timer()
+    assert timer is None or timer > now, "nothing is due"
+    COMMANDS[name](incoming, sid, now)
+    timer = endpoint.next_timer()
+    assert timer is not None and timer <= now
+
+
+def test_a_connection_that_is_closed_while_it_is_dialled_is_told_and_forgotten() -> None:
+    net = linked()
+    endpoint = net.i.endpoint
+    connection = endpoint.connect(net.record(), net.now)
+    while endpoint.datagrams_to_send(net.now):
+        pass
+    assert endpoint.next_event() is None and endpoint.next_timer() != net.now
+    connection.close(7, "never mind", net.now)
+    assert endpoint.next_event() == (connection, Closed(7, "never mind", False, None))
+    assert endpoint.next_event() is None and endpoint.connections == ()
 
 
 @pytest.mark.spec("HS-43")

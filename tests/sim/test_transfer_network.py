@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import pytest
 
-from wraith.connection.routed import RoutedConnection
+from wraith.connection.connection import Connection
 from wraith.content.chunking import CHUNK_BYTES
 from wraith.node.config import NodeConfig
 from wraith.node.events import (
@@ -128,10 +128,10 @@ def test_the_connection_is_fed_little_by_little_and_never_runs_dry(
     links: set[Link] = set()
     data_streams: set[StreamId] = set()
     n_dry = 0
-    write, pump = RoutedConnection.stream_write_chunks, Link.pump
+    write, pump = Connection.stream_write_chunks, Link.pump
 
     def watched_write(
-        self: RoutedConnection, sid: StreamId, chunks: Iterable[Buffer], n_max: int, now: float
+        self: Connection, sid: StreamId, chunks: Iterable[Buffer], n_max: int, now: float
     ) -> int:
         room.append(self.stream_room(sid))
         taken = write(self, sid, chunks, n_max, now)
@@ -144,7 +144,7 @@ def test_the_connection_is_fed_little_by_little_and_never_runs_dry(
         links.add(self)
         pump(self, now)
 
-    monkeypatch.setattr(RoutedConnection, "stream_write_chunks", watched_write)
+    monkeypatch.setattr(Connection, "stream_write_chunks", watched_write)
     monkeypatch.setattr(Link, "pump", watched_pump)
     data = DATA * 8
     target = MemoryTarget()

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from wraith.connection.datagrams import FRAME_OVERHEAD
 from wraith.connection.session import Session
+from wraith.connection.stream_table import DEFAULT_PRIORITY
 from wraith.errors import LocalProtocolError
 from wraith.types import Buffer, StreamId
 
@@ -37,7 +38,11 @@ class ConnectionStats:
 
 
 class ApplicationCommands:
-    """The commands of the data phase. ``_session`` is ``None`` before and after it."""
+    """The commands of the data phase. ``_session`` is ``None`` before and after it.
+
+    Every command that may have a consequence is told the time, whether it needs it or not: a
+    caller need not know which of them do.
+    """
 
     __slots__ = ("_n_dropped", "_session", "_wake")
 
@@ -81,9 +86,8 @@ class ApplicationCommands:
     ) -> StreamId:
         """Opens a bidirectional stream. ``priority`` 0 (most urgent) … 255, default 128, or 0 for
         an expedited stream. Raises ``LocalProtocolError`` when the peer allows no more now."""
-        del now
         if priority is None:
-            priority = 0 if expedited else 128
+            priority = 0 if expedited else DEFAULT_PRIORITY
         if not 0 <= priority <= 255:
             raise LocalProtocolError("a priority lies between 0 and 255")
         session = self._command()
@@ -102,7 +106,6 @@ class ApplicationCommands:
         ``bytes`` are kept by reference, anything else is copied. ``fin`` ends the stream once all
         of ``data`` was taken. After a short count, ``StreamWritable`` tells of new room.
         """
-        del now
         return self._command().mux.write(sid, data, fin)
 
     def stream_write_chunks(
@@ -110,7 +113,6 @@ class ApplicationCommands:
     ) -> int:
         """As ``stream_write`` for the first ``n_max`` bytes of several buffers, which have so many
         at least."""
-        del now
         return self._command().mux.write_chunks(sid, chunks, n_max)
 
     def stream_room(self, sid: StreamId) -> int:
@@ -124,7 +126,6 @@ class ApplicationCommands:
 
     def stream_finish(self, sid: StreamId, now: float) -> None:
         """Ends the stream after what was written."""
-        del now
         self._command().mux.write(sid, b"", True)
 
     def stream_read(self, sid: StreamId, n_max: int, now: float) -> bytes:
@@ -147,7 +148,6 @@ class ApplicationCommands:
 
     def stream_reset(self, sid: StreamId, code: int, now: float) -> None:
         """Gives up sending on the stream; what was not acknowledged may never arrive."""
-        del now
         self._command().mux.reset(sid, code)
 
     def stream_stop(self, sid: StreamId, code: int, now: float) -> None:
@@ -157,7 +157,6 @@ class ApplicationCommands:
 
     def set_priority(self, sid: StreamId, priority: int, now: float) -> None:
         """Changes the urgency of a stream on both sides: 0 … 255."""
-        del now
         if not 0 <= priority <= 255:
             raise LocalProtocolError("a priority lies between 0 and 255")
         self._command().mux.set_priority(sid, priority)
@@ -174,14 +173,12 @@ class ApplicationCommands:
         Raises:
             LocalProtocolError: larger than ``max_datagram_bytes``.
         """
-        del now
         if len(data) > self.max_datagram_bytes:
             raise LocalProtocolError("this message is too large for one datagram")
         return self._command().datagrams.push(data)
 
     def rekey(self, now: float) -> None:
         """Asks for fresh keys; event ``Rekeyed`` follows. At most once per second."""
-        del now
         self._command().rekey.request()
 
     def export_key(self, label: str, n: int) -> bytes:

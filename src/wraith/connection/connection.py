@@ -193,7 +193,7 @@ class Connection(Moving):
         self._inbound = Inbound(session, self._builder, self.role, self._emit)
         self._timers.set(Timer.SESSION_AGE, now + SESSION_AGE_MAX_S - GOAWAY_LEAD_S)
         self._timers.set(Timer.SESSION_END, now + SESSION_AGE_MAX_S)
-        self._timers.set(Timer.MTU, session.mtu.next_time)
+        self._timers.set(Timer.MTU_BEGIN, session.mtu.next_time)
         self._events.append(ev.PeerAuthenticated(result.peer))
         if is_initiator:
             self._is_authorised = True
@@ -235,6 +235,11 @@ class Connection(Moving):
             epoch=session.keys.current if session is not None else 0,
             authenticated_by=self._authenticated_by,
         )
+
+    @property
+    def n_authenticated(self) -> int:
+        """Datagrams that have authenticated so far."""
+        return 0 if self._session is None else self._session.n_datagrams_received
 
     @property
     def cid_offset(self) -> int:
@@ -292,7 +297,6 @@ class Connection(Moving):
 
     def ping(self, now: float) -> None:
         """Sends something that the peer acknowledges."""
-        del now
         if self._builder is None or not self._life.is_open:
             raise LocalProtocolError("the connection is not established")
         if len(self._builder.oneshots) < ONESHOTS_MAX:
@@ -428,10 +432,10 @@ class Connection(Moving):
     def _on_timer(self, timer: Timer, now: float) -> None:
         session = self._session
         if timer is Timer.CONFIRM:
-            self.fail(HandshakeTimeout(), now)
+            self.fail(HandshakeTimeout())
         elif timer is Timer.DRAIN:
             self._life.apply(Input.DRAINED)
-            self._erase(now)
+            self._erase()
         elif session is None or not self._life.is_open:
             return
         elif timer is Timer.IDLE:

@@ -91,12 +91,12 @@ class Ending(ApplicationCommands):
         elif self._life.state in (SessionState.CONNECTING, SessionState.RESUMING):
             self._life.apply(Input.FAIL)
             self._events.append(ev.Closed(code, reason, False, None))
-            self._erase(now)
+            self._erase()
+            self._woken()
 
     def go_away(self, now: float) -> None:
         """Tells the peer that this session will end: it opens no new streams from now on, and
         neither does this side. What is open goes on. Idempotent. [CN-8]"""
-        del now
         session = self._open()
         if not session.has_sent_goaway:
             session.has_sent_goaway = True
@@ -133,13 +133,13 @@ class Ending(ApplicationCommands):
 
     # -- from the handshake
 
-    def fail(self, error: WraithError, now: float) -> None:
+    def fail(self, error: WraithError) -> None:
         """The handshake failed: Closed in silence, with ``error`` in the event."""
         if self._life.state is SessionState.CLOSED:
             return
         self._life.apply(Input.FAIL)
         self._events.append(ev.Closed(CloseCode.HANDSHAKE_TIMEOUT, str(error), False, error))
-        self._erase(now)
+        self._erase()
 
     # -- inside
 
@@ -222,9 +222,8 @@ class Ending(ApplicationCommands):
             self._budget.release(session.mux.table.conn_window.window)
         session.mux.memory.release()
 
-    def _erase(self, now: float) -> None:
+    def _erase(self) -> None:
         """Closed: no key, no buffer, no deadline is left."""
-        del now
         session = self._session
         if session is not None:
             if self._close is None:

@@ -40,7 +40,6 @@ from wraith.connection.handshake import HandshakeContext, Proposal
 from wraith.connection.header_masks import HeaderMaskKeys
 from wraith.connection.negotiate import SuitePolicy, responder_suites
 from wraith.connection.record import NodeRecord
-from wraith.connection.routed import RoutedConnection
 from wraith.connection.routing import SESSIONS_PER_PATH, Route, RoutingTable
 from wraith.connection.state import OPEN_STATES
 from wraith.errors import CloseCode, ConnectFailed, LocalProtocolError, WraithError
@@ -356,10 +355,6 @@ class Endpoint:
         self._enter(now)
         self._admission.load_records(ak_public, records, now)
 
-    def live_replay_records(self, ak_public: bytes, now: float) -> list[bytes]:
-        """What a compacted replay file of this key holds."""
-        return self._admission.live_records(ak_public, now)
-
     def node_record(
         self, addresses: Sequence[Address], *, key: AccessKey | None = None
     ) -> NodeRecord:
@@ -434,8 +429,8 @@ class Endpoint:
 
     def _new_connection(
         self, route: Route, role: Role, path: NetworkPath, now: float
-    ) -> RoutedConnection:
-        connection = RoutedConnection(
+    ) -> Connection:
+        return Connection(
             role=role,
             path=path,
             config=self.config,
@@ -445,9 +440,8 @@ class Endpoint:
             now=now,
             budget=self._windows,
             pool=self._pool,
+            wake=partial(self._touch, route),
         )
-        connection.wake = partial(self._touch, route)
-        return connection
 
     def _deliver(
         self, route: Route, data: Buffer, segment_bytes: int, path: NetworkPath, now: float
@@ -532,7 +526,7 @@ class Endpoint:
             error = dial.error
             assert isinstance(error, WraithError)
             self._end_dial(route)
-            route.connection.fail(error, self._now)
+            route.connection.fail(error)
         else:
             self._deadlines.set(dial, dial.next_time())
         self._touch(route)

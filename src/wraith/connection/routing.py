@@ -9,8 +9,8 @@ Spec: handshake.md [HS-40] [HS-41].
 
 from __future__ import annotations
 
+from wraith.connection.connection import Connection
 from wraith.connection.deadlines import Deadline
-from wraith.connection.routed import RoutedConnection
 from wraith.crypto.kdf import keyed_hash
 from wraith.crypto.session_keys import CID_BYTES
 from wraith.types import Address, Buffer, NetworkPath
@@ -40,7 +40,7 @@ class Route(Deadline):
     )
 
     #: Set once, right after the connection has been made with this route's wake-up.
-    connection: RoutedConnection
+    connection: Connection
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,8 @@
-"""The named timers of one connection. At most one deadline each, absolute monotonic seconds."""
+"""The named timers of one connection. At most one deadline each, absolute monotonic seconds.
+
+What a part of the session keeps the time of itself (acknowledgements, loss, rekey, the validation
+of a path) is no timer here: ``Connection.next_timer`` asks the part.
+"""
 
 from __future__ import annotations
 
@@ -6,22 +10,21 @@ from enum import IntEnum
 
 
 class Timer(IntEnum):
-    ACK = 0
-    PACE = 1
-    LOSS = 2
-    IDLE = 3
-    KEEPALIVE = 4
-    DRAIN = 5
-    REKEY = 6
-    OLD_EPOCH = 7
-    PATH = 8
-    MTU = 9
-    AUTHORISE = 10
-    CONFIRM = 11
-    SKIPPED_KEYS = 12
-    SESSION_AGE = 13
-    SESSION_END = 14
-    END = 15
+    """In the order in which timers that are due at the same time are served."""
+
+    PACE = 0
+    IDLE = 1
+    KEEPALIVE = 2
+    DRAIN = 3
+    OLD_EPOCH = 4
+    MTU_BEGIN = 5
+    """The search for larger datagrams begins by itself; it goes on with what is sent."""
+    AUTHORISE = 6
+    CONFIRM = 7
+    SKIPPED_KEYS = 8
+    SESSION_AGE = 9
+    SESSION_END = 10
+    END = 11
 
 
 class Timers:

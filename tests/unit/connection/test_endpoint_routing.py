@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from wraith.connection.connection import Connection
 from wraith.connection.header_masks import ROTATION_S, HeaderMaskKeys
-from wraith.connection.routed import RoutedConnection
 from wraith.connection.routing import (
     CID_OFFSETS,
     PATHS_PER_SESSION,
@@ -40,7 +40,7 @@ class FakeConnection:
 
 def route(offset: int = 0, *, looks_right: bool = True) -> Route:
     made = Route()
-    made.connection = cast(RoutedConnection, FakeConnection(offset, looks_right))
+    made.connection = cast(Connection, FakeConnection(offset, looks_right))
     return made
 
 
