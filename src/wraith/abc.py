@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Protocol
 
 
@@ -56,14 +55,6 @@ class Kem(Protocol):
 
     def encapsulate(self, encapsulation_key: bytes, rng: Rng, /) -> tuple[bytes, bytes]:
         """``(shared_secret, ciphertext)``. Raises ``InvalidKey`` for a key that fails its check."""
-        ...
-
-
-class ReplayStore(Protocol):
-    """Keeps proven hellos across a restart (docs/spec/handshake.md). Records are 24 bytes each."""
-
-    def append(self, records: Sequence[bytes], /) -> None:
-        """Returns after the records are on disk; raises ``OSError`` when they cannot be."""
         ...
 
 

@@ -43,8 +43,8 @@ def flights(n: int) -> Flights:
                 first, second = answered.response(0.0)
                 seen["RESPONSE/0"].append(first)
                 seen["RESPONSE/1"].append(second)
-                waiting.receive(first, 0.0)
-                waiting.receive(second, 0.0)
+                waiting.receive(first)
+                waiting.receive(second)
                 seen["FINISH"].append(waiting.finish(rtt_sample_s=None).datagram())
     return seen
 
@@ -140,7 +140,7 @@ def test_no_two_datagrams_share_eight_bytes() -> None:
     repeats = [*run.waiting.datagrams, *(d for _ in range(4) for d in answered.response(0.0))]
     repeats += [d for _ in range(4) for d in run.waiting.tail_again()]
     for part in answered.response(0.0):
-        run.waiting.receive(part, 0.0)
+        run.waiting.receive(part)
     confirmation = run.waiting.finish(rtt_sample_s=None)
     repeats += [confirmation.datagram() for _ in range(6)]
     check_shared_blocks(datagram for kind in (*seen.values(), repeats) for datagram in kind)

@@ -11,7 +11,7 @@ reach (spec: replay cache, restart). Two files, the older one removed at each ro
 
 A crash of the process loses nothing: the kernel has the bytes. A crash of the host may lose the
 last ones, which shows as another boot id without the clean mark: then the records are still used,
-and the caller is told from when on they are complete. Implements ``wraith.abc.ReplayStore``.
+and the caller is told from when on they are complete.
 """
 
 from __future__ import annotations

@@ -259,16 +259,6 @@ class StateDir:
             return self.home / "sends" / name
 
 
-def write_private(path: Path, data: bytes) -> None:
-    """Replaces ``path`` in one step with mode 0600; after a crash the old or the new file is there.
-
-    Raises:
-        OSError: the disk is full or not writable; the old file is then untouched.
-    """
-    with PrivateFolder.open(path.parent) as folder:
-        folder.write(os.fsencode(path.name), data)
-
-
 def _write_peers(folder: PrivateFolder, entries: Iterable[PeerEntry]) -> None:
     kept = sorted(entries, key=lambda entry: (not entry.pinned, -entry.last_seen))[:_PEERS_MAX]
     rows = [{**asdict(entry), "key": str(entry.key)} for entry in kept]

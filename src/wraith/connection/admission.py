@@ -140,9 +140,6 @@ class Admission:
     def load_records(self, ak_public: bytes, records: Sequence[bytes], now: float) -> None:
         self._doors.load(ak_public, records, now)
 
-    def live_records(self, ak_public: bytes, now: float) -> list[bytes]:
-        return self._doors.live_records(ak_public, now)
-
     @property
     def has_records(self) -> bool:
         return self._doors.has_records

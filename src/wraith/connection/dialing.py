@@ -178,7 +178,7 @@ class Dial(Deadline):
             if target.path.remote != path.remote:
                 continue
             for attempt in reversed(target.attempts):
-                reply = attempt.stage.receive(datagram, now)
+                reply = attempt.stage.receive(datagram)
                 if reply is None:
                     continue
                 if self._finish is not None:
@@ -222,7 +222,7 @@ class Dial(Deadline):
 
     def _send_hello(self, target: _Target, now: float) -> None:
         stage = AwaitingResponse(
-            self._context, self._proposal, e1=self._kem_secret, cookie=target.cookie, now=now
+            self._context, self._proposal, e1=self._kem_secret, cookie=target.cookie
         )
         attempt = _Attempt(stage, now, had_cookie=target.cookie is not None)
         target.attempts.append(attempt)

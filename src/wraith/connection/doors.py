@@ -129,10 +129,6 @@ class Doors:
             raise LocalProtocolError("no such access key here")
         door.replays.load(records, now)
 
-    def live_records(self, ak_public: bytes, now: float) -> list[bytes]:
-        door = self._open.get(ak_public)
-        return [] if door is None else door.replays.live_records(now)
-
     @property
     def has_records(self) -> bool:
         return any(door.records for door in self._all())

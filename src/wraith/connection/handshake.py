@@ -195,9 +195,7 @@ class AwaitingResponse:
         *,
         e1: KemSecret | None,
         cookie: bytes | None,
-        now: float,
     ) -> None:
-        del now
         self._context = context
         self._proposal = proposal
         #: Whether ``finish`` failed for a reason that another attempt cannot change.
@@ -259,9 +257,8 @@ class AwaitingResponse:
             for part in self._tail
         ]
 
-    def receive(self, datagram: bytes, now: float) -> Reply | None:
+    def receive(self, datagram: bytes) -> Reply | None:
         """What ``datagram`` says, or ``None``: not for this attempt, or nothing new. [HS-13]"""
-        del now
         if self._is_done:
             return None
         try:
@@ -296,7 +293,7 @@ class AwaitingResponse:
         self.failure_is_final = True
         payload = ResponsePayload.decode(payload_bytes)
         peer = self._check_peer(payload.ident)
-        accepted = check_accept(proposal.suite, self._offer, payload.extensions)
+        check_accept(proposal.suite, self._offer, payload.extensions)
         own_params = context.transport_params()
         hmks = context.hmks.live
         ident = None if proposal.anonymous else context.keys.ident(context.clock.unix_time())
@@ -312,7 +309,6 @@ class AwaitingResponse:
             own_params=own_params,
             peer_hmk=None,
             own_hmks=hmks,
-            extensions=accepted,
             rtt_sample_s=rtt_sample_s,
         )
         veil = self._veil

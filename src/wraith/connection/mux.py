@@ -23,7 +23,7 @@ from wraith.connection.events import (
 )
 from wraith.connection.flow import SendMemory
 from wraith.connection.scheduler import Scheduler
-from wraith.connection.stream_table import DEFAULT_PRIORITY, Stream, StreamTable, stream_class
+from wraith.connection.stream_table import Stream, StreamTable, stream_class
 from wraith.errors import LocalProtocolError
 from wraith.types import Buffer, StreamId
 from wraith.wire.frames import (
@@ -480,6 +480,3 @@ class StreamMux:
     def on_token_lost(self, token: Token) -> None:
         if self.frame_for(token) is not None:
             self.pending[token] = None
-
-
-DEFAULT_STREAM_PRIORITY = DEFAULT_PRIORITY

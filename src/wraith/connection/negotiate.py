@@ -123,10 +123,8 @@ def accept_offer(suite: SuiteId, offer: Sequence[Extension]) -> tuple[Extension,
     return tuple(own[extension.id] for extension in offer if extension.id in own)
 
 
-def check_accept(
-    suite: SuiteId, offer: Sequence[Extension], accept: Sequence[Extension]
-) -> frozenset[int]:
-    """The ids that both sides agreed on. [HS-64]
+def check_accept(suite: SuiteId, offer: Sequence[Extension], accept: Sequence[Extension]) -> None:
+    """What was accepted is a part of what was offered. [HS-64]
 
     Raises:
         RemoteProtocolError: something was accepted that was not offered, or twice, or POST_QUANTUM
@@ -136,7 +134,6 @@ def check_accept(
     _check_ids(suite, ids)
     if not set(ids) <= {extension.id for extension in offer}:
         raise RemoteProtocolError("an extension was accepted that was not offered")
-    return frozenset(ids)
 
 
 def _implemented(suite: SuiteId) -> tuple[Extension, ...]:

@@ -110,10 +110,6 @@ class Recovery:
 
     # -- facts
 
-    @property
-    def has_rtt_sample(self) -> bool:
-        return self._first_sample_time is not None
-
     def pto_s(self) -> float:
         """One probe timeout without back-off (RFC 9002 §6.2.1)."""
         return self.srtt + max(4 * self.rttvar, GRANULARITY_S) + self.max_ack_delay_s

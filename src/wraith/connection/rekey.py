@@ -40,7 +40,8 @@ OLD_EPOCH_TTL_MAX_S = 10.0
 FAILED_PROBES = 3
 FAILED_PROBES_S = 10.0
 
-REASON_AGE, REASON_PN, REASON_APPLICATION = 1, 2, 3
+REASON_PN, REASON_APPLICATION = 2, 3
+"""Why a rekey is asked for; 1 is its age, which the initiator looks at itself."""
 
 
 class Phase(Enum):

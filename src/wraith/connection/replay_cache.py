@@ -121,12 +121,6 @@ class ReplayCache:
                 return
         self._start_floor = -1
 
-    def live_records(self, now: float) -> list[bytes]:
-        """All records that still matter: what a compacted file holds."""
-        self._turn(now)
-        entries = [*self._previous.items(), *self._current.items()]
-        return [encode_record(key, timestamp) for key, timestamp in entries]
-
     def _turn(self, now: float) -> None:
         n_turns = int((now - self._turned_at) // self._generation_s)
         if n_turns <= 0:

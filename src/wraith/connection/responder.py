@@ -187,8 +187,7 @@ class AwaitingHello:
         )
         body = noise.write_message(answer.encode())
         self._is_done = True
-        accepted = frozenset(extension.id for extension in extensions)
-        return AwaitingFinish(context, hello.veil, noise, self._suite, body, own_params, accepted)
+        return AwaitingFinish(context, hello.veil, noise, self._suite, body, own_params)
 
     def wipe(self) -> None:
         if not self._is_done:
@@ -225,7 +224,6 @@ class AwaitingFinish:
         "_suite",
         "_parts",
         "_sizes",
-        "_accepted",
         "_own_params",
         "_payload",
         "_sent_at",
@@ -240,7 +238,6 @@ class AwaitingFinish:
         suite: SuiteId,
         body: bytes,
         own_params: TransportParams,
-        accepted: frozenset[int],
     ) -> None:
         self.veil = veil
         #: How often RESPONSE has been sealed again.
@@ -248,7 +245,6 @@ class AwaitingFinish:
         self._context = context
         self._noise = noise
         self._suite = suite
-        self._accepted = accepted
         self._own_params = own_params
         self._payload: FinishPayload | None = None
         self._sent_at = 0.0
@@ -314,7 +310,6 @@ class AwaitingFinish:
             own_params=self._own_params,
             peer_hmk=payload.hmk,
             own_hmks=self._context.hmks.live,
-            extensions=self._accepted,
             rtt_sample_s=now - self._sent_at if self.n_repeats == 0 else None,
         )
         self._leave()

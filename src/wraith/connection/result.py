@@ -20,7 +20,6 @@ class HandshakeResult:
         peer_hmk: header-mask key of the peer's endpoint (32 bytes) if it is known already: the
             responder has the initiator's from FINISH, the initiator waits for HANDSHAKE_CONFIRM.
         own_hmks: this endpoint's own header-mask keys, newest first, at most two.
-        extensions: ids accepted by both sides.
         rtt_sample_s: the handshake's round trip if it was measured without ambiguity.
         authenticated_by: ``static-key`` or ``ticket``.
     """
@@ -33,6 +32,5 @@ class HandshakeResult:
     own_params: TransportParams
     peer_hmk: bytes | None = field(repr=False)
     own_hmks: tuple[bytes, ...] = field(repr=False)
-    extensions: frozenset[int] = frozenset()
     rtt_sample_s: float | None = None
     authenticated_by: str = "static-key"

@@ -14,7 +14,6 @@ from wraith.errors import InvalidKey, InvalidSignature, LocalProtocolError
 from wraith.types import Buffer, PeerKey
 
 SEED_BYTES = 32
-SIGNATURE_BYTES = 64
 
 
 class Identity:

@@ -17,8 +17,6 @@ KIB = 1024
 MIB = 1024 * KIB
 LIBP2P_ALPN = "libp2p"
 DATAGRAM_BYTES_MIN = 1200
-DATAGRAM_BYTES_ETHERNET = 1452
-"""UDP payload that fits an Ethernet frame with an IPv6 header."""
 
 
 class PqPolicy(StrEnum):

@@ -9,7 +9,7 @@ Spec: mls §3 [ML-7].
 
 from __future__ import annotations
 
-from typing import Final, Protocol
+from typing import Protocol
 
 from cryptography.exceptions import InvalidSignature as _Mismatch
 from cryptography.hazmat.primitives import hashes
@@ -20,9 +20,6 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from wraith.abc import Rng
 from wraith.crypto.secret import Secret
 from wraith.errors import InvalidKey, InvalidSignature, LocalProtocolError
-
-SIGNATURE_BYTES_MAX: Final = 160
-"""Above any signature of a known suite: DER over P-521 has at most 141."""
 
 
 class SignatureScheme(Protocol):

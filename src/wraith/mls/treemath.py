@@ -20,11 +20,6 @@ def node_of(leaf: int) -> int:
     return 2 * leaf
 
 
-def leaf_of(node: int) -> int:
-    """The leaf index of a node with an even index."""
-    return node >> 1
-
-
 def is_leaf(node: int) -> bool:
     return node & 1 == 0
 
@@ -76,13 +71,6 @@ def direct_path(leaf: int, width: int) -> list[int]:
         node = parent(node)
         path.append(node)
     return path
-
-
-def leaves_below(node: int) -> range:
-    """The leaf indices of the subtree under ``node``."""
-    n = 1 << level(node)
-    first = (node - (n - 1)) >> 1
-    return range(first, first + n)
 
 
 def is_below(leaf: int, node: int) -> bool:

@@ -53,7 +53,7 @@ class StagedHandshake:
 
     def attempt(self) -> AwaitingResponse:
         """One more hello, with an ephemeral of its own."""
-        return AwaitingResponse(self.i, self.proposal, e1=self._e1, cookie=None, now=0.0)
+        return AwaitingResponse(self.i, self.proposal, e1=self._e1, cookie=None)
 
     def hello(self, datagrams: Sequence[bytes]) -> AwaitingHello:
         """The responder takes the parts of a hello. Raises ``CryptoError`` for one that is not."""

@@ -25,7 +25,6 @@ from __future__ import annotations
 
 import struct
 from array import array
-from collections.abc import Iterator
 from enum import IntEnum
 from typing import NamedTuple
 
@@ -373,12 +372,6 @@ def _check_limits(n_entries: int, n_bytes: int, n_pages: int) -> None:
         raise LimitExceeded("the listing of an offer has at most 256 MiB")
 
 
-def iterate_pages(pages: Iterator[bytes]) -> Iterator[Entry]:
-    """All entries of ``pages``, in order, one page in memory at a time."""
-    for page in pages:
-        yield from decode_page(page)
-
-
 __all__ = [
     "LISTING_BYTES_MAX",
     "MAX_ENTRIES",
@@ -393,5 +386,4 @@ __all__ = [
     "ListingWriter",
     "decode_page",
     "encode_entry",
-    "iterate_pages",
 ]

@@ -24,7 +24,6 @@ from wraith.content.inventory import Inventory
 from wraith.errors import (
     LimitExceeded,
     OfferRefused,
-    SourceChanged,
     StateViolation,
     TransferError,
     WraithError,
@@ -434,14 +433,3 @@ class Sender:
         self._data.clear()
         self._data_bytes = 0
         self._checking.clear()
-
-
-def total_failure(outgoing: Outgoing) -> TransferError | None:
-    """The error that an offer with failed files ends with, or ``None``."""
-    if not outgoing.failed:
-        return None
-    n = len(outgoing.failed)
-    return SourceChanged(
-        f"{n} file{'s' if n > 1 else ''} changed or could not be read and did not arrive",
-        hint="send them again",
-    )

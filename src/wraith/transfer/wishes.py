@@ -119,7 +119,6 @@ class SurveyResult:
     reused_bytes: int = 0
     free_bytes: int | None = None
     same_listing: bool = False
-    is_complete: bool = False
     place: str = ""
 
 

@@ -12,8 +12,6 @@ from typing import Final
 from wraith.wire.buffer import Writer
 
 HEADER_BYTES: Final = 4
-#: DATA: header, sid and offset before the stream bytes.
-DATA_HEADER_BYTES: Final = 16
 ACK_RANGES_MAX: Final = 64
 CLOSE_REASON_BYTES_MAX: Final = 64
 FLAG_FIN: Final = 0x01

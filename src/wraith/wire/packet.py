@@ -34,10 +34,6 @@ EPOCH_SHIFT: Final = 6
 
 #: Packet numbers per epoch are ``0 .. PN_BOUND - 1``. [WF-6]
 PN_BOUND: Final = 1 << 21
-#: From here on a rekey is due; data stops at ``PN_DATA_STOP``, all but CLOSE at ``PN_CLOSE_ONLY``.
-PN_REKEY_DUE: Final = 1_000_000
-PN_DATA_STOP: Final = PN_BOUND - (1 << 17)
-PN_CLOSE_ONLY: Final = PN_BOUND - 64
 
 #: At most so many CID indices are accepted at once.
 CID_INDICES_MAX: Final = 16

@@ -10,8 +10,9 @@ from pathlib import Path
 import platformdirs
 import pytest
 
+from wraith.aio.disk.private_folder import PrivateFolder
 from wraith.aio.disk.seam import OS_DISK
-from wraith.aio.state_dir import FolderLock, FolderLocked, StateDir, write_private
+from wraith.aio.state_dir import FolderLock, FolderLocked, StateDir
 from wraith.errors import ConfigError, PeerKeyMismatch, WraithError
 from wraith.testing.rng import RaisingRng, SeededRng
 from wraith.types import PeerKey
@@ -141,14 +142,15 @@ def test_the_folder_of_a_send_depends_on_the_paths_alone(
 
 def test_writing_replaces_in_one_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "file"
-    write_private(path, b"old")
 
     def fail(fd: int) -> None:
         raise OSError("disk full")
 
-    monkeypatch.setattr(OS_DISK, "fsync", fail)
-    with pytest.raises(OSError, match="full"):
-        write_private(path, b"new")
+    with PrivateFolder.open(tmp_path) as folder:
+        folder.write(b"file", b"old")
+        monkeypatch.setattr(OS_DISK, "fsync", fail)
+        with pytest.raises(OSError, match="full"):
+            folder.write(b"file", b"new")
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path], "no temporary file is left"
 

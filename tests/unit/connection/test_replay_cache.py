@@ -104,11 +104,8 @@ def test_a_file_beyond_the_capacity_leaves_the_cache_incomplete() -> None:
     assert not replays.is_complete
 
 
-def test_live_records_restore_the_same_cache() -> None:
-    replays = cache()
-    replays.insert(key(1), int(UNIX), 0.0)
-    replays.insert(key(2), int(UNIX + 130), 130.0)
-    records = replays.live_records(130.0)
+def test_records_of_a_file_restore_the_cache() -> None:
+    records = [encode_record(key(1), int(UNIX)), encode_record(key(2), int(UNIX + 130))]
     assert all(len(record) == RECORD_BYTES for record in records)
     restored = cache(complete=False)
     restored.load(records, 0.0)

@@ -1011,4 +1011,3 @@ def test_no_error_and_no_repr_shows_a_secret(room: Room) -> None:
 def test_node_arithmetic_of_the_group_is_that_of_the_rfc() -> None:
     assert tm.root(4) == 3 and tm.direct_path(0, 4) == [1, 3]
     assert tm.common_ancestor(0, 3) == 3 and tm.common_ancestor(2, 3) == 5
-    assert list(tm.leaves_below(5)) == [2, 3]

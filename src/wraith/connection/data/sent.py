@@ -51,10 +51,6 @@ class SentSlice(NamedTuple):
     last: int
 
     @property
-    def has_lead(self) -> bool:
-        return self.first == 0
-
-    @property
     def n_bytes(self) -> int:
         return self.run.slice_bytes(self.first, self.last)
 
