@@ -76,8 +76,10 @@ _IPV6_PKTINFO: Final = getattr(socket, "IPV6_PKTINFO", 50)
 _SO_RCVBUFFORCE: Final = 33
 _SO_SNDBUFFORCE: Final = 32
 _BURST_REFUSED: Final = frozenset({errno.EMSGSIZE, errno.EINVAL, errno.EIO, errno.EOPNOTSUPP})
-#: One GRO size (int) and one packet info of IPv6 (20 bytes).
-_ANCILLARY_BYTES: Final = socket.CMSG_SPACE(4) + socket.CMSG_SPACE(20) if _LINUX else 128
+#: Ancillary messages that say which local address was called: level and type of each.
+_PACKET_INFOS: Final = frozenset({(_IPPROTO_IP, _IP_PKTINFO), (_IPPROTO_IPV6, _IPV6_PKTINFO)})
+#: One GRO size (int), one packet info of IPv6 (20 bytes), and an int that nobody here asks for.
+_ANCILLARY_BYTES: Final = 2 * socket.CMSG_SPACE(4) + socket.CMSG_SPACE(20) if _LINUX else 128
 
 _Ancillary = list[tuple[int, int, bytes]]
 
@@ -247,10 +249,11 @@ class UdpSocket:
                 continue  # an ICMP error of some earlier datagram: anyone can forge those
             size = n
             local = b""
-            for _level, kind, value in ancillary:
-                if kind == _UDP_GRO:
-                    size = int.from_bytes(value[:4], sys.byteorder)
-                else:
+            for level, kind, value in ancillary:
+                if level == _IPPROTO_UDP:
+                    if kind == _UDP_GRO:
+                        size = int.from_bytes(value[:4], sys.byteorder)
+                elif (level, kind) in _PACKET_INFOS:
                     local = value
             if flags & _MSG_TRUNC or not 0 < size <= n:
                 continue

@@ -200,6 +200,31 @@ async def test_a_wildcard_socket_sees_and_uses_the_address_that_was_called() -> 
         client.close()
 
 
+@linux_only
+@pytest.mark.asyncio
+@pytest.mark.parametrize("version", [4, 6])
+async def test_ancillary_messages_that_nobody_asked_for_are_ignored(version: int) -> None:
+    """The type of service is one byte, which is no address, and its type is no packet info's."""
+    got = Collector()
+    wildcard = UdpSocket.bind(Address(bytes(4 if version == 4 else 16), 0))
+    if version == 4:
+        called = b"\x7f\0\0\7"
+        level, receive, mark = socket.IPPROTO_IP, socket.IP_RECVTOS, socket.IP_TOS
+    else:
+        called = bytes(15) + b"\1"
+        level, receive, mark = socket.IPPROTO_IPV6, socket.IPV6_RECVTCLASS, socket.IPV6_TCLASS
+    wildcard._sock.setsockopt(level, receive, 1)
+    with socket.socket(socket.AF_INET if version == 4 else socket.AF_INET6, socket.SOCK_DGRAM) as s:
+        s.setsockopt(level, mark, 0x2E << 2)
+        wildcard.start(asyncio.get_running_loop(), got.receive, got.turn, got.put_aside)
+        try:
+            s.sendto(b"marked", (socket.inet_ntop(s.family, called), wildcard.local.port))
+            await got.wait_bytes(6)
+        finally:
+            wildcard.close()
+    assert got.bursts[0][2].local == Address(called, wildcard.local.port)
+
+
 class RefusingSocket:
     """Stands before a real socket and refuses chosen calls of ``sendmsg``."""
 
