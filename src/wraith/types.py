@@ -62,7 +62,7 @@ class Transmit:
     each, the last one possibly shorter.
 
     ``data`` belongs to the machine that handed it out and is valid until its next
-    ``datagrams_to_send``; the driver calls that only when the kernel has taken everything.
+    ``datagrams_to_send``; the driver copies what the kernel has not taken by then.
     """
 
     data: memoryview

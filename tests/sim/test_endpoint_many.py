@@ -142,12 +142,33 @@ def test_output_is_bounded_per_call_and_shared_in_turn() -> None:
     while transmits:
         for transmit in transmits:
             served[transmit.path.remote] += len(transmit.data)
-            net._send(net.b, transmit)
+            net.send(net.b, transmit)
         transmits = net.r.endpoint.datagrams_to_send(net.now)
     assert len(served) == TRANSMITS_MAX + 10
     assert max(served.values()) <= 1.5 * min(served.values())
     net.run(seconds=5)
     assert net.r.endpoint.next_timer() is not None
+
+
+def test_a_path_on_hold_waits_and_the_others_are_served() -> None:
+    net, _ = crowd(3)
+    endpoint = net.r.endpoint
+    held, *others = endpoint.connections
+    for connection in endpoint.connections:
+        sid = connection.open_stream(now=net.now)
+        connection.stream_write(sid, bytes(30_000), fin=True, now=net.now)
+    endpoint.hold(held.path)
+    endpoint.hold(held.path)
+    served: set[Address] = set()
+    while transmits := endpoint.datagrams_to_send(net.now):
+        served |= {transmit.path.remote for transmit in transmits}
+    assert served == {connection.path.remote for connection in others}
+    timer = endpoint.next_timer()
+    assert timer is not None and timer > net.now, "what is held is not due"
+    held.ping(net.now)
+    assert endpoint.datagrams_to_send(net.now) == []
+    endpoint.release(held.path)
+    assert {t.path for t in endpoint.datagrams_to_send(net.now)} == {held.path}
 
 
 @pytest.mark.slow

@@ -7,12 +7,13 @@ chosen only where nothing else works. Implements ``udp.DatagramSocket``.
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 from collections.abc import Callable
 from typing import Final, cast
 
 from wraith.aio.addresses import from_sockaddr, to_sockaddr
-from wraith.aio.udp import EndTurn, PutAside, ReceiveBurst, SocketSet, bound_socket
+from wraith.aio.udp import EndTurn, PutAside, ReceiveBurst, RefuseSize, SocketSet, bound_socket
 from wraith.errors import TransportError
 from wraith.types import Address, NetworkPath, Transmit
 
@@ -25,8 +26,11 @@ class EndpointSocket(asyncio.DatagramProtocol):
 
     def __init__(self) -> None:
         self.local = Address(b"", 0)
-        self.family = socket.AF_INET
+        self.family: int = socket.AF_INET
         self.datagrams_dropped = 0
+        self.on_refused_size: RefuseSize | None = None
+        #: What is being handed to the transport: where it goes, and its size.
+        self._sending: tuple[NetworkPath, int] | None = None
         self._transport: asyncio.DatagramTransport | None = None
         self._receive: ReceiveBurst | None = None
         self._turn: EndTurn | None = None
@@ -75,6 +79,9 @@ class EndpointSocket(asyncio.DatagramProtocol):
     def error_received(self, exc: Exception) -> None:
         """ICMP errors and refused datagrams: what a lost datagram means, nothing."""
         self.datagrams_dropped += 1
+        is_size = isinstance(exc, OSError) and exc.errno == errno.EMSGSIZE
+        if is_size and self._sending is not None and self.on_refused_size is not None:
+            self.on_refused_size(*self._sending)
 
     def pause_writing(self) -> None:
         self._full = True
@@ -107,7 +114,9 @@ class EndpointSocket(asyncio.DatagramProtocol):
             if self._full:
                 return start
             piece = bytes(data[start : start + step])
+            self._sending = (transmit.path, len(piece))
             self._transport.sendto(piece, sockaddr)
+            self._sending = None
             start += len(piece)
         return len(data)
 

@@ -6,13 +6,13 @@
     timer  ──► handle_timer ──────┤► datagrams_to_send ─► store ─► socket
     task   ──► a command, wake() ─┘  next_timer ─► the one timer handle
 
-Works for any machine with the sans-I/O contract. It never decides anything: it does not know what
-a connection is. Rules that it keeps:
+Works for any ``driving.Machine``. It never decides anything: it does not know what a connection is.
+Rules that it keeps:
 
-- after every mutation every event is delivered, then everything due is sent, again while sending
-  made events or handling one issued a command, then the timer is set;
-- ``datagrams_to_send`` is not called while the kernel has left something of the last result: those
-  bytes are sealed and their numbers spent, so the same bytes go again;
+- after every mutation the machine is drained (``driving.drain``), then the timer is set;
+- what the kernel has left of a burst goes again, as the same bytes: they are sealed and their
+  numbers spent. A socket that is full stops only what leads through it: the machine is told to hold
+  those paths, and while every socket is full it is not asked at all;
 - replay records are stored before the datagrams of the same drain are asked for; if they cannot be
   stored the datagrams are dropped, which the protocol survives: a forgotten record it does not;
 - what comes from nobody that the machine knows waits until the known ones have been fed; it gets
@@ -27,15 +27,16 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Final, Generic, Protocol, TypeVar
+from functools import partial
+from typing import Final, Generic, TypeVar
 
 from wraith.abc import NullTracer, Tracer
 from wraith.aio.memory import keep_freed_memory
 from wraith.aio.strangers import Strangers
-from wraith.aio.udp import SocketSet
+from wraith.aio.udp import DatagramSocket, SocketSet
+from wraith.driving import Machine, drain
 from wraith.types import NetworkPath, Transmit
 
-EventT_co = TypeVar("EventT_co", covariant=True)
 EventT = TypeVar("EventT")
 
 TURN_S: Final = 0.002
@@ -48,31 +49,56 @@ STRANGERS_LEAST_S: Final = 0.0001
 #: A timer that is due while the kernel's buffer is full waits this long instead of spinning.
 _BLOCKED_TIMER_S: Final = 0.001
 _DROPPED_CALLS_MAX: Final = 64
-
-
-class Machine(Protocol[EventT_co]):
-    """The contract. Times are monotonic seconds, never decreasing."""
-
-    def knows(self, datagram: memoryview, path: NetworkPath) -> bool:
-        """Whether a datagram from ``path`` seems to belong to a known peer. Says nothing about its
-        authenticity. An empty ``datagram`` asks about the path alone, which is the cheaper."""
-        ...
-
-    def receive_datagrams(
-        self, data: memoryview, segment_bytes: int, path: NetworkPath, now: float
-    ) -> object: ...
-
-    def handle_timer(self, now: float) -> None: ...
-
-    def datagrams_to_send(self, now: float) -> Sequence[Transmit]: ...
-
-    def next_timer(self) -> float | None: ...
-
-    def next_event(self) -> EventT_co | None: ...
+#: What is kept for a full socket while others are served. A machine hands out no more than one
+#: call's bulk for each path that it is told to hold; beyond this datagrams are lost.
+HELD_BYTES_MAX: Final = 4 * 1024 * 1024
 
 
 class StoreFailureTold(OSError):
     """Raised by a ``store`` whose owner tells the failure: no warning is needed as well."""
+
+
+class _FullSocket:
+    """What waits for a socket whose buffer is full, oldest first; the first from ``start`` on."""
+
+    __slots__ = ("_is_lent", "_n_bytes", "_transmits", "paths", "start")
+
+    def __init__(self) -> None:
+        self.paths: set[NetworkPath] = set()
+        self.start = 0
+        self._transmits: deque[Transmit] = deque()
+        self._n_bytes = 0
+        self._is_lent = False
+
+    def put(self, transmit: Transmit) -> bool:
+        """Keeps one more; false when there is too much of it."""
+        if self._transmits and self._n_bytes + len(transmit.data) > HELD_BYTES_MAX:
+            return False
+        self._transmits.append(transmit)
+        self._n_bytes += len(transmit.data)
+        self._is_lent = True
+        return True
+
+    def own(self) -> None:
+        """Copies what the machine has lent: it is about to be asked again."""
+        if self._is_lent:
+            self._is_lent = False
+            for _ in range(len(self._transmits)):
+                one = self._transmits.popleft()
+                data = one.data if one.data.readonly else memoryview(bytes(one.data))
+                self._transmits.append(Transmit(data, one.segment_bytes, one.path))
+
+    def send(self, sockets: SocketSet) -> bool:
+        """True when everything went."""
+        while self._transmits:
+            first = self._transmits[0]
+            self.start = sockets.send(first, self.start)
+            if self.start < len(first.data):
+                return False
+            self.start = 0
+            self._n_bytes -= len(first.data)
+            self._transmits.popleft()
+        return True
 
 
 class Driver(Generic[EventT]):
@@ -84,6 +110,7 @@ class Driver(Generic[EventT]):
         sockets: taken over; closed by ``close``.
         on_event: called for every event, oldest first; may issue commands. What it raises is
             reported to the loop and loses no event.
+        after_events: called whenever the events that were there have been delivered.
         on_failed: called once if the machine raised; the driver is closed by then.
         store: called before each ``datagrams_to_send``; raises ``OSError`` when what must be on
             disk is not.
@@ -95,6 +122,7 @@ class Driver(Generic[EventT]):
         sockets: SocketSet,
         *,
         on_event: Callable[[EventT], None],
+        after_events: Callable[[], None] | None = None,
         on_failed: Callable[[Exception], None] | None = None,
         store: Callable[[], None] | None = None,
         tracer: Tracer | None = None,
@@ -102,16 +130,17 @@ class Driver(Generic[EventT]):
         self._machine = machine
         self._sockets = sockets
         self._on_event = on_event
+        self._after_events = after_events
         self._on_failed = on_failed
         self._store = store
         self._tracer = tracer or NullTracer()
-        self._pending: deque[Transmit] = deque()
+        self._full: dict[DatagramSocket, _FullSocket] = {}
+        self._is_stored = True
+        self.datagrams_dropped = 0
         self._strangers = Strangers()
         self._peers_took_s = 0.0
         self._is_socket_empty = True
         self._ids_looked_at = 0
-        self._sent_of_first = 0
-        self._blocked = False
         self._closed = False
         self._draining = False
         self._again = False
@@ -127,10 +156,7 @@ class Driver(Generic[EventT]):
         keep_freed_memory()
         self._loop = asyncio.get_running_loop()
         self.now = self._loop.time
-        # Not every machine searches for the path MTU.
-        refused = getattr(self._machine, "handle_mtu_exceeded", None)
-        if refused is not None:
-            self._sockets.tell_refused_size(lambda path, n: refused(path, n, self.now()))
+        self._sockets.tell_refused_size(self._on_refused_size)
         self._sockets.start(self._loop, self._on_burst, self._on_turn, self._put_aside)
         self.wake()
 
@@ -148,7 +174,7 @@ class Driver(Generic[EventT]):
         """In a forked child: never sends, reads or delivers again, and leaves the loop, whose
         readiness table the parent shares, untouched."""
         self._closed = True
-        self._pending.clear()
+        self._full.clear()
         self._strangers.clear()
 
     def wake(self) -> None:
@@ -176,7 +202,7 @@ class Driver(Generic[EventT]):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        self._pending.clear()
+        self._full.clear()
         self._sockets.close()
         self._release_idle()
 
@@ -234,9 +260,22 @@ class Driver(Generic[EventT]):
         self._timer = None
         self._drain()
 
-    def _on_writable(self) -> None:
-        self._blocked = False
-        self._drain()
+    def _on_refused_size(self, path: NetworkPath, n_bytes: int) -> None:
+        self._machine.handle_mtu_exceeded(path, n_bytes, self.now())
+
+    def _on_writable(self, socket: DatagramSocket) -> None:
+        full = self._full.get(socket)
+        if self._closed or full is None:
+            return
+        if full.send(self._sockets):
+            self._forget_full(socket)
+            self._drain()
+        else:
+            socket.when_writable(partial(self._on_writable, socket))
+
+    def _forget_full(self, socket: DatagramSocket) -> None:
+        for path in self._full.pop(socket).paths:
+            self._machine.release(path)
 
     def _drain(self) -> None:
         if self._closed or self._draining:
@@ -250,64 +289,74 @@ class Driver(Generic[EventT]):
             self._draining = False
 
     def _drain_machine(self) -> None:
-        machine = self._machine
         now = self.now()
         stop_at = now + TURN_S
-        if self._deadline is not None and now >= self._deadline:
-            self._deadline = None
-            machine.handle_timer(now)
         if self._strangers:
             self._serve_strangers(now)
         self._peers_took_s = 0.0
         self._ids_looked_at = 0
-        self._deliver_due()  # first: what a handler answers shares a datagram with what is due
-        now = self.now()
-        while not self._closed:
-            self._again = False
-            more = self._send_due(now)
-            self._deliver_due()
-            now = self.now()
-            if not (more or self._again):
-                break
-            if now >= stop_at:
-                self._schedule()
-                break
+        deadline, self._deadline = self._deadline, None
+        if drain(self._machine, self, deadline=deadline, stop_at=stop_at):
+            self._schedule()
         if self._closed:
             return
         if self._strangers:
             self._schedule()
-        if not self._pending and not self._scheduled:
+        if not self._full and not self._scheduled:
             self._release_idle()
-        self._set_timer(machine.next_timer(), now)
+        self._set_timer(self._machine.next_timer(), self.now())
 
-    def _send_due(self, now: float) -> bool:
-        """Asks the machine once and sends. True when it may have more."""
-        if self._blocked:
-            return False
-        if not self._pending:
-            stored = self._store is None or self._stored()
-            transmits = self._machine.datagrams_to_send(now)
-            if not transmits:
-                return False
-            if not stored:
-                self._drop_due(now)
-                return False
-            self._pending.extend(transmits)
-        return self._send_pending()
+    # --- what drain asks (driving.Outside) --------------------------------------------------
 
-    def _send_pending(self) -> bool:
-        pending = self._pending
-        while pending:
-            transmit = pending[0]
-            sent = self._sockets.send(transmit, self._sent_of_first)
-            if sent < len(transmit.data):
-                self._sent_of_first = sent
-                self._blocked = True
-                self._sockets.when_writable(transmit, self._on_writable)
+    @property
+    def is_open(self) -> bool:
+        """False after ``close`` or a failure."""
+        return not self._closed
+
+    def can_send(self) -> bool:
+        """Some socket has room; what must be on disk first has been stored."""
+        if self._full:
+            for socket in [socket for socket in self._full if socket not in self._sockets.sockets]:
+                self._forget_full(socket)  # it was replaced
+            if not self._has_room():
                 return False
-            self._sent_of_first = 0
-            pending.popleft()
+            for full in self._full.values():
+                full.own()
+        self._is_stored = self._store is None or self._stored()
         return True
+
+    def send(self, transmits: Sequence[Transmit]) -> bool:
+        """Hands ``transmits`` to the kernel. True when the machine may have more."""
+        if not transmits:
+            return False
+        if not self._is_stored:
+            self._drop_due(self.now())
+            return False
+        sockets = self._sockets
+        for transmit in transmits:
+            if self._full and (socket := sockets.socket_for(transmit.path)) in self._full:
+                self._keep(self._full[socket], transmit)
+                continue
+            sent = sockets.send(transmit, 0)
+            if sent < len(transmit.data):
+                self._on_full(transmit, sent)
+        return self._has_room()
+
+    def _on_full(self, transmit: Transmit, sent: int) -> None:
+        socket = self._sockets.socket_for(transmit.path)
+        assert socket is not None  # it has just taken a part
+        full = self._full[socket] = _FullSocket()
+        full.start = sent
+        self._keep(full, transmit)
+        socket.when_writable(partial(self._on_writable, socket))
+
+    def _keep(self, full: _FullSocket, transmit: Transmit) -> None:
+        if not full.put(transmit):
+            self.datagrams_dropped += transmit.n_datagrams
+            return
+        if transmit.path not in full.paths:
+            full.paths.add(transmit.path)
+            self._machine.hold(transmit.path)
 
     def _stored(self) -> bool:
         assert self._store is not None
@@ -325,8 +374,8 @@ class Driver(Generic[EventT]):
             if not self._machine.datagrams_to_send(now):
                 break
 
-    def _deliver_due(self) -> None:
-        """Delivers every event; a handler may close the driver."""
+    def deliver(self, now: float) -> bool:
+        """Delivers every event; a handler may close the driver, or issue commands."""
         while not self._closed and (event := self._machine.next_event()) is not None:
             try:
                 self._on_event(event)
@@ -335,6 +384,13 @@ class Driver(Generic[EventT]):
                 self._loop.call_exception_handler(
                     {"message": "an event handler of wraith failed", "exception": exc}
                 )
+        if self._after_events is not None:
+            self._after_events()
+        again, self._again = self._again, False
+        return again
+
+    def _has_room(self) -> bool:
+        return len(self._full) < len(self._sockets.sockets)
 
     def _schedule(self) -> None:
         if not self._scheduled and self._loop is not None:
@@ -344,7 +400,7 @@ class Driver(Generic[EventT]):
     def _set_timer(self, deadline: float | None, now: float) -> None:
         """Keeps at most one handle. One that fires too early is left alone: waking once for
         nothing is cheaper than cancelling and re-arming for every acknowledgement."""
-        if deadline is not None and self._blocked:
+        if deadline is not None and self._full and not self._has_room():
             deadline = max(deadline, now + _BLOCKED_TIMER_S)
         self._deadline = deadline
         if deadline is None:

@@ -30,13 +30,11 @@ from wraith.aio.file_target import FileTarget, Policy
 from wraith.aio.pipes import PipeTarget, StreamSource
 from wraith.aio.state_folder import StateFolder, load_listing, open_state
 from wraith.errors import Busy, WraithError
-from wraith.node.events import NodeEvent
-from wraith.node.node import Node
 from wraith.transfer.memory import MemorySource
 from wraith.transfer.paths import STATE_PREFIX, display_path
 from wraith.transfer.reasons import DiskFailed
 from wraith.transfer.wishes import ReadAgain, Wish
-from wraith.types import Buffer, NetworkPath, PeerKey, Transmit
+from wraith.types import PeerKey
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
@@ -67,9 +65,9 @@ class StoreWorker:
     """Fulfils the wishes of ``node`` with ``store`` in one daemon thread, ``ReadAgain`` in another
     one that stands still while any other wish waits or is under way.
 
-    Call ``pump`` from the event loop after every drain of the node (it takes what wishes there
-    are and returns at once). Answers arrive on the loop; ``on_answered`` is called after each
-    bunch of them, to drain the node again.
+    Call ``pump`` from the event loop whenever the node's events have been delivered (it takes what
+    wishes there are and returns at once). Answers arrive on the loop; ``on_answered`` is called
+    after each bunch of them, to drain the node again.
     """
 
     def __init__(
@@ -189,72 +187,6 @@ class StoreWorker:
         if delivered:
             self.pump()
             self._on_answered()
-
-
-class ServedNode:
-    """A node with its disk, as one machine for ``aio.driver.Driver``.
-
-    Example::
-
-        served = ServedNode(node, source)
-        driver = Driver(served, sockets, on_event=show, store=save_replay_records)
-        served.start(driver)     # inside the event loop, before driver.start()
-        ...
-        await served.closed()    # after Finished, before source.close()
-    """
-
-    def __init__(self, node: Node, store: Store) -> None:
-        self.node = node
-        self.store = store
-        self._worker: StoreWorker | None = None
-
-    def start(self, driver: Clocked) -> None:
-        """Starts the thread. ``driver`` gives the time and is woken by answers."""
-        self._worker = StoreWorker(
-            self.node, self.store, now=lambda: driver.now(), on_answered=driver.wake
-        )
-
-    async def closed(self, timeout_s: float = 5.0) -> bool:
-        """Lets the wish under way end. False if it did not in time (a read from a terminal)."""
-        return self._worker is None or await self._worker.closed(timeout_s)
-
-    def knows(self, datagram: Buffer, path: NetworkPath) -> bool:
-        return self.node.knows(datagram, path)
-
-    def receive_datagrams(
-        self, data: Buffer, segment_bytes: int, path: NetworkPath, now: float
-    ) -> None:
-        self.node.receive_datagrams(data, segment_bytes, path, now)
-
-    def handle_timer(self, now: float) -> None:
-        self.node.handle_timer(now)
-
-    def datagrams_to_send(self, now: float) -> list[Transmit]:
-        transmits = self.node.datagrams_to_send(now)
-        self._pump()
-        return transmits
-
-    def next_timer(self) -> float | None:
-        return self.node.next_timer()
-
-    def next_event(self) -> NodeEvent | None:
-        event = self.node.next_event()
-        if event is None:
-            self._pump()
-        return event
-
-    def _pump(self) -> None:
-        if self._worker is not None:
-            self._worker.pump()
-
-
-class Clocked(Protocol):
-    """The part of a driver that a served node needs."""
-
-    @property
-    def now(self) -> Callable[[], float]: ...
-
-    def wake(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -379,7 +311,6 @@ __all__ = [
     "MemorySource",
     "PipeTarget",
     "Policy",
-    "ServedNode",
     "SourceUnreadable",
     "Store",
     "StoreWorker",

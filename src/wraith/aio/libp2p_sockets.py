@@ -39,6 +39,8 @@ class Libp2pSockets(SocketSet):
         old = list(self.sockets)
         self.sockets = fresh.sockets
         self._by_size = fresh._by_size
+        if self._tell_refused_size is not None:
+            self.tell_refused_size(self._tell_refused_size)
         super().start(*self._started)
         for each in old:
             each.close()

@@ -117,6 +117,15 @@ class _Probe:
     ) -> None:
         self._endpoint.receive_datagrams(data, segment_bytes, path, now)
 
+    def handle_mtu_exceeded(self, path: NetworkPath, n_bytes: int, now: float) -> None:
+        self._endpoint.handle_mtu_exceeded(path, n_bytes, now)
+
+    def hold(self, path: NetworkPath) -> None:
+        self._endpoint.hold(path)
+
+    def release(self, path: NetworkPath) -> None:
+        self._endpoint.release(path)
+
     def handle_timer(self, now: float) -> None:
         self._endpoint.handle_timer(now)
 

@@ -26,7 +26,7 @@ from wraith.aio.datagram_endpoint import bind_sockets
 from wraith.aio.disk.failures import disk_error
 from wraith.aio.driver import Driver, StoreFailureTold
 from wraith.aio.entropy import OsRng
-from wraith.aio.files import ServedNode, Store
+from wraith.aio.files import Store, StoreWorker
 from wraith.aio.fork import poison_after_fork
 from wraith.aio.replay_files import ReplayFiles
 from wraith.aio.tracing import make_tracer
@@ -100,12 +100,14 @@ class Transfer:
         self._rng = rng
         self._tracer = make_tracer()
         self._events: asyncio.Queue[NodeEvent | Exception] = asyncio.Queue()
-        self._served = ServedNode(node, store)
+        self._store = store
+        self._worker: StoreWorker | None = None
         self._port = sockets.port
         self._driver: Driver[NodeEvent] = Driver(
-            self._served,
+            node,
             sockets,
             on_event=self._on_event,
+            after_events=self._hand_on_wishes,
             on_failed=self._events.put_nowait,
             store=self._store_records,
             tracer=self._tracer,
@@ -192,8 +194,11 @@ class Transfer:
 
     def start(self, record: NodeRecord | None = None) -> None:
         """Begins to listen, or to dial ``record``."""
-        self._served.start(self._driver)
-        self._driver.start()
+        driver = self._driver
+        self._worker = StoreWorker(
+            self.node, self._store, now=lambda: driver.now(), on_answered=driver.wake
+        )
+        driver.start()
         if record is not None:
             self.node.dial(record, self._driver.now())
             self._driver.wake()
@@ -245,7 +250,8 @@ class Transfer:
         ):
             await asyncio.sleep(_LINGER_LOOK_S)
         self._driver.close()
-        await self._served.closed(_STORE_END_S)
+        if self._worker is not None:
+            await self._worker.closed(_STORE_END_S)
 
     def abandon(self) -> None:
         """Closes the sockets at once, without a word to anyone."""
@@ -261,6 +267,10 @@ class Transfer:
         # The kind alone: what an event holds may be private.
         self._tracer.record("transfer.event", kind=type(event).__name__)
         self._events.put_nowait(event)
+
+    def _hand_on_wishes(self) -> None:
+        if self._worker is not None:
+            self._worker.pump()
 
     def _store_records(self) -> None:
         for _, records in self.node.records_to_store():

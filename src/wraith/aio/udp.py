@@ -91,10 +91,19 @@ _shared_buffers: weakref.WeakKeyDictionary[AbstractEventLoop, bytearray] = (
 
 
 class DatagramSocket(Protocol):
-    """What the driver needs of a socket. ``send`` and ``start`` are the whole of it."""
+    """What the driver needs of a socket.
+
+    Attributes:
+        family: ``AF_INET`` or ``AF_INET6``: what it can send to.
+        on_refused_size: told of each single datagram that the host refuses for its size.
+    """
 
     local: Address
     datagrams_dropped: int
+    on_refused_size: RefuseSize | None
+
+    @property
+    def family(self) -> int: ...
 
     def start(
         self,
@@ -159,7 +168,7 @@ class UdpSocket:
         """Takes over ``sock``, which must be a bound datagram socket."""
         self._sock = sock
         self._tracer = tracer or NullTracer()
-        self.family = sock.family
+        self.family: int = sock.family
         sock.setblocking(False)
         self.receive_buffer_bytes = _grow(sock, socket.SO_RCVBUF, _SO_RCVBUFFORCE)
         self.send_buffer_bytes = _grow(sock, socket.SO_SNDBUF, _SO_SNDBUFFORCE)
@@ -477,10 +486,11 @@ class SocketSet:
 
     def __init__(self, sockets: list[DatagramSocket]) -> None:
         self.sockets = sockets
-        self._by_size: dict[int, DatagramSocket] = {}
-        for sock in sockets:
-            family_bytes = 4 if getattr(sock, "family", None) == socket.AF_INET else 16
-            self._by_size[family_bytes] = sock
+        self._tell_refused_size: RefuseSize | None = None
+        #: By the length of the addresses that a socket can send to.
+        self._by_size: dict[int, DatagramSocket] = {
+            4 if sock.family == socket.AF_INET else 16: sock for sock in sockets
+        }
 
     @classmethod
     def bind(
@@ -519,9 +529,9 @@ class SocketSet:
 
     def tell_refused_size(self, tell: RefuseSize) -> None:
         """``tell`` is called for each single datagram that the host refuses for its size."""
+        self._tell_refused_size = tell
         for sock in self.sockets:
-            if isinstance(sock, UdpSocket):
-                sock.on_refused_size = tell
+            sock.on_refused_size = tell
 
     @property
     def port(self) -> int:
@@ -530,12 +540,12 @@ class SocketSet:
 
     def send(self, transmit: Transmit, start: int) -> int:
         """As ``DatagramSocket.send``; a burst for a missing family is dropped."""
-        sock = self._by_size.get(len(transmit.path.remote.ip))
+        sock = self.socket_for(transmit.path)
         return len(transmit.data) if sock is None else sock.send(transmit, start)
 
-    def when_writable(self, transmit: Transmit, resume: Callable[[], None]) -> None:
-        """As ``DatagramSocket.when_writable``, on the socket that ``transmit`` goes to."""
-        self._by_size[len(transmit.path.remote.ip)].when_writable(resume)
+    def socket_for(self, path: NetworkPath) -> DatagramSocket | None:
+        """The socket that leads to ``path``; ``None`` for a missing family."""
+        return self._by_size.get(len(path.remote.ip))
 
     def start(
         self,

@@ -102,6 +102,8 @@ class Endpoint:
         self._deadlines = DeadlineHeap()
         self._dirty: list[Route] = []
         self._ready: deque[Route] = deque()
+        #: Of paths whose way out is full: what waits there until there is room.
+        self._held: dict[NetworkPath, list[Route]] = {}
         self._eventful: deque[Route] = deque()
         self._events: deque[EndpointEvent] = deque()
         self._outbox: Outbox = deque()
@@ -175,6 +177,15 @@ class Endpoint:
         for route in self._routing.on_path(path):
             route.connection.handle_mtu_exceeded(n_bytes, now)
 
+    def hold(self, path: NetworkPath) -> None:
+        """The way out to ``path`` is full: its connections wait until ``release``. Answers of
+        handshakes are single datagrams and are handed out all the same."""
+        self._held.setdefault(path, [])
+
+    def release(self, path: NetworkPath) -> None:
+        """The way out to ``path`` has room again."""
+        self._ready.extend(self._held.pop(path, ()))
+
     def handle_timer(self, now: float) -> None:
         """Does what is due at ``now``."""
         self._enter(now)
@@ -228,6 +239,9 @@ class Endpoint:
         ):
             route = ready.popleft()
             connection = route.connection
+            if self._held and (waiting := self._held.get(connection.path)) is not None:
+                waiting.append(route)
+                continue
             bursts = connection.datagrams_to_send(now, pool)
             if bursts:
                 transmits += bursts

@@ -118,6 +118,8 @@ class QuicEndpoint:
         self._touched: dict[PeerConnection, None] = {}
         self._timers: list[tuple[float, int]] = []
         self._armed: dict[int, float] = {}
+        #: By remote address whose way out is full: who waits until there is room.
+        self._held: dict[Address, dict[PeerConnection, None]] = {}
         self._replies: list[tuple[bytes, NetworkPath]] = []
         self._locals: dict[Address, Address] = {}
         self._next_number = 0
@@ -176,6 +178,19 @@ class QuicEndpoint:
             self._feed(owner, run, remote, now)
         return unclaimed
 
+    def handle_mtu_exceeded(self, path: NetworkPath, n_bytes: int, now: float) -> None:
+        """Nothing changes: datagrams have the configured size, and no path is searched for a
+        larger one. Recovery sends again what was lost."""
+
+    def hold(self, path: NetworkPath) -> None:
+        """The way out to ``path`` is full: its connections wait until ``release``."""
+        self._held.setdefault(path.remote, {})
+
+    def release(self, path: NetworkPath) -> None:
+        """The way out to ``path`` has room again."""
+        for connection in self._held.pop(path.remote, ()):
+            self._touch(connection)
+
     def handle_timer(self, now: float) -> None:
         while self._timers and self._timers[0][0] <= now:
             when, number = heapq.heappop(self._timers)
@@ -204,6 +219,9 @@ class QuicEndpoint:
         while self._touched:
             connection = next(iter(self._touched))
             del self._touched[connection]
+            if self._held and (waiting := self._held.get(connection.remote)) is not None:
+                waiting[connection] = None
+                continue
             if connection.state is not ConnectionState.DRAINED:
                 self._pack(connection.packet.datagrams_to_send(now), due)
                 connection.take_packet_events(now)

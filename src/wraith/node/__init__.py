@@ -18,8 +18,8 @@ decides who may have the offer, dials again when a peer falls silent, and says w
     node.io_done(wish.id, result, now)                       # its answer (or a WraithError)
     node.next_timer()
 
-``aio.files.ServedNode(node, store, ...)`` wraps a node and its source or target into a machine that
-``aio.driver.Driver`` drives like an endpoint; the disk works in a thread.
+``aio.driver.Driver`` drives it like an endpoint, ``aio.files.StoreWorker`` fulfils its wishes in a
+thread, and ``aio.transfers.Transfer`` joins the two.
 
 **Commands.** ``accept(now)`` / ``decline(now, reason=…)`` answer ``OfferReceived``;
 ``stop(now)`` ends everything gracefully (Ctrl-C): the peer is told, what is verified stays.

@@ -103,6 +103,14 @@ class Node:
         """As ``Endpoint.handle_mtu_exceeded``."""
         self.endpoint.handle_mtu_exceeded(path, n_bytes, now)
 
+    def hold(self, path: NetworkPath) -> None:
+        """As ``Endpoint.hold``."""
+        self.endpoint.hold(path)
+
+    def release(self, path: NetworkPath) -> None:
+        """As ``Endpoint.release``."""
+        self.endpoint.release(path)
+
     def handle_timer(self, now: float) -> None:
         """Does what is due at ``now``."""
         self._hear(now)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 
-from wraith.types import NetworkPath, Transmit
+from wraith.types import Buffer, NetworkPath, Transmit
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +39,7 @@ class EchoMachine:
         fail_with: raised by the next ``receive_datagrams``.
         per_call: how many bursts one ``datagrams_to_send`` hands out.
         strangers: the paths of unknown senders; all others are known peers'.
+        held: paths that it was told to hold; refused: sizes that it was told of.
     """
 
     def __init__(self, *, echo: bool = True, reuse: bool = True, per_call: int = 2) -> None:
@@ -47,6 +48,8 @@ class EchoMachine:
         self.per_call = per_call
         self.strangers: set[NetworkPath] = set()
         self.fail_with: Exception | None = None
+        self.held: set[NetworkPath] = set()
+        self.refused: list[tuple[NetworkPath, int]] = []
         self.timer: float | None = None
         self.records: list[bytes] = []
         self.calls: list[str] = []
@@ -64,11 +67,11 @@ class EchoMachine:
         """Bursts that were not handed out yet."""
         return len(self._due)
 
-    def knows(self, datagram: memoryview, path: NetworkPath) -> bool:
+    def knows(self, datagram: Buffer, path: NetworkPath) -> bool:
         return path not in self.strangers
 
     def receive_datagrams(
-        self, data: memoryview, segment_bytes: int, path: NetworkPath, now: float
+        self, data: Buffer, segment_bytes: int, path: NetworkPath, now: float
     ) -> None:
         self.calls.append("receive")
         if self.fail_with is not None:
@@ -76,6 +79,15 @@ class EchoMachine:
         self._events.append(Received(bytes(data), segment_bytes, path))
         if self.echo:
             self.queue(bytes(data), segment_bytes, path)
+
+    def handle_mtu_exceeded(self, path: NetworkPath, n_bytes: int, now: float) -> None:
+        self.refused.append((path, n_bytes))
+
+    def hold(self, path: NetworkPath) -> None:
+        self.held.add(path)
+
+    def release(self, path: NetworkPath) -> None:
+        self.held.remove(path)
 
     def handle_timer(self, now: float) -> None:
         self.calls.append("timer")
@@ -88,7 +100,12 @@ class EchoMachine:
         for buffer in self._lent:
             buffer[:] = b"\xee" * len(buffer)
         self._lent.clear()
-        out = [self._due.popleft() for _ in range(min(self.per_call, len(self._due)))]
+        out: list[Transmit] = []
+        waiting = [burst for burst in self._due if burst.path in self.held]
+        self._due = deque(burst for burst in self._due if burst.path not in self.held)
+        while self._due and len(out) < self.per_call:
+            out.append(self._due.popleft())
+        self._due.extend(waiting)
         if self.reuse:
             self._lent.extend(t.data.obj for t in out if isinstance(t.data.obj, bytearray))
         return out

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from wraith.testing.pair import Machine, Simulation
+from wraith.driving import Drainable
+from wraith.testing.pair import Simulation
 from wraith.types import Address, Buffer, NetworkPath, Transmit
 
 
 class BehindNat:
     """``inner`` behind a mapping: whatever its outer address, inside nothing changes."""
 
-    def __init__(self, inner: Machine, local: Address) -> None:
+    def __init__(self, inner: Drainable, local: Address) -> None:
         self.inner = inner
         self.local = local
 
@@ -24,7 +26,7 @@ class BehindNat:
     def handle_timer(self, now: float) -> None:
         self.inner.handle_timer(now)
 
-    def datagrams_to_send(self, now: float) -> list[Transmit]:
+    def datagrams_to_send(self, now: float) -> Sequence[Transmit]:
         return self.inner.datagrams_to_send(now)
 
     def next_timer(self) -> float | None:

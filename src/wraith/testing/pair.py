@@ -1,35 +1,24 @@
 """Two (or more) machines on seeded links, driven to a standstill without a socket or a sleep.
 
-``Simulation`` owns virtual time. After each thing that happens to a host it drains that host:
-datagrams out, then the host's ``service`` (where a test answers events with commands), again until
-neither has anything. It advances to the next timer or arrival only when all hosts are still.
+``Simulation`` owns virtual time. After each thing that happens to a host it drains that host as the
+driver of real sockets does (``wraith.driving``), with the host's ``service``, where a test answers
+events with commands, in the place of event handlers. It advances to the next timer or arrival only
+when all hosts are still.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Sequence
 
+from wraith.driving import Drainable, drain
 from wraith.testing.clock import VirtualClock
 from wraith.testing.netem import Link, LinkConfig
-from wraith.types import Address, Buffer, NetworkPath, Transmit
+from wraith.types import Address, NetworkPath, Transmit
 
 BURST_DATAGRAMS = 64
 
 
-class Machine(Protocol):
-    """What an endpoint and a node have in common."""
-
-    def receive_datagrams(
-        self, data: Buffer, segment_bytes: int, path: NetworkPath, now: float, /
-    ) -> object: ...
-
-    def handle_timer(self, now: float, /) -> None: ...
-
-    def datagrams_to_send(self, now: float, /) -> list[Transmit]: ...
-
-    def next_timer(self) -> float | None: ...
-
+SENDS_MAX = 1_000_000
 
 Service = Callable[[float], bool]
 """Handles a host's events at ``now``; true when it issued a command (the host is drained again)."""
@@ -38,7 +27,7 @@ Service = Callable[[float], bool]
 class Host:
     """One machine at one address."""
 
-    def __init__(self, machine: Machine, address: Address, service: Service | None) -> None:
+    def __init__(self, machine: Drainable, address: Address, service: Service | None) -> None:
         self.machine = machine
         self.address = address
         self.service = service
@@ -61,7 +50,9 @@ class Simulation:
     def now(self) -> float:
         return self.clock.now
 
-    def add_host(self, machine: Machine, address: Address, service: Service | None = None) -> Host:
+    def add_host(
+        self, machine: Drainable, address: Address, service: Service | None = None
+    ) -> Host:
         """Puts ``machine`` at ``address``; an address that is taken is handed over."""
         host = Host(machine, address, service)
         self.hosts[address] = host
@@ -111,8 +102,7 @@ class Simulation:
         for host in list(self.hosts.values()):
             timer = host.machine.next_timer()
             if timer is not None and timer <= self.now:
-                host.machine.handle_timer(self.now)
-                self._drain(host)
+                self._drain(host, timer)
         return True
 
     def run(
@@ -153,19 +143,11 @@ class Simulation:
             start = i
         self._drain(host)
 
-    def _drain(self, host: Host) -> None:
-        for _ in range(1_000_000):
-            busy = False
-            for transmit in host.machine.datagrams_to_send(self.now):
-                busy = True
-                self._send(host, transmit)
-            if host.service is not None and host.service(self.now):
-                busy = True
-            if not busy:
-                return
-        raise RuntimeError("a machine that never stops sending")
+    def _drain(self, host: Host, deadline: float | None = None) -> None:
+        drain(host.machine, _Network(self, host), deadline=deadline)
 
-    def _send(self, host: Host, transmit: Transmit) -> None:
+    def send(self, host: Host, transmit: Transmit) -> None:
+        """Puts what ``host`` sends on the link to where it goes."""
         target = transmit.path.remote
         link = self.link(host.address, target)
         data = bytes(transmit.data)
@@ -173,6 +155,34 @@ class Simulation:
             host.n_datagrams_sent += 1
             host.bytes_sent += min(transmit.segment_bytes, len(data) - at)
             link.send(data[at : at + transmit.segment_bytes], self.now)
+
+
+class _Network:
+    """What a host is connected to during one drain."""
+
+    is_open = True
+
+    def __init__(self, simulation: Simulation, host: Host) -> None:
+        self._simulation = simulation
+        self._host = host
+        self._n_sends = 0
+
+    def now(self) -> float:
+        return self._simulation.now
+
+    def deliver(self, now: float) -> bool:
+        return self._host.service is not None and self._host.service(now)
+
+    def can_send(self) -> bool:
+        return True
+
+    def send(self, transmits: Sequence[Transmit]) -> bool:
+        self._n_sends += 1
+        if self._n_sends > SENDS_MAX:
+            raise RuntimeError("a machine that never stops sending")
+        for transmit in transmits:
+            self._simulation.send(self._host, transmit)
+        return bool(transmits)
 
 
 ADDRESS_A = Address(bytes([192, 0, 2, 1]), 4001)
@@ -184,8 +194,8 @@ class Pair(Simulation):
 
     def __init__(
         self,
-        a: Machine,
-        b: Machine,
+        a: Drainable,
+        b: Drainable,
         *,
         clock: VirtualClock,
         link: LinkConfig | None = None,

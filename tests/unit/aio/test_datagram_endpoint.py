@@ -95,3 +95,18 @@ async def test_a_taken_port_says_so() -> None:
             await EndpointSocket.bind(Address(LOOPBACK.ip, sockets.port))
     finally:
         sockets.close()
+
+
+@pytest.mark.asyncio
+async def test_a_size_that_the_host_refuses_is_told() -> None:
+    refused: list[tuple[NetworkPath, int]] = []
+    sock = await EndpointSocket.bind(LOOPBACK)
+    sock.on_refused_size = lambda path, n_bytes: refused.append((path, n_bytes))
+    path = NetworkPath(sock.local, sock.local)
+    try:
+        n_bytes = 65_600
+        assert sock.send(Transmit(memoryview(bytes(n_bytes)), n_bytes, path), 0) == n_bytes
+    finally:
+        sock.close()
+    assert refused == [(path, n_bytes)]
+    assert sock.datagrams_dropped == 1

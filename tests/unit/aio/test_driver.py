@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -11,9 +12,9 @@ import pytest_asyncio
 
 from wraith.aio import driver as driver_module
 from wraith.aio.driver import Driver
-from wraith.aio.udp import ReceiveBurst, SocketSet
+from wraith.aio.udp import ReceiveBurst, RefuseSize, SocketSet
 from wraith.testing.echo import EchoEvent, EchoMachine, Fired, Received
-from wraith.types import Address, NetworkPath, Transmit
+from wraith.types import Address, Buffer, NetworkPath, Transmit
 
 LOOPBACK = Address(b"\x7f\0\0\1", 0)
 PATH = NetworkPath(LOOPBACK, Address(b"\x7f\0\0\1", 9))
@@ -22,8 +23,10 @@ PATH = NetworkPath(LOOPBACK, Address(b"\x7f\0\0\1", 9))
 class FakeSocket:
     """A socket that takes ``room`` datagrams before its buffer is full."""
 
-    def __init__(self) -> None:
+    def __init__(self, family: int = socket.AF_INET) -> None:
         self.local = LOOPBACK
+        self.family = family
+        self.on_refused_size: RefuseSize | None = None
         self.datagrams_dropped = 0
         self.sent: list[bytes] = []
         self.room = 10**9
@@ -89,15 +92,14 @@ class FakeSocket:
 class Rig:
     """A driver with a fake socket, and what came out of it."""
 
-    def __init__(self, machine: EchoMachine, **options: Any) -> None:
+    def __init__(self, machine: EchoMachine, *, two: bool = False, **options: Any) -> None:
         self.machine = machine
         self.socket = FakeSocket()
         self.events: list[EchoEvent] = []
         self.failures: list[Exception] = []
         self.stray: list[dict[str, Any]] = []
-        sockets = SocketSet([])
-        sockets.sockets = [self.socket]
-        sockets._by_size = {4: self.socket}
+        self.other = FakeSocket(socket.AF_INET6)
+        sockets = SocketSet([self.socket, self.other] if two else [self.socket])
         self.on_event: Callable[[EchoEvent], None] = self.events.append
         self.driver: Driver[EchoEvent] = Driver(
             machine,
@@ -411,25 +413,85 @@ async def test_two_drivers_echo_over_real_sockets() -> None:
 
 @pytest.mark.asyncio
 async def test_a_size_that_the_kernel_refuses_is_told_to_the_machine() -> None:
-    refused: list[tuple[NetworkPath, int]] = []
-
-    class Searching(EchoMachine):
-        def handle_mtu_exceeded(self, path: NetworkPath, n_bytes: int, now: float) -> None:
-            refused.append((path, n_bytes))
-
-    machine = Searching()
+    machine = EchoMachine()
     sockets = SocketSet.bind(Address(b"\x7f\0\0\1", 0))
     driver: Driver[EchoEvent] = Driver(machine, sockets, on_event=lambda event: None)
     driver.start()
     path = NetworkPath(Address(b"\x7f\0\0\1", driver.port), Address(b"\x7f\0\0\1", 9))
-    machine.datagrams_to_send = lambda now: (  # type: ignore[method-assign]
-        [] if refused else [Transmit(memoryview(bytes(65_600)), 65_600, path)]
-    )
+    machine.queue(bytes(65_600), 65_600, path)
     driver.wake()
     async with asyncio.timeout(5):
         await driver.flushed()
     driver.close()
-    assert refused == [(path, 65_600)]
+    assert machine.refused == [(path, 65_600)]
+
+
+PATH_6 = NetworkPath(Address(bytes(15) + b"\1", 0), Address(bytes(15) + b"\1", 9))
+
+
+@pytest.mark.asyncio
+async def test_a_full_socket_stops_no_other_and_loses_nothing(rig: Callable[..., Rig]) -> None:
+    one = rig(EchoMachine(per_call=3), two=True)
+    one.socket.room = 3
+    for i in range(4):
+        one.machine.queue(bytes([i]) * 4, 2, PATH)
+        one.machine.queue(bytes([0x60 + i]) * 2, 2, PATH_6)
+    one.driver.wake()
+    await turn()
+    assert one.other.sent == [bytes([0x60 + i]) * 2 for i in range(4)], "the other one goes on"
+    assert one.socket.sent == [b"\0\0", b"\0\0", b"\1\1"]
+    assert one.machine.held == {PATH} and one.machine.n_due == 2, "what is bulk stays there"
+
+    one.machine.queue(b"six", 3, PATH_6)
+    one.machine.queue(b"four", 4, PATH)
+    one.driver.wake()
+    await turn()
+    assert one.other.sent[-1] == b"six"
+    assert len(one.socket.sent) == 3
+
+    one.socket.has_room(100)
+    await turn()
+    assert one.machine.held == set()
+    assert one.socket.sent == [bytes([i]) * 2 for i in range(4) for _ in range(2)] + [b"four"]
+    assert one.driver.datagrams_dropped == 0
+
+
+@pytest.mark.asyncio
+async def test_a_machine_is_not_asked_while_every_socket_is_full(rig: Callable[..., Rig]) -> None:
+    one = rig(EchoMachine(per_call=1), two=True)
+    one.socket.room = one.other.room = 0
+    for path in (PATH, PATH_6, PATH, PATH_6):
+        one.machine.queue(b"x", 1, path)
+    one.driver.wake()
+    await turn()
+    sends = one.machine.calls.count("send")
+    flushed = asyncio.ensure_future(one.driver.flushed())
+    one.driver.wake()
+    await turn()
+    assert one.machine.calls.count("send") == sends and not flushed.done()
+    one.other.has_room(100)
+    await turn()
+    assert len(one.other.sent) == 2 and one.socket.sent == [] and not flushed.done()
+    one.socket.has_room(100)
+    await turn()
+    assert len(one.socket.sent) == 2
+    await flushed
+
+
+@pytest.mark.asyncio
+async def test_what_waits_for_a_full_socket_is_bounded(
+    rig: Callable[..., Rig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(driver_module, "HELD_BYTES_MAX", 10)
+    one = rig(EchoMachine(per_call=8), two=True)
+    one.socket.room = 0
+    for i in range(5):
+        one.machine.queue(bytes([i]) * 4, 2, PATH)
+    one.driver.wake()
+    await turn()
+    assert one.driver.datagrams_dropped == 6
+    one.socket.has_room(100)
+    assert one.socket.sent == [bytes([i]) * 2 for i in range(2) for _ in range(2)]
 
 
 STRANGER = NetworkPath(LOOPBACK, Address(b"\x7f\0\0\2", 9))
@@ -465,7 +527,7 @@ async def test_strangers_get_what_peers_leave_of_a_turn_and_a_little_in_any_case
 
     class Slow(EchoMachine):
         def receive_datagrams(
-            self, data: memoryview, segment_bytes: int, path: NetworkPath, now: float
+            self, data: Buffer, segment_bytes: int, path: NetworkPath, now: float
         ) -> None:
             super().receive_datagrams(data, segment_bytes, path, now)
             clock[0] += step_s if path == STRANGER else feeding_s[0]
@@ -514,7 +576,7 @@ async def test_connection_ids_of_a_flood_are_looked_up_sixteen_times_a_turn(
     looked_at: list[bytes] = []
 
     class Counting(EchoMachine):
-        def knows(self, datagram: memoryview, path: NetworkPath) -> bool:
+        def knows(self, datagram: Buffer, path: NetworkPath) -> bool:
             if path == STRANGER and datagram:
                 looked_at.append(bytes(datagram))
             return path != STRANGER or bytes(datagram) == b"moved"

@@ -358,3 +358,16 @@ def test_defaults_are_the_strict_values() -> None:
     assert config.backend == "aioquic" and config.offered_alpn == ("libp2p",)
     private = QuicTransportConfig(policy=PqPolicy.PRIVATE_EXT)
     assert private.offered_alpn == ("creto-pq/1",)
+
+
+def test_a_path_on_hold_waits_until_it_is_released() -> None:
+    pair = QuicPair()
+    connection = pair.connect()
+    path = NetworkPath(CLIENT_ADDRESS, SERVER_ADDRESS)
+    pair.client.hold(path)
+    sid = connection.open_stream()
+    for _ in range(2):
+        connection.stream_write(sid, bytes(3_000), fin=False)
+        assert pair.client.datagrams_to_send(pair.now) == []
+    pair.client.release(path)
+    assert {t.path.remote for t in pair.client.datagrams_to_send(pair.now)} == {SERVER_ADDRESS}
