@@ -139,6 +139,15 @@ class Link:
         if self.closing_at is not None and not self._control_out:
             self._finish_control(now)
 
+    def refill(self, now: float) -> None:
+        """Gives the data stream more of what the machine has ready.
+
+        Raises:
+            LocalProtocolError: the connection is not open any more.
+        """
+        if isinstance(self.machine, Sender):
+            self._write_data(self.machine, now)
+
     def _read(self, now: float) -> None:
         connection, machine = self.connection, self.machine
         control = self._control

@@ -79,8 +79,6 @@ class Node:
             endpoint, config, self, self._events, receives=rules is not None, now=now
         )
         self._owners: dict[int, Sender | Receiver] = {}
-        #: Something happened since stream bytes were moved last.
-        self._has_news = True
         self._now = now
         rate = config.limit_bytes_per_s
         self._limit = RateLimit(rate, now) if rate is not None else None
@@ -90,10 +88,11 @@ class Node:
     def receive_datagrams(
         self, data: Buffer, segment_bytes: int, path: NetworkPath, now: float
     ) -> None:
-        """As ``Endpoint.receive_datagrams``."""
-        self._hear(now)
+        """As ``Endpoint.receive_datagrams``. What came for the transfer has reached it by then."""
+        self._now = now
         self._peers.heard(now)
         self.endpoint.receive_datagrams(data, segment_bytes, path, now)
+        self._pump()
 
     def knows(self, datagram: Buffer, path: NetworkPath) -> bool:
         """As ``Endpoint.knows``."""
@@ -113,8 +112,12 @@ class Node:
 
     def handle_timer(self, now: float) -> None:
         """Does what is due at ``now``."""
-        self._hear(now)
+        self._now = now
         self.endpoint.handle_timer(now)
+        self._on_due(now)
+        self._pump()
+
+    def _on_due(self, now: float) -> None:
         if self._receiver is not None:
             self._guarded(self._receiver_timer)
         self._peers.close_finished(now)
@@ -137,14 +140,14 @@ class Node:
     # --- bytes, facts, wishes and time out ------------------------------------------------------
 
     def datagrams_to_send(self, now: float) -> list[Transmit]:
-        """Bursts that are due now. Also where stream bytes move: call it after everything."""
+        """Bursts that are due now; again until there is none. A data stream that runs dry is filled
+        from what the transfer has ready."""
         self._now = now
-        if self._has_news:  # not before every run of one drain
-            self._pump()
-        elif (link := self._peers.current) is not None and link.runs_dry:
-            self._pump_link(link)
+        if (link := self._peers.current) is not None and link.runs_dry:
+            with contextlib.suppress(LocalProtocolError):  # it is closing, as below
+                link.refill(now)
         transmits = self.endpoint.datagrams_to_send(now)
-        if not transmits and self._peers.take_events(self._now):
+        if not transmits and self._peers.take_events(now):  # sending may end a connection
             self._pump()
             transmits = self.endpoint.datagrams_to_send(now)
         return transmits
@@ -178,12 +181,13 @@ class Node:
 
     def io_done(self, wish_id: int, result: object, now: float) -> None:
         """The answer to a wish: what its docstring names, or a ``WraithError``."""
-        self._hear(now)
+        self._now = now
         machine = self._owners.pop(wish_id)
         if isinstance(machine, Sender):
             machine.io_done(wish_id, result)
         else:
             self._guarded(lambda: machine.io_done(wish_id, result, now))
+        self._pump()
 
     def next_timer(self) -> float | None:
         """When to call ``handle_timer``."""
@@ -220,8 +224,9 @@ class Node:
 
     def dial(self, record: NodeRecord, now: float) -> None:
         """Dials ``record`` until someone answers, and again whenever the connection is lost."""
-        self._hear(now)
+        self._now = now
         self._peers.dial(record, now)
+        self._pump()
 
     def accept(self, offer_id: bytes, now: float) -> None:
         """Accepts the offer that ``OfferReceived`` told of under this ``offer_id``.
@@ -230,26 +235,28 @@ class Node:
             StateViolation: that offer is gone, and another one, if there is one, stays pending.
             LocalProtocolError: this node sends.
         """
-        self._hear(now)
+        self._now = now
         if self._receiver is None:
             raise LocalProtocolError("only a receiver accepts an offer")
         self._receiver.accept(offer_id)
         self._peers.serve_only(self._receiver.peer)
+        self._pump()
 
     def decline(self, now: float, *, reason: Reason = Reason.DECLINED) -> None:
         """Refuses the offer (``Reason.LIST_ONLY``: it was only looked at)."""
-        self._hear(now)
+        self._now = now
         if self._receiver is None:
             raise LocalProtocolError("only a receiver declines an offer")
         try:
             self._receiver.decline(reasons.error_of(reason, ""), reason)
         except RemoteProtocolError:
             raise LocalProtocolError("there is no offer to decline") from None
+        self._pump()
 
     def stop(self, now: float, error: WraithError | None = None) -> None:
         """Ends everything: peers are told, what is verified stays. ``Finished`` follows within
         two seconds. The default error is ``reasons.Interrupted``."""
-        self._hear(now)
+        self._now = now
         error = error if error is not None else reasons.Interrupted()
         for machine in self._machines():
             machine.abort(error)
@@ -257,12 +264,9 @@ class Node:
             self._end(self._receiver.done(), None)  # everything is there: no failure any more
         else:
             self._end(None, error)
+        self._pump()
 
     # --- inside: moving bytes -------------------------------------------------------------------
-
-    def _hear(self, now: float) -> None:
-        self._now = now
-        self._has_news = True
 
     def _machines(self) -> list[Sender | Receiver]:
         if self._receiver is not None:
@@ -270,8 +274,8 @@ class Node:
         return [link.machine for link in self._peers.links.values()]
 
     def _pump(self) -> None:
-        """Events of the endpoint, stream bytes, events of the machines, until nothing moves."""
-        self._has_news = False
+        """Events of the endpoint, stream bytes, events of the machines, until nothing moves. Ends
+        everything that comes in."""
         while True:
             self._peers.take_events(self._now)
             for link in list(self._peers.links.values()):
