@@ -332,8 +332,8 @@ class StateFolder:
     def _carry_over(
         self, old_header: JournalHeader, header: JournalHeader, incoming: ListingFile | None
     ) -> None:
-        """Another listing under the same names: files whose path and size are the same keep what
-        is verified, and the sender compares; nothing else of the old data stays. [TR-55]
+        """Moves the old state under a new listing. Files whose path and size are the same keep
+        their verified chunks, which the sender compares; all other old data is removed. [TR-55]
 
         A kill in between leaves the old journal with some files gone, which opening notices.
         """

@@ -29,8 +29,9 @@ WRITE_BYTES_MIN = 64 * 1024
 """Below this much room nothing is written: small pieces cost as much as large ones."""
 
 UNSENT_BYTES_MAX = 2 * 1024 * 1024
-"""What the connection is given ahead of what it has sent. It would take twice its window; what
-waits there is held in memory, by each connection."""
+"""The link hands the connection at most so many bytes ahead of what it has sent. The connection
+would take twice its window. But bytes that wait there for milliseconds occupy memory, and they have
+left the processor's cache when they are sent."""
 
 UNSENT_BYTES_LOW = UNSENT_BYTES_MAX // 2
 """With so much left it is given more, so that every run that is sent is a full one."""

@@ -401,8 +401,8 @@ class Node:
         self._on_transfer_event(link, declined)
 
     def on_breach(self, link: Link, error: RemoteProtocolError) -> None:
-        """The peer broke the transfer's protocol: one CLOSE. A sender goes on waiting for one who
-        does not; a receiver has nobody else to wait for."""
+        """Closes ``link``, whose peer broke the transfer's protocol, with one CLOSE. A sender keeps
+        waiting for another peer. A receiver ends, because nobody else can send to it."""
         self._peers.close(link, error.close_code or NodeCloseCode.BROKEN, self._now)
         if self._receiver is not None:
             self._end(None, error)

@@ -50,8 +50,9 @@ from wraith.transfer.state import ReceiverState, SenderState
 from wraith.types import PeerKey, Role
 
 SILENCE_S = 1.0
-"""While something should be coming, a dialler asks after this long whether the peer is still there.
-Whoever only receives has nothing in flight, and would notice nothing until a keepalive."""
+"""A dialler that expects something pings its peer after this long without a packet. A node that
+only receives has nothing in flight: without the ping, only a keepalive would show it the silence.
+"""
 
 _PATIENT = frozenset({ReceiverState.DECIDING, SenderState.AWAITING_ANSWER})
 """A person is thinking: nothing is expected."""
@@ -324,7 +325,8 @@ class Peers:
             return
         if self.current is not None or self._host.is_satisfied(link):
             return
-        # Only who dialled can be told to go away; who waits goes on waiting for someone better.
+        # A dialler that the peer turns away for good gives up. A listener keeps waiting: the next
+        # peer that dials may be the right one.
         final = closes.final_error(event)
         if final is not None and self._dialling is not None:
             self._host.give_up(final)
