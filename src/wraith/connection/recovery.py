@@ -129,9 +129,9 @@ class Recovery:
         return self.controller.window - self.bytes_in_flight
 
     def is_window_full(self, datagram_bytes: int) -> bool:
-        """Too little room is left to send: a datagram, or with a large window an eighth of it or a
-        kernel burst. Else a sender would fill a large window by datagrams, one per acknowledgement,
-        at the price of a burst each."""
+        """Whether less room is left than one datagram or, with a large window, than the smaller of
+        an eighth of it and a kernel burst. [RC-38] Otherwise a sender would fill a large window
+        datagram by datagram, one per acknowledgement, and each would cost as much as a burst."""
         quantum = min(self.controller.window // 8, ROOM_QUANTUM_BYTES)
         return self.room() < max(quantum, datagram_bytes)
 

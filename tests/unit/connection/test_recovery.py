@@ -239,6 +239,7 @@ def test_all_that_was_in_flight_while_the_window_was_full_counts() -> None:
         assert recovery.controller.window > window
 
 
+@pytest.mark.spec("RC-38")
 def test_a_large_window_is_not_filled_by_single_datagrams() -> None:
     recovery = new_recovery()
     recovery.controller.window = 800_000
