@@ -134,7 +134,8 @@ class Collection:
     # --- one offer, one connection, one stream --------------------------------------------------
 
     def another_offer(self) -> None:
-        """What was there of an earlier offer is matched by whoever holds it."""
+        """Forgets what was there of an earlier offer. The store, which holds its verified chunks,
+        compares them with the new listing when it is opened."""
         self.inventory = None
         self._kept = None
 

@@ -196,7 +196,8 @@ class Receiver:
             raise StateViolation("that offer is gone")
         self._advance(ReceiverInput.ACCEPT)
         if self._accepted != offer_id or self._collection.inventory is None:
-            # Another offer: what was verified of the old one is matched by whoever holds it.
+            # Another offer than the last accepted one: the store that holds its verified chunks
+            # compares them with the new listing when it is opened.
             self._listing = self._now_reading.listing
             self._accepted = offer_id
             self._collection.another_offer()
