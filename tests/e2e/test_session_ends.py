@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import os
 import time
 from dataclasses import replace
@@ -11,6 +12,7 @@ import pytest
 
 import wraith
 from wraith.config import EndpointConfig
+from wraith.connection.connection import Connection
 from wraith.connection.record import NodeRecord
 from wraith.crypto.ed25519 import Identity
 from wraith.errors import (
@@ -326,3 +328,21 @@ async def test_a_forked_child_cannot_use_the_session() -> None:
         assert await incoming.read() == b"parent"
         await stream.write(b" goes on")
         assert await incoming.read() == b" goes on"
+
+
+async def test_whether_a_silent_peer_has_heard_the_end_is_asked_after_drains_only(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    n_asked = 0
+
+    def counted(connection: Connection) -> bool:
+        nonlocal n_asked
+        n_asked += 1
+        return bool(was_settled.__get__(connection))
+
+    was_settled = inspect.getattr_static(Connection, "is_settled")
+    async with session_pair() as pair:
+        pair.client._endpoint.close()  # gone without a word
+        monkeypatch.setattr(Connection, "is_settled", property(counted))
+        await pair.listener.close()
+    assert 0 < n_asked <= 8, "not every few milliseconds until three probe timeouts are over"

@@ -148,6 +148,7 @@ class Driver(Generic[EventT]):
         self._timer: asyncio.TimerHandle | None = None
         self._deadline: float | None = None
         self._idle: list[asyncio.Future[None]] = []
+        self._watching: list[Callable[[], bool]] = []
         self._loop: asyncio.AbstractEventLoop | None = None
         self.now: Callable[[], float] = time.monotonic
 
@@ -194,6 +195,12 @@ class Driver(Generic[EventT]):
         self.wake()
         await waiter
 
+    def watch(self, look: Callable[[], bool]) -> None:
+        """Calls ``look`` after every drain that has left nothing to send, and once more after
+        ``close``, until it returns true: for what only a drain can change."""
+        self._watching.append(look)
+        self.wake()
+
     def close(self) -> None:
         """Stops at once: no more datagrams, events or timers. Idempotent; may run in a callback."""
         if self._closed:
@@ -205,6 +212,9 @@ class Driver(Generic[EventT]):
         self._full.clear()
         self._sockets.close()
         self._release_idle()
+        watching, self._watching = self._watching, []
+        for look in watching:
+            look()
 
     # --- the loop ---------------------------------------------------------------------------
 
@@ -305,6 +315,8 @@ class Driver(Generic[EventT]):
         if not self._full and not self._scheduled:
             self._release_idle()
         self._set_timer(self._machine.next_timer(), self.now())
+        if self._watching and not self._full and not self._scheduled:
+            self._watching = [look for look in self._watching if not look()]
 
     # --- what drain asks (driving.Outside) --------------------------------------------------
 

@@ -6,37 +6,31 @@ Spec: docs/reference/api.md.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Final
 
 from wraith.abc import Kem
-from wraith.aio.clock import SystemClock
-from wraith.aio.datagram_endpoint import bind_sockets
+from wraith.aio.assembly import bind_endpoint
 from wraith.aio.driver import Driver
 from wraith.aio.entropy import OsRng
 from wraith.aio.fork import poison_after_fork
 from wraith.aio.replay_files import ReplayFiles
 from wraith.aio.session import Session
-from wraith.aio.tracing import make_tracer
+from wraith.aio.settling import settled, when_settled
 from wraith.config import EndpointConfig
 from wraith.connection import events
 from wraith.connection.connection import Connection
 from wraith.connection.endpoint import Endpoint
-from wraith.connection.endpoint_keys import AccessKey, EndpointKeys
+from wraith.connection.endpoint_keys import AccessKey
 from wraith.connection.record import NodeRecord
 from wraith.crypto.ed25519 import Identity
-from wraith.crypto.mlkem import MlKem768
-from wraith.crypto.x25519 import X25519Key
-from wraith.errors import ConfigError, ConnectionLost, PolicyRefused, WraithError
+from wraith.errors import ConfigError, ConnectionLost, PolicyRefused
 from wraith.types import ANY_ADDRESS, Address, SuiteId
 
 EndpointEvent = tuple[Connection | None, object]
 #: A closed endpoint answers late packets of its peers this long at most before its sockets go.
 LINGER_S: Final = 3.0
-_LINGER_LOOK_S: Final = 0.05
-_SETTLE_LOOK_S: Final = 0.005
 
 
 def effective_config(
@@ -83,8 +77,7 @@ class AsyncEndpoint:
         self.private = False
         self.driver: Driver[EndpointEvent]
         self._rng = rng
-        self._linger: asyncio.TimerHandle | None = None
-        self._is_closed = asyncio.Event()
+        self._is_lingering = False
         poison_after_fork(self)
 
     def poison(self) -> None:
@@ -120,52 +113,31 @@ class AsyncEndpoint:
         for session in list(self.sessions.values()):
             session.fail(ConnectionLost(f"internal error: {error!r}"))
         self.sessions.clear()
-        self._is_closed.set()
 
     def retire_if_unused(self) -> None:
         """A dialled session's own endpoint goes once its machine has nothing left to say."""
-        if not self.private or self.driver.closed or self._linger is not None:
+        if not self.private or self.driver.closed or self._is_lingering:
             return
         if all(session.is_closed for session in self.sessions.values()):
             self.linger()
 
-    @property
-    def is_unsettled(self) -> bool:
-        """A peer may still have to be told the end again."""
-        return any(not connection.is_settled for connection in self.machine.connections)
-
     async def settled(self) -> None:
         """After everything was closed: answers late packets until each peer has said CLOSE too,
         or has had three probe timeouts for it; ``LINGER_S`` at most. Cancellation is harmless."""
-        loop = asyncio.get_running_loop()
-        until = loop.time() + LINGER_S
-        while self.is_unsettled and not self.driver.closed and loop.time() < until:
-            await asyncio.sleep(_SETTLE_LOOK_S)
+        await settled(self.driver, self.machine, LINGER_S)
 
     def linger(self) -> None:
         """Stays until the machine has nothing left to answer, then closes the sockets."""
-        loop = asyncio.get_running_loop()
-        until = loop.time() + LINGER_S
-
-        def look() -> None:
-            if self.is_unsettled and loop.time() < until:
-                self._linger = loop.call_later(_LINGER_LOOK_S, look)
-            else:
-                self.close()
-
-        if self._linger is None and not self.driver.closed:
-            self._linger = loop.call_later(_LINGER_LOOK_S, look)
+        if not self._is_lingering and not self.driver.closed:
+            self._is_lingering = True
+            when_settled(self.driver, self.machine, LINGER_S, self.close)
 
     def close(self) -> None:
         """Closes the sockets at once. Idempotent."""
-        if self._linger is not None:
-            self._linger.cancel()
-            self._linger = None
         self.driver.close()
         for session in list(self.sessions.values()):
             session.fail(ConnectionLost("the endpoint was closed"))
         self.sessions.clear()
-        self._is_closed.set()
 
 
 async def open_endpoint(
@@ -193,35 +165,21 @@ async def open_endpoint(
     """
     if getattr(kem, "insecure", False):
         raise ConfigError("kem", getattr(kem, "name", kem), "a KEM that keeps secrets")
-    rng = OsRng()
     if access is None:
-        access = (AccessKey.generate(rng, with_psk=True),) if listening else ()
+        access = (AccessKey.generate(OsRng(), with_psk=True),) if listening else ()
     stores = dict(replay_files or {})
     for key in access:
         if key.persistent and key.ak.public not in stores:
             raise ConfigError("replay_files", "nothing", "the files of each persistent access key")
-    keys = EndpointKeys(identity or Identity.generate(rng), X25519Key.generate(rng), access)
-    tracer = make_tracer()
-    sockets = await bind_sockets(local)
-    try:
-        machine = Endpoint(
-            config=config,
-            keys=keys,
-            rng=rng,
-            clock=SystemClock(),
-            kem=kem or MlKem768(),
-            tracer=tracer,
-            listening=listening,
-            now=asyncio.get_running_loop().time(),
-        )
-    except WraithError:
-        sockets.close()
-        raise
-
-    for access_key, files in stores.items():
-        if files.history.complete_after == 0.0:  # else the machine refuses what may be a replay
-            now = asyncio.get_running_loop().time()
-            machine.load_replay_records(access_key, files.history.records, now)
+    bound = await bind_endpoint(
+        config=config,
+        identity=identity,
+        access=access,
+        replay_files=stores,
+        local=local,
+        kem=kem,
+    )
+    machine = bound.machine
 
     def store() -> None:
         try:
@@ -232,14 +190,14 @@ async def open_endpoint(
             machine.records_lost()
             raise
 
-    endpoint = AsyncEndpoint(machine, rng)
+    endpoint = AsyncEndpoint(machine, bound.rng)
     endpoint.driver = Driver(
         machine,
-        sockets,
+        bound.sockets,
         on_event=endpoint.on_event,
         on_failed=endpoint.on_failed,
         store=store if stores else None,
-        tracer=tracer,
+        tracer=bound.tracer,
     )
     endpoint.driver.start()
     return endpoint

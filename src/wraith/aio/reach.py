@@ -14,18 +14,13 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from wraith.aio.addresses import format_address
-from wraith.aio.clock import SystemClock
-from wraith.aio.datagram_endpoint import bind_sockets
+from wraith.aio.assembly import bind_endpoint
 from wraith.aio.driver import Driver
 from wraith.aio.endpoint import local_for
-from wraith.aio.entropy import OsRng
-from wraith.aio.tracing import make_tracer
 from wraith.config import EndpointConfig
 from wraith.connection import events
 from wraith.connection.endpoint import Endpoint
-from wraith.connection.endpoint_keys import EndpointKeys
 from wraith.connection.record import NodeRecord
-from wraith.crypto.mlkem import MlKem768
 from wraith.errors import HandshakeTimeout, WraithError
 from wraith.node.records import text_to_record
 from wraith.types import Buffer, NetworkPath, SuiteId, Transmit
@@ -66,9 +61,11 @@ async def _reach(record: NodeRecord, timeout_s: float) -> Reach:
     started = time.monotonic()
     driver: Driver[None] | None = None
     try:
-        sockets = await bind_sockets(local_for(record))
-        probe = _Probe(record, answer)
-        driver = Driver(probe, sockets, on_event=lambda _: None)
+        # Nothing is entrusted to this connection: any suite will do.
+        config = EndpointConfig(suites=(SuiteId.A, SuiteId.B, SuiteId.D))
+        bound = await bind_endpoint(config=config, local=local_for(record))
+        probe = _Probe(bound.machine, record, answer)
+        driver = Driver(probe, bound.sockets, on_event=lambda _: None)
         driver.start()
         probe.dial(loop.time())
         driver.wake()
@@ -90,21 +87,12 @@ async def _reach(record: NodeRecord, timeout_s: float) -> Reach:
 class _Probe:
     """An endpoint that stops between RESPONSE and FINISH. Implements the driver's contract."""
 
-    def __init__(self, record: NodeRecord, answer: asyncio.Future[WraithError | None]) -> None:
-        rng = OsRng()
+    def __init__(
+        self, endpoint: Endpoint, record: NodeRecord, answer: asyncio.Future[WraithError | None]
+    ) -> None:
+        self._endpoint = endpoint
         self._record = record
         self._answer = answer
-        self._endpoint = Endpoint(
-            # Nothing is entrusted to this connection: any suite will do.
-            config=EndpointConfig(suites=(SuiteId.A, SuiteId.B, SuiteId.D)),
-            keys=EndpointKeys.generate(rng, listening=False),
-            rng=rng,
-            clock=SystemClock(),
-            kem=MlKem768(),
-            tracer=make_tracer(),
-            listening=False,
-            now=asyncio.get_running_loop().time(),
-        )
 
     def dial(self, now: float) -> None:
         self._endpoint.connect(self._record, now, require_pq=False)

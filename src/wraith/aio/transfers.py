@@ -21,25 +21,19 @@ import contextlib
 from collections.abc import AsyncIterator, Sequence
 from typing import Final, Protocol
 
-from wraith.aio.clock import SystemClock
-from wraith.aio.datagram_endpoint import bind_sockets
+from wraith.aio.assembly import BoundEndpoint, bind_endpoint
 from wraith.aio.disk.failures import disk_error
 from wraith.aio.driver import Driver, StoreFailureTold
-from wraith.aio.entropy import OsRng
 from wraith.aio.files import Store, StoreWorker
 from wraith.aio.fork import poison_after_fork
 from wraith.aio.replay_files import ReplayFiles
-from wraith.aio.tracing import make_tracer
-from wraith.aio.udp import SocketSet
+from wraith.aio.settling import settled
 from wraith.config import EndpointConfig
 from wraith.connection.connection import Connection
-from wraith.connection.endpoint import Endpoint
-from wraith.connection.endpoint_keys import AccessKey, EndpointKeys
+from wraith.connection.endpoint_keys import AccessKey
 from wraith.connection.record import NodeRecord
 from wraith.crypto.ed25519 import Identity
-from wraith.crypto.mlkem import MlKem768
-from wraith.crypto.x25519 import X25519Key
-from wraith.errors import LocalProtocolError, TransportError, WraithError
+from wraith.errors import LocalProtocolError, WraithError
 from wraith.node.config import NodeConfig
 from wraith.node.events import Finished, NodeEvent
 from wraith.node.node import Node
@@ -50,9 +44,8 @@ from wraith.transfer.paths import PathRules
 from wraith.transfer.sender import Outgoing
 from wraith.types import ANY_ADDRESS, Address
 
-#: After the end: how long late packets of the peer are still answered, and how often we look.
+#: After the end: how long late packets of the peer are still answered.
 LINGER_S: Final = 1.0
-_LINGER_LOOK_S: Final = 0.02
 #: A read from a terminal or a pipe may never end; a disk should.
 _STORE_END_S: Final = 5.0
 _NO_RECORDS: Final = "mend the disk of WRAITH_HOME and run the same command again; it goes on there"
@@ -88,24 +81,23 @@ class Transfer:
         self,
         node: Node,
         store: Store,
-        sockets: SocketSet,
+        bound: BoundEndpoint,
         *,
-        rng: OsRng,
         replay: ReplayFiles | None,
         access: AccessKey | None,
     ) -> None:
         self.node = node
         self._access = access
         self._replay = replay
-        self._rng = rng
-        self._tracer = make_tracer()
+        self._rng = bound.rng
+        self._tracer = bound.tracer
         self._events: asyncio.Queue[NodeEvent | Exception] = asyncio.Queue()
         self._store = store
         self._worker: StoreWorker | None = None
-        self._port = sockets.port
+        self._port = bound.sockets.port
         self._driver: Driver[NodeEvent] = Driver(
             node,
-            sockets,
+            bound.sockets,
             on_event=self._on_event,
             after_events=self._hand_on_wishes,
             on_failed=self._events.put_nowait,
@@ -142,36 +134,26 @@ class Transfer:
         store = source if source is not None else target
         if store is None or (source is not None and target is not None):
             raise ValueError("a transfer either sends or receives")
-        rng = OsRng()
-        sockets = await _bind(local, preferred_port)
-        now = asyncio.get_running_loop().time()
+        bound = await bind_endpoint(
+            config=endpoint_config,
+            identity=identity,
+            access=(access,) if access is not None else (),
+            replay_files={access.ak.public: replay} if access and replay else None,
+            local=local,
+            preferred_port=preferred_port,
+        )
         try:
-            keys = EndpointKeys(
-                identity, X25519Key.generate(rng), (access,) if access is not None else ()
-            )
-            endpoint = Endpoint(
-                config=endpoint_config,
-                keys=keys,
-                rng=rng,
-                clock=SystemClock(),
-                kem=MlKem768(),
-                tracer=make_tracer(),
-                listening=access is not None,
-                now=now,
-            )
-            if access is not None and replay is not None and not replay.history.complete_after:
-                endpoint.load_replay_records(access.ak.public, replay.history.records, now)
             node = Node(
-                endpoint,
+                bound.machine,
                 offer=source.outgoing if source is not None else None,
                 rules=target.rules if target is not None else None,
                 config=node_config,
-                now=now,
+                now=asyncio.get_running_loop().time(),
             )
         except BaseException:
-            sockets.close()
+            bound.sockets.close()
             raise
-        return cls(node, store, sockets, rng=rng, replay=replay, access=access)
+        return cls(node, store, bound, replay=replay, access=access)
 
     @property
     def port(self) -> int:
@@ -240,15 +222,8 @@ class Transfer:
 
     async def close(self) -> None:
         """Lets last packets leave, then closes sockets and the disk thread. Idempotent."""
-        loop = asyncio.get_running_loop()
-        until = loop.time() + LINGER_S
         await self._driver.flushed()
-        while (
-            not self._driver.closed
-            and not all(c.is_settled for c in self.node.endpoint.connections)
-            and loop.time() < until
-        ):
-            await asyncio.sleep(_LINGER_LOOK_S)
+        await settled(self._driver, self.node.endpoint, LINGER_S)
         self._driver.close()
         if self._worker is not None:
             await self._worker.closed(_STORE_END_S)
@@ -285,10 +260,3 @@ class Transfer:
                 error = disk_error(exc, where="the record of who called", hint=_NO_RECORDS)
                 asyncio.get_running_loop().call_soon(self.stop, error)
                 raise StoreFailureTold(exc.errno, exc.strerror) from None
-
-
-async def _bind(local: Address, preferred_port: int) -> SocketSet:
-    if preferred_port and not local.port:
-        with contextlib.suppress(TransportError):
-            return await bind_sockets(local._replace(port=preferred_port))
-    return await bind_sockets(local)
