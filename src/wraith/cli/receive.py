@@ -6,12 +6,12 @@ import contextlib
 import os
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import click
 
-from wraith.aio.addresses import format_address, parse_address
+from wraith.aio.addresses import parse_address
 from wraith.aio.clock import SystemClock
 from wraith.aio.endpoint import local_for
 from wraith.aio.entropy import OsRng
@@ -32,15 +32,21 @@ from wraith.aio.transfers import Transfer
 from wraith.cli.consent import Consent
 from wraith.cli.narrator import Narrator, entry_line
 from wraith.cli.output import Output, printable, size
-from wraith.cli.running import Acquaintances, run, shown_events
+from wraith.cli.running import (
+    PARTLY_DONE,
+    Acquaintances,
+    Invitation,
+    conclude,
+    invite,
+    run,
+    shown_events,
+)
 from wraith.cli.transfer_options import (
     EXIT_CODES,
+    CommonOptions,
     Duration,
-    chosen_config,
     common_options,
     local_address,
-    no_limit,
-    shown_addresses,
 )
 from wraith.config import EndpointConfig
 from wraith.errors import CodeInvalid, HandshakeTimeout, OfferRefused, TransferError
@@ -53,12 +59,11 @@ from wraith.transfer.events import OfferReceived, Placed
 from wraith.transfer.listing import Entry
 from wraith.transfer.messages import Reason
 from wraith.transfer.paths import display_path
-from wraith.types import Address, PeerKey, SuiteId
+from wraith.types import Address, PeerKey
 
 STDIN = "-"
 STDOUT = "-"
 ANY_PORT = ":0"
-PARTLY_DONE = 3
 COMPLETE_TIMEOUT_S = 3.0
 """So long is a sender looked for whose transfer an earlier run has completed."""
 NO_TERMINAL = (
@@ -66,6 +71,14 @@ NO_TERMINAL = (
 )
 
 Target = FileTarget | PipeTarget
+
+INVITATION = Invitation(
+    where="on the machine that sends run:",
+    line="wraith send --to {code} PATH...",
+    is_new_line="the address or port is not the one of before: use this new line",
+    is_old_line=None,
+    maker_receives=True,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +95,8 @@ class ReceivePlan:
     peer_name: str | None
     local: Address
     config: EndpointConfig
-    suite: SuiteId | None
-    require_pq: bool
-    keep_code: bool
-    wait_s: float | None
-    connect_timeout_s: float
+    node: NodeConfig
+    new_code: bool
     verbose: bool
 
 
@@ -161,35 +171,28 @@ def receive(
     discard: str | None,
     list_only: bool,
     wait_s: float,
-    port: int | None,
-    suite: str | None,
-    require_pq: bool,
-    max_datagram: int,
-    connect_timeout: float,
-    json_events: bool,
-    quiet: bool,
-    verbose: bool,
+    common: CommonOptions,
 ) -> int:
     """Receive what CODE offers.
 
     CODE may be given as an argument, as '-' to read it from stdin, or in WRAITH_CODE; the latter
     two keep it out of the process list. Interrupted or killed, the same command goes on.
     """
-    output = Output(json_events=json_events, quiet=quiet)
+    output = common.output()
     if overwrite + rename + skip > 1:
         raise click.UsageError("--overwrite, --rename and --skip exclude each other")
     if list_leftovers:
         return _list_leftovers(out, output)
     if discard is not None:
         return _discard(out, discard, output)
-    if out == STDOUT and json_events:
+    if out == STDOUT and common.json_events:
         raise click.UsageError("stdout cannot hold both the file and JSON lines")
     if out == STDOUT and listen is not None and not code:
         raise click.UsageError("stdout cannot hold both the file and the line with the code")
     source = click.get_current_context().get_parameter_source("code")
     if listen is not None and source is not click.core.ParameterSource.COMMANDLINE:
         code = ()  # a code in the environment is meant for a receive that dials
-    config, chosen = chosen_config(suite, require_pq, max_datagram)
+    config = common.endpoint_config()
     ask_on = None if yes or list_only else _terminal(code == (STDIN,))
     plan = ReceivePlan(
         code=_code(code, listen),
@@ -200,14 +203,11 @@ def receive(
         list_only=list_only,
         ask_on=ask_on,
         peer_name=from_name,
-        local=local_address(parse_address(listen) if listen is not None else None, port),
+        local=local_address(parse_address(listen) if listen is not None else None, common.port),
         config=config,
-        suite=chosen,
-        require_pq=require_pq,
-        keep_code=not new_code,
-        wait_s=no_limit(wait_s),
-        connect_timeout_s=connect_timeout,
-        verbose=verbose,
+        node=common.node_config(wait_s=wait_s),
+        new_code=new_code,
+        verbose=common.verbose,
     )
     return run(_Receiving(plan, output).run())
 
@@ -280,7 +280,7 @@ class _Receiving:
                     OsRng(),
                     SystemClock(),
                     max_clock_skew_s=plan.config.max_clock_skew_s,
-                    new_code=not plan.keep_code,
+                    new_code=plan.new_code,
                 )
                 stack.callback(self._kept.close)
             self._note = self._noted()
@@ -296,12 +296,8 @@ class _Receiving:
                 target=target,
                 identity=identity,
                 endpoint_config=plan.config,
-                node_config=NodeConfig(
-                    expected_peer=expected,
-                    connect_timeout_s=self._connect_timeout_s(),
-                    wait_s=plan.wait_s,
-                    require_pq=plan.require_pq,
-                    suite=plan.suite,
+                node_config=replace(
+                    plan.node, expected_peer=expected, connect_timeout_s=self._connect_timeout_s()
                 ),
                 access=self._kept.access if self._kept is not None else None,
                 replay=self._kept.replay if self._kept is not None else None,
@@ -318,7 +314,7 @@ class _Receiving:
                 await transfer.close()
 
     def _connect_timeout_s(self) -> float:
-        limit = self._plan.connect_timeout_s
+        limit = self._plan.node.connect_timeout_s
         return limit if self._note is None else min(limit, COMPLETE_TIMEOUT_S)
 
     def _expected_peer(self) -> PeerKey | None:
@@ -374,11 +370,10 @@ class _Receiving:
             narrator.dialling(code.addresses)
             transfer.start(record_of(code))
         else:
-            self._show_code(transfer)
+            invite(INVITATION, self._output, transfer, self._plan.local, self._kept)
             transfer.start()
         finished: Finished | None = None
-        async for event in shown_events(transfer, narrator):
-            self._peers.met(event)
+        async for event in shown_events(transfer, narrator, self._peers):
             match event:
                 case OfferReceived():
                     self._on_offer(event, transfer, target)
@@ -391,27 +386,6 @@ class _Receiving:
                     pass
         assert finished is not None, "events end with Finished"
         return self._conclude(finished, narrator)
-
-    def _show_code(self, transfer: Transfer) -> None:
-        assert self._kept is not None
-        addresses = shown_addresses(self._plan.local, transfer.port)
-        changed = self._kept.names(addresses, transfer.port)
-        code = transfer.code(addresses, maker_receives=True)
-        texts = [format_address(address) for address in addresses]
-        self._output.event(
-            "waiting",
-            code=code,
-            addresses=texts,
-            port=transfer.port,
-            resumed=self._kept.is_resumed,
-        )
-        if changed:
-            self._output.say("the address or port is not the one of before: use this new line")
-        self._output.say("on the machine that sends run:")
-        self._output.result(f"wraith send --to {code} PATH...")
-        self._output.say(
-            f"waiting at {', '.join(texts)}; a firewall must let UDP port {transfer.port} in"
-        )
 
     def _on_offer(self, event: OfferReceived, transfer: Transfer, target: Target) -> None:
         if self._plan.list_only:
@@ -446,14 +420,10 @@ class _Receiving:
     def _conclude(self, finished: Finished, narrator: Narrator) -> int:
         if self._note is not None and isinstance(finished.error, HandshakeTimeout | CodeSpent):
             return self._conclude_noted(self._note, narrator)
-        if finished.error is not None:
-            if self._plan.list_only and isinstance(finished.error, OfferRefused):
-                return 0  # our own refusal, after the list
-            raise narrator.explain(finished.error, self._plan.connect_timeout_s)
-        assert finished.done is not None
-        placed = narrator.placed
-        narrator.done(finished.done, placed.file_ids if placed is not None else ())
-        return PARTLY_DONE if finished.done.n_failed else 0
+        if self._plan.list_only and isinstance(finished.error, OfferRefused):
+            return 0  # our own refusal, after the list
+        file_ids = narrator.placed.file_ids if narrator.placed is not None else ()
+        return conclude(finished, narrator, self._plan.node.connect_timeout_s, file_ids)
 
 
 def _list_leftovers(out: str, output: Output) -> int:

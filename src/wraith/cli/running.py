@@ -1,4 +1,5 @@
-"""Runs a transfer inside an event loop for a command: signals, a tick, the peers' names.
+"""Runs a transfer inside an event loop for a command: signals, a tick, the peers' names, the line
+with the code, the exit code.
 
 Ctrl-C once ends the transfer in good order (the other side is told, everything verified stays);
 twice ends the process.
@@ -13,19 +14,25 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Coroutine, Iterator
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from wraith.aio.addresses import format_address
 from wraith.aio.clock import SystemClock
+from wraith.aio.kept_code import KeptCode
 from wraith.aio.state_dir import StateDir
 from wraith.aio.transfers import Transfer
 from wraith.cli.narrator import Narrator
+from wraith.cli.output import Output
+from wraith.cli.transfer_options import shown_addresses
 from wraith.errors import PeerKeyMismatch, TransferError, WraithError
-from wraith.node.events import Connected, NodeEvent
+from wraith.node.events import Connected, Finished, NodeEvent
 from wraith.transfer.reasons import Interrupted
-from wraith.types import PeerKey
+from wraith.types import Address, PeerKey
 
 Result = TypeVar("Result")
 TICK_S = 1.0
+PARTLY_DONE = 3
 
 
 def run(coroutine: Coroutine[Any, Any, Result]) -> Result:
@@ -37,16 +44,75 @@ def run(coroutine: Coroutine[Any, Any, Result]) -> Result:
         return runner.run(coroutine)
 
 
-async def shown_events(transfer: Transfer, narrator: Narrator) -> AsyncIterator[NodeEvent]:
-    """The events of ``transfer``, each told by ``narrator`` before the caller sees it."""
+async def shown_events(
+    transfer: Transfer, narrator: Narrator, peers: Acquaintances
+) -> AsyncIterator[NodeEvent]:
+    """The events of ``transfer``, each told by ``narrator`` and who was met noted by ``peers``
+    before the caller sees it."""
     ticking = asyncio.create_task(_tick(narrator))
     try:
         with interrupts(transfer):
             async for event in transfer.events():
                 narrator.show(event)
+                peers.met(event)
                 yield event
     finally:
         ticking.cancel()
+
+
+@dataclass(frozen=True, slots=True)
+class Invitation:
+    """How a command that waits words its code: ``line`` is what to run on the machine that
+    ``where`` speaks of."""
+
+    where: str
+    line: str
+    is_new_line: str
+    is_old_line: str | None
+    maker_receives: bool
+
+
+def invite(
+    invitation: Invitation,
+    output: Output,
+    transfer: Transfer,
+    local: Address,
+    kept: KeptCode | None,
+    **told: object,
+) -> None:
+    """Shows the code of ``transfer``, which waits at ``local``. ``kept`` notes what the code names;
+    what is ``told`` stands in the event too."""
+    addresses = shown_addresses(local, transfer.port)
+    changed = kept is not None and kept.names(addresses, transfer.port)
+    resumed = kept is not None and kept.is_resumed
+    code = transfer.code(addresses, maker_receives=invitation.maker_receives)
+    texts = [format_address(address) for address in addresses]
+    output.event("waiting", code=code, addresses=texts, port=transfer.port, resumed=resumed, **told)
+    if changed:
+        output.say(invitation.is_new_line)
+    elif resumed and invitation.is_old_line is not None:
+        output.say(invitation.is_old_line)
+    output.say(invitation.where)
+    output.result(invitation.line.format(code=code))
+    output.say(f"waiting at {', '.join(texts)}; a firewall must let UDP port {transfer.port} in")
+
+
+def conclude(
+    finished: Finished,
+    narrator: Narrator,
+    connect_timeout_s: float,
+    file_ids: tuple[tuple[bytes, bytes], ...],
+) -> int:
+    """Tells how it ended; the exit code.
+
+    Raises:
+        WraithError: it failed; with what may help.
+    """
+    if finished.error is not None:
+        raise narrator.explain(finished.error, connect_timeout_s)
+    assert finished.done is not None
+    narrator.done(finished.done, file_ids)
+    return PARTLY_DONE if finished.done.n_failed else 0
 
 
 async def _tick(narrator: Narrator) -> None:

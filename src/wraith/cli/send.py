@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import click
 
-from wraith.aio.addresses import format_address
 from wraith.aio.clock import SystemClock
 from wraith.aio.entropy import OsRng
 from wraith.aio.files import FileSource, MemorySource, StreamSource
@@ -18,17 +17,15 @@ from wraith.aio.state_dir import StateDir
 from wraith.aio.transfers import Transfer
 from wraith.cli.narrator import Narrator
 from wraith.cli.output import Output, size
-from wraith.cli.running import Acquaintances, run, shown_events
+from wraith.cli.running import Acquaintances, Invitation, conclude, invite, run, shown_events
 from wraith.cli.transfer_options import (
     EXIT_CODES,
+    CommonOptions,
     Duration,
     LocalAddress,
     Rate,
-    chosen_config,
     common_options,
     local_address,
-    no_limit,
-    shown_addresses,
 )
 from wraith.config import EndpointConfig
 from wraith.connection.endpoint_keys import AccessKey
@@ -39,14 +36,22 @@ from wraith.node.records import record_of
 from wraith.transfer.code import PREFIX, Code, decode_code
 from wraith.transfer.events import Declined, Done
 from wraith.transfer.paths import display_path
-from wraith.types import Address, PeerKey, SuiteId
+from wraith.types import Address
 
 STDIN = "-"
-PARTLY_DONE = 3
 PROBLEMS_SHOWN = 20
 LEFT_OUT_MAX = 1_000
 
 Source = FileSource | StreamSource | MemorySource
+
+INVITATION = Invitation(
+    where="on the other machine run:",
+    line="wraith receive {code}",
+    is_new_line="the address or port is not the one of before: a receiver that waits on the old "
+    "line must be started again with this one; what it has is kept",
+    is_old_line="offering the unfinished transfer again, under the same code",
+    maker_receives=False,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,15 +65,10 @@ class SendPlan:
     peer_name: str | None
     local: Address
     config: EndpointConfig
-    suite: SuiteId | None
-    require_pq: bool
-    keep: bool
+    node: NodeConfig
     new_code: bool
     exclude: tuple[str, ...]
     skip_unreadable: bool
-    limit: float | None
-    wait_s: float | None
-    connect_timeout_s: float
     verbose: bool
 
     @property
@@ -147,14 +147,7 @@ def send(
     skip_unreadable: bool,
     limit: float | None,
     wait_s: float,
-    port: int | None,
-    suite: str | None,
-    require_pq: bool,
-    max_datagram: int,
-    connect_timeout: float,
-    json_events: bool,
-    quiet: bool,
-    verbose: bool,
+    common: CommonOptions,
 ) -> int:
     """Send files, folders, standard input or a text.
 
@@ -169,7 +162,7 @@ def send(
         raise click.UsageError("--name is for a stream or a text; files keep their names")
     if to == STDIN and paths == (STDIN,):
         raise click.UsageError("stdin cannot hold both the code and the content; set WRAITH_TO")
-    config, chosen = chosen_config(suite, require_pq, max_datagram)
+    config = common.endpoint_config()
     code, peer_name = _destination(to)
     plan = SendPlan(
         paths=paths,
@@ -177,20 +170,15 @@ def send(
         name=name,
         code=code,
         peer_name=peer_name,
-        local=local_address(listen, port),
+        local=local_address(listen, common.port),
         config=config,
-        suite=chosen,
-        require_pq=require_pq,
-        keep=keep,
+        node=replace(common.node_config(wait_s=wait_s), keep=keep, limit_bytes_per_s=limit),
         new_code=new_code,
         exclude=exclude,
         skip_unreadable=skip_unreadable,
-        limit=limit,
-        wait_s=no_limit(wait_s),
-        connect_timeout_s=connect_timeout,
-        verbose=verbose,
+        verbose=common.verbose,
     )
-    return run(_Sending(plan, Output(json_events=json_events, quiet=quiet)).run())
+    return run(_Sending(plan, common.output()).run())
 
 
 def _destination(to: str | None) -> tuple[Code | None, str | None]:
@@ -240,7 +228,11 @@ class _Sending:
                 source=source,
                 identity=identity,
                 endpoint_config=plan.config,
-                node_config=self._node_config(expected),
+                node_config=replace(
+                    plan.node,
+                    expected_peer=expected,
+                    bound_to=self._kept.bound_to if self._kept is not None else None,
+                ),
                 access=self._access(),
                 replay=self._kept.replay if self._kept is not None else None,
                 local=plan.local,
@@ -286,19 +278,6 @@ class _Sending:
             self._output.say(f"left out: {len(self._left_out) - PROBLEMS_SHOWN} more")
         return source
 
-    def _node_config(self, expected: PeerKey | None) -> NodeConfig:
-        plan = self._plan
-        return NodeConfig(
-            keep=plan.keep,
-            expected_peer=expected,
-            bound_to=self._kept.bound_to if self._kept is not None else None,
-            connect_timeout_s=plan.connect_timeout_s,
-            wait_s=plan.wait_s,
-            limit_bytes_per_s=plan.limit,
-            require_pq=plan.require_pq,
-            suite=plan.suite,
-        )
-
     def _access(self) -> AccessKey | None:
         if self._plan.code is not None:
             return None
@@ -317,18 +296,18 @@ class _Sending:
             narrator.dialling(plan.code.addresses, left_out=self._left_out_names())
             transfer.start(record_of(plan.code))
         else:
-            self._show_code(transfer)
+            left_out = self._left_out_names()
+            invite(INVITATION, self._output, transfer, plan.local, self._kept, left_out=left_out)
             transfer.start()
         finished: Finished | None = None
-        async for event in shown_events(transfer, narrator):
-            self._peers.met(event)
+        async for event in shown_events(transfer, narrator, self._peers):
             try:
                 self._note_owner(event, transfer)
             except WraithError as error:
                 # A code that forgot whose it is would serve somebody else after a crash.
                 transfer.stop(error)
             match event:
-                case Done() if plan.keep:
+                case Done() if plan.node.keep:
                     narrator.done(event)
                 case Done() if self._kept is not None:
                     self._output.note(self._kept.spend())
@@ -337,7 +316,7 @@ class _Sending:
                 case _:
                     pass
         assert finished is not None, "events end with Finished"
-        return self._conclude(finished, source, narrator)
+        return conclude(finished, narrator, plan.node.connect_timeout_s, _file_ids(source))
 
     def _note_owner(self, event: NodeEvent, transfer: Transfer) -> None:
         """Keeps whom the code belongs to. Raises ``DiskFailed`` or ``NoSpace``."""
@@ -348,47 +327,13 @@ class _Sending:
                 self._kept.bind(peer)
             case Declined():
                 self._kept.bind(transfer.node.bound_to)
-            case Done() if self._plan.keep:
+            case Done() if self._plan.node.keep:
                 self._kept.bind(None)
             case _:
                 pass
 
-    def _show_code(self, transfer: Transfer) -> None:
-        addresses = shown_addresses(self._plan.local, transfer.port)
-        changed = self._kept is not None and self._kept.names(addresses, transfer.port)
-        resumed = self._kept is not None and self._kept.is_resumed
-        code = transfer.code(addresses)
-        texts = [format_address(address) for address in addresses]
-        self._output.event(
-            "waiting",
-            code=code,
-            addresses=texts,
-            port=transfer.port,
-            resumed=resumed,
-            left_out=self._left_out_names(),
-        )
-        if changed:
-            self._output.say(
-                "the address or port is not the one of before: a receiver that waits on the old "
-                "line must be started again with this one; what it has is kept"
-            )
-        elif resumed:
-            self._output.say("offering the unfinished transfer again, under the same code")
-        self._output.say("on the other machine run:")
-        self._output.result(f"wraith receive {code}")
-        self._output.say(
-            f"waiting at {', '.join(texts)}; a firewall must let UDP port {transfer.port} in"
-        )
-
     def _left_out_names(self) -> list[str]:
         return [display_path(path) for path, _ in self._left_out[:LEFT_OUT_MAX]]
-
-    def _conclude(self, finished: Finished, source: Source, narrator: Narrator) -> int:
-        if finished.error is not None:
-            raise narrator.explain(finished.error, self._plan.connect_timeout_s)
-        assert finished.done is not None
-        narrator.done(finished.done, _file_ids(source))
-        return PARTLY_DONE if finished.done.n_failed else 0
 
 
 def _file_ids(source: Source) -> tuple[tuple[bytes, bytes], ...]:

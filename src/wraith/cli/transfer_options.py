@@ -5,18 +5,19 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
-from dataclasses import replace
-from typing import Any, TypeVar
+from dataclasses import dataclass, fields, replace
+from functools import wraps
+from typing import Any
 
 import click
 
 from wraith.aio.addresses import parse_address
 from wraith.aio.endpoint import effective_config
 from wraith.aio.interfaces import reachable_addresses
+from wraith.cli.output import Output
 from wraith.config import EndpointConfig
+from wraith.node.config import NodeConfig
 from wraith.types import ANY_ADDRESS, UDP_PAYLOAD_BYTES_MAX, Address, SuiteId
-
-Command = TypeVar("Command", bound=Callable[..., Any])
 
 EXIT_CODES = """\b
 Exit codes:
@@ -89,11 +90,63 @@ class LocalAddress(click.ParamType[Address]):
         return parse_address(str(value))
 
 
-def common_options(command: Command) -> Command:
-    """The options of both commands, in the order of the help."""
+@dataclass(frozen=True, slots=True)
+class CommonOptions:
+    """The values of the options that both commands have, as they were given."""
+
+    port: int | None
+    suite: str | None
+    require_pq: bool
+    max_datagram: int
+    connect_timeout: float
+    json_events: bool
+    quiet: bool
+    verbose: bool
+
+    def output(self) -> Output:
+        return Output(json_events=self.json_events, quiet=self.quiet)
+
+    def endpoint_config(self) -> EndpointConfig:
+        """What the options for the connection ask for.
+
+        Raises:
+            click.UsageError: suite D without ``--no-require-pq``.
+        """
+        if self._suite() is SuiteId.D and self.require_pq:
+            raise click.UsageError(
+                "suite D has no post-quantum key exchange: give --no-require-pq as well if that "
+                "is really wanted"
+            )
+        suites = None if self.suite is None else (SuiteId[self.suite.upper()],)
+        config = effective_config(None, require_pq=self.require_pq, suites=suites)
+        return replace(config, max_udp_bytes=self.max_datagram)
+
+    def node_config(self, *, wait_s: float) -> NodeConfig:
+        """What they ask of the node; ``wait_s`` may be infinite."""
+        return NodeConfig(
+            connect_timeout_s=self.connect_timeout,
+            wait_s=None if math.isinf(wait_s) else wait_s,
+            require_pq=self.require_pq,
+            suite=self._suite(),
+        )
+
+    def _suite(self) -> SuiteId | None:
+        return SuiteId[self.suite.upper()] if self.suite is not None else None
+
+
+def common_options(command: Callable[..., int]) -> Callable[..., int]:
+    """Adds the options of both commands, in the order of the help; ``command`` gets their values
+    as one argument, ``common``."""
+    names = [each.name for each in fields(CommonOptions)]
+
+    @wraps(command)
+    def gathered(**values: Any) -> int:
+        common = CommonOptions(**{name: values.pop(name) for name in names})
+        return command(common=common, **values)
+
     for option in reversed(_COMMON):
-        command = option(command)
-    return command
+        gathered = option(gathered)
+    return gathered
 
 
 _COMMON = [
@@ -149,25 +202,6 @@ _COMMON = [
 ]
 
 
-def chosen_config(
-    suite: str | None, require_pq: bool, max_datagram: int
-) -> tuple[EndpointConfig, SuiteId | None]:
-    """What the options for the connection ask for.
-
-    Raises:
-        click.UsageError: suite D without ``--no-require-pq``.
-    """
-    chosen = SuiteId[suite.upper()] if suite is not None else None
-    if chosen is SuiteId.D and require_pq:
-        raise click.UsageError(
-            "suite D has no post-quantum key exchange: give --no-require-pq as well if that is "
-            "really wanted"
-        )
-    suites = (chosen,) if chosen is not None else None
-    config = effective_config(None, require_pq=require_pq, suites=suites)
-    return replace(config, max_udp_bytes=max_datagram), chosen
-
-
 def local_address(listen: Address | None, port: int | None) -> Address:
     """Where to bind.
 
@@ -189,8 +223,3 @@ def shown_addresses(local: Address, port: int) -> tuple[Address, ...]:
     if local.ip:
         found = tuple(a for a in found if len(a.ip) == len(local.ip)) or found
     return found
-
-
-def no_limit(seconds: float) -> float | None:
-    """``None`` for ``forever``, as ``NodeConfig`` has it."""
-    return None if math.isinf(seconds) else seconds

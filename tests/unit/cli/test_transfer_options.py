@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import click
 import pytest
 
 from wraith.cli.transfer_options import (
+    CommonOptions,
     Duration,
     Rate,
-    chosen_config,
     local_address,
-    no_limit,
     shown_addresses,
 )
 from wraith.config import EndpointConfig
@@ -42,9 +42,22 @@ def test_durations(text: str, seconds: float) -> None:
     assert Duration().convert(text, None, None) == seconds
 
 
+GIVEN_NOTHING = CommonOptions(
+    port=None,
+    suite=None,
+    require_pq=True,
+    max_datagram=1472,
+    connect_timeout=30.0,
+    json_events=False,
+    quiet=False,
+    verbose=False,
+)
+
+
 def test_forever_is_no_limit() -> None:
-    assert no_limit(Duration().convert("forever", None, None)) is None
-    assert no_limit(5.0) == 5.0
+    forever = Duration().convert("forever", None, None)
+    assert GIVEN_NOTHING.node_config(wait_s=forever).wait_s is None
+    assert GIVEN_NOTHING.node_config(wait_s=5.0).wait_s == 5.0
     assert math.isinf(Duration().convert("inf", None, None))
 
 
@@ -55,25 +68,28 @@ def test_other_durations_are_refused(text: str) -> None:
 
 
 def test_strict_by_default() -> None:
-    config, suite = chosen_config(None, True, 1472)
-    assert SuiteId.D not in config.suites
-    assert suite is None
+    assert SuiteId.D not in GIVEN_NOTHING.endpoint_config().suites
+    node = GIVEN_NOTHING.node_config(wait_s=1)
+    assert node.require_pq and node.suite is None
 
 
 def test_suite_d_must_be_asked_for_twice() -> None:
     with pytest.raises(click.UsageError, match="--no-require-pq"):
-        chosen_config("D", True, 1472)
-    config, suite = chosen_config("d", False, 1472)
-    assert (config.suites, suite) == ((SuiteId.D,), SuiteId.D)
+        replace(GIVEN_NOTHING, suite="D").endpoint_config()
+    classical = replace(GIVEN_NOTHING, suite="d", require_pq=False)
+    assert classical.endpoint_config().suites == (SuiteId.D,)
+    node = classical.node_config(wait_s=1)
+    assert node.suite is SuiteId.D and not node.require_pq
 
 
 def test_one_suite_alone() -> None:
-    config, suite = chosen_config("B", True, 1472)
-    assert (config.suites, suite) == ((SuiteId.B,), SuiteId.B)
+    only_b = replace(GIVEN_NOTHING, suite="B")
+    assert only_b.endpoint_config().suites == (SuiteId.B,)
+    assert only_b.node_config(wait_s=1).suite is SuiteId.B
 
 
 def test_datagrams_larger_than_ethernets_are_for_who_asks() -> None:
-    config, _ = chosen_config(None, True, 8972)
+    config = replace(GIVEN_NOTHING, max_datagram=8972).endpoint_config()
     assert (config.max_udp_bytes, EndpointConfig().max_udp_bytes) == (8972, 1472)
 
 
