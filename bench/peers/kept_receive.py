@@ -23,7 +23,9 @@ from wraith.aio.file_target import FileTarget
 from wraith.aio.transfers import Transfer
 from wraith.cli.main import main
 from wraith.connection.record import NodeRecord
-from wraith.transfer.wishes import KeptRead, ReadAgain, Wish, WritePieces
+from wraith.errors import WraithError
+from wraith.transfer.answers import KeptRead
+from wraith.transfer.wishes import AnswerT, ReadAgain, Wish, WritePieces
 
 
 class Notes:
@@ -64,7 +66,7 @@ def watch(notes: Notes) -> None:
     """Puts ``notes`` beside the target and the transfer of this process."""
     fulfil, read_again, start = FileTarget.fulfil, FileTarget.read_again, Transfer.start
 
-    def noted_fulfil(self: FileTarget, wish: Wish) -> object:
+    def noted_fulfil(self: FileTarget, wish: Wish[AnswerT]) -> AnswerT | WraithError:
         answer = fulfil(self, wish)
         if isinstance(wish, WritePieces) and answer is None:
             notes.wrote(sum(record.length for record in wish.records))

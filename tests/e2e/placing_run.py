@@ -17,21 +17,22 @@ from pathlib import Path
 from wraith.aio.disk.complete_notes import CompleteNotes
 from wraith.aio.file_source import FileSource
 from wraith.aio.file_target import FileTarget, Policy
+from wraith.errors import WraithError
 from wraith.testing.transfer_pipe import TransferPipe
 from wraith.transfer.events import Done
-from wraith.transfer.wishes import RemoveState, Wish
+from wraith.transfer.wishes import AnswerT, RemoveState, Store, Wish
 
 CODE = "a code"
 
 
-class Target:
+class Target(Store):
     """Notes that the sender has gone."""
 
     def __init__(self, target: FileTarget, gone: str) -> None:
         self.target = target
         self.gone = gone
 
-    def fulfil(self, wish: Wish) -> object:
+    def fulfil(self, wish: Wish[AnswerT]) -> AnswerT | WraithError:
         if isinstance(wish, RemoveState):
             os.close(os.open(self.gone, os.O_CREAT | os.O_WRONLY))
         return self.target.fulfil(wish)

@@ -18,9 +18,10 @@ import pytest
 
 from wraith.aio.file_source import FileSource
 from wraith.aio.file_target import FileTarget, Policy
+from wraith.errors import WraithError
 from wraith.testing.transfer_pipe import TransferPipe
 from wraith.transfer.resume import RecordType
-from wraith.transfer.wishes import Complete, Wish
+from wraith.transfer.wishes import AnswerT, Complete, Store, Wish
 
 CALLS = (
     "write,pwrite64,pwritev,pwritev2,rename,renameat,renameat2,link,linkat,unlink,unlinkat,rmdir,"
@@ -37,13 +38,13 @@ class Stopped(Exception):
     """The template is ready."""
 
 
-class UntilComplete:
+class UntilComplete(Store):
     """A target that has everything and is not asked to place it."""
 
     def __init__(self, target: FileTarget) -> None:
         self.target = target
 
-    def fulfil(self, wish: Wish) -> object:
+    def fulfil(self, wish: Wish[AnswerT]) -> AnswerT | WraithError:
         if isinstance(wish, Complete):
             raise Stopped
         return self.target.fulfil(wish)

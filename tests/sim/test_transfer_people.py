@@ -20,6 +20,7 @@ from wraith.testing.netem import LinkConfig
 from wraith.testing.node_pair import ADDRESS_B, ADDRESS_C, NodeHost, NodeSimulation
 from wraith.testing.rng import SeededRng
 from wraith.transfer import messages
+from wraith.transfer.answers import PiecesRead
 from wraith.transfer.events import (
     Aborted,
     Accepted,
@@ -31,7 +32,7 @@ from wraith.transfer.events import (
 )
 from wraith.transfer.memory import MemorySource, MemoryTarget
 from wraith.transfer.messages import Message, Reason
-from wraith.transfer.wishes import Complete, PiecesRead, ReadPieces, Wish
+from wraith.transfer.wishes import AnswerT, Complete, ReadPieces, Wish
 from wraith.types import PeerKey
 
 DATA = SeededRng("sim people").public_bytes(8 * CHUNK_BYTES)
@@ -196,13 +197,12 @@ def test_a_full_disk_ends_the_receiver_and_the_next_one_goes_on() -> None:
 class LyingSource(MemorySource):
     """Corrupts one chunk after it was hashed."""
 
-    def fulfil(self, wish: Wish) -> object:
-        result = super().fulfil(wish)
-        if isinstance(wish, ReadPieces) and isinstance(result, PiecesRead):
-            for i, buffer in enumerate(result.buffers):
-                if len(buffer) == CHUNK_BYTES:
-                    result.buffers[i] = b"!" + buffer[1:]
-                    break
+    def read_pieces(self, wish: ReadPieces) -> PiecesRead:
+        result = super().read_pieces(wish)
+        for i, buffer in enumerate(result.buffers):
+            if len(buffer) == CHUNK_BYTES:
+                result.buffers[i] = b"!" + buffer[1:]
+                break
         return result
 
 
@@ -255,7 +255,7 @@ def test_the_receipt_is_not_needed_for_the_receiver_to_end_well() -> None:
     sim = NodeSimulation(MemorySource({b"f": DATA}))
 
     class Severing(MemoryTarget):
-        def fulfil(self, wish: Wish) -> object:
+        def fulfil(self, wish: Wish[AnswerT]) -> AnswerT | WraithError:
             if isinstance(wish, Complete):
                 sim.set_links(LinkConfig(latency_s=0.01, loss=1.0))
             return super().fulfil(wish)

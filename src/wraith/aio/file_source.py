@@ -34,6 +34,7 @@ from wraith.content.chunking import (
     runs_of,
 )
 from wraith.errors import TransferError, UnsafePath, WraithError
+from wraith.transfer.answers import FailedPiece, PiecesRead
 from wraith.transfer.listing import (
     MODE_MASK,
     Entry,
@@ -46,15 +47,7 @@ from wraith.transfer.messages import HaveItem, OfferKind, Reason
 from wraith.transfer.paths import PathRules, check_link, check_name, check_path, display_path
 from wraith.transfer.records import RecordWriter
 from wraith.transfer.sender import Outgoing
-from wraith.transfer.wishes import (
-    CheckRanges,
-    FailedPiece,
-    Piece,
-    PiecesRead,
-    ReadPages,
-    ReadPieces,
-    Wish,
-)
+from wraith.transfer.wishes import CheckRanges, Piece, ReadPages, ReadPieces, Store
 
 PROBLEMS_SHOWN = 20
 RUN_CHUNKS = 4
@@ -209,7 +202,7 @@ class _Scan:
             self.disk.write_all(self.pages_fd, page)
 
 
-class FileSource:
+class FileSource(Store):
     """Files and folders of this disk. Make it with ``scan``; ``close`` it. Not thread-safe: one
     thread calls ``fulfil``."""
 
@@ -291,22 +284,14 @@ class FileSource:
             self._stamps.close()
             self._roots.close()
 
-    def fulfil(self, wish: Wish) -> object:
-        """Blocks until the wish is fulfilled; errors come back as values."""
-        try:
-            match wish:
-                case ReadPages(_, first, n):
-                    return [self._read_page(i) for i in range(first, first + n)]
-                case ReadPieces():
-                    return self._read_pieces(wish.pieces)
-                case CheckRanges(_, items):
-                    return [self._check(item) for item in items]
-                case _:
-                    raise AssertionError(f"not a wish of a sender: {wish!r}")
-        except OSError as exc:
-            return disk_error(exc, where="the sender's own listing")
-        except WraithError as exc:
-            return exc
+    def disk_error(self, exc: OSError) -> WraithError:
+        return disk_error(exc, where="the sender's own listing")
+
+    def read_pages(self, wish: ReadPages) -> list[bytes]:
+        return [self._read_page(i) for i in range(wish.first, wish.first + wish.n)]
+
+    def check_ranges(self, wish: CheckRanges) -> list[bool]:
+        return [self._check(item) for item in wish.items]
 
     def entries(self) -> Iterator[Entry]:
         """Everything that is offered, in order."""
@@ -354,11 +339,11 @@ class FileSource:
         at = self.outgoing.index.page_at
         return self.disk.pread(self._pages_fd, at[number + 1] - at[number], at[number])
 
-    def _read_pieces(self, pieces: Sequence[Piece]) -> PiecesRead:
+    def read_pieces(self, wish: ReadPieces) -> PiecesRead:
         writer = RecordWriter()
         failed: list[FailedPiece] = []
         payload = n_read = 0
-        for piece in pieces:
+        for piece in wish.pieces:
             entry = self.entry(piece.entry)
             try:
                 runs = self._read(piece, entry)

@@ -16,7 +16,7 @@ import stat
 import threading
 from array import array
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator
 from enum import Enum
 from functools import partial
 from pathlib import Path
@@ -43,6 +43,7 @@ from wraith.aio.state_folder import StateFolder, open_state, state_path
 from wraith.content.chunking import file_id
 from wraith.content.inventory import Inventory
 from wraith.errors import HashMismatch, NoSpace, WraithError
+from wraith.transfer.answers import AllPlaced, KeptRead, StoreOpened, SurveyResult, first_paths
 from wraith.transfer.listing import Entry, Kind
 from wraith.transfer.memory import MemoryTarget
 from wraith.transfer.paths import PathRules, display_path
@@ -60,23 +61,20 @@ from wraith.transfer.resume import (
     encode_verified,
 )
 from wraith.transfer.wishes import (
+    AnswerT,
     Complete,
-    Completed,
     DropFiles,
     FinishFiles,
     ForgetChunks,
-    KeptRead,
     OpenStore,
     ReadAgain,
     RemoveState,
-    StoreOpened,
+    Store,
     StorePages,
     SummariseRanges,
     Survey,
-    SurveyResult,
     Wish,
     WritePieces,
-    first_paths,
 )
 
 FILES_KEPT = 16
@@ -86,6 +84,7 @@ FILE_IDS_SHOWN = 16
 
 
 _WRITING = (WritePieces, FinishFiles, DropFiles, ForgetChunks, Complete)
+_BESIDE_OTHERS = (ReadAgain,)
 _OF_ANY_OFFER = (StorePages, Survey, OpenStore)
 """After a text was accepted another offer may still come and take its place."""
 
@@ -106,7 +105,7 @@ _CHOICES = {
 }
 
 
-class FileTarget:
+class FileTarget(Store):
     """Receives into the folder ``out``, which is made if it is missing.
 
     Args:
@@ -180,19 +179,25 @@ class FileTarget:
             self._incoming = None
         self._tree.close()
 
-    def fulfil(self, wish: Wish) -> object:
+    def fulfil(self, wish: Wish[AnswerT]) -> AnswerT | WraithError:
         """Blocks until the wish is fulfilled; errors come back as values."""
+        kind = type(wish)
+        if self.text_target is not None and kind not in _OF_ANY_OFFER:
+            return self.text_target.fulfil(wish)
+        if kind in _BESIDE_OTHERS:
+            return super().fulfil(wish)
+        with self._lock:
+            if kind not in _WRITING:
+                return super().fulfil(wish)
+            if self._failure is not None:
+                return self._failure
+            return self._fulfil_writing(wish)
+
+    def _fulfil_writing(self, wish: Wish[AnswerT]) -> AnswerT | WraithError:
         try:
-            if self.text_target is not None and not isinstance(wish, _OF_ANY_OFFER):
-                return self.text_target.fulfil(wish)
-            if isinstance(wish, ReadAgain):
-                return self.read_again(wish)
-            with self._lock:
-                return self._fulfil(wish)
+            return wish.fulfilled_by(self)
         except OSError as exc:
-            if isinstance(wish, _WRITING) and is_void_after(exc):
-                return self._fail(exc)
-            return self._error(exc)
+            return self._fail(exc) if is_void_after(exc) else self.disk_error(exc)
         except WraithError as exc:
             return exc
 
@@ -231,51 +236,16 @@ class FileTarget:
 
     # --- wishes ---------------------------------------------------------------------------------
 
-    def _fulfil(self, wish: Wish) -> object:
-        if self._failure is not None and isinstance(wish, _WRITING):
-            raise self._failure
-        match wish:
-            case StorePages(_, first, pages):
-                self._store_pages(first, pages)
-                return None
-            case Survey():
-                return self._survey(wish)
-            case OpenStore():
-                return self._open_store(wish)
-            case SummariseRanges(_, items):
-                digests = self._folder.digests
-                return [digests.summary(entry, ranges) for entry, ranges in items]
-            case WritePieces(_, records):
-                self._write(records)
-                return None
-            case FinishFiles(_, entries):
-                for entry, size in entries:
-                    self._finish_file(entry, size)
-                return None
-            case DropFiles(_, dropped):
-                self._drop(dropped)
-                return None
-            case ForgetChunks(_, chunks):
-                self._forget(chunks)
-                return None
-            case Complete(_, failed):
-                return self._complete(failed)
-            case RemoveState():
-                self._remove()
-                return None
-            case _:
-                raise AssertionError(f"not a wish of a receiver: {wish!r}")
-
-    def _store_pages(self, first: int, pages: tuple[bytes, ...]) -> None:
-        if first == 0:
+    def store_pages(self, wish: StorePages) -> None:
+        if wish.first == 0:
             if self._incoming is not None:
                 self._incoming.close()
             self._incoming = ListingFile.temporary(self.out, self.disk)
         assert self._incoming is not None
-        for page in pages:
+        for page in wish.pages:
             self._incoming.append(page)
 
-    def _survey(self, wish: Survey) -> SurveyResult:
+    def survey(self, wish: Survey) -> SurveyResult:
         place = os.fsdecode(self.out)
         if wish.offer.is_text:
             return SurveyResult(place=place)
@@ -335,12 +305,12 @@ class FileTarget:
                 return False
         return bool(placing)
 
-    def _open_store(self, wish: OpenStore) -> StoreOpened:
+    def open_store(self, wish: OpenStore) -> StoreOpened:
         self.text_target = None
         if wish.offer.is_text:
             self.text_target = MemoryTarget()
             self.text_target.entries = list(wish.tops)  # its one file
-            return _opened(self.text_target.fulfil(wish))
+            return self.text_target.open_store(wish)
         self._close_files()
         path = state_path(self.out, wish.peer, [top.path for top in wish.tops])
         if self._state is not None and self._state.path != path:
@@ -373,7 +343,7 @@ class FileTarget:
         self._choose(loaded)
         self._sizes = wish.sizes
         if loaded.is_complete:
-            return StoreOpened(loaded.inventory, (), Completed(placed=self._places()))
+            return StoreOpened(loaded.inventory, (), AllPlaced(placed=self._places()))
         skipped = tuple(self._skipped(wish.tops))
         return StoreOpened(
             loaded.inventory,
@@ -423,13 +393,17 @@ class FileTarget:
 
     # --- chunks ---------------------------------------------------------------------------------
 
-    def _write(self, records: tuple[ChunkRecord, ...]) -> None:
+    def summarise_ranges(self, wish: SummariseRanges) -> list[bytes]:
+        digests = self._folder.digests
+        return [digests.summary(entry, ranges) for entry, ranges in wish.items]
+
+    def write_pieces(self, wish: WritePieces) -> None:
         """Verifies, then writes, run by run, with one journal append for all. A bad chunk keeps
         what stands before it. [TR-56]"""
         journal = bytearray()
         bad: HashMismatch | None = None
         try:
-            for run in runs(records):
+            for run in runs(wish.records):
                 n_good = n_verified(run)
                 if n_good:
                     self._write_run(run[:n_good], journal)
@@ -476,6 +450,10 @@ class FileTarget:
         while self._open:
             self.disk.close(self._open.popitem()[1])
 
+    def finish_files(self, wish: FinishFiles) -> None:
+        for number, size in wish.entries:
+            self._finish_file(number, size)
+
     def _finish_file(self, number: int, size: int) -> None:
         if self._finished[number]:
             return
@@ -500,10 +478,10 @@ class FileTarget:
         self._finished[number] = 1
         journal += encode_record(FileDone(number, size, whole))
 
-    def _drop(self, entries: Sequence[int]) -> None:
-        journal = b"".join(encode_record(Dropped(number)) for number in entries)
+    def drop_files(self, wish: DropFiles) -> None:
+        journal = b"".join(encode_record(Dropped(number)) for number in wish.entries)
         self._folder.journal.append(journal)
-        for number in entries:
+        for number in wish.entries:
             fd = self._open.pop(number, None)
             if fd is not None:
                 self.disk.close(fd)
@@ -527,21 +505,22 @@ class FileTarget:
                 missed.add(number)
         return KeptRead(tuple(bad), frozenset(missed))
 
-    def _forget(self, chunks: tuple[tuple[int, int], ...]) -> None:
-        for number in dict.fromkeys(number for number, _ in chunks):
+    def forget_chunks(self, wish: ForgetChunks) -> None:
+        for number in dict.fromkeys(number for number, _ in wish.chunks):
             fd = self._open.pop(number, None)
             if fd is not None:
                 self.disk.close(fd)
             self._finished[number] = 0
-            bad = [chunk for each, chunk in chunks if each == number]
+            bad = [chunk for each, chunk in wish.chunks if each == number]
             self._folder.forget(number, bad, self._sizes)
 
     # --- the end --------------------------------------------------------------------------------
 
-    def _complete(self, failed: Collection[int]) -> Completed:
+    def complete(self, wish: Complete) -> AllPlaced:
         """Makes what has no chunks, flushes, puts everything in its place, flushes again, then
         marks it. A disk that fails to write the data shows before anything is in its place.
         [TR-58]"""
+        failed = wish.failed
         failed_paths = first_paths(self._entry(number).path for number in failed)
         placer = Placer(
             data=self._folder.data,
@@ -587,7 +566,7 @@ class FileTarget:
             for n, e in tops[:FILE_IDS_SHOWN]
             if e.kind is Kind.FILE and n not in failed and e.cut.is_known
         ]
-        return Completed(self._places(), failed_paths, None, tuple(shown))
+        return AllPlaced(self._places(), failed_paths, None, tuple(shown))
 
     def _tell_complete(self, n_failed: int) -> None:
         if self._on_complete is None:
@@ -632,7 +611,7 @@ class FileTarget:
                 if info is not None:
                     self._finish_file(number, entry.cut.size_or(info.st_size))
 
-    def _remove(self) -> None:
+    def remove_state(self, wish: RemoveState) -> None:
         self._close_files()
         if self._state is not None:
             if self._state.keep_set_aside(self._sizes):
@@ -641,16 +620,11 @@ class FileTarget:
                 self._state.remove()
             self._state = None
 
-    def _error(self, exc: OSError) -> WraithError:
+    def disk_error(self, exc: OSError) -> WraithError:
         if exc.errno in (errno.ENOSPC, errno.EDQUOT):
             return NoSpace(hint="free some space and run the same command again; it goes on there")
         where = os.fsdecode(exc.filename) if exc.filename is not None else os.fsdecode(self.out)
         return DiskFailed(f"{display_path(os.fsencode(where))}: {_words(exc)}")
-
-
-def _opened(result: object) -> StoreOpened:
-    assert isinstance(result, StoreOpened)
-    return result
 
 
 def _words(exc: OSError) -> str:

@@ -30,19 +30,14 @@ from wraith.aio.file_target import FileTarget, Policy
 from wraith.aio.pipes import PipeTarget, StreamSource
 from wraith.aio.state_folder import StateFolder, load_listing, open_state
 from wraith.errors import Busy, WraithError
+from wraith.transfer.answers import KeptRead
 from wraith.transfer.memory import MemorySource
 from wraith.transfer.paths import STATE_PREFIX, display_path
 from wraith.transfer.reasons import DiskFailed
-from wraith.transfer.wishes import ReadAgain, Wish
+from wraith.transfer.wishes import Fulfils, ReadAgain, Wish
 from wraith.types import PeerKey
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-
-
-class Store(Protocol):
-    """A source or a target: fulfils wishes, blocking, errors as values."""
-
-    def fulfil(self, wish: Wish, /) -> object: ...
 
 
 @runtime_checkable
@@ -50,13 +45,13 @@ class RereadingStore(Protocol):
     """A store that can read what it kept beside everything else. ``pause`` makes it wait for what
     is more urgent; false means that nobody wants the answer any more."""
 
-    def read_again(self, wish: ReadAgain, pause: Callable[[], bool], /) -> object: ...
+    def read_again(self, wish: ReadAgain, pause: Callable[[], bool], /) -> KeptRead: ...
 
 
 class WishingNode(Protocol):
     """The part of a node that a worker needs."""
 
-    def next_wish(self) -> Wish | None: ...
+    def next_wish(self) -> Wish[object] | None: ...
 
     def io_done(self, wish_id: int, result: object, now: float, /) -> None: ...
 
@@ -73,17 +68,18 @@ class StoreWorker:
     def __init__(
         self,
         node: WishingNode,
-        store: Store,
+        store: Fulfils,
         *,
         now: Callable[[], float],
         on_answered: Callable[[], None],
     ) -> None:
         self._node = node
         self._store = store
+        self._rereading = store if isinstance(store, RereadingStore) else None
         self._now = now
         self._on_answered = on_answered
         self._loop = asyncio.get_running_loop()
-        self._wishes: queue.SimpleQueue[Wish | None] = queue.SimpleQueue()
+        self._wishes: queue.SimpleQueue[Wish[object] | None] = queue.SimpleQueue()
         self._answers: queue.SimpleQueue[tuple[int, object]] = queue.SimpleQueue()
         self._again: queue.SimpleQueue[ReadAgain | None] = queue.SimpleQueue()
         self._n_waiting = 0
@@ -104,17 +100,17 @@ class StoreWorker:
         """Hands the node's wishes to the thread."""
         while not self._closed and (wish := self._node.next_wish()) is not None:
             self._n_waiting += 1
-            if isinstance(wish, ReadAgain) and isinstance(self._store, RereadingStore):
-                self._pump_again(wish)
+            if isinstance(wish, ReadAgain) and self._rereading is not None:
+                self._pump_again(wish, self._rereading)
                 continue
             with self._nothing_urgent:
                 self._n_urgent += 1
             self._wishes.put(wish)
 
-    def _pump_again(self, wish: ReadAgain) -> None:
+    def _pump_again(self, wish: ReadAgain, store: RereadingStore) -> None:
         if self._rereader is None:
             self._rereader = threading.Thread(
-                target=self._run_again, name="wraith-reread", daemon=True
+                target=self._run_again, args=(store,), name="wraith-reread", daemon=True
             )
             self._rereader.start()
         self._again.put(wish)
@@ -149,10 +145,9 @@ class StoreWorker:
             if not self._answer(wish.id, result):
                 return
 
-    def _run_again(self) -> None:
-        store = self._store
-        assert isinstance(store, RereadingStore)
+    def _run_again(self, store: RereadingStore) -> None:
         while (wish := self._again.get()) is not None:
+            result: KeptRead | WraithError
             try:
                 result = store.read_again(wish, self._pause)
             except Exception as exc:
@@ -312,7 +307,6 @@ __all__ = [
     "PipeTarget",
     "Policy",
     "SourceUnreadable",
-    "Store",
     "StoreWorker",
     "StreamSource",
     "clear_complete",

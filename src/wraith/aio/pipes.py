@@ -28,6 +28,7 @@ from wraith.content.chunking import (
 )
 from wraith.content.inventory import Inventory
 from wraith.errors import OfferRefused, WraithError
+from wraith.transfer.answers import AllPlaced, PiecesRead, StoreOpened, SurveyResult
 from wraith.transfer.listing import Entry, Kind, ListingWriter, decode_page
 from wraith.transfer.messages import HaveItem, OfferKind
 from wraith.transfer.paths import PathRules, check_path, display_path
@@ -37,21 +38,17 @@ from wraith.transfer.sender import Outgoing
 from wraith.transfer.wishes import (
     CheckRanges,
     Complete,
-    Completed,
     DropFiles,
     FinishFiles,
     OpenStore,
     Piece,
-    PiecesRead,
     ReadPages,
     ReadPieces,
     RemoveState,
-    StoreOpened,
+    Store,
     StorePages,
     SummariseRanges,
     Survey,
-    SurveyResult,
-    Wish,
     WritePieces,
 )
 
@@ -59,7 +56,7 @@ SPOOL_BYTES = 64 * 1024 * 1024
 SPOOL_CHUNKS = n_whole_chunks(SPOOL_BYTES)
 
 
-class StreamSource:
+class StreamSource(Store):
     """Offers what can be read from ``fd`` (owned by the caller) as one file called ``name``."""
 
     def __init__(self, fd: int, name: str = "stdin", *, disk: Disk = OS_DISK) -> None:
@@ -84,29 +81,18 @@ class StreamSource:
             self.disk.close(fd)
             self._digests.close()
 
-    def fulfil(self, wish: Wish) -> object:
-        """Blocks until the wish is fulfilled, which may take as long as the input does."""
-        try:
-            match wish:
-                case ReadPages():
-                    return [self._page]
-                case ReadPieces(_, pieces):
-                    return self._read(pieces[0])
-                case CheckRanges(_, items):
-                    return [self._check(item) for item in items]
-                case _:
-                    raise AssertionError(f"not a wish of a sender: {wish!r}")
-        except OSError as exc:
-            return DiskFailed(f"reading the input failed: {exc.strerror}")
-        except WraithError as exc:
-            return exc
+    def disk_error(self, exc: OSError) -> WraithError:
+        return DiskFailed(f"reading the input failed: {exc.strerror}")
 
-    def file_id(self, number: int) -> bytes:
-        """The id of the whole stream, once it has ended."""
-        del number
-        return self._digests.file_id(0, self._cut.size_or(0))
+    def read_pages(self, wish: ReadPages) -> list[bytes]:
+        return [self._page]
 
-    def _read(self, piece: Piece) -> PiecesRead:
+    def check_ranges(self, wish: CheckRanges) -> list[bool]:
+        return [self._check(item) for item in wish.items]
+
+    def read_pieces(self, wish: ReadPieces) -> PiecesRead:
+        """Blocks for as long as the input does."""
+        piece = wish.pieces[0]
         writer = RecordWriter()
         payload = n_chunks = 0
         for chunk in range(piece.first, piece.first + piece.n):
@@ -121,6 +107,11 @@ class StreamSource:
             payload += len(data)
             n_chunks += 1
         return PiecesRead(writer.finish(), payload, n_chunks, (), self._final(piece, n_chunks))
+
+    def file_id(self, number: int) -> bytes:
+        """The id of the whole stream, once it has ended."""
+        del number
+        return self._digests.file_id(0, self._cut.size_or(0))
 
     def _final(self, piece: Piece, n_chunks: int) -> int | None:
         """The size, if this read reached the end of the input."""
@@ -162,7 +153,7 @@ class StreamSource:
         return self._digests.summary(0, item.ranges) == item.digest
 
 
-class PipeTarget:
+class PipeTarget(Store):
     """Writes the one file of an offer to ``fd`` (owned by the caller), in order."""
 
     def __init__(self, fd: int) -> None:
@@ -179,64 +170,59 @@ class PipeTarget:
     def close(self) -> None:
         """Nothing to close; the descriptor is the caller's."""
 
-    def fulfil(self, wish: Wish) -> object:
-        """Blocks while the pipe is full; errors come back as values."""
-        try:
-            return self._fulfil(wish)
-        except OSError as exc:
-            return DiskFailed(f"writing the output failed: {exc.strerror}")
-        except WraithError as exc:
-            return exc
+    def disk_error(self, exc: OSError) -> WraithError:
+        return DiskFailed(f"writing the output failed: {exc.strerror}")
 
     def entries(self, digest: bytes | None = None) -> Iterator[Entry]:
         """The listing last received, which has one entry at most."""
         del digest
         yield from list(self._entries)
 
-    def _fulfil(self, wish: Wish) -> object:
-        match wish:
-            case StorePages(_, first, pages):
-                self._entries = [] if first == 0 else self._entries
-                for page in pages:
-                    self._entries += decode_page(page)
-                    if len(self._entries) > 1:
-                        raise OfferRefused("only a single file can go to standard output")
-                return None
-            case Survey():
-                if len(self._entries) != 1 or self._entries[0].kind is not Kind.FILE:
-                    raise OfferRefused("only a single file can go to standard output")
-                return SurveyResult(place="-")
-            case OpenStore():
-                if self._inventory is None:
-                    self._inventory = Inventory(wish.sizes)
-                elif self._next:
-                    raise OfferRefused("another file is on its way to standard output already")
-                return StoreOpened(self._inventory)
-            case SummariseRanges(_, items):
-                return [
-                    parts_digest(
-                        self._digests[first * DIGEST_BYTES : (first + n) * DIGEST_BYTES]
-                        for first, n in ranges
-                    )
-                    for _, ranges in items
-                ]
-            case WritePieces():
-                self._write(wish)
-                return None
-            case DropFiles():
-                if self._next:
-                    raise DiskFailed("the file changed, and what was written cannot be undone")
-                return None
-            case Complete():
-                size = self._entries[0].cut.size_or(self._written)
-                whole = file_id(size, self._digests)
-                return Completed(("-",), file_ids=((self._entries[0].path, whole),))
-            case FinishFiles() | RemoveState():
-                return None
-            case _:
-                raise AssertionError(f"not a wish of a receiver: {wish!r}")
+    def store_pages(self, wish: StorePages) -> None:
+        self._entries = [] if wish.first == 0 else self._entries
+        for page in wish.pages:
+            self._entries += decode_page(page)
+            if len(self._entries) > 1:
+                raise OfferRefused("only a single file can go to standard output")
 
-    def _write(self, wish: WritePieces) -> None:
+    def survey(self, wish: Survey) -> SurveyResult:
+        if len(self._entries) != 1 or self._entries[0].kind is not Kind.FILE:
+            raise OfferRefused("only a single file can go to standard output")
+        return SurveyResult(place="-")
+
+    def open_store(self, wish: OpenStore) -> StoreOpened:
+        if self._inventory is None:
+            self._inventory = Inventory(wish.sizes)
+        elif self._next:
+            raise OfferRefused("another file is on its way to standard output already")
+        return StoreOpened(self._inventory)
+
+    def summarise_ranges(self, wish: SummariseRanges) -> list[bytes]:
+        return [
+            parts_digest(
+                self._digests[first * DIGEST_BYTES : (first + n) * DIGEST_BYTES]
+                for first, n in ranges
+            )
+            for _, ranges in wish.items
+        ]
+
+    def drop_files(self, wish: DropFiles) -> None:
+        if self._next:
+            raise DiskFailed("the file changed, and what was written cannot be undone")
+
+    def finish_files(self, wish: FinishFiles) -> None:
+        """What a pipe has taken is finished."""
+
+    def complete(self, wish: Complete) -> AllPlaced:
+        size = self._entries[0].cut.size_or(self._written)
+        whole = file_id(size, self._digests)
+        return AllPlaced(("-",), file_ids=((self._entries[0].path, whole),))
+
+    def remove_state(self, wish: RemoveState) -> None:
+        """A pipe has none."""
+
+    def write_pieces(self, wish: WritePieces) -> None:
+        """Blocks while the pipe is full."""
         for record in wish.records:
             if record.chunk != self._next:
                 raise DiskFailed("chunks came out of order, which a pipe cannot take")

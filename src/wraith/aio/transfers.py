@@ -24,7 +24,7 @@ from typing import Final, Protocol
 from wraith.aio.assembly import BoundEndpoint, bind_endpoint
 from wraith.aio.disk.failures import disk_error
 from wraith.aio.driver import Driver, StoreFailureTold
-from wraith.aio.files import Store, StoreWorker
+from wraith.aio.files import StoreWorker
 from wraith.aio.fork import poison_after_fork
 from wraith.aio.replay_files import ReplayFiles
 from wraith.aio.settling import settled
@@ -42,6 +42,7 @@ from wraith.transfer.code import encode_code
 from wraith.transfer.messages import Reason
 from wraith.transfer.paths import PathRules
 from wraith.transfer.sender import Outgoing
+from wraith.transfer.wishes import Fulfils
 from wraith.types import ANY_ADDRESS, Address
 
 #: After the end: how long late packets of the peer are still answered.
@@ -51,14 +52,14 @@ _STORE_END_S: Final = 5.0
 _NO_RECORDS: Final = "mend the disk of WRAITH_HOME and run the same command again; it goes on there"
 
 
-class SourceStore(Store, Protocol):
+class SourceStore(Fulfils, Protocol):
     """What is sent."""
 
     @property
     def outgoing(self) -> Outgoing: ...
 
 
-class TargetStore(Store, Protocol):
+class TargetStore(Fulfils, Protocol):
     """Where what is received goes."""
 
     @property
@@ -80,7 +81,7 @@ class Transfer:
     def __init__(
         self,
         node: Node,
-        store: Store,
+        store: Fulfils,
         bound: BoundEndpoint,
         *,
         replay: ReplayFiles | None,

@@ -18,6 +18,7 @@ from itertools import count, repeat
 from wraith.content.chunking import DIGEST_BYTES, NO_SIZE_YET
 from wraith.content.inventory import Inventory
 from wraith.errors import RemoteProtocolError
+from wraith.transfer.answers import StoreOpened, SurveyResult
 from wraith.transfer.events import OfferReceived
 from wraith.transfer.listing import Entry, Kind, ListingIndex, ListingWriter, decode_page
 from wraith.transfer.messages import (
@@ -45,14 +46,14 @@ from wraith.transfer.sender import Outgoing, Sender
 from wraith.transfer.state import ReceiverState, SenderState
 from wraith.transfer.wishes import (
     CheckRanges,
+    DropFiles,
     OpenStore,
     ReadPages,
     ReadPieces,
-    StoreOpened,
+    Store,
+    StorePages,
     SummariseRanges,
     Survey,
-    SurveyResult,
-    Wish,
 )
 from wraith.types import PeerKey
 
@@ -233,7 +234,7 @@ class _Victim:
         self._n_entries = n_entries
         self._ids = count(1)
         self._outgoing = Outgoing(index_of(n_entries))
-        self._held = Inventory(self._outgoing.index.sizes)
+        self._store = _QuickStore(has_all=flood.kind is MessageType.DROP)
         self._receiver = Receiver(PathRules(), self._ids)
         self._sender = Sender(self._outgoing, self._ids)
 
@@ -277,13 +278,13 @@ class _Victim:
         if self._flood.victim == "sender":
             while (asked := self._sender.next_wish()) is not None:
                 if not isinstance(asked, ReadPieces):
-                    self._sender.io_done(asked.id, self._fulfil(asked))
+                    self._sender.io_done(asked.id, self._store.fulfil(asked))
             while self._sender.next_event() is not None:
                 pass
             return
         receiver = self._receiver
         while (wish := receiver.next_wish()) is not None:
-            receiver.io_done(wish.id, self._fulfil(wish), 0.0)
+            receiver.io_done(wish.id, self._store.fulfil(wish), 0.0)
         while (event := receiver.next_event()) is not None:
             if isinstance(event, OfferReceived):
                 receiver.accept(event.offer_id)
@@ -292,24 +293,35 @@ class _Victim:
         while self._machine.state is not state:
             self.work()
 
-    def _fulfil(self, wish: Wish) -> object:
-        match wish:
-            case ReadPages(_, _, n):
-                return [b"x"] * n
-            case CheckRanges(_, items):
-                return [True] * len(items)
-            case Survey():
-                return SurveyResult()
-            case OpenStore(_, _, _, sizes, _):
-                held = Inventory(sizes)
-                if self._flood.kind is MessageType.DROP:
-                    for entry in range(len(sizes)):
-                        held.add_file(entry)
-                return StoreOpened(held)
-            case SummariseRanges(_, items):
-                return [_D] * len(items)
-            case _:
-                return None
+
+class _QuickStore(Store):
+    """Answers everything at once, and has every chunk if it ``has_all``."""
+
+    def __init__(self, *, has_all: bool) -> None:
+        self._has_all = has_all
+
+    def read_pages(self, wish: ReadPages) -> list[bytes]:
+        return [b"x"] * wish.n
+
+    def check_ranges(self, wish: CheckRanges) -> list[bool]:
+        return [True] * len(wish.items)
+
+    def store_pages(self, wish: StorePages) -> None: ...
+
+    def survey(self, wish: Survey) -> SurveyResult:
+        return SurveyResult()
+
+    def open_store(self, wish: OpenStore) -> StoreOpened:
+        held = Inventory(wish.sizes)
+        if self._has_all:
+            for entry in range(len(wish.sizes)):
+                held.add_file(entry)
+        return StoreOpened(held)
+
+    def summarise_ranges(self, wish: SummariseRanges) -> list[bytes]:
+        return [_D] * len(wish.items)
+
+    def drop_files(self, wish: DropFiles) -> None: ...
 
 
 def drown(flood: Flood, n_bytes: int, *, n_entries: int = N_ENTRIES) -> Drowned:

@@ -5,12 +5,13 @@ The product's own writer cannot produce such listings, so they are put together 
 
 from __future__ import annotations
 
+from wraith.transfer.answers import PiecesRead
 from wraith.transfer.listing import Entry, Kind, ListingIndex, encode_entry
 from wraith.transfer.sender import Outgoing
-from wraith.transfer.wishes import CheckRanges, PiecesRead, ReadPages, ReadPieces, Wish
+from wraith.transfer.wishes import CheckRanges, ReadPages, ReadPieces, Store
 
 
-class ForgedSource:
+class ForgedSource(Store):
     """Offers ``entries`` exactly as they are, in one page. Contents are never asked for: an honest
     receiver has refused by then."""
 
@@ -21,17 +22,15 @@ class ForgedSource:
         self.outgoing = Outgoing(index, name=b"forged")
         self.n_pieces_asked = 0
 
-    def fulfil(self, wish: Wish) -> object:
-        match wish:
-            case ReadPages():
-                return [self._page]
-            case ReadPieces():
-                self.n_pieces_asked += 1
-                return PiecesRead([], 0, 0, ())
-            case CheckRanges(_, items):
-                return [False for _ in items]
-            case _:
-                raise AssertionError(f"not a wish of a sender: {wish!r}")
+    def read_pages(self, wish: ReadPages) -> list[bytes]:
+        return [self._page]
+
+    def read_pieces(self, wish: ReadPieces) -> PiecesRead:
+        self.n_pieces_asked += 1
+        return PiecesRead([], 0, 0, ())
+
+    def check_ranges(self, wish: CheckRanges) -> list[bool]:
+        return [False for _ in wish.items]
 
 
 def file_entry(path: bytes, size: int = 1) -> Entry:

@@ -20,11 +20,11 @@ from wraith.testing.clock import VirtualCalendar, VirtualClock
 from wraith.testing.netem import LinkConfig
 from wraith.testing.pair import ADDRESS_A, ADDRESS_B, Simulation
 from wraith.testing.rng import HashKem, SeededRng
-from wraith.testing.transfer_pipe import Source, Store
+from wraith.testing.transfer_pipe import Source
 from wraith.transfer.events import OfferReceived
 from wraith.transfer.messages import Reason
 from wraith.transfer.paths import PathRules
-from wraith.transfer.wishes import Wish
+from wraith.transfer.wishes import Fulfils, Wish
 from wraith.types import Address, PeerKey
 
 ADDRESS_C = Address(bytes([192, 0, 2, 3]), 4003)
@@ -40,7 +40,7 @@ class Party(Protocol):
 class NodeHost:
     """One node with its store. ``answer`` decides about offers; ``None`` leaves them open."""
 
-    def __init__(self, node: Node, store: Store, endpoint: Endpoint) -> None:
+    def __init__(self, node: Node, store: Fulfils, endpoint: Endpoint) -> None:
         self.node = node
         self.store = store
         self.endpoint = endpoint
@@ -48,7 +48,7 @@ class NodeHost:
         self.answer: Reason | bool | None = True
         self.on_event: Callable[[NodeEvent], None] | None = None
         self.holds_wishes = False
-        self.held: list[Wish] = []
+        self.held: list[Wish[object]] = []
 
     def service(self, now: float) -> bool:
         busy = bool(self.node.records_to_store())
@@ -131,7 +131,7 @@ class NodeSimulation(Simulation):
 
     def start_receiver(
         self,
-        target: Store,
+        target: Fulfils,
         *,
         name: str = "receiver",
         address: Address = ADDRESS_B,

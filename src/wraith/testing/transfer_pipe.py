@@ -14,19 +14,15 @@ from wraith.transfer.events import OfferReceived, TransferEvent
 from wraith.transfer.paths import PathRules
 from wraith.transfer.receiver import Receiver
 from wraith.transfer.sender import Outgoing, Sender
-from wraith.transfer.wishes import Wish
+from wraith.transfer.wishes import Fulfils
 from wraith.types import PeerKey
 
 PIPE_PEER = PeerKey(bytes(31) + b"\x01")
 
 
-class Store(Protocol):
-    """Who fulfils wishes."""
+class Source(Fulfils, Protocol):
+    """A store that has something to offer."""
 
-    def fulfil(self, wish: Wish, /) -> object: ...
-
-
-class Source(Store, Protocol):
     @property
     def outgoing(self) -> Outgoing: ...
 
@@ -43,7 +39,7 @@ class TransferPipe:
     def __init__(
         self,
         source: Source,
-        target: Store,
+        target: Fulfils,
         *,
         rules: PathRules | None = None,
         accept: bool = True,

@@ -17,6 +17,7 @@ from typing import Protocol
 from wraith.content.chunking import Cut
 from wraith.content.inventory import Inventory
 from wraith.errors import LimitExceeded, MissingChunk, StateViolation, WraithError
+from wraith.transfer.answers import KeptRead, StoreOpened
 from wraith.transfer.events import FileFailed, KeptDamaged, Progress, TransferEvent
 from wraith.transfer.failures import Failures
 from wraith.transfer.intake import Batch, Intake, Reports
@@ -26,14 +27,13 @@ from wraith.transfer.messages import Progress as ProgressMessage
 from wraith.transfer.order import Ascending, Once
 from wraith.transfer.records import OVERHEAD_BYTES, ChunkRecord
 from wraith.transfer.wishes import (
+    AnswerT,
     DropFiles,
     FinishFiles,
     ForgetChunks,
-    KeptRead,
     Piece,
     ReadAgain,
-    ReceiverWish,
-    StoreOpened,
+    Wish,
     WritePieces,
 )
 from wraith.types import Buffer
@@ -57,10 +57,14 @@ class Dialogue(Protocol):
 
     def next_id(self) -> int: ...
 
-    def ask(
-        self, wish: ReceiverWish, answer: Callable[[object], None], *, lasting: bool = False
+    def ask(self, wish: Wish[AnswerT], hears: Callable[[AnswerT], None]) -> None:
+        """Asks for what belongs to this connection."""
+        ...
+
+    def ask_lasting(
+        self, wish: Wish[AnswerT], hears: Callable[[AnswerT | WraithError], None]
     ) -> None:
-        """``lasting``: the answer counts even when its connection is gone, errors included."""
+        """Asks for what counts even when its connection is gone; errors are heard as well."""
         ...
 
     def say(self, message: Message) -> None: ...
@@ -296,9 +300,9 @@ class Collection:
     def _want_written(self, records: tuple[ChunkRecord, ...]) -> None:
         wish = WritePieces(self._dialogue.next_id(), records)
         answer = partial(self._on_written, Batch(records, self._sizes), self._reports)
-        self._dialogue.ask(wish, answer, lasting=True)
+        self._dialogue.ask_lasting(wish, answer)
 
-    def _on_written(self, batch: Batch, reports: Reports, result: object) -> None:
+    def _on_written(self, batch: Batch, reports: Reports, result: WraithError | None) -> None:
         self._intake.written(batch.held_bytes)
         if isinstance(result, WraithError):
             self._on_disk_failed(result)
@@ -325,9 +329,9 @@ class Collection:
         if finished:
             self._n_finishing += 1
             wish = FinishFiles(self._dialogue.next_id(), tuple(finished))
-            self._dialogue.ask(wish, self._on_finished, lasting=True)
+            self._dialogue.ask_lasting(wish, self._on_finished)
 
-    def _on_finished(self, result: object) -> None:
+    def _on_finished(self, result: WraithError | None) -> None:
         self._n_finishing -= 1
         if isinstance(result, WraithError):
             self._on_disk_failed(result)
@@ -349,9 +353,11 @@ class Collection:
         if batch:
             self._is_reading_again = True
             wish = ReadAgain(self._dialogue.next_id(), batch)
-            self._dialogue.ask(wish, partial(self._on_read_again, kept, batch), lasting=True)
+            self._dialogue.ask_lasting(wish, partial(self._on_read_again, kept, batch))
 
-    def _on_read_again(self, kept: Kept, batch: tuple[Piece, ...], result: object) -> None:
+    def _on_read_again(
+        self, kept: Kept, batch: tuple[Piece, ...], result: KeptRead | WraithError
+    ) -> None:
         self._is_reading_again = False
         if isinstance(result, KeptRead) and kept is self._kept and self.inventory is not None:
             kept.answered(batch, result.missed)
@@ -367,12 +373,11 @@ class Collection:
             n_bytes += inventory.forget(entry, [chunk for e, chunk in bad if e == entry])
         self.bytes_reused = max(0, self.bytes_reused - n_bytes)
         self._is_lost = True
-        self._dialogue.ask(
-            ForgetChunks(self._dialogue.next_id(), bad), self._on_forgotten, lasting=True
-        )
+        wish = ForgetChunks(self._dialogue.next_id(), bad)
+        self._dialogue.ask_lasting(wish, self._on_forgotten)
         self._dialogue.tell(KeptDamaged(len(bad), n_bytes))
 
-    def _on_forgotten(self, result: object) -> None:
+    def _on_forgotten(self, result: WraithError | None) -> None:
         if isinstance(result, WraithError):
             self._on_disk_failed(result)
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from wraith.errors import WraithError
+from wraith.transfer.answers import SurveyResult
 from wraith.transfer.listing import Entry
 from wraith.transfer.marks import NO_MARKS, Marks
 from wraith.transfer.messages import Offer, Reason
-from wraith.transfer.wishes import SurveyResult
 
 
 @dataclass(frozen=True, slots=True)

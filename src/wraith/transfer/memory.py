@@ -1,7 +1,7 @@
 """A source and a target in memory: for short texts, for pipes of a test, and as the example of what
 whoever fulfils wishes must do.
 
-They touch nothing outside; ``fulfil`` answers one wish at once. The journal is the same one that
+They touch nothing outside and answer every wish at once. The journal is the same one that
 lies on a disk, so cutting it anywhere shows what a killed receiver would find.
 
 Spec: transfer §6, §8.
@@ -22,6 +22,15 @@ from wraith.content.chunking import (
 )
 from wraith.content.inventory import Inventory
 from wraith.errors import TransferError, WraithError
+from wraith.transfer.answers import (
+    AllPlaced,
+    FailedPiece,
+    KeptRead,
+    PiecesRead,
+    StoreOpened,
+    SurveyResult,
+    first_paths,
+)
 from wraith.transfer.listing import Entry, Kind, ListingWriter, decode_page
 from wraith.transfer.messages import OfferKind, Reason
 from wraith.transfer.paths import display_path
@@ -40,30 +49,23 @@ from wraith.transfer.sender import Outgoing
 from wraith.transfer.wishes import (
     CheckRanges,
     Complete,
-    Completed,
     DropFiles,
-    FailedPiece,
     FinishFiles,
     ForgetChunks,
-    KeptRead,
     OpenStore,
-    PiecesRead,
     ReadAgain,
     ReadPages,
     ReadPieces,
     RemoveState,
-    StoreOpened,
+    Store,
     StorePages,
     SummariseRanges,
     Survey,
-    SurveyResult,
-    Wish,
     WritePieces,
-    first_paths,
 )
 
 
-class MemorySource:
+class MemorySource(Store):
     """Offers ``files`` (path → bytes; ``None`` makes a folder). ``changed`` paths fail to read."""
 
     def __init__(
@@ -104,25 +106,19 @@ class MemorySource:
     def close(self) -> None:
         """Nothing to close; it stands beside sources that have."""
 
-    def fulfil(self, wish: Wish) -> object:
-        """The answer to one of the sender's wishes."""
-        match wish:
-            case ReadPages(_, first, n):
-                return self.pages[first : first + n]
-            case ReadPieces():
-                return self._read(wish)
-            case CheckRanges(_, items):
-                return [
-                    digest_of_digests(
-                        self._digest(item.entry, c)
-                        for first, n in item.ranges
-                        for c in range(first, first + n)
-                    )
-                    == item.digest
-                    for item in items
-                ]
-            case _:
-                raise AssertionError(f"not a wish of a sender: {wish!r}")
+    def read_pages(self, wish: ReadPages) -> list[bytes]:
+        return self.pages[wish.first : wish.first + wish.n]
+
+    def check_ranges(self, wish: CheckRanges) -> list[bool]:
+        return [
+            digest_of_digests(
+                self._digest(item.entry, c)
+                for first, n in item.ranges
+                for c in range(first, first + n)
+            )
+            == item.digest
+            for item in wish.items
+        ]
 
     def _chunk(self, entry: int, chunk: int) -> bytes:
         content = self.contents[entry] or b""
@@ -132,7 +128,7 @@ class MemorySource:
     def _digest(self, entry: int, chunk: int) -> bytes:
         return chunk_digest(self._chunk(entry, chunk))
 
-    def _read(self, wish: ReadPieces) -> PiecesRead:
+    def read_pieces(self, wish: ReadPieces) -> PiecesRead:
         writer = RecordWriter()
         failed: list[FailedPiece] = []
         payload = n_read = 0
@@ -154,7 +150,7 @@ class MemorySource:
         return PiecesRead(writer.finish(), payload, n_read, tuple(failed), final_size)
 
 
-class MemoryTarget:
+class MemoryTarget(Store):
     """Receives into dictionaries. What ``journal`` and ``data`` hold survives a restart: give them
     to a new target. ``fail`` (if set) is raised by every write after the first ``fail_after``."""
 
@@ -179,73 +175,48 @@ class MemoryTarget:
         self._digests: dict[tuple[int, int], bytes] = {}
         self._is_text = False
 
-    def fulfil(self, wish: Wish) -> object:
-        """The answer to one of the receiver's wishes; errors come as values."""
-        try:
-            return self._fulfil(wish)
-        except WraithError as exc:
-            return exc
+    def store_pages(self, wish: StorePages) -> None:
+        if wish.first == 0:
+            self.entries = []
+        for page in wish.pages:
+            self.entries += decode_page(page)
 
-    def _fulfil(self, wish: Wish) -> object:
-        match wish:
-            case StorePages(_, first, pages):
-                if first == 0:
-                    self.entries = []
-                for page in pages:
-                    self.entries += decode_page(page)
-                return None
-            case Survey(_, _, offer, tops):
-                taken = tuple(t.path for t in tops if t.path in self.existing)
-                header = next((r for r, _ in replay(self.journal)), None)
-                same = (
-                    isinstance(header, JournalHeader)
-                    and header.listing_digest == offer.listing_digest
-                )
-                return SurveyResult(
-                    taken, len(taken), free_bytes=self.free_bytes, same_listing=same
-                )
-            case OpenStore():
-                return self._open(wish)
-            case SummariseRanges(_, items):
-                return [
-                    digest_of_digests(
-                        self._digests[entry, c]
-                        for first, n in ranges
-                        for c in range(first, first + n)
-                    )
-                    for entry, ranges in items
-                ]
-            case WritePieces():
-                self._write(wish)
-                return None
-            case FinishFiles(_, entries):
-                for entry, size in entries:
-                    self.journal += encode_record(FileDone(entry, size, self.file_id(entry, size)))
-                return None
-            case DropFiles(_, dropped):
-                for entry in dropped:
-                    self.journal += encode_record(Dropped(entry))
-                    self.data.pop(entry, None)
-                return None
-            case ReadAgain(_, pieces):
-                held = ((e, c) for e, first, n in pieces for c in range(first, first + n))
-                return KeptRead(tuple(pair for pair in held if not self._is_good(*pair)))
-            case ForgetChunks(_, chunks):
-                self._forget(chunks)
-                return None
-            case Complete(_, failed):
-                return self._complete(set(failed))
-            case RemoveState():
-                self.is_removed = True
-                return None
-            case _:
-                raise AssertionError(f"not a wish of a receiver: {wish!r}")
+    def survey(self, wish: Survey) -> SurveyResult:
+        taken = tuple(t.path for t in wish.tops if t.path in self.existing)
+        header = next((r for r, _ in replay(self.journal)), None)
+        digest = wish.offer.listing_digest
+        same = isinstance(header, JournalHeader) and header.listing_digest == digest
+        return SurveyResult(taken, len(taken), free_bytes=self.free_bytes, same_listing=same)
+
+    def summarise_ranges(self, wish: SummariseRanges) -> list[bytes]:
+        return [
+            digest_of_digests(
+                self._digests[entry, c] for first, n in ranges for c in range(first, first + n)
+            )
+            for entry, ranges in wish.items
+        ]
+
+    def finish_files(self, wish: FinishFiles) -> None:
+        for entry, size in wish.entries:
+            self.journal += encode_record(FileDone(entry, size, self.file_id(entry, size)))
+
+    def drop_files(self, wish: DropFiles) -> None:
+        for entry in wish.entries:
+            self.journal += encode_record(Dropped(entry))
+            self.data.pop(entry, None)
+
+    def read_again(self, wish: ReadAgain) -> KeptRead:
+        held = ((e, c) for e, first, n in wish.pieces for c in range(first, first + n))
+        return KeptRead(tuple(pair for pair in held if not self._is_good(*pair)))
+
+    def remove_state(self, wish: RemoveState) -> None:
+        self.is_removed = True
 
     def file_id(self, entry: int, size: int) -> bytes:
         """From the digests of its chunks, nothing hashed again."""
         return file_id(size, b"".join(self._digests[entry, c] for c in range(Cut(size).n_chunks)))
 
-    def _open(self, wish: OpenStore) -> StoreOpened:
+    def open_store(self, wish: OpenStore) -> StoreOpened:
         inventory = Inventory(wish.sizes)
         self._is_text = wish.offer.is_text
         records = [record for record, _ in replay(self.journal)]
@@ -270,7 +241,7 @@ class MemoryTarget:
                 case FileDone(entry, size, _):
                     inventory.add_whole(entry, size)
                 case CompleteMark():
-                    completed = Completed()
+                    completed = AllPlaced()
                 case _:
                     pass
         return StoreOpened(inventory, (), completed)
@@ -288,9 +259,9 @@ class MemoryTarget:
         data = self.data.get(entry, {}).get(chunk)
         return data is not None and chunk_digest(data) == self._digests[entry, chunk]
 
-    def _forget(self, chunks: tuple[tuple[int, int], ...]) -> None:
-        for entry in dict.fromkeys(entry for entry, _ in chunks):
-            bad = [chunk for e, chunk in chunks if e == entry]
+    def forget_chunks(self, wish: ForgetChunks) -> None:
+        for entry in dict.fromkeys(entry for entry, _ in wish.chunks):
+            bad = [chunk for e, chunk in wish.chunks if e == entry]
             held = self.data.setdefault(entry, {})
             for chunk in bad:
                 held.pop(chunk, None)
@@ -298,7 +269,7 @@ class MemoryTarget:
             for chunk in sorted(held):
                 self.journal += encode_verified(entry, chunk, self._digests[entry, chunk])
 
-    def _write(self, wish: WritePieces) -> None:
+    def write_pieces(self, wish: WritePieces) -> None:
         for record in wish.records:
             if self.fail is not None and self.n_written >= self.fail_after:
                 raise self.fail
@@ -309,7 +280,8 @@ class MemoryTarget:
             self.journal += encode_verified(record.entry, record.chunk, record.digest)
             self.n_written += 1
 
-    def _complete(self, failed: set[int]) -> Completed:
+    def complete(self, wish: Complete) -> AllPlaced:
+        failed = set(wish.failed)
         for number, entry in enumerate(self.entries):
             if number in failed:
                 continue
@@ -325,7 +297,7 @@ class MemoryTarget:
         text = None
         if self._is_text:
             text = next((c for c in self.placed.values() if c is not None), b"")
-        return Completed(
+        return AllPlaced(
             placed=tuple(display_path(e.path) for e in self.entries if b"/" not in e.path),
             failed_paths=first_paths(self.entries[e].path for e in sorted(failed)),
             text=text,

@@ -9,12 +9,12 @@ Spec: transfer §3 [TR-13, TR-20 to TR-26], §4 [TR-143], §9 [TR-70].
 from __future__ import annotations
 
 from wraith.errors import LimitExceeded, NoSpace, OfferRefused, UnsafePath, WraithError
+from wraith.transfer.answers import SurveyResult
 from wraith.transfer.listing import LISTING_BYTES_MAX, MAX_ENTRIES, MAX_PAGES, ListingReader
 from wraith.transfer.marks import Marking, Marks
 from wraith.transfer.messages import TEXT_BYTES_MAX, Offer, OfferKind, Reason
 from wraith.transfer.paths import PathRules, shown_path
 from wraith.transfer.reasons import OfferTaken
-from wraith.transfer.wishes import SurveyResult
 
 PAGES_PER_STORE = 16
 PAGES_WAITING_MAX = 64

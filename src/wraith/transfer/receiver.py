@@ -21,6 +21,7 @@ from functools import partial
 from itertools import islice
 
 from wraith.errors import StateViolation, WraithError
+from wraith.transfer.answers import AllPlaced, StoreOpened, SurveyResult
 from wraith.transfer.collecting import Collection
 from wraith.transfer.events import (
     Aborted,
@@ -67,16 +68,15 @@ from wraith.transfer.state import (
     next_receiver_state,
 )
 from wraith.transfer.wishes import (
+    AnswerT,
+    Asked,
     Complete,
-    Completed,
     OpenStore,
-    ReceiverWish,
     RemoveState,
-    StoreOpened,
     StorePages,
     SummariseRanges,
     Survey,
-    SurveyResult,
+    Wish,
 )
 from wraith.types import Buffer, PeerKey
 
@@ -102,13 +102,13 @@ class Receiver:
         self._rules = rules
         self._ids = ids
         self._events: deque[TransferEvent] = deque()
-        self._wishes: deque[ReceiverWish] = deque()
-        self._answers: dict[int, Callable[[object], None]] = {}
+        self._wishes: deque[Wish[object]] = deque()
+        self._asked = Asked()
         # What outlives a connection.
         self._listing: ListingReader | None = None
         self._accepted: bytes | None = None
         self._collection = Collection(self)
-        self._completed: Completed | None = None
+        self._completed: AllPlaced | None = None
         self._is_completing = False
         self._begin(None)
 
@@ -154,7 +154,7 @@ class Receiver:
     @property
     def wants_control(self) -> bool:
         """Whether it takes more of the control stream now. [TR-104]"""
-        if len(self._answers) >= WISHES_WAITING_MAX:
+        if len(self._asked) >= WISHES_WAITING_MAX:
             return False
         return self._reading is None or self._reading.has_room
 
@@ -183,7 +183,7 @@ class Receiver:
         stale = [w for w in self._wishes if isinstance(w, StorePages | Survey)]
         for wish in stale:
             self._wishes.remove(wish)
-            del self._answers[wish.id]
+            self._asked.forget(wish)
         self._collection.disconnected(keep=keep)
 
     def accept(self, offer_id: bytes) -> None:
@@ -264,14 +264,13 @@ class Receiver:
         self._control.clear()
         return out
 
-    def next_wish(self) -> ReceiverWish | None:
+    def next_wish(self) -> Wish[object] | None:
         return self._wishes.popleft() if self._wishes else None
 
     def io_done(self, wish_id: int, result: object, now: float) -> None:
         """The answer to a wish: what it names, or a ``WraithError``."""
-        answer = self._answers.pop(wish_id)
         self.now = now
-        answer(result)
+        self._asked.answered(wish_id, result)
 
     def next_event(self) -> TransferEvent | None:
         return self._events.popleft() if self._events else None
@@ -353,8 +352,7 @@ class Receiver:
         wish = Survey(next(self._ids), self._peer, reading.offer, tuple(reading.listing.tops))
         self.ask(wish, self._on_surveyed)
 
-    def _on_surveyed(self, result: object) -> None:
-        assert isinstance(result, SurveyResult)
+    def _on_surveyed(self, result: SurveyResult) -> None:
         self._advance(ReceiverInput.SURVEYED)
         reading = self._now_reading
         if self._accepted == self._offer_id:
@@ -393,8 +391,8 @@ class Receiver:
             )
             self.ask(wish, self._on_opened)
 
-    def _on_opened(self, result: object) -> None:
-        assert isinstance(result, StoreOpened) and self._listing is not None
+    def _on_opened(self, result: StoreOpened) -> None:
+        assert self._listing is not None
         self._is_opening = False
         if result.void:
             self.tell(KeptVoid(result.void))
@@ -424,10 +422,9 @@ class Receiver:
         wish = SummariseRanges(next(self._ids), items)
         self.ask(wish, partial(self._on_summarised, items))
 
-    def _on_summarised(self, items: tuple[Held, ...], result: object) -> None:
-        assert isinstance(result, list)
+    def _on_summarised(self, items: tuple[Held, ...], digests: list[bytes]) -> None:
         self._is_summarising = False
-        for have in have_messages(items, result):
+        for have in have_messages(items, digests):
             self.say(have)
 
     def _on_start(self) -> None:
@@ -442,13 +439,17 @@ class Receiver:
     def next_id(self) -> int:
         return next(self._ids)
 
-    def ask(
-        self, wish: ReceiverWish, answer: Callable[[object], None], *, lasting: bool = False
+    def ask(self, wish: Wish[AnswerT], hears: Callable[[AnswerT], None]) -> None:
+        """Asks for what belongs to this connection: later its answer is not heard, and an error
+        ends the connection's attempt."""
+        generation = self._generation
+        self.ask_lasting(wish, lambda result: self._hear(generation, hears, result))
+
+    def ask_lasting(
+        self, wish: Wish[AnswerT], hears: Callable[[AnswerT | WraithError], None]
     ) -> None:
-        """``lasting``: the answer counts even when its connection is gone, errors included."""
-        self._answers[wish.id] = (
-            answer if lasting else partial(self._if_current, self._generation, answer)
-        )
+        """Asks for what counts even when its connection is gone; errors are heard as well."""
+        self._asked.ask(wish, hears)
         self._wishes.append(wish)
 
     def say(self, message: Message) -> None:
@@ -462,7 +463,7 @@ class Receiver:
         self._advance(ReceiverInput.ALL_VERIFIED)
         self._is_completing = True
         wish = Complete(next(self._ids), self._collection.failed)
-        self.ask(wish, self._on_completed, lasting=True)
+        self.ask_lasting(wish, self._on_completed)
 
     def begin_anew(self) -> None:
         """All else has arrived, and a kept chunk turned out bad after it was told as present: a
@@ -477,12 +478,11 @@ class Receiver:
 
     # --- inside: the end ------------------------------------------------------------------------
 
-    def _on_completed(self, result: object) -> None:
+    def _on_completed(self, result: AllPlaced | WraithError) -> None:
         self._is_completing = False
         if isinstance(result, WraithError):
             self.abort(result)
             return
-        assert isinstance(result, Completed)
         self._completed = result
         self._tell_placed(result)
         if self.state is ReceiverState.COMPLETING:
@@ -490,7 +490,7 @@ class Receiver:
             self._send_receipt()
         self._open_when_quiet()
 
-    def _tell_placed(self, completed: Completed) -> None:
+    def _tell_placed(self, completed: AllPlaced) -> None:
         paths = completed.failed_paths
         reasons = tuple(islice(self._collection.failed.values(), len(paths)))
         self._events.append(
@@ -510,9 +510,9 @@ class Receiver:
 
     def _on_receipt_ok(self) -> None:
         self._advance(ReceiverInput.RECEIPT_OK)
-        self.ask(RemoveState(next(self._ids)), self._on_removed, lasting=True)
+        self.ask_lasting(RemoveState(next(self._ids)), self._on_removed)
 
-    def _on_removed(self, result: object) -> None:
+    def _on_removed(self, result: WraithError | None) -> None:
         del result  # a leftover folder is listed by ``receive --list``; the data is in its place
         self._events.append(self.done())
 
@@ -537,8 +537,11 @@ class Receiver:
             return 0
         return self._offer.n_files - len(self._collection.failed) - self._collection.n_skipped
 
-    def _if_current(
-        self, generation: object, answer: Callable[[object], None], result: object
+    def _hear(
+        self,
+        generation: object,
+        hears: Callable[[AnswerT], None],
+        result: AnswerT | WraithError,
     ) -> None:
         if generation is not self._generation:
             return
@@ -548,7 +551,7 @@ class Receiver:
             else:
                 self.abort(result)
             return
-        answer(result)
+        hears(result)
 
     def _advance(self, on: ReceiverInput) -> None:
         self.state = next_receiver_state(self.state, on)

@@ -28,6 +28,7 @@ from wraith.errors import (
     TransferError,
     WraithError,
 )
+from wraith.transfer.answers import PiecesRead
 from wraith.transfer.checking import Checking
 from wraith.transfer.events import (
     Aborted,
@@ -68,13 +69,7 @@ from wraith.transfer.order import Ascending, NeverFalling
 from wraith.transfer.planning import READ_BYTES, ReadBatch, ReadPlan
 from wraith.transfer.reasons import NewerNeeded, error_of, reason_of, words_of
 from wraith.transfer.state import SENDER_ENDS, SenderInput, SenderState, next_sender_state
-from wraith.transfer.wishes import (
-    CheckRanges,
-    PiecesRead,
-    ReadPages,
-    ReadPieces,
-    SenderWish,
-)
+from wraith.transfer.wishes import AnswerT, Asked, CheckRanges, ReadPages, ReadPieces, Wish
 from wraith.types import Buffer
 
 READ_AHEAD_BYTES = 3 * READ_BYTES
@@ -128,8 +123,8 @@ class Sender:
         self._handed_out = 0
         self._consumed = 0
         self._events: deque[TransferEvent] = deque()
-        self._wishes: deque[SenderWish] = deque()
-        self._answers: dict[int, Callable[[object], None]] = {}
+        self._wishes: deque[Wish[object]] = deque()
+        self._asked = Asked()
         self._next_page = 0
         self._pages_waiting = 0
         self._inventory = Inventory(outgoing.index.sizes)
@@ -212,18 +207,12 @@ class Sender:
 
     # --- wishes and events ----------------------------------------------------------------------
 
-    def next_wish(self) -> SenderWish | None:
+    def next_wish(self) -> Wish[object] | None:
         return self._wishes.popleft() if self._wishes else None
 
     def io_done(self, wish_id: int, result: object) -> None:
         """The answer to a wish: what it names, or a ``WraithError``."""
-        answer = self._answers.pop(wish_id)
-        if self.is_over:
-            return
-        if isinstance(result, WraithError):
-            self.abort(result)
-        else:
-            answer(result)
+        self._asked.answered(wish_id, result)
 
     def next_event(self) -> TransferEvent | None:
         return self._events.popleft() if self._events else None
@@ -327,11 +316,10 @@ class Sender:
     def _want_checks(self) -> None:
         while batch := self._checking.next_batch():
             wish = CheckRanges(next(self._ids), batch)
-            self._wish(wish, partial(self._on_checked, batch))
+            self._ask(wish, partial(self._on_checked, batch))
 
-    def _on_checked(self, batch: tuple[HaveItem, ...], result: object) -> None:
-        assert isinstance(result, list)
-        self._checking.checked(batch, result)
+    def _on_checked(self, batch: tuple[HaveItem, ...], holds: list[bool]) -> None:
+        self._checking.checked(batch, holds)
         self._want_checks()
         self._finish_checks()
 
@@ -361,16 +349,15 @@ class Sender:
             wish = ReadPages(next(self._ids), self._next_page, n)
             self._next_page += n
             self._pages_waiting += n
-            self._wish(wish, self._on_pages)
+            self._ask(wish, self._on_pages)
         if self._next_page == self._offer.n_pages and not self._pages_waiting:
             self._advance(SenderInput.LISTING_SENT)
             self._events.append(PeerDeciding())
 
-    def _on_pages(self, result: object) -> None:
-        assert isinstance(result, list)
-        for page in result:
+    def _on_pages(self, pages: list[bytes]) -> None:
+        for page in pages:
             self._control.append(encode_message(Page(page)))
-        self._pages_waiting -= len(result)
+        self._pages_waiting -= len(pages)
 
     def _want_pieces(self) -> None:
         """Reads ahead while there is room."""
@@ -380,11 +367,10 @@ class Sender:
                 break
             self._reading_bytes += batch.n_bytes
             wish = ReadPieces(next(self._ids), batch.pieces)
-            self._wish(wish, partial(self._on_read, batch))
+            self._ask(wish, partial(self._on_read, batch))
         self._finish_sending()
 
-    def _on_read(self, batch: ReadBatch, result: object) -> None:
-        assert isinstance(result, PiecesRead)
+    def _on_read(self, batch: ReadBatch, result: PiecesRead) -> None:
         self._reading_bytes -= batch.n_bytes
         for buffer in result.buffers:
             self._data.append(buffer)
@@ -409,9 +395,17 @@ class Sender:
 
     # --- inside: the rest -----------------------------------------------------------------------
 
-    def _wish(self, wish: SenderWish, answer: Callable[[object], None]) -> None:
-        self._answers[wish.id] = answer
+    def _ask(self, wish: Wish[AnswerT], hears: Callable[[AnswerT], None]) -> None:
+        self._asked.ask(wish, lambda result: self._hear(hears, result))
         self._wishes.append(wish)
+
+    def _hear(self, hears: Callable[[AnswerT], None], result: AnswerT | WraithError) -> None:
+        if self.is_over:
+            return
+        if isinstance(result, WraithError):
+            self.abort(result)
+        else:
+            hears(result)
 
     def _is_skipped(self, entry: int) -> bool:
         return bool(self._skipped[entry])

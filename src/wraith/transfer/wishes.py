@@ -1,9 +1,10 @@
 """What the machines want from a disk: plain values out, plain answers in.
 
-Each wish has an ``id``; whoever fulfils it answers with the result type named in its docstring, or
-with a ``WraithError`` instead. Wishes of one transfer are fulfilled in the order in which they
-came out; a source may read while it checks, a target does one thing at a time except
-``ReadAgain``, which changes nothing and goes on beside all others while none of them waits.
+A ``Wish[AnswerT]`` says what is wanted and of what type its answer is; a ``Store`` fulfils wishes,
+each kind by one method, or answers with a ``WraithError`` instead. ``Asked`` keeps who hears the
+answer. Wishes of one transfer are fulfilled in the order in which they came out; a source may read
+while it checks, a target does one thing at a time except ``ReadAgain``, which changes nothing and
+goes on beside all others while none of them waits.
 
 Nothing here knows what a path on this disk looks like.
 
@@ -12,18 +13,21 @@ Spec: transfer §6.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from array import array
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
-from wraith.content.inventory import Inventory
+from wraith.errors import WraithError
+from wraith.transfer.answers import AllPlaced, KeptRead, PiecesRead, StoreOpened, SurveyResult
 from wraith.transfer.listing import Entry
-from wraith.transfer.messages import HaveItem, Offer, Reason
+from wraith.transfer.messages import HaveItem, Offer
 from wraith.transfer.records import ChunkRecord
 from wraith.types import PeerKey
 
-FAILED_PATHS_BYTES_MAX = 1024 * 1024
+AnswerT = TypeVar("AnswerT")
+AnswerT_co = TypeVar("AnswerT_co", covariant=True)
 
 
 class Piece(NamedTuple):
@@ -34,237 +38,266 @@ class Piece(NamedTuple):
     n: int
 
 
+@dataclass(frozen=True, slots=True)
+class Wish(ABC, Generic[AnswerT_co]):
+    """What is wanted, under a number of its own; its answer is an ``AnswerT_co``."""
+
+    id: int
+
+    @abstractmethod
+    def fulfilled_by(self, store: Store) -> AnswerT_co:
+        """Blocks until ``store`` has fulfilled it. Raises what the store raises."""
+
+
 # --- at the sender ----------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
-class ReadPages:
-    """Pages ``first`` … ``first + n - 1`` of the listing. Answer: ``list[bytes]``."""
+class ReadPages(Wish[list[bytes]]):
+    """Pages ``first`` … ``first + n - 1`` of the listing."""
 
-    id: int
     first: int
     n: int
 
+    def fulfilled_by(self, store: Store) -> list[bytes]:
+        return store.read_pages(self)
+
 
 @dataclass(frozen=True, slots=True)
-class ReadPieces:
-    """Read and hash these pieces (at most 4 MiB). Answer: ``PiecesRead``."""
+class ReadPieces(Wish[PiecesRead]):
+    """Read and hash these pieces (at most 4 MiB)."""
 
-    id: int
     pieces: tuple[Piece, ...]
 
-
-@dataclass(frozen=True, slots=True)
-class FailedPiece:
-    entry: int
-    reason: Reason
-    path: bytes
+    def fulfilled_by(self, store: Store) -> PiecesRead:
+        return store.read_pieces(self)
 
 
 @dataclass(frozen=True, slots=True)
-class PiecesRead:
-    """Wire-ready buffers: ``bytes`` or views of them. A piece that failed is missing from them and
-    named in ``failed``.
-
-    For an entry of unknown size ``n_chunks`` may be less than was asked for, and ``final_size`` is
-    set when its end was reached.
-    """
-
-    buffers: list[bytes | memoryview]
-    payload_bytes: int
-    n_chunks: int
-    failed: tuple[FailedPiece, ...] = ()
-    final_size: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class CheckRanges:
+class CheckRanges(Wish[list[bool]]):
     """Do these chunks have these digests? From the digests kept while sending, else by reading
-    them again. Answer: ``list[bool]``, one per item."""
+    them again. One answer per item."""
 
-    id: int
     items: tuple[HaveItem, ...]
+
+    def fulfilled_by(self, store: Store) -> list[bool]:
+        return store.check_ranges(self)
 
 
 # --- at the receiver --------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
-class StorePages:
-    """Keep these pages of the listing; ``first`` 0 begins a new one. Answer: ``None``."""
+class StorePages(Wish[None]):
+    """Keep these pages of the listing; ``first`` 0 begins a new one."""
 
-    id: int
     first: int
     pages: tuple[bytes, ...]
 
+    def fulfilled_by(self, store: Store) -> None:
+        return store.store_pages(self)
+
 
 @dataclass(frozen=True, slots=True)
-class Survey:
-    """The listing is whole: what would accepting it mean here? Answer: ``SurveyResult``."""
+class Survey(Wish[SurveyResult]):
+    """The listing is whole: what would accepting it mean here?"""
 
-    id: int
     peer: PeerKey | None
     offer: Offer
     tops: tuple[Entry, ...]
 
-
-@dataclass(frozen=True, slots=True)
-class SurveyResult:
-    """``free_bytes`` is ``None`` where it makes no sense (a pipe). ``conflicts`` are names that
-    exist already and that the chosen policy does not allow to touch. ``same_listing`` is set when
-    unfinished data of exactly this offer is here, which its owner has accepted before."""
-
-    conflicts: tuple[bytes, ...] = ()
-    n_conflicts: int = 0
-    reused_bytes: int = 0
-    free_bytes: int | None = None
-    same_listing: bool = False
-    place: str = ""
+    def fulfilled_by(self, store: Store) -> SurveyResult:
+        return store.survey(self)
 
 
 @dataclass(frozen=True, slots=True)
-class OpenStore:
-    """Lock the place, load what is left of an earlier run. Answer: ``StoreOpened``."""
+class OpenStore(Wish[StoreOpened]):
+    """Lock the place, load what is left of an earlier run."""
 
-    id: int
     peer: PeerKey | None
     offer: Offer
     sizes: array[int]
     tops: tuple[Entry, ...]
 
-
-@dataclass(frozen=True, slots=True)
-class StoreOpened:
-    """``skipped`` are ``(first, n)`` entries that the policy does not want. ``completed`` is set
-    when an earlier run has put everything in its place and only the receipt is missing.
-
-    ``read`` has a bit for each entry all of whose chunks were read again before this answer (empty:
-    none). ``reads_again``: what was not may be read in the background. ``void``: why nothing that
-    an earlier run left is used; empty when that is not so.
-    """
-
-    inventory: Inventory
-    skipped: tuple[tuple[int, int], ...] = ()
-    completed: Completed | None = None
-    read: bytes | bytearray = b""
-    reads_again: bool = True
-    void: str = ""
+    def fulfilled_by(self, store: Store) -> StoreOpened:
+        return store.open_store(self)
 
 
 @dataclass(frozen=True, slots=True)
-class SummariseRanges:
-    """BLAKE3 over the digests of these chunks, per item. Answer: ``list[bytes]``."""
+class SummariseRanges(Wish[list[bytes]]):
+    """BLAKE3 over the digests of these chunks, per item."""
 
-    id: int
     items: tuple[tuple[int, tuple[tuple[int, int], ...]], ...]
 
+    def fulfilled_by(self, store: Store) -> list[bytes]:
+        return store.summarise_ranges(self)
+
 
 @dataclass(frozen=True, slots=True)
-class WritePieces:
-    """Verify each record, then write it, then note it in the journal. Answer: ``None``, or
-    ``HashMismatch`` with what came before the bad record written."""
+class WritePieces(Wish[None]):
+    """Verify each record, then write it, then note it in the journal. Before an answer of
+    ``HashMismatch`` all that stood in front of the bad record was written."""
 
-    id: int
     records: tuple[ChunkRecord, ...]
 
+    def fulfilled_by(self, store: Store) -> None:
+        return store.write_pieces(self)
+
 
 @dataclass(frozen=True, slots=True)
-class FinishFiles:
-    """All chunks of these ``(entry, size)`` are verified: set times and modes, flush. Answer:
-    ``None``."""
+class FinishFiles(Wish[None]):
+    """All chunks of these ``(entry, size)`` are verified: set times and modes, flush."""
 
-    id: int
     entries: tuple[tuple[int, int], ...]
 
+    def fulfilled_by(self, store: Store) -> None:
+        return store.finish_files(self)
+
 
 @dataclass(frozen=True, slots=True)
-class DropFiles:
-    """Forget what is there of these entries. Answer: ``None``."""
+class DropFiles(Wish[None]):
+    """Forget what is there of these entries."""
 
-    id: int
     entries: Sequence[int]
 
+    def fulfilled_by(self, store: Store) -> None:
+        return store.drop_files(self)
+
 
 @dataclass(frozen=True, slots=True)
-class ReadAgain:
+class ReadAgain(Wish[KeptRead]):
     """Read these chunks, which an earlier run left, and compare them with their digests. Beside
-    other wishes, and behind every one that waits. Answer: ``KeptRead``."""
+    other wishes, and behind every one that waits."""
 
-    id: int
     pieces: tuple[Piece, ...]
 
-
-@dataclass(frozen=True, slots=True)
-class KeptRead:
-    """``bad`` are ``(entry, chunk)`` that are not what their digests say, ascending. ``missed``
-    are entries that could not be read, which says nothing about them."""
-
-    bad: tuple[tuple[int, int], ...] = ()
-    missed: frozenset[int] = frozenset()
+    def fulfilled_by(self, store: Store) -> KeptRead:
+        return store.read_again(self)
 
 
 @dataclass(frozen=True, slots=True)
-class ForgetChunks:
-    """These ``(entry, chunk)``, ascending, are not what was verified: note that they are missing.
-    Answer: ``None``."""
+class ForgetChunks(Wish[None]):
+    """These ``(entry, chunk)``, ascending, are not what was verified: note that they are
+    missing."""
 
-    id: int
     chunks: tuple[tuple[int, int], ...]
 
+    def fulfilled_by(self, store: Store) -> None:
+        return store.forget_chunks(self)
+
 
 @dataclass(frozen=True, slots=True)
-class Complete:
+class Complete(Wish[AllPlaced]):
     """Everything is verified: flush, put it in its place, mark it. ``failed`` entries stay out;
-    they ascend. Answer: ``Completed``."""
+    they ascend."""
 
-    id: int
     failed: Collection[int]
 
-
-@dataclass(frozen=True, slots=True)
-class Completed:
-    """Where it is now, and the names of what failed, as ``first_paths`` bounds them."""
-
-    placed: tuple[str, ...] = ()
-    failed_paths: tuple[bytes, ...] = ()
-    text: bytes | None = None
-    file_ids: tuple[tuple[bytes, bytes], ...] = field(default=())
+    def fulfilled_by(self, store: Store) -> AllPlaced:
+        return store.complete(self)
 
 
 @dataclass(frozen=True, slots=True)
-class RemoveState:
-    """The sender knows: nothing of the transfer's own state is needed any more. Answer:
-    ``None``."""
+class RemoveState(Wish[None]):
+    """The sender knows: nothing of the transfer's own state is needed any more."""
 
-    id: int
-
-
-def first_paths(paths: Iterable[bytes]) -> tuple[bytes, ...]:
-    """As many of ``paths`` as fit into ``FAILED_PATHS_BYTES_MAX``."""
-    taken: list[bytes] = []
-    n_bytes = 0
-    for path in paths:
-        n_bytes += len(path)
-        if n_bytes > FAILED_PATHS_BYTES_MAX:
-            break
-        taken.append(path)
-    return tuple(taken)
+    def fulfilled_by(self, store: Store) -> None:
+        return store.remove_state(self)
 
 
-SenderWish = ReadPages | ReadPieces | CheckRanges
-ReceiverWish = (
-    StorePages
-    | Survey
-    | OpenStore
-    | SummariseRanges
-    | WritePieces
-    | FinishFiles
-    | DropFiles
-    | ReadAgain
-    | ForgetChunks
-    | Complete
-    | RemoveState
-)
-Wish = SenderWish | ReceiverWish
-Result = object
-"""What the docstring of the wish names, or a ``WraithError``."""
+# --- who fulfils them, and who hears ----------------------------------------------------------
+
+
+class Fulfils(Protocol):
+    """A store, or what stands before one."""
+
+    def fulfil(self, wish: Wish[AnswerT], /) -> AnswerT | WraithError:
+        """Blocks until the wish is fulfilled; errors come back as values."""
+        ...
+
+
+class Store:
+    """Fulfils wishes, blocking. A source overrides the methods of a sender's wishes, a target those
+    of a receiver's; the others are never asked of it."""
+
+    def fulfil(self, wish: Wish[AnswerT]) -> AnswerT | WraithError:
+        """Blocks until the wish is fulfilled; errors come back as values."""
+        try:
+            return wish.fulfilled_by(self)
+        except OSError as exc:
+            return self.disk_error(exc)
+        except WraithError as exc:
+            return exc
+
+    def disk_error(self, exc: OSError) -> WraithError:
+        """What a person reads of an error of the operating system."""
+        raise exc
+
+    def read_pages(self, wish: ReadPages) -> list[bytes]:
+        raise _misdirected(wish)
+
+    def read_pieces(self, wish: ReadPieces) -> PiecesRead:
+        raise _misdirected(wish)
+
+    def check_ranges(self, wish: CheckRanges) -> list[bool]:
+        raise _misdirected(wish)
+
+    def store_pages(self, wish: StorePages) -> None:
+        raise _misdirected(wish)
+
+    def survey(self, wish: Survey) -> SurveyResult:
+        raise _misdirected(wish)
+
+    def open_store(self, wish: OpenStore) -> StoreOpened:
+        raise _misdirected(wish)
+
+    def summarise_ranges(self, wish: SummariseRanges) -> list[bytes]:
+        raise _misdirected(wish)
+
+    def write_pieces(self, wish: WritePieces) -> None:
+        raise _misdirected(wish)
+
+    def finish_files(self, wish: FinishFiles) -> None:
+        raise _misdirected(wish)
+
+    def drop_files(self, wish: DropFiles) -> None:
+        raise _misdirected(wish)
+
+    def read_again(self, wish: ReadAgain) -> KeptRead:
+        raise _misdirected(wish)
+
+    def forget_chunks(self, wish: ForgetChunks) -> None:
+        raise _misdirected(wish)
+
+    def complete(self, wish: Complete) -> AllPlaced:
+        raise _misdirected(wish)
+
+    def remove_state(self, wish: RemoveState) -> None:
+        raise _misdirected(wish)
+
+
+def _misdirected(wish: Wish[object]) -> AssertionError:
+    return AssertionError(f"not a wish for this store: {wish!r}")
+
+
+class Asked:
+    """Wishes that wait for their answers, each with what hears its own. An answer is of the type
+    that its wish names, because ``ask`` joins the two; by its number only this object finds it."""
+
+    def __init__(self) -> None:
+        self._hears: dict[int, Callable[[Any], None]] = {}
+
+    def __len__(self) -> int:
+        return len(self._hears)
+
+    def ask(self, wish: Wish[AnswerT], hears: Callable[[AnswerT | WraithError], None]) -> None:
+        """Notes who hears the answer to ``wish``, errors included."""
+        self._hears[wish.id] = hears
+
+    def forget(self, wish: Wish[object]) -> None:
+        """Nobody waits for this one any more, and it will not be fulfilled."""
+        del self._hears[wish.id]
+
+    def answered(self, wish_id: int, result: object) -> None:
+        """Hands on what a store gave for the wish with this number."""
+        self._hears.pop(wish_id)(result)

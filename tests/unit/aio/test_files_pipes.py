@@ -20,7 +20,7 @@ from wraith.transfer.events import Aborted, Declined, Done, Placed
 from wraith.transfer.memory import MemoryTarget
 from wraith.transfer.messages import Reason
 from wraith.transfer.reasons import TooLate
-from wraith.transfer.wishes import ReadPages, Wish
+from wraith.transfer.wishes import ReadPages, Store, Wish
 
 DATA = SeededRng("pipes").public_bytes(10 * CHUNK_BYTES + 99)
 
@@ -109,25 +109,25 @@ class FakeNode:
     """Has wishes, and writes down in which thread they were answered."""
 
     def __init__(self, n: int) -> None:
-        self.wishes: list[Wish] = [ReadPages(i, i, 1) for i in range(n)]
+        self.wishes: list[Wish[object]] = [ReadPages(i, i, 1) for i in range(n)]
         self.answers: list[tuple[int, object, int]] = []
 
-    def next_wish(self) -> Wish | None:
+    def next_wish(self) -> Wish[object] | None:
         return self.wishes.pop(0) if self.wishes else None
 
     def io_done(self, wish_id: int, result: object, now: float) -> None:
         self.answers.append((wish_id, result, threading.get_ident()))
 
 
-class SlowStore:
+class SlowStore(Store):
     def __init__(self) -> None:
         self.threads: set[int] = set()
 
-    def fulfil(self, wish: Wish) -> object:
+    def read_pages(self, wish: ReadPages) -> list[bytes]:
         self.threads.add(threading.get_ident())
         if wish.id == 2:
             raise RuntimeError("a defect")
-        return wish.id * 10
+        return [bytes([wish.id * 10])]
 
 
 def test_the_worker_answers_in_order_on_the_loop_and_survives_a_defect() -> None:
@@ -143,7 +143,7 @@ def test_the_worker_answers_in_order_on_the_loop_and_survives_a_defect() -> None
         assert not worker.is_idle
         await asyncio.wait_for(done.wait(), 5)
         assert [answer[0] for answer in node.answers] == [0, 1, 2, 3, 4]
-        assert [a[1] for a in node.answers if a[0] != 2] == [0, 10, 30, 40]
+        assert [a[1] for a in node.answers if a[0] != 2] == [[b"\0"], [b"\n"], [b"\x1e"], [b"("]]
         assert "a defect" in str(node.answers[2][1])
         assert {a[2] for a in node.answers} == {threading.get_ident()}
         assert len(store.threads) == 1 and threading.get_ident() not in store.threads

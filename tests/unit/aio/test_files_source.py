@@ -11,9 +11,10 @@ import pytest
 from wraith.aio.disk.seam import Disk, StrOrBytesPath
 from wraith.aio.file_source import FileSource, SourceUnreadable
 from wraith.content.chunking import CHUNK_BYTES, chunk_digest, digest_of_digests, file_id
+from wraith.transfer.answers import PiecesRead
 from wraith.transfer.listing import Kind
 from wraith.transfer.messages import HaveItem, Reason
-from wraith.transfer.wishes import CheckRanges, Piece, PiecesRead, ReadPages, ReadPieces
+from wraith.transfer.wishes import CheckRanges, Piece, ReadPages, ReadPieces
 
 if TYPE_CHECKING:
     from _typeshed import FileDescriptorLike

@@ -14,18 +14,12 @@ from wraith.aio.file_source import FileSource
 from wraith.aio.file_target import FileTarget, Policy
 from wraith.aio.files import discard, leftovers
 from wraith.content.chunking import CHUNK_BYTES
-from wraith.errors import Busy, HashMismatch, OfferRefused
+from wraith.errors import Busy, HashMismatch, OfferRefused, WraithError
 from wraith.testing.rng import SeededRng
 from wraith.testing.transfer_pipe import TransferPipe
+from wraith.transfer.answers import StoreOpened
 from wraith.transfer.events import Aborted, Accepted, Declined, Done, Placed, Progress
-from wraith.transfer.wishes import (
-    Complete,
-    DropFiles,
-    ReadAgain,
-    StoreOpened,
-    Wish,
-    WritePieces,
-)
+from wraith.transfer.wishes import AnswerT, Complete, DropFiles, ReadAgain, Store, Wish, WritePieces
 
 BIG = SeededRng("files").public_bytes(29 * CHUNK_BYTES + 11)
 LARGE = SeededRng("large").public_bytes(80 * CHUNK_BYTES + 11)
@@ -36,34 +30,34 @@ class Killed(Exception):
     """Stands for the process that is gone."""
 
 
-class KillingTarget:
+class KillingTarget(Store):
     """A target that dies after so many wishes, before or after doing the last one."""
 
     def __init__(self, target: FileTarget, after: int) -> None:
         self.target = target
         self.left = after
 
-    def fulfil(self, wish: Wish) -> object:
+    def fulfil(self, wish: Wish[AnswerT]) -> AnswerT | WraithError:
         if self.left == 0:
             raise Killed
         self.left -= 1
         return self.target.fulfil(wish)
 
 
-class CountingTarget:
+class CountingTarget(Store):
     """Counts writes that were done."""
 
     def __init__(self, target: FileTarget) -> None:
         self.target = target
         self.n_writes = 0
 
-    def fulfil(self, wish: Wish) -> object:
+    def fulfil(self, wish: Wish[AnswerT]) -> AnswerT | WraithError:
         result = self.target.fulfil(wish)
         self.n_writes += isinstance(wish, WritePieces)
         return result
 
 
-class RereadTarget:
+class RereadTarget(Store):
     """Notes which chunks were read again, and how many writes had been done before."""
 
     def __init__(self, target: FileTarget) -> None:
@@ -72,7 +66,7 @@ class RereadTarget:
         self.kept = 0
         self.n_writes = self.n_writes_before_reading = 0
 
-    def fulfil(self, wish: Wish) -> object:
+    def fulfil(self, wish: Wish[AnswerT]) -> AnswerT | WraithError:
         result = self.target.fulfil(wish)
         if isinstance(result, StoreOpened):
             self.kept = result.inventory.verified_bytes // CHUNK_BYTES

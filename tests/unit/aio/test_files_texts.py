@@ -10,13 +10,13 @@ import pytest
 from wraith.aio.file_source import FileSource
 from wraith.aio.file_target import FileTarget
 from wraith.aio.pipes import PipeTarget
-from wraith.errors import OfferRefused
-from wraith.testing.transfer_pipe import Source, Store, TransferPipe
+from wraith.errors import OfferRefused, WraithError
+from wraith.testing.transfer_pipe import Source, TransferPipe
 from wraith.transfer.events import Accepted, Declined, OfferReceived, Placed, Progress
 from wraith.transfer.memory import MemorySource, MemoryTarget
 from wraith.transfer.messages import TEXT_BYTES_MAX, OfferKind, Reason
 from wraith.transfer.state import ReceiverState
-from wraith.transfer.wishes import Wish
+from wraith.transfer.wishes import AnswerT, Fulfils, Wish
 
 
 def called_a_text(root: Path, *names: str) -> FileSource:
@@ -65,7 +65,7 @@ FALSE: dict[str, MemorySource] = {
 def test_every_target_is_safe_from_what_is_no_text(what: str, target: str, tmp_path: Path) -> None:
     out = tmp_path / "out"
     with (tmp_path / "stdout").open("w+b") as stdout:
-        targets: dict[str, Store] = {
+        targets: dict[str, Fulfils] = {
             "files": FileTarget(out),
             "memory": MemoryTarget(),
             "pipe": PipeTarget(stdout.fileno()),
@@ -93,7 +93,7 @@ class WatchedTarget(FileTarget):
 
     held_bytes = 0
 
-    def fulfil(self, wish: Wish) -> object:
+    def fulfil(self, wish: Wish[AnswerT]) -> AnswerT | WraithError:
         result = super().fulfil(wish)
         if self.text_target is not None:
             chunks = [c for held in self.text_target.data.values() for c in held.values()]

@@ -17,7 +17,8 @@ from wraith.aio.disk.seam import Disk
 from wraith.aio.files import StoreWorker
 from wraith.aio.safe_tree import SafeTree
 from wraith.content.chunking import CHUNK_BYTES, Cut, chunk_digests
-from wraith.transfer.wishes import KeptRead, Piece, ReadAgain, Wish, WritePieces
+from wraith.transfer.answers import KeptRead
+from wraith.transfer.wishes import Piece, ReadAgain, Store, Wish, WritePieces
 
 N_READS = 3
 #: How long a reader that ought to stand still is given to read all the same.
@@ -31,17 +32,17 @@ class WishingNode:
     """Hands out what ``wishes`` holds."""
 
     def __init__(self) -> None:
-        self.wishes: list[Wish] = []
+        self.wishes: list[Wish[object]] = []
         self.answers: dict[int, object] = {}
 
-    def next_wish(self) -> Wish | None:
+    def next_wish(self) -> Wish[object] | None:
         return self.wishes.pop(0) if self.wishes else None
 
     def io_done(self, wish_id: int, result: object, now: float) -> None:
         self.answers[wish_id] = result
 
 
-class SteeredStore:
+class SteeredStore(Store):
     """A store whose first read and whose writes end when the test says so."""
 
     def __init__(self) -> None:
@@ -50,13 +51,12 @@ class SteeredStore:
         self.writing, self.write_may_end = threading.Event(), threading.Event()
         self.reading_is_over = threading.Event()
 
-    def fulfil(self, wish: Wish) -> object:
+    def write_pieces(self, wish: WritePieces) -> None:
         self.writing.set()
         assert self.write_may_end.wait(THREADS_S)
         self.order.append("written")
-        return None
 
-    def read_again(self, wish: ReadAgain, pause: Callable[[], bool]) -> object:
+    def read_again(self, wish: ReadAgain, pause: Callable[[], bool] = lambda: True) -> KeptRead:
         for _ in range(N_READS):
             if not pause():
                 self.order.append("stopped")

@@ -18,6 +18,7 @@ from wraith.node.events import (
     StillTrying,
     TurnedAway,
 )
+from wraith.transfer.answers import SurveyResult
 from wraith.transfer.events import (
     Aborted,
     Accepted,
@@ -30,7 +31,6 @@ from wraith.transfer.events import (
 )
 from wraith.transfer.listing import Entry, Kind
 from wraith.transfer.messages import Offer, OfferKind, Reason
-from wraith.transfer.wishes import SurveyResult
 from wraith.types import Address, PeerKey, SecurityInfo, SuiteId
 
 PEER = PeerKey(bytes(range(32)))

@@ -27,7 +27,7 @@ from wraith.transfer.messages import (
 )
 from wraith.transfer.resume import JournalHeader, encode_record, encode_verified
 from wraith.transfer.sender import Outgoing, Sender
-from wraith.transfer.wishes import ReadPages
+from wraith.transfer.wishes import CheckRanges, ReadPages
 
 D = bytes(DIGEST_BYTES)
 ZEROS = bytes(CHUNK_BYTES)
@@ -208,7 +208,8 @@ def test_ranges_that_wait_for_the_disk_are_counted_and_not_their_items() -> None
         n_taken += 1
     assert n_taken <= 40  # 4 MiB of them
     while (wish := sender.next_wish()) is not None:
-        sender.io_done(wish.id, [True] * len(wish.items))  # type: ignore[union-attr]
+        assert isinstance(wish, CheckRanges)
+        sender.io_done(wish.id, [True] * len(wish.items))
     assert sender.wants_control
 
 

@@ -16,7 +16,7 @@ from wraith.testing.rng import SeededRng
 from wraith.testing.transfer_pipe import TransferPipe
 from wraith.transfer.events import Done
 from wraith.transfer.resume import Placing, encode_record
-from wraith.transfer.wishes import Wish
+from wraith.transfer.wishes import AnswerT, Store, Wish
 
 CONTENT = SeededRng("trust").public_bytes(9 * CHUNK_BYTES + 5)
 NOBODY = 65534
@@ -26,7 +26,7 @@ class Killed(Exception):
     """Stands for the process that is gone."""
 
 
-class Watched:
+class Watched(Store):
     """A target that dies before its ``after``-th wish and keeps the errors that it answered."""
 
     def __init__(self, out: Path, after: int = 1 << 30) -> None:
@@ -34,7 +34,7 @@ class Watched:
         self.left = after
         self.errors: list[WraithError] = []
 
-    def fulfil(self, wish: Wish) -> object:
+    def fulfil(self, wish: Wish[AnswerT]) -> AnswerT | WraithError:
         self.left -= 1
         if self.left < 0:
             raise Killed
