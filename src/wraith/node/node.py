@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import deque
+from collections.abc import Callable
 from itertools import count
 
 from wraith.connection.connection import Connection
@@ -164,7 +165,7 @@ class Node:
         """The next fact, oldest first."""
         return self._events.popleft() if self._events else None
 
-    def next_wish(self) -> Wish | None:
+    def next_wish(self) -> Wish[object] | None:
         """The next wish for the disk. Fulfil wishes in this order; answer with ``io_done``."""
         receiver = self._receiver
         if receiver is not None:
@@ -180,7 +181,7 @@ class Node:
         return None
 
     def io_done(self, wish_id: int, result: object, now: float) -> None:
-        """The answer to a wish: what its docstring names, or a ``WraithError``."""
+        """The answer to a wish: of the type that it names, or a ``WraithError``."""
         self._now = now
         machine = self._owners.pop(wish_id)
         if isinstance(machine, Sender):
@@ -291,9 +292,8 @@ class Node:
         except RemoteProtocolError as exc:
             self.on_breach(link, exc)
 
-    def _guarded(self, action: object) -> None:
+    def _guarded(self, action: Callable[[], None]) -> None:
         """Runs what may find that the peer of the current link broke the protocol."""
-        assert callable(action)
         try:
             action()
         except RemoteProtocolError as exc:
