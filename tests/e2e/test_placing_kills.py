@@ -20,7 +20,7 @@ from wraith.aio.file_source import FileSource
 from wraith.aio.file_target import FileTarget, Policy
 from wraith.errors import WraithError
 from wraith.testing.transfer_pipe import TransferPipe
-from wraith.transfer.resume import RecordType
+from wraith.transfer.journal_records import RecordType
 from wraith.transfer.wishes import AnswerT, Complete, Store, Wish
 
 CALLS = (

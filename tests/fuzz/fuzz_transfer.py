@@ -15,11 +15,11 @@ from pathlib import Path
 from wraith.crypto.secret import Secret
 from wraith.testing.fuzz_targets import transfer
 from wraith.testing.fuzzing import main
+from wraith.transfer import journal_records
 from wraith.transfer import messages as m
-from wraith.transfer import resume
+from wraith.transfer.chunk_records import ChunkRecordWriter
 from wraith.transfer.code import Code, encode_code
 from wraith.transfer.listing import Entry, Kind, encode_entry
-from wraith.transfer.records import RecordWriter
 from wraith.types import Address, PeerKey, SuiteId
 
 CORPUS = Path(__file__).parent / "corpus" / "transfer"
@@ -42,7 +42,7 @@ def samples() -> Iterator[bytes]:
         m.Have((m.HaveItem(1, ((0, 3), (7, 9)), digest),)),
         m.HaveEnd(),
         m.Skip(((0, 3),)),
-        m.Progress(5, 1, 5),
+        m.ProgressMessage(5, 1, 5),
         m.Receipt(digest, 1, 5, 0, 5),
         m.Abort(m.Reason.OTHER, "why"),
     ]
@@ -59,18 +59,18 @@ def samples() -> Iterator[bytes]:
             Entry(Kind.LINK, 0, 0, 0, b"folder/link", b"file"),
         )
     )
-    writer = RecordWriter()
+    writer = ChunkRecordWriter()
     writer.add(1, 0, b"five!", digest)
     yield b"".join(writer.finish())
-    journal: list[resume.JournalRecord] = [
-        resume.JournalHeader(digest, digest[:16], digest, b"target"),
-        resume.Verified(1, 0, digest * 2),
-        resume.FileDone(1, 5, digest),
-        resume.Dropped(2),
-        resume.Placing(1, b"name"),
-        resume.CompleteMark(),
+    journal: list[journal_records.JournalRecord] = [
+        journal_records.JournalHeader(digest, digest[:16], digest, b"target"),
+        journal_records.Verified(1, 0, digest * 2),
+        journal_records.FileDone(1, 5, digest),
+        journal_records.Dropped(2),
+        journal_records.Placing(1, b"name"),
+        journal_records.CompleteMark(),
     ]
-    yield b"".join(map(resume.encode_record, journal))
+    yield b"".join(map(journal_records.encode_record, journal))
     addresses = (Address(bytes((192, 0, 2, 1)), 4001), Address(bytes(15) + b"\1", 4001))
     code = Code((SuiteId.A, SuiteId.B), digest, PeerKey(digest), Secret(digest), addresses)
     yield encode_code(code).encode()

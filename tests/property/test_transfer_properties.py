@@ -15,15 +15,15 @@ from wraith.crypto.secret import Secret
 from wraith.errors import CodeInvalid, DecodeError, RemoteProtocolError, UnsafePath
 from wraith.testing.rng import SeededRng
 from wraith.testing.transfer_pipe import TransferPipe
+from wraith.transfer.chunk_records import ChunkRecordParser
 from wraith.transfer.code import Code, decode_code, encode_code
 from wraith.transfer.events import Accepted, Done, Progress
+from wraith.transfer.journal_records import encode_record, replay
 from wraith.transfer.listing import Entry, Kind, ListingReader, decode_page, encode_entry
 from wraith.transfer.memory import MemorySource, MemoryTarget
 from wraith.transfer.messages import Message, MessageParser, decode_message, encode_message
 from wraith.transfer.paths import PathRules, check_link, check_path, display_path
 from wraith.transfer.receiver import Receiver
-from wraith.transfer.records import RecordParser
-from wraith.transfer.resume import encode_record, replay
 from wraith.transfer.sender import Sender
 from wraith.types import Address, PeerKey, SuiteId
 
@@ -235,7 +235,7 @@ def test_machines_refuse_any_dialogue_with_a_protocol_error_only(
 def test_any_data_stream_gives_records_or_a_decode_error(stream: bytes) -> None:
     sizes = MemorySource(TREE).outgoing.index.sizes
     try:
-        records = RecordParser(sizes).feed(stream)
+        records = ChunkRecordParser(sizes).feed(stream)
     except DecodeError:
         return
     assert all(record.entry < len(sizes) for record in records)

@@ -16,7 +16,7 @@ from typing import Final
 
 from wraith.aio.disk.seam import Disk
 from wraith.content.chunking import DIGEST_BYTES, chunk_digests_of, is_full_chunk
-from wraith.transfer.records import ChunkRecord
+from wraith.transfer.chunk_records import ChunkRecord
 
 RUN_CHUNKS: Final = 4
 IOV_MAX: Final = 1024

@@ -17,8 +17,7 @@ from wraith.aio.disk.suspect import flush
 from wraith.content.chunking import NO_SIZE_YET, Cut
 from wraith.content.inventory import Inventory
 from wraith.errors import UnsafePath
-from wraith.transfer.paths import PathRules, check_path
-from wraith.transfer.resume import (
+from wraith.transfer.journal_records import (
     EVERY_ENTRY,
     Choice,
     CompleteMark,
@@ -30,6 +29,7 @@ from wraith.transfer.resume import (
     Verified,
     replay,
 )
+from wraith.transfer.paths import PathRules, check_path
 
 JOURNAL: Final = b"journal"
 _HEADER_BYTES_MAX: Final = 8_192

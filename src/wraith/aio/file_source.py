@@ -35,6 +35,7 @@ from wraith.content.chunking import (
 )
 from wraith.errors import TransferError, UnsafePath, WraithError
 from wraith.transfer.answers import FailedPiece, PiecesRead
+from wraith.transfer.chunk_records import ChunkRecordWriter
 from wraith.transfer.listing import (
     MODE_MASK,
     Entry,
@@ -45,7 +46,6 @@ from wraith.transfer.listing import (
 )
 from wraith.transfer.messages import HaveItem, OfferKind, Reason
 from wraith.transfer.paths import PathRules, check_link, check_name, check_path, display_path
-from wraith.transfer.records import RecordWriter
 from wraith.transfer.sender import Outgoing
 from wraith.transfer.wishes import CheckRanges, Piece, ReadPages, ReadPieces, Store
 
@@ -340,7 +340,7 @@ class FileSource(Store):
         return self.disk.pread(self._pages_fd, at[number + 1] - at[number], at[number])
 
     def read_pieces(self, wish: ReadPieces) -> PiecesRead:
-        writer = RecordWriter()
+        writer = ChunkRecordWriter()
         failed: list[FailedPiece] = []
         payload = n_read = 0
         for piece in wish.pieces:

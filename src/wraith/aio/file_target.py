@@ -34,7 +34,7 @@ from wraith.aio.disk.kept_files import ReadingStopped
 from wraith.aio.disk.name_probe import probe_rules
 from wraith.aio.disk.private_folder import no_modes
 from wraith.aio.disk.seam import OS_DISK, Disk
-from wraith.aio.disk.suspect import Marks, Suspicion, flush, is_void_after
+from wraith.aio.disk.suspect import Suspicion, SuspicionMarks, flush, is_void_after
 from wraith.aio.file_journal import Loaded, load_journal, read_header
 from wraith.aio.file_placing import Placer, sync_file_system
 from wraith.aio.listing_file import ListingFile
@@ -44,12 +44,8 @@ from wraith.content.chunking import file_id
 from wraith.content.inventory import Inventory
 from wraith.errors import HashMismatch, NoSpace, WraithError
 from wraith.transfer.answers import AllPlaced, KeptRead, StoreOpened, SurveyResult, first_paths
-from wraith.transfer.listing import Entry, Kind
-from wraith.transfer.memory import MemoryTarget
-from wraith.transfer.paths import PathRules, display_path
-from wraith.transfer.reasons import DiskFailed
-from wraith.transfer.records import ChunkRecord
-from wraith.transfer.resume import (
+from wraith.transfer.chunk_records import ChunkRecord
+from wraith.transfer.journal_records import (
     EVERY_ENTRY,
     Choice,
     CompleteMark,
@@ -60,6 +56,10 @@ from wraith.transfer.resume import (
     encode_record,
     encode_verified,
 )
+from wraith.transfer.listing import Entry, Kind
+from wraith.transfer.memory import MemoryTarget
+from wraith.transfer.paths import PathRules, display_path
+from wraith.transfer.reasons import DiskFailed
 from wraith.transfer.wishes import (
     AnswerT,
     Complete,
@@ -268,7 +268,7 @@ class FileTarget(Store):
         if folder is None:
             return False, 0
         with folder:
-            marks = Marks(folder, self._home)
+            marks = SuspicionMarks(folder, self._home)
             suspicion = marks.read()
             self._replaces = suspicion or marks.replaced()
             if suspicion is not None:

@@ -29,11 +29,11 @@ from wraith.content.chunking import (
 from wraith.content.inventory import Inventory
 from wraith.errors import OfferRefused, WraithError
 from wraith.transfer.answers import AllPlaced, PiecesRead, StoreOpened, SurveyResult
+from wraith.transfer.chunk_records import ChunkRecordWriter
 from wraith.transfer.listing import Entry, Kind, ListingWriter, decode_page
 from wraith.transfer.messages import HaveItem, OfferKind
 from wraith.transfer.paths import PathRules, check_path, display_path
 from wraith.transfer.reasons import DiskFailed, TooLate
-from wraith.transfer.records import RecordWriter
 from wraith.transfer.sender import Outgoing
 from wraith.transfer.wishes import (
     CheckRanges,
@@ -93,7 +93,7 @@ class StreamSource(Store):
     def read_pieces(self, wish: ReadPieces) -> PiecesRead:
         """Blocks for as long as the input does."""
         piece = wish.pieces[0]
-        writer = RecordWriter()
+        writer = ChunkRecordWriter()
         payload = n_chunks = 0
         for chunk in range(piece.first, piece.first + piece.n):
             if chunk >= self._n_read and n_chunks and not self._is_ready():

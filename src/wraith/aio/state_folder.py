@@ -34,14 +34,14 @@ from wraith.aio.digest_file import DigestFile
 from wraith.aio.disk.kept_files import bad_chunks
 from wraith.aio.disk.private_folder import PrivateFolder
 from wraith.aio.disk.seam import LOCK_EX, LOCK_NB, OS_DISK, Disk
-from wraith.aio.disk.suspect import Marks, Suspicion
+from wraith.aio.disk.suspect import Suspicion, SuspicionMarks
 from wraith.aio.file_journal import JOURNAL, Journal, Loaded, load_journal, read_header
 from wraith.aio.listing_file import ListingFile
 from wraith.aio.safe_tree import SafeTree
 from wraith.content.inventory import Inventory
 from wraith.errors import Busy, WraithError
+from wraith.transfer.journal_records import Dropped, JournalHeader, encode_record, encode_verified
 from wraith.transfer.paths import STATE_PREFIX
-from wraith.transfer.resume import Dropped, JournalHeader, encode_record, encode_verified
 from wraith.types import PeerKey
 
 NO_PEER = bytes(32)
@@ -113,7 +113,7 @@ class StateFolder:
         except BaseException:
             folder.close()
             raise
-        self.marks = Marks(folder, home)
+        self.marks = SuspicionMarks(folder, home)
         self._journal: Journal | None = None
         self._listing: ListingFile | None = None
         self._digests: DigestFile | None = None

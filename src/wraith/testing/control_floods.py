@@ -34,7 +34,7 @@ from wraith.transfer.messages import (
     Message,
     MessageType,
     Page,
-    Progress,
+    ProgressMessage,
     Reason,
     Skip,
     Start,
@@ -147,7 +147,7 @@ def _single_skips(n: int) -> Iterator[Message]:
 
 
 def _progress(n: int) -> Iterator[Message]:
-    return (Progress(i % 1_000, i % n, i) for i in count())
+    return (ProgressMessage(i % 1_000, i % n, i) for i in count())
 
 
 # --- what a sender says -----------------------------------------------------------------------

@@ -15,12 +15,12 @@ from typing import Any
 
 from wraith.errors import CodeInvalid, DecodeError, RemoteProtocolError
 from wraith.transfer import code as code_text
+from wraith.transfer.chunk_records import ChunkRecordParser
+from wraith.transfer.journal_records import encode_record as encode_journal
+from wraith.transfer.journal_records import replay
 from wraith.transfer.listing import ListingReader, decode_page, encode_entry
 from wraith.transfer.messages import MessageParser, decode_message, encode_message
 from wraith.transfer.paths import PathRules
-from wraith.transfer.records import RecordParser as ChunkParser
-from wraith.transfer.resume import encode_record as encode_journal
-from wraith.transfer.resume import replay
 from wraith.wire.extensions import decode_extensions, encode_extensions
 from wraith.wire.frames import decode_frames, encode_frame
 from wraith.wire.handshake import (
@@ -105,7 +105,7 @@ def transfer(data: bytes) -> None:
     with suppress(RemoteProtocolError):
         ListingReader(PathRules()).add_page(data)
     with suppress(DecodeError):
-        ChunkParser(array("Q", (0, 5, 3 << 20))).feed(data)
+        ChunkRecordParser(array("Q", (0, 5, 3 << 20))).feed(data)
     journal = [record for record, _ in replay(data)]
     _same("a journal", journal, [r for r, _ in replay(b"".join(map(encode_journal, journal)))])
     _code(data.decode(errors="replace"))

@@ -18,14 +18,13 @@ from wraith.content.chunking import Cut
 from wraith.content.inventory import Inventory
 from wraith.errors import LimitExceeded, MissingChunk, StateViolation, WraithError
 from wraith.transfer.answers import KeptRead, StoreOpened
+from wraith.transfer.chunk_records import OVERHEAD_BYTES, ChunkRecord
 from wraith.transfer.events import FileFailed, KeptDamaged, Progress, TransferEvent
 from wraith.transfer.failures import Failures
 from wraith.transfer.intake import Batch, Intake, Reports
 from wraith.transfer.kept import Kept
-from wraith.transfer.messages import Message, Reason
-from wraith.transfer.messages import Progress as ProgressMessage
+from wraith.transfer.messages import Message, ProgressMessage, Reason
 from wraith.transfer.order import Ascending, Once
-from wraith.transfer.records import OVERHEAD_BYTES, ChunkRecord
 from wraith.transfer.wishes import (
     AnswerT,
     DropFiles,

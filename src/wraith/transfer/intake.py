@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Collection
 
 from wraith.content.chunking import Cut
-from wraith.transfer.records import OVERHEAD_BYTES, ChunkRecord, RecordParser
+from wraith.transfer.chunk_records import OVERHEAD_BYTES, ChunkRecord, ChunkRecordParser
 from wraith.types import Buffer
 
 WRITE_BYTES_MIN = 4 * 1024 * 1024
@@ -62,7 +62,7 @@ class Intake:
         self.n_writing = 0
         self.flush_at: float | None = None
         self._writing_bytes = 0
-        self._parser: RecordParser | None = None
+        self._parser: ChunkRecordParser | None = None
         self._batch: deque[ChunkRecord] = deque()
         self._batch_bytes = 0
         self._batch_held = 0
@@ -81,7 +81,7 @@ class Intake:
 
     def begin(self, sizes: array[int]) -> None:
         """A new data stream begins."""
-        self._parser = RecordParser(sizes)
+        self._parser = ChunkRecordParser(sizes)
 
     def parse(self, data: Buffer) -> list[ChunkRecord]:
         """The records that ``data`` completes. Raises ``DecodeError``."""

@@ -31,11 +31,8 @@ from wraith.transfer.answers import (
     SurveyResult,
     first_paths,
 )
-from wraith.transfer.listing import Entry, Kind, ListingWriter, decode_page
-from wraith.transfer.messages import OfferKind, Reason
-from wraith.transfer.paths import display_path
-from wraith.transfer.records import RecordWriter
-from wraith.transfer.resume import (
+from wraith.transfer.chunk_records import ChunkRecordWriter
+from wraith.transfer.journal_records import (
     CompleteMark,
     Dropped,
     FileDone,
@@ -45,6 +42,9 @@ from wraith.transfer.resume import (
     encode_verified,
     replay,
 )
+from wraith.transfer.listing import Entry, Kind, ListingWriter, decode_page
+from wraith.transfer.messages import OfferKind, Reason
+from wraith.transfer.paths import display_path
 from wraith.transfer.sender import Outgoing
 from wraith.transfer.wishes import (
     CheckRanges,
@@ -129,7 +129,7 @@ class MemorySource(Store):
         return chunk_digest(self._chunk(entry, chunk))
 
     def read_pieces(self, wish: ReadPieces) -> PiecesRead:
-        writer = RecordWriter()
+        writer = ChunkRecordWriter()
         failed: list[FailedPiece] = []
         payload = n_read = 0
         final_size = None

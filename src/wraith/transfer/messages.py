@@ -200,7 +200,7 @@ class Skip:
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class ProgressMessage:
     """``consumed_bytes`` of the data stream of this connection have been written or dropped."""
 
     verified_bytes: int
@@ -239,7 +239,7 @@ Message = (
     | Have
     | HaveEnd
     | Skip
-    | Progress
+    | ProgressMessage
     | Receipt
     | Abort
 )
@@ -306,7 +306,7 @@ def _encode_body(message: Message) -> tuple[MessageType, bytes]:
             return MessageType.HAVE_END, b""
         case Skip(ranges):
             return MessageType.SKIP, b"".join(_PAIR.pack(*pair) for pair in ranges)
-        case Progress(verified_bytes, n_finished, consumed_bytes):
+        case ProgressMessage(verified_bytes, n_finished, consumed_bytes):
             body = struct.pack(">QIQ", verified_bytes, n_finished, consumed_bytes)
             return MessageType.PROGRESS, body
         case Receipt():
@@ -449,9 +449,9 @@ def _decode_skip(body: bytes) -> Skip:
     return Skip(_ascending(body, "SKIP"))
 
 
-def _decode_progress(body: bytes) -> Progress:
+def _decode_progress(body: bytes) -> ProgressMessage:
     verified_bytes, n_finished, consumed = _unpack(struct.Struct(">QIQ"), body, "PROGRESS")
-    return Progress(verified_bytes, n_finished, consumed)
+    return ProgressMessage(verified_bytes, n_finished, consumed)
 
 
 def _decode_receipt(body: bytes) -> Receipt:

@@ -57,6 +57,7 @@ from wraith.transfer.messages import (
     Offer,
     OfferKind,
     Page,
+    ProgressMessage,
     Reason,
     Receipt,
     ReceiptOk,
@@ -64,7 +65,6 @@ from wraith.transfer.messages import (
     Start,
     encode_message,
 )
-from wraith.transfer.messages import Progress as ProgressMessage
 from wraith.transfer.order import Ascending, NeverFalling
 from wraith.transfer.planning import READ_BYTES, ReadBatch, ReadPlan
 from wraith.transfer.reasons import NewerNeeded, error_of, reason_of, words_of

@@ -21,9 +21,9 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from wraith.errors import WraithError
 from wraith.transfer.answers import AllPlaced, KeptRead, PiecesRead, StoreOpened, SurveyResult
+from wraith.transfer.chunk_records import ChunkRecord
 from wraith.transfer.listing import Entry
 from wraith.transfer.messages import HaveItem, Offer
-from wraith.transfer.records import ChunkRecord
 from wraith.types import PeerKey
 
 AnswerT = TypeVar("AnswerT")

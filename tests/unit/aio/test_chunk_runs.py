@@ -12,7 +12,7 @@ import pytest
 from wraith.aio.chunk_runs import IOV_MAX, n_verified, parts_of, reserve, runs, write_all
 from wraith.aio.disk.seam import OS_DISK, Disk
 from wraith.content.chunking import CHUNK_BYTES, chunk_digest
-from wraith.transfer.records import ChunkRecord
+from wraith.transfer.chunk_records import ChunkRecord
 from wraith.types import Buffer
 
 

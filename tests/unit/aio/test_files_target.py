@@ -293,7 +293,7 @@ def half_received(tmp_path: Path, content: bytes = BIG) -> tuple[Path, Path, int
 
 def cut_journal(out: Path, keep_records: int) -> None:
     """Leaves the header and so many VERIFIED records, as if the rest had never been written."""
-    from wraith.transfer.resume import replay
+    from wraith.transfer.journal_records import replay
 
     journal = out / states(out)[0] / "journal"
     data = journal.read_bytes()

@@ -8,6 +8,13 @@ from wraith.content.chunking import UNKNOWN_SIZE, chunk_digest
 from wraith.errors import CloseCode, LimitExceeded, RemoteProtocolError
 from wraith.testing.transfer_pipe import PIPE_PEER, TransferPipe
 from wraith.transfer.events import FileFailed, Placed
+from wraith.transfer.journal_records import (
+    Dropped,
+    JournalHeader,
+    encode_record,
+    encode_verified,
+    replay,
+)
 from wraith.transfer.listing import Entry, Kind, ListingReader, encode_entry
 from wraith.transfer.memory import MemorySource, MemoryTarget
 from wraith.transfer.messages import (
@@ -23,7 +30,6 @@ from wraith.transfer.messages import (
 )
 from wraith.transfer.paths import PathRules
 from wraith.transfer.receiver import Receiver
-from wraith.transfer.resume import Dropped, JournalHeader, encode_record, encode_verified, replay
 from wraith.transfer.state import ReceiverState
 from wraith.transfer.wishes import DropFiles
 

@@ -13,6 +13,7 @@ from wraith.content.chunking import CHUNK_BYTES, DIGEST_BYTES, chunk_digest
 from wraith.errors import CloseCode, RemoteProtocolError, StateViolation
 from wraith.testing.transfer_pipe import PIPE_PEER, TransferPipe
 from wraith.transfer.events import Accepted, Done
+from wraith.transfer.journal_records import JournalHeader, encode_record, encode_verified
 from wraith.transfer.listing import Entry, Kind, ListingIndex, ListingWriter
 from wraith.transfer.memory import MemorySource, MemoryTarget
 from wraith.transfer.messages import (
@@ -20,12 +21,11 @@ from wraith.transfer.messages import (
     Have,
     HaveItem,
     Message,
-    Progress,
+    ProgressMessage,
     Reason,
     Skip,
     encode_message,
 )
-from wraith.transfer.resume import JournalHeader, encode_record, encode_verified
 from wraith.transfer.sender import Outgoing, Sender
 from wraith.transfer.wishes import CheckRanges, ReadPages
 
@@ -129,10 +129,10 @@ def test_progress_may_fall_but_not_what_was_consumed() -> None:
     sender = pipe.connect()
     pipe.run(stop=lambda: sender.has_started)
     sender.data_to_send(1 << 20)
-    sender.receive_control(encode_message(Progress(100, 1, 50)))
-    sender.receive_control(encode_message(Progress(0, 0, 50)))
+    sender.receive_control(encode_message(ProgressMessage(100, 1, 50)))
+    sender.receive_control(encode_message(ProgressMessage(0, 0, 50)))
     with pytest.raises(StateViolation):
-        sender.receive_control(encode_message(Progress(100, 1, 49)))
+        sender.receive_control(encode_message(ProgressMessage(100, 1, 49)))
 
 
 # --- what others say --------------------------------------------------------------------------
@@ -219,7 +219,7 @@ def test_progress_that_nobody_has_looked_at_gives_way_to_what_is_newer() -> None
     pipe.run(stop=lambda: sender.has_started)
     while sender.next_event() is not None:
         pass
-    flood = b"".join(encode_message(Progress(i % 100, 0, 0)) for i in range(10_000))
+    flood = b"".join(encode_message(ProgressMessage(i % 100, 0, 0)) for i in range(10_000))
     sender.receive_control(flood)
     n_events = 0
     while sender.next_event() is not None:

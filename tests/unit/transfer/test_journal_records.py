@@ -6,7 +6,7 @@ import zlib
 
 import pytest
 
-from wraith.transfer.resume import (
+from wraith.transfer.journal_records import (
     EVERY_ENTRY,
     Choice,
     CompleteMark,

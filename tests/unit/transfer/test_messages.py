@@ -21,7 +21,7 @@ from wraith.transfer.messages import (
     Offer,
     OfferKind,
     Page,
-    Progress,
+    ProgressMessage,
     Reason,
     Receipt,
     ReceiptOk,
@@ -56,7 +56,7 @@ SAMPLES: list[tuple[Message, str]] = [
     ),
     (HaveEnd(), "0b000000"),
     (Skip(((1, 2),)), "0c000008" + "0000000100000002"),
-    (Progress(9, 1, 10), "0d000014" + "0000000000000009" + "00000001" + "000000000000000a"),
+    (ProgressMessage(9, 1, 10), "0d000014" + "0000000000000009" + "00000001" + "000000000000000a"),
     (
         Receipt(D, 2, 1000, 0),
         "0e000038" + D.hex() + "00000002" + "00000000000003e8" + "00000000" + "00" * 8,

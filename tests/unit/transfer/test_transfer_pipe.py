@@ -39,13 +39,13 @@ from wraith.transfer.messages import (
     Offer,
     OfferKind,
     Page,
+    ProgressMessage,
     Reason,
     Receipt,
     Start,
     encode_message,
     offer_id_of,
 )
-from wraith.transfer.messages import Progress as ProgressMessage
 from wraith.transfer.paths import PathRules
 from wraith.transfer.receiver import Receiver
 from wraith.transfer.sender import Sender

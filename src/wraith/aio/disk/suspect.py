@@ -74,7 +74,7 @@ class Suspicion:
         return stat.S_ISDIR(info.st_mode) or info.st_ctime_ns <= self.at_ns
 
 
-class Marks:
+class SuspicionMarks:
     """The marks of one state folder. ``home``: ``WRAITH_HOME``, if there is one."""
 
     def __init__(self, folder: PrivateFolder, home: Path | None) -> None:

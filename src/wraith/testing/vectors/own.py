@@ -228,7 +228,7 @@ def _message(case: Fields) -> m.Message:
         case "SKIP":
             return m.Skip(_pairs(case))
         case "PROGRESS":
-            return m.Progress(number("verified"), number("finished"), number("consumed"))
+            return m.ProgressMessage(number("verified"), number("finished"), number("consumed"))
         case "RECEIPT":
             return m.Receipt(
                 case.hex("digest"),

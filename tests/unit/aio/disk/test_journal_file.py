@@ -17,7 +17,7 @@ from wraith.aio.disk.private_folder import PrivateFolder
 from wraith.aio.file_journal import JOURNAL, Journal, load_journal
 from wraith.content.chunking import CHUNK_BYTES, UNKNOWN_SIZE, Cut
 from wraith.content.inventory import Inventory
-from wraith.transfer.resume import Dropped, Verified, encode_record, replay
+from wraith.transfer.journal_records import Dropped, Verified, encode_record, replay
 
 DIGEST = bytes(range(32))
 

@@ -15,7 +15,7 @@ from wraith.errors import WraithError
 from wraith.testing.rng import SeededRng
 from wraith.testing.transfer_pipe import TransferPipe
 from wraith.transfer.events import Done
-from wraith.transfer.resume import Placing, encode_record
+from wraith.transfer.journal_records import Placing, encode_record
 from wraith.transfer.wishes import AnswerT, Store, Wish
 
 CONTENT = SeededRng("trust").public_bytes(9 * CHUNK_BYTES + 5)

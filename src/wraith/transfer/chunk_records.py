@@ -51,7 +51,7 @@ class ChunkRecord:
         return self.length + PIECE_COST_BYTES * (len(self.parts) + 1)
 
 
-class RecordWriter:
+class ChunkRecordWriter:
     """Builds wire-ready buffers from chunks and their digests."""
 
     def __init__(self) -> None:
@@ -87,7 +87,7 @@ class RecordWriter:
         return buffers
 
 
-class RecordParser:
+class ChunkRecordParser:
     """Cuts the data stream into records without copying their bytes."""
 
     def __init__(self, sizes: array[int]) -> None:

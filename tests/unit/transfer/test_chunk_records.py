@@ -9,8 +9,13 @@ from blake3 import blake3
 
 from wraith.content.chunking import CHUNK_BYTES, UNKNOWN_SIZE
 from wraith.errors import DecodeError
+from wraith.transfer.chunk_records import (
+    SMALL_BYTES,
+    ChunkRecord,
+    ChunkRecordParser,
+    ChunkRecordWriter,
+)
 from wraith.transfer.intake import HELD_BYTES_MAX, Batch, Intake
-from wraith.transfer.records import SMALL_BYTES, ChunkRecord, RecordParser, RecordWriter
 
 SIZES = array("Q", [3, 0, CHUNK_BYTES + 1, UNKNOWN_SIZE])
 
@@ -24,12 +29,12 @@ def record(entry: int, chunk: int, data: bytes) -> bytes:
 def test_records_may_arrive_in_any_pieces(cut: int) -> None:
     big = bytes(range(256)) * (CHUNK_BYTES // 256)
     chunks = [(0, 0, b"abc"), (2, 0, big), (2, 1, b"z"), (3, 0, b"q"), (3, 9, big)]
-    writer = RecordWriter()
+    writer = ChunkRecordWriter()
     for entry, chunk, data in chunks:
         writer.add(entry, chunk, data, blake3(data).digest())
     stream = b"".join(writer.finish())
     assert stream == b"".join(record(*chunk) for chunk in chunks)
-    parser = RecordParser(SIZES)
+    parser = ChunkRecordParser(SIZES)
     got = [r for at in range(0, len(stream), cut) for r in parser.feed(stream[at : at + cut])]
     assert [(r.entry, r.chunk, b"".join(r.parts)) for r in got] == chunks
     assert all(r.digest == blake3(b"".join(r.parts)).digest() for r in got)
@@ -39,14 +44,14 @@ def test_records_may_arrive_in_any_pieces(cut: int) -> None:
 def test_chunks_that_come_together_get_their_own_digests() -> None:
     data = bytes(CHUNK_BYTES) + b"z"
     digests = bytes(range(64))
-    writer = RecordWriter()
+    writer = ChunkRecordWriter()
     writer.add(2, 0, data, digests)
-    got = RecordParser(SIZES).feed(b"".join(writer.finish()))
+    got = ChunkRecordParser(SIZES).feed(b"".join(writer.finish()))
     assert [r.digest for r in got] == [digests[:32], digests[32:]]
 
 
 def test_small_chunks_share_a_buffer_and_large_ones_are_not_copied() -> None:
-    writer = RecordWriter()
+    writer = ChunkRecordWriter()
     large = bytes(SMALL_BYTES + 1)
     for i in range(100):
         writer.add(i, 0, b"small", bytes(32))
@@ -67,7 +72,7 @@ def test_a_record_that_the_listing_does_not_allow_is_refused_at_its_header(
 ) -> None:
     head = b"".join(n.to_bytes(4, "big") for n in (entry, chunk, length))
     with pytest.raises(DecodeError):
-        RecordParser(SIZES).feed(head)
+        ChunkRecordParser(SIZES).feed(head)
 
 
 @pytest.mark.spec("TR-35")
@@ -75,11 +80,11 @@ def test_a_record_that_the_listing_does_not_allow_is_refused_at_its_header(
 def test_a_stream_chunk_is_neither_empty_nor_too_long(length: int) -> None:
     head = (3).to_bytes(4, "big") + bytes(4) + length.to_bytes(4, "big")
     with pytest.raises(DecodeError):
-        RecordParser(SIZES).feed(head)
+        ChunkRecordParser(SIZES).feed(head)
 
 
 def test_what_is_held_is_counted() -> None:
-    parser = RecordParser(SIZES)
+    parser = ChunkRecordParser(SIZES)
     parser.feed(record(2, 0, bytes(CHUNK_BYTES))[:1012])
     # Its bytes, and what the one piece costs beside them.
     assert parser.held_bytes == 1000 + 256 and not parser.is_between_records
@@ -90,7 +95,7 @@ def test_what_is_held_is_counted() -> None:
 def test_a_chunk_that_is_dribbled_is_held_in_few_pieces(cut: int) -> None:
     big = bytes(range(256)) * (CHUNK_BYTES // 256)
     stream = record(2, 0, big)
-    parser = RecordParser(SIZES)
+    parser = ChunkRecordParser(SIZES)
     most = 0
     got = []
     for at in range(0, len(stream), cut):

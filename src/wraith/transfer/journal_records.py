@@ -1,4 +1,4 @@
-"""The journal beside partial data: what was verified, in records that survive a kill at any byte.
+"""Records of the journal beside partial data: they say what was verified, whenever a kill comes.
 
 ``type u8 ‖ length u16 ‖ body ‖ crc32 u32``, append only. Replaying stops at the first record that
 is cut off or damaged; what lies behind it never happened. A record is written after the bytes it
