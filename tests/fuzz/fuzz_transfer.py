@@ -20,6 +20,7 @@ from wraith.transfer import messages as m
 from wraith.transfer.chunk_records import ChunkRecordWriter
 from wraith.transfer.code import Code, encode_code
 from wraith.transfer.listing import Entry, Kind, encode_entry
+from wraith.transfer.message_codec import encode_message
 from wraith.types import Address, PeerKey, SuiteId
 
 CORPUS = Path(__file__).parent / "corpus" / "transfer"
@@ -47,10 +48,10 @@ def samples() -> Iterator[bytes]:
         m.Abort(m.Reason.OTHER, "why"),
     ]
     for message in every:
-        encoded = m.encode_message(message)
+        encoded = encode_message(message)
         yield encoded
         yield encoded[:1] + encoded[4:]
-    yield b"".join(map(m.encode_message, every))
+    yield b"".join(map(encode_message, every))
     yield b"".join(
         encode_entry(entry)
         for entry in (

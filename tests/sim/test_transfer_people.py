@@ -19,7 +19,7 @@ from wraith.node.events import Bound, Finished, TurnedAway
 from wraith.testing.netem import LinkConfig
 from wraith.testing.node_pair import ADDRESS_B, ADDRESS_C, NodeHost, NodeSimulation
 from wraith.testing.rng import SeededRng
-from wraith.transfer import messages
+from wraith.transfer import message_codec
 from wraith.transfer.answers import PiecesRead
 from wraith.transfer.events import (
     Aborted,
@@ -31,7 +31,7 @@ from wraith.transfer.events import (
     Progress,
 )
 from wraith.transfer.memory import MemorySource, MemoryTarget
-from wraith.transfer.messages import Message, Reason
+from wraith.transfer.messages import Message, MessageType, Reason
 from wraith.transfer.wishes import AnswerT, Complete, ReadPieces, Wish
 from wraith.types import PeerKey
 
@@ -68,7 +68,7 @@ def test_a_sender_whose_receiver_cannot_read_its_offer_says_so_and_ends(
     def as_version_1(body: bytes) -> Message:
         raise DecodeError("OFFER version", body[0])
 
-    monkeypatch.setitem(messages._DECODERS, messages.MessageType.OFFER, as_version_1)
+    monkeypatch.setitem(message_codec._DECODERS, MessageType.OFFER, as_version_1)
     sim = NodeSimulation(MemorySource({b"f": DATA}))
     receiver = sim.start_receiver(MemoryTarget())
     assert sim.run_until_finished(receiver, sim.sender, seconds=30)

@@ -21,9 +21,8 @@ from wraith.errors import RemoteProtocolError
 from wraith.transfer.answers import StoreOpened, SurveyResult
 from wraith.transfer.events import OfferReceived
 from wraith.transfer.listing import Entry, Kind, ListingIndex, ListingWriter, decode_page
+from wraith.transfer.message_codec import BODY_BYTES_MAX, RANGES_PER_ITEM, encode_message
 from wraith.transfer.messages import (
-    BODY_BYTES_MAX,
-    RANGES_PER_ITEM,
     Answer,
     Drop,
     End,
@@ -38,7 +37,6 @@ from wraith.transfer.messages import (
     Reason,
     Skip,
     Start,
-    encode_message,
 )
 from wraith.transfer.paths import PathRules
 from wraith.transfer.receiver import Receiver

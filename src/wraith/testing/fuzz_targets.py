@@ -19,7 +19,7 @@ from wraith.transfer.chunk_records import ChunkRecordParser
 from wraith.transfer.journal_records import encode_record as encode_journal
 from wraith.transfer.journal_records import replay
 from wraith.transfer.listing import ListingReader, decode_page, encode_entry
-from wraith.transfer.messages import MessageParser, decode_message, encode_message
+from wraith.transfer.message_codec import MessageParser, decode_message, encode_message
 from wraith.transfer.paths import PathRules
 from wraith.wire.extensions import decode_extensions, encode_extensions
 from wraith.wire.frames import decode_frames, encode_frame

@@ -8,14 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from wraith.content.inventory import Inventory
-from wraith.transfer.messages import (
-    BODY_BYTES_MAX,
-    RANGES_PER_ITEM,
-    Have,
-    HaveItem,
-    Skip,
-    have_item_bytes,
-)
+from wraith.transfer.message_codec import BODY_BYTES_MAX, RANGES_PER_ITEM, have_item_bytes
+from wraith.transfer.messages import Have, HaveItem, Skip
 
 Held = tuple[int, tuple[tuple[int, int], ...]]
 """An entry and ranges ``(first, n)`` of its chunks."""

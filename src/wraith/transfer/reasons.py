@@ -15,7 +15,8 @@ from wraith.errors import (
     UnsafePath,
     WraithError,
 )
-from wraith.transfer.messages import ABORT_TEXT_MAX, Reason
+from wraith.transfer.message_codec import ABORT_TEXT_MAX
+from wraith.transfer.messages import Reason
 from wraith.transfer.paths import display_path
 
 _WORDS = {

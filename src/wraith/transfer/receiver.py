@@ -36,8 +36,8 @@ from wraith.transfer.events import (
 )
 from wraith.transfer.holdings import Held, have_messages, held_items, skip_messages
 from wraith.transfer.listing import ListingReader
+from wraith.transfer.message_codec import OFFER_VERSION, MessageParser, encode_message, offer_id_of
 from wraith.transfer.messages import (
-    OFFER_VERSION,
     Abort,
     AllSent,
     Answer,
@@ -46,7 +46,6 @@ from wraith.transfer.messages import (
     Failed,
     HaveEnd,
     Message,
-    MessageParser,
     Offer,
     Page,
     Reason,
@@ -54,8 +53,6 @@ from wraith.transfer.messages import (
     ReceiptOk,
     Start,
     UnknownOffer,
-    encode_message,
-    offer_id_of,
 )
 from wraith.transfer.offer_reading import OfferReading
 from wraith.transfer.paths import PathRules

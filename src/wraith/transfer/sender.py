@@ -41,8 +41,8 @@ from wraith.transfer.events import (
     TransferEvent,
 )
 from wraith.transfer.listing import ListingIndex
+from wraith.transfer.message_codec import BODY_BYTES_MAX, MessageParser, encode_message
 from wraith.transfer.messages import (
-    BODY_BYTES_MAX,
     Abort,
     AllSent,
     Answer,
@@ -53,7 +53,6 @@ from wraith.transfer.messages import (
     HaveEnd,
     HaveItem,
     Message,
-    MessageParser,
     Offer,
     OfferKind,
     Page,
@@ -63,7 +62,6 @@ from wraith.transfer.messages import (
     ReceiptOk,
     Skip,
     Start,
-    encode_message,
 )
 from wraith.transfer.order import Ascending, NeverFalling
 from wraith.transfer.planning import READ_BYTES, ReadBatch, ReadPlan

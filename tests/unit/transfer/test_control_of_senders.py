@@ -17,17 +17,8 @@ from wraith.transfer.journal_records import (
 )
 from wraith.transfer.listing import Entry, Kind, ListingReader, encode_entry
 from wraith.transfer.memory import MemorySource, MemoryTarget
-from wraith.transfer.messages import (
-    AllSent,
-    Drop,
-    End,
-    Failed,
-    Message,
-    OfferKind,
-    Reason,
-    Start,
-    encode_message,
-)
+from wraith.transfer.message_codec import encode_message
+from wraith.transfer.messages import AllSent, Drop, End, Failed, Message, OfferKind, Reason, Start
 from wraith.transfer.paths import PathRules
 from wraith.transfer.receiver import Receiver
 from wraith.transfer.state import ReceiverState

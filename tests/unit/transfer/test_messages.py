@@ -5,8 +5,13 @@ from __future__ import annotations
 import pytest
 
 from wraith.errors import DecodeError
-from wraith.transfer.messages import (
+from wraith.transfer.message_codec import (
     BODY_BYTES_MAX,
+    MessageParser,
+    decode_message,
+    encode_message,
+)
+from wraith.transfer.messages import (
     Abort,
     AllSent,
     Answer,
@@ -17,7 +22,6 @@ from wraith.transfer.messages import (
     HaveEnd,
     HaveItem,
     Message,
-    MessageParser,
     Offer,
     OfferKind,
     Page,
@@ -27,8 +31,6 @@ from wraith.transfer.messages import (
     ReceiptOk,
     Skip,
     Start,
-    decode_message,
-    encode_message,
 )
 
 D = bytes(range(32))

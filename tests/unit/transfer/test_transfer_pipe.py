@@ -31,6 +31,7 @@ from wraith.transfer.events import (
 )
 from wraith.transfer.intake import HELD_BYTES_MAX
 from wraith.transfer.memory import MemorySource, MemoryTarget
+from wraith.transfer.message_codec import encode_message, offer_id_of
 from wraith.transfer.messages import (
     AllSent,
     Answer,
@@ -43,8 +44,6 @@ from wraith.transfer.messages import (
     Reason,
     Receipt,
     Start,
-    encode_message,
-    offer_id_of,
 )
 from wraith.transfer.paths import PathRules
 from wraith.transfer.receiver import Receiver

@@ -24,6 +24,7 @@ from wraith.crypto.x25519 import X25519Key
 from wraith.testing.rng import FixedRng, HashKem
 from wraith.testing.vectors.report import Fields, Malformed, Report, equal
 from wraith.transfer import messages as m
+from wraith.transfer.message_codec import MessageParser, encode_message
 from wraith.types import Role, SuiteId
 
 
@@ -185,8 +186,8 @@ def _handshake(case: Fields) -> dict[str, str]:
 def _control_message(case: Fields) -> dict[str, str]:
     """One message of a transfer's control stream, there and back."""
     message = _message(case)
-    encoded = m.encode_message(message)
-    equal("decoded", m.MessageParser().feed(encoded), [message])
+    encoded = encode_message(message)
+    equal("decoded", MessageParser().feed(encoded), [message])
     return {"encoded": encoded.hex()}
 
 
