@@ -2,7 +2,8 @@
 
 It outlives connections: a stream that breaks off leaves what was verified, the next one goes on
 there. It turns records of the data stream into wishes for the disk and counts only what the disk
-has answered. Offers, answers and receipts are the ``Receiver``'s, which stands behind ``Dialogue``.
+has answered. What it has come to is a ``Conclusion``, for the ``Receiver`` to take and to act upon:
+offers, answers and receipts are none of its business.
 
 Spec: transfer §5-§7.
 """
@@ -10,29 +11,27 @@ Spec: transfer §5-§7.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
-from typing import Protocol
 
 from wraith.content.chunking import Cut
 from wraith.content.inventory import Inventory
 from wraith.errors import LimitExceeded, MissingChunk, StateViolation, WraithError
 from wraith.transfer.answers import KeptRead, StoreOpened
 from wraith.transfer.chunk_records import OVERHEAD_BYTES, ChunkRecord
-from wraith.transfer.events import FileFailed, KeptDamaged, Progress, TransferEvent
+from wraith.transfer.events import FileFailed, KeptDamaged, Progress
 from wraith.transfer.failures import Failures
 from wraith.transfer.intake import Batch, Intake, Reports
 from wraith.transfer.kept import Kept
-from wraith.transfer.messages import Message, ProgressMessage, Reason
+from wraith.transfer.messages import ProgressMessage, Reason
 from wraith.transfer.order import Ascending, Once
+from wraith.transfer.outbox import Outbox
 from wraith.transfer.wishes import (
-    AnswerT,
     DropFiles,
     FinishFiles,
     ForgetChunks,
     Piece,
     ReadAgain,
-    Wish,
     WritePieces,
 )
 from wraith.types import Buffer
@@ -41,52 +40,42 @@ FAILED_TOLD_MAX = 1_000
 """Files whose failure is told at once, each by an event; the rest is told when all is in place."""
 
 
-class Dialogue(Protocol):
-    """What the collection needs of its receiver."""
+@dataclass(frozen=True, slots=True)
+class AllVerified:
+    """All that was announced is verified and finished."""
 
-    @property
-    def is_receiving(self) -> bool:
-        """The data stream is open."""
-        ...
 
-    @property
-    def now(self) -> float:
-        """When the answer that is being dealt with came."""
-        ...
+@dataclass(frozen=True, slots=True)
+class DamagedSince:
+    """All else has arrived, and a kept chunk turned out bad after the peer was told that it is
+    here."""
 
-    def next_id(self) -> int: ...
 
-    def ask(self, wish: Wish[AnswerT], hears: Callable[[AnswerT], None]) -> None:
-        """Asks for what belongs to this connection."""
-        ...
+@dataclass(frozen=True, slots=True)
+class GivenUp:
+    """The disk failed, or the stream ended too early."""
 
-    def ask_lasting(
-        self, wish: Wish[AnswerT], hears: Callable[[AnswerT | WraithError], None]
-    ) -> None:
-        """Asks for what counts even when its connection is gone; errors are heard as well."""
-        ...
+    error: WraithError
 
-    def say(self, message: Message) -> None: ...
 
-    def tell(self, event: TransferEvent) -> None: ...
-
-    def abort(self, error: WraithError) -> None: ...
-
-    def on_everything_verified(self) -> None: ...
-
-    def begin_anew(self) -> None:
-        """Something is missing that the peer believes to be here."""
-        ...
-
-    def on_quiet(self) -> None:
-        """A write or the end of a file is over."""
-        ...
+Conclusion = AllVerified | DamagedSince | GivenUp
 
 
 class Collection:
-    """See the module. ``inventory`` is ``None`` while only the disk knows what is there."""
+    """See the module.
 
-    def __init__(self, dialogue: Dialogue) -> None:
+    Args:
+        out: what it says, tells and asks goes there.
+
+    Attributes:
+        inventory: what is there; ``None`` while only the disk knows.
+        is_receiving: the data stream is open.
+        now: when the answer that is being dealt with came.
+    """
+
+    def __init__(self, out: Outbox) -> None:
+        self.is_receiving = False
+        self.now = 0.0
         self.inventory: Inventory | None = None
         self.failed = Failures()
         self.bytes_transferred = 0
@@ -94,7 +83,9 @@ class Collection:
         self.total: int | None = None
         self.skipped: list[tuple[int, int]] = []
         self.n_skipped = 0
-        self._dialogue = dialogue
+        self._out = out
+        self._conclusion: Conclusion | None = None
+        self._connection = object()
         self._sizes: array[int] = array("Q")
         self._intake = Intake()
         self._drop_order = Ascending("DROP")
@@ -125,6 +116,11 @@ class Collection:
     def unread_bytes(self) -> int:
         """Of what is verified, what an earlier run left and this one has not read."""
         return min(self._kept.unread_bytes, self.verified_bytes) if self._kept is not None else 0
+
+    def take_conclusion(self) -> Conclusion | None:
+        """What it has come to since this was asked last."""
+        conclusion, self._conclusion = self._conclusion, None
+        return conclusion
 
     def room(self) -> int:
         """How many bytes of the data stream it takes now."""
@@ -163,6 +159,8 @@ class Collection:
 
     def connected(self) -> None:
         """A new connection: what was said on an earlier one is void."""
+        self.is_receiving = False
+        self._connection = object()
         self.failed = Failures()
         self._drop_order = Ascending("DROP")
         self._ended = Once("END")
@@ -174,6 +172,7 @@ class Collection:
     def disconnected(self, *, keep: bool) -> None:
         """No more of the data stream comes. Whole chunks that came are still written if
         ``keep``; writes that are under way count in any case."""
+        self._connection = object()
         self.flush_drops()
         self._intake.end(self.failed if keep else None)
         self._reports = Reports()
@@ -251,7 +250,7 @@ class Collection:
         self.failed.note(entry, reason)
         self._drop(entry, self.inventory)
         if len(self.failed) <= FAILED_TOLD_MAX:
-            self._dialogue.tell(FileFailed(entry, reason))
+            self._out.tell(FileFailed(entry, reason))
         self.finish()
 
     def flush_drops(self) -> None:
@@ -259,7 +258,12 @@ class Collection:
         may reach the disk before. [TR-104]"""
         if self._to_drop:
             dropped, self._to_drop = self._to_drop, array("I")
-            self._dialogue.ask(DropFiles(self._dialogue.next_id(), dropped), lambda _: None)
+            wish = DropFiles(self._out.next_id(), dropped)
+            self._out.ask(wish, partial(self._on_dropped, self._connection))
+
+    def _on_dropped(self, connection: object, result: WraithError | None) -> None:
+        if isinstance(result, WraithError) and connection is self._connection:
+            self._conclusion = GivenUp(result)
 
     def on_end(self, entry: int, size: int) -> None:
         """A file of unknown size has this one.
@@ -297,9 +301,9 @@ class Collection:
         self._intake.set_flush(now)
 
     def _want_written(self, records: tuple[ChunkRecord, ...]) -> None:
-        wish = WritePieces(self._dialogue.next_id(), records)
+        wish = WritePieces(self._out.next_id(), records)
         answer = partial(self._on_written, Batch(records, self._sizes), self._reports)
-        self._dialogue.ask_lasting(wish, answer)
+        self._out.ask(wish, answer)
 
     def _on_written(self, batch: Batch, reports: Reports, result: WraithError | None) -> None:
         self._intake.written(batch.held_bytes)
@@ -308,14 +312,13 @@ class Collection:
         elif self.inventory is not None:
             self.bytes_transferred += batch.n_bytes
             self._note(batch, self.inventory)
-            now = self._dialogue.now
+            now = self.now
             if reports is self._reports:  # else its stream is gone
                 self._consume(batch.wire_bytes, now)
-            if self._dialogue.is_receiving:
+            if self.is_receiving:
                 self._write(now, all_of_it=self._n_failed_announced is not None)
                 self.finish()
             self._read_again()
-        self._dialogue.on_quiet()
 
     def _note(self, batch: Batch, inventory: Inventory) -> None:
         finished: list[tuple[int, int]] = []
@@ -327,8 +330,8 @@ class Collection:
     def _finish_files(self, finished: list[tuple[int, int]]) -> None:
         if finished:
             self._n_finishing += 1
-            wish = FinishFiles(self._dialogue.next_id(), tuple(finished))
-            self._dialogue.ask_lasting(wish, self._on_finished)
+            wish = FinishFiles(self._out.next_id(), tuple(finished))
+            self._out.ask(wish, self._on_finished)
 
     def _on_finished(self, result: WraithError | None) -> None:
         self._n_finishing -= 1
@@ -336,7 +339,6 @@ class Collection:
             self._on_disk_failed(result)
         else:
             self.finish()
-        self._dialogue.on_quiet()
 
     # --- what an earlier run left [TR-53] -------------------------------------------------------
 
@@ -351,8 +353,8 @@ class Collection:
         batch = kept.next_batch()
         if batch:
             self._is_reading_again = True
-            wish = ReadAgain(self._dialogue.next_id(), batch)
-            self._dialogue.ask_lasting(wish, partial(self._on_read_again, kept, batch))
+            wish = ReadAgain(self._out.next_id(), batch)
+            self._out.ask(wish, partial(self._on_read_again, kept, batch))
 
     def _on_read_again(
         self, kept: Kept, batch: tuple[Piece, ...], result: KeptRead | WraithError
@@ -372,9 +374,9 @@ class Collection:
             n_bytes += inventory.forget(entry, [chunk for e, chunk in bad if e == entry])
         self.bytes_reused = max(0, self.bytes_reused - n_bytes)
         self._is_lost = True
-        wish = ForgetChunks(self._dialogue.next_id(), bad)
-        self._dialogue.ask_lasting(wish, self._on_forgotten)
-        self._dialogue.tell(KeptDamaged(len(bad), n_bytes))
+        wish = ForgetChunks(self._out.next_id(), bad)
+        self._out.ask(wish, self._on_forgotten)
+        self._out.tell(KeptDamaged(len(bad), n_bytes))
 
     def _on_forgotten(self, result: WraithError | None) -> None:
         if isinstance(result, WraithError):
@@ -382,7 +384,7 @@ class Collection:
 
     def _on_disk_failed(self, error: WraithError) -> None:
         self.inventory = None  # what is on disk is known only there now
-        self._dialogue.abort(error)
+        self._conclusion = GivenUp(error)
 
     def finish(self) -> None:
         """Ends the stream's part once everything that was announced is verified and finished.
@@ -391,7 +393,7 @@ class Collection:
             StateViolation: another number of files has failed than was announced.
         """
         inventory = self.inventory
-        if not self._dialogue.is_receiving or self._n_failed_announced is None:
+        if not self.is_receiving or self._n_failed_announced is None:
             return
         if not self._intake.is_empty or self._n_finishing or inventory is None:
             return
@@ -399,15 +401,15 @@ class Collection:
             raise StateViolation("another number of failed files than was announced")
         if not self._is_all_here(inventory):
             if self._data_ended and self._is_lost:
-                self._dialogue.begin_anew()
+                self._conclusion = DamagedSince()
             elif self._data_ended:
-                self._dialogue.abort(MissingChunk())
+                self._conclusion = GivenUp(MissingChunk())
             return
         if self._is_reading_again:
             return  # nothing is put in its place while it is being read
         self.tell_progress()
         self.flush_drops()
-        self._dialogue.on_everything_verified()
+        self._conclusion = AllVerified()
 
     def _is_all_here(self, inventory: Inventory) -> bool:
         return inventory.n_complete + len(self.failed) + self.n_skipped >= inventory.n_wanted
@@ -427,6 +429,6 @@ class Collection:
         verified, n_complete = inventory.verified_bytes, inventory.n_complete
         is_news, is_new = self._reports.tell(verified)
         if is_new:
-            self._dialogue.tell(Progress(verified, self.total, n_complete))
-        if is_news and self._dialogue.is_receiving:
-            self._dialogue.say(ProgressMessage(verified, n_complete, self._reports.consumed))
+            self._out.tell(Progress(verified, self.total, n_complete))
+        if is_news and self.is_receiving:
+            self._out.say(ProgressMessage(verified, n_complete, self._reports.consumed))

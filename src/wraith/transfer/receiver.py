@@ -15,14 +15,13 @@ Spec: transfer §4-§7.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import islice
 
 from wraith.errors import StateViolation, WraithError
 from wraith.transfer.answers import AllPlaced, StoreOpened, SurveyResult
-from wraith.transfer.collecting import Collection
+from wraith.transfer.collecting import AllVerified, Collection, DamagedSince, GivenUp
 from wraith.transfer.events import (
     Aborted,
     Accepted,
@@ -36,7 +35,7 @@ from wraith.transfer.events import (
 )
 from wraith.transfer.holdings import Held, have_messages, held_items, skip_messages
 from wraith.transfer.listing import ListingReader
-from wraith.transfer.message_codec import OFFER_VERSION, MessageParser, encode_message, offer_id_of
+from wraith.transfer.message_codec import OFFER_VERSION, MessageParser, offer_id_of
 from wraith.transfer.messages import (
     Abort,
     AllSent,
@@ -55,6 +54,7 @@ from wraith.transfer.messages import (
     UnknownOffer,
 )
 from wraith.transfer.offer_reading import OfferReading
+from wraith.transfer.outbox import Outbox
 from wraith.transfer.paths import PathRules
 from wraith.transfer.reasons import NewerNeeded, error_of, reason_of, words_of
 from wraith.transfer.state import (
@@ -66,7 +66,6 @@ from wraith.transfer.state import (
 )
 from wraith.transfer.wishes import (
     AnswerT,
-    Asked,
     Complete,
     OpenStore,
     RemoveState,
@@ -95,16 +94,12 @@ class Receiver:
 
     def __init__(self, rules: PathRules, ids: Iterator[int]) -> None:
         self.state = ReceiverState.AWAITING_OFFER
-        self.now = 0.0
         self._rules = rules
-        self._ids = ids
-        self._events: deque[TransferEvent] = deque()
-        self._wishes: deque[Wish[object]] = deque()
-        self._asked = Asked()
+        self._out = Outbox(ids)
         # What outlives a connection.
         self._listing: ListingReader | None = None
         self._accepted: bytes | None = None
-        self._collection = Collection(self)
+        self._collection = Collection(self._out)
         self._completed: AllPlaced | None = None
         self._is_completing = False
         self._begin(None)
@@ -114,7 +109,7 @@ class Receiver:
         self._generation = object()
         self._peer = peer
         self._parser = MessageParser()
-        self._control: deque[bytes] = deque()
+        self._out.drop_messages()
         self._reading: OfferReading | None = None
         self._offer_id = b""
         self._to_tell: Iterator[Held] = iter(())
@@ -151,7 +146,7 @@ class Receiver:
     @property
     def wants_control(self) -> bool:
         """Whether it takes more of the control stream now. [TR-104]"""
-        if len(self._asked) >= WISHES_WAITING_MAX:
+        if self._out.n_asked >= WISHES_WAITING_MAX:
             return False
         return self._reading is None or self._reading.has_room
 
@@ -177,10 +172,7 @@ class Receiver:
 
     def _leave(self, *, keep: bool) -> None:
         self._generation = object()
-        stale = [w for w in self._wishes if isinstance(w, StorePages | Survey)]
-        for wish in stale:
-            self._wishes.remove(wish)
-            self._asked.forget(wish)
+        self._out.drop_wishes(StorePages, Survey)
         self._collection.disconnected(keep=keep)
 
     def accept(self, offer_id: bytes) -> None:
@@ -204,18 +196,18 @@ class Receiver:
     def decline(self, error: WraithError, reason: Reason = Reason.DECLINED) -> None:
         """Refuses the offer; ``error`` is what is shown here."""
         self._advance(ReceiverInput.DECLINE)
-        self.say(Answer(False, reason))
-        self._events.append(Declined(by_peer=False, reason=reason, error=error))
+        self._out.say(Answer(False, reason))
+        self._out.tell(Declined(by_peer=False, reason=reason, error=error))
 
     def abort(self, error: WraithError) -> None:
         """Gives up this connection's attempt and tells the peer why; what is verified is kept."""
         if self.state not in RECEIVER_ABORTABLE:
             return
         reason = reason_of(error)
-        self.say(Abort(reason, words_of(error)))
+        self._out.say(Abort(reason, words_of(error)))
         self._advance(ReceiverInput.ABORT)
         self._leave(keep=False)
-        self._events.append(Aborted(by_peer=False, reason=reason, error=error))
+        self._out.tell(Aborted(by_peer=False, reason=reason, error=error))
 
     # --- bytes and time in ----------------------------------------------------------------------
 
@@ -244,6 +236,7 @@ class Receiver:
         """The data stream has ended."""
         if self.is_receiving:
             self._collection.receive_end(now)
+            self._conclude()
 
     def handle_timer(self, now: float) -> None:
         self._collection.handle_timer(now)
@@ -255,22 +248,26 @@ class Receiver:
 
     def control_to_send(self) -> list[bytes]:
         """What goes on the control stream next. Call it when what it gave before was written."""
-        if self.state is ReceiverState.TELLING and not self._control and not self._is_summarising:
+        if (
+            self.state is ReceiverState.TELLING
+            and not self._out.has_messages
+            and not self._is_summarising
+        ):
             self._tell_more()
-        out = list(self._control)
-        self._control.clear()
-        return out
+        return self._out.take_messages()
 
     def next_wish(self) -> Wish[object] | None:
-        return self._wishes.popleft() if self._wishes else None
+        return self._out.next_wish()
 
     def io_done(self, wish_id: int, result: object, now: float) -> None:
         """The answer to a wish: what it names, or a ``WraithError``."""
-        self.now = now
-        self._asked.answered(wish_id, result)
+        self._collection.now = now
+        self._out.answered(wish_id, result)
+        self._conclude()
+        self._open_when_quiet()
 
     def next_event(self) -> TransferEvent | None:
-        return self._events.popleft() if self._events else None
+        return self._out.next_event()
 
     # --- inside: messages -----------------------------------------------------------------------
 
@@ -297,9 +294,10 @@ class Receiver:
             case Abort(reason, text):
                 self._advance(ReceiverInput.ABORT)
                 self.connection_lost()
-                self.tell(Aborted(by_peer=True, reason=reason, error=error_of(reason, text)))
+                self._out.tell(Aborted(by_peer=True, reason=reason, error=error_of(reason, text)))
             case _:
                 raise StateViolation(f"{type(message).__name__} while {self.state.value}")
+        self._conclude()
 
     def _on_offer(self, offer: Offer) -> None:
         self._advance(ReceiverInput.OFFER)
@@ -334,8 +332,8 @@ class Receiver:
             if self._accepted == self._offer_id:
                 reading.stored(len(pages))  # it lies there already; only its digest is checked
             else:
-                wish = StorePages(next(self._ids), first, pages)
-                self.ask(wish, lambda _: reading.stored(len(pages)))
+                wish = StorePages(self._out.next_id(), first, pages)
+                self._ask(wish, lambda _: reading.stored(len(pages)))
         if reading.is_whole:
             self._on_listing_whole(reading)
 
@@ -346,8 +344,8 @@ class Receiver:
             self.decline(unsafe, Reason.UNSAFE_PATH)
             return
         self._advance(ReceiverInput.LISTING_WHOLE)
-        wish = Survey(next(self._ids), self._peer, reading.offer, tuple(reading.listing.tops))
-        self.ask(wish, self._on_surveyed)
+        wish = Survey(self._out.next_id(), self._peer, reading.offer, tuple(reading.listing.tops))
+        self._ask(wish, self._on_surveyed)
 
     def _on_surveyed(self, result: SurveyResult) -> None:
         self._advance(ReceiverInput.SURVEYED)
@@ -362,7 +360,7 @@ class Receiver:
         tops, index = tuple(reading.listing.tops), reading.listing.index
         counts = (index.n_folders, index.n_links)
         facts = (reading.offer, tops, *counts, result, self._offer_id, reading.marks())
-        self.tell(OfferReceived(*facts))
+        self._out.tell(OfferReceived(*facts))
 
     # --- inside: what is here already -----------------------------------------------------------
 
@@ -375,7 +373,7 @@ class Receiver:
             return
         assert self._listing is not None
         if self._completed is not None:
-            self.say(Answer(True))
+            self._out.say(Answer(True))
             self._advance(ReceiverInput.OPENED_COMPLETE)
             self._send_receipt()
         elif self._collection.inventory is not None:
@@ -384,15 +382,15 @@ class Receiver:
             self._is_opening = True
             sizes = self._listing.index.sizes
             wish = OpenStore(
-                next(self._ids), self._peer, self._offer, sizes, tuple(self._listing.tops)
+                self._out.next_id(), self._peer, self._offer, sizes, tuple(self._listing.tops)
             )
-            self.ask(wish, self._on_opened)
+            self._ask(wish, self._on_opened)
 
     def _on_opened(self, result: StoreOpened) -> None:
         assert self._listing is not None
         self._is_opening = False
         if result.void:
-            self.tell(KeptVoid(result.void))
+            self._out.tell(KeptVoid(result.void))
         self._collection.open(result, self._listing.index.sizes)
         self._collection.count_total(self._offer.total_bytes)
         if result.completed is not None:
@@ -403,75 +401,65 @@ class Receiver:
     def _tell_ranges(self, collection: Collection) -> None:
         assert collection.inventory is not None
         self._advance(ReceiverInput.OPENED)
-        self.say(Answer(True))
+        self._out.say(Answer(True))
         for skip in skip_messages(collection.skipped):
-            self.say(skip)
+            self._out.say(skip)
         self._to_tell = held_items(collection.inventory)
         self._tell_more()
 
     def _tell_more(self) -> None:
         items = tuple(islice(self._to_tell, SUMMARIES_PER_WISH))
         if not items:
-            self.say(HaveEnd())
+            self._out.say(HaveEnd())
             self._advance(ReceiverInput.RANGES_TOLD)
             return
         self._is_summarising = True
-        wish = SummariseRanges(next(self._ids), items)
-        self.ask(wish, partial(self._on_summarised, items))
+        wish = SummariseRanges(self._out.next_id(), items)
+        self._ask(wish, partial(self._on_summarised, items))
 
     def _on_summarised(self, items: tuple[Held, ...], digests: list[bytes]) -> None:
         self._is_summarising = False
         for have in have_messages(items, digests):
-            self.say(have)
+            self._out.say(have)
 
     def _on_start(self) -> None:
         self._advance(ReceiverInput.START)
         n_bytes = self._collection.start()
-        self._events.append(Accepted(n_bytes, self._collection.total))
+        self._out.tell(Accepted(n_bytes, self._collection.total))
         self._collection.tell_progress()
         self._collection.finish()
 
-    # --- what the collection asks and tells (collecting.Dialogue) -------------------------------
-
-    def next_id(self) -> int:
-        return next(self._ids)
-
-    def ask(self, wish: Wish[AnswerT], hears: Callable[[AnswerT], None]) -> None:
+    def _ask(self, wish: Wish[AnswerT], hears: Callable[[AnswerT], None]) -> None:
         """Asks for what belongs to this connection: later its answer is not heard, and an error
         ends the connection's attempt."""
         generation = self._generation
-        self.ask_lasting(wish, lambda result: self._hear(generation, hears, result))
+        self._out.ask(wish, lambda result: self._hear(generation, hears, result))
 
-    def ask_lasting(
-        self, wish: Wish[AnswerT], hears: Callable[[AnswerT | WraithError], None]
-    ) -> None:
-        """Asks for what counts even when its connection is gone; errors are heard as well."""
-        self._asked.ask(wish, hears)
-        self._wishes.append(wish)
+    # --- inside: what the collection has come to ------------------------------------------------
 
-    def say(self, message: Message) -> None:
-        self._control.append(encode_message(message))
+    def _conclude(self) -> None:
+        match self._collection.take_conclusion():
+            case AllVerified():
+                self._on_all_verified()
+            case DamagedSince():
+                self._begin_anew()
+            case GivenUp(error):
+                self.abort(error)
+            case None:
+                pass
 
-    def tell(self, event: TransferEvent) -> None:
-        self._events.append(event)
-
-    def on_everything_verified(self) -> None:
-        """All that was announced is verified: it is put in its place."""
+    def _on_all_verified(self) -> None:
+        """It is put in its place."""
         self._advance(ReceiverInput.ALL_VERIFIED)
         self._is_completing = True
-        wish = Complete(next(self._ids), self._collection.failed)
-        self.ask_lasting(wish, self._on_completed)
+        wish = Complete(self._out.next_id(), self._collection.failed)
+        self._out.ask(wish, self._on_completed)
 
-    def begin_anew(self) -> None:
-        """All else has arrived, and a kept chunk turned out bad after it was told as present: a
-        fresh connection's HAVE leaves it out. [TR-137]"""
+    def _begin_anew(self) -> None:
+        """A fresh connection's HAVE leaves out what is damaged. [TR-137]"""
         if not self._is_anew:
             self._is_anew = True
-            self._events.append(BeginAnew())
-
-    def on_quiet(self) -> None:
-        """A write or the end of a file is over."""
-        self._open_when_quiet()
+            self._out.tell(BeginAnew())
 
     # --- inside: the end ------------------------------------------------------------------------
 
@@ -490,12 +478,10 @@ class Receiver:
     def _tell_placed(self, completed: AllPlaced) -> None:
         paths = completed.failed_paths
         reasons = tuple(islice(self._collection.failed.values(), len(paths)))
-        self._events.append(
-            Placed(completed.placed, completed.text, paths, completed.file_ids, reasons)
-        )
+        self._out.tell(Placed(completed.placed, completed.text, paths, completed.file_ids, reasons))
 
     def _send_receipt(self) -> None:
-        self.say(
+        self._out.say(
             Receipt(
                 listing_digest=self._offer.listing_digest,
                 n_files=self._n_files_done(),
@@ -507,11 +493,11 @@ class Receiver:
 
     def _on_receipt_ok(self) -> None:
         self._advance(ReceiverInput.RECEIPT_OK)
-        self.ask_lasting(RemoveState(next(self._ids)), self._on_removed)
+        self._out.ask(RemoveState(self._out.next_id()), self._on_removed)
 
     def _on_removed(self, result: WraithError | None) -> None:
         del result  # a leftover folder is listed by ``receive --list``; the data is in its place
-        self._events.append(self.done())
+        self._out.tell(self.done())
 
     def done(self) -> Done:
         """The closing figures, for a receiver that got no RECEIPT_OK as well."""
@@ -552,3 +538,4 @@ class Receiver:
 
     def _advance(self, on: ReceiverInput) -> None:
         self.state = next_receiver_state(self.state, on)
+        self._collection.is_receiving = self.is_receiving

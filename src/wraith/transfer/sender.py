@@ -41,7 +41,7 @@ from wraith.transfer.events import (
     TransferEvent,
 )
 from wraith.transfer.listing import ListingIndex
-from wraith.transfer.message_codec import BODY_BYTES_MAX, MessageParser, encode_message
+from wraith.transfer.message_codec import BODY_BYTES_MAX, MessageParser
 from wraith.transfer.messages import (
     Abort,
     AllSent,
@@ -64,10 +64,11 @@ from wraith.transfer.messages import (
     Start,
 )
 from wraith.transfer.order import Ascending, NeverFalling
+from wraith.transfer.outbox import Outbox
 from wraith.transfer.planning import READ_BYTES, ReadBatch, ReadPlan
 from wraith.transfer.reasons import NewerNeeded, error_of, reason_of, words_of
 from wraith.transfer.state import SENDER_ENDS, SenderInput, SenderState, next_sender_state
-from wraith.transfer.wishes import AnswerT, Asked, CheckRanges, ReadPages, ReadPieces, Wish
+from wraith.transfer.wishes import AnswerT, CheckRanges, ReadPages, ReadPieces, Wish
 from wraith.types import Buffer
 
 READ_AHEAD_BYTES = 3 * READ_BYTES
@@ -113,16 +114,13 @@ class Sender:
         self.state = SenderState.OFFERING
         self._outgoing = outgoing
         self._offer = outgoing.offer()
-        self._ids = ids
         self._parser = MessageParser()
-        self._control: deque[bytes] = deque([encode_message(self._offer)])
+        self._out = Outbox(ids)
+        self._out.say(self._offer)
         self._data: deque[bytes | memoryview] = deque()
         self._data_bytes = 0
         self._handed_out = 0
         self._consumed = 0
-        self._events: deque[TransferEvent] = deque()
-        self._wishes: deque[Wish[object]] = deque()
-        self._asked = Asked()
         self._next_page = 0
         self._pages_waiting = 0
         self._inventory = Inventory(outgoing.index.sizes)
@@ -180,8 +178,7 @@ class Sender:
     def control_to_send(self) -> list[bytes]:
         """What goes on the control stream next; at most some pages at a time. Call it when what it
         gave before has been written."""
-        out = list(self._control)
-        self._control.clear()
+        out = self._out.take_messages()
         if self.state is SenderState.OFFERING:
             self._want_pages()
         return out
@@ -206,23 +203,23 @@ class Sender:
     # --- wishes and events ----------------------------------------------------------------------
 
     def next_wish(self) -> Wish[object] | None:
-        return self._wishes.popleft() if self._wishes else None
+        return self._out.next_wish()
 
     def io_done(self, wish_id: int, result: object) -> None:
         """The answer to a wish: what it names, or a ``WraithError``."""
-        self._asked.answered(wish_id, result)
+        self._out.answered(wish_id, result)
 
     def next_event(self) -> TransferEvent | None:
-        return self._events.popleft() if self._events else None
+        return self._out.next_event()
 
     def abort(self, error: WraithError) -> None:
         """Gives up this attempt and tells the peer why. Does nothing when it is over."""
         if self.is_over:
             return
         reason = reason_of(error)
-        self._control.append(encode_message(Abort(reason, words_of(error))))
+        self._out.say(Abort(reason, words_of(error)))
         self._end(SenderInput.ABORT)
-        self._events.append(Aborted(by_peer=False, reason=reason, error=error))
+        self._out.tell(Aborted(by_peer=False, reason=reason, error=error))
 
     # --- inside: messages -----------------------------------------------------------------------
 
@@ -244,14 +241,12 @@ class Sender:
                 self._consumed = max(self._consumed, min(consumed, self._handed_out))
                 total = self._total_bytes()
                 done = verified_bytes if total is None else min(verified_bytes, total)
-                self._tell_progress(Progress(done, total, n_finished))
+                self._out.tell_instead(Progress(done, total, n_finished))
             case Receipt():
                 self._on_receipt(message)
             case Abort(reason, text):
                 self._end(SenderInput.ABORT)
-                self._events.append(
-                    Aborted(by_peer=True, reason=reason, error=error_of(reason, text))
-                )
+                self._out.tell(Aborted(by_peer=True, reason=reason, error=error_of(reason, text)))
             case _:
                 raise StateViolation(f"{type(message).__name__} while {self.state.value}")
 
@@ -269,7 +264,7 @@ class Sender:
             error = NewerNeeded("newer wraith needed: the receiver does not read this offer")
         elif reason not in (Reason.OTHER, Reason.DECLINED):
             error = OfferRefused(f"the receiver refused the offer: {error_of(reason, '')}")
-        self._events.append(Declined(by_peer=True, reason=reason, error=error))
+        self._out.tell(Declined(by_peer=True, reason=reason, error=error))
 
     def _on_receipt(self, receipt: Receipt) -> None:
         if receipt.listing_digest != self._offer.listing_digest:
@@ -280,8 +275,8 @@ class Sender:
             outgoing.bytes_reused = receipt.n_bytes
         self._clear()
         self.state = after
-        self._control.append(encode_message(ReceiptOk()))
-        self._events.append(
+        self._out.say(ReceiptOk())
+        self._out.tell(
             Done(
                 n_files=receipt.n_files,
                 bytes_total=receipt.n_bytes,
@@ -303,17 +298,11 @@ class Sender:
             if index.total_bytes is not None:
                 self._skipped_bytes += index.bytes_of(first, n)
 
-    def _tell_progress(self, progress: Progress) -> None:
-        """What nobody has asked for yet gives way to what is newer."""
-        if self._events and isinstance(self._events[-1], Progress):
-            self._events.pop()
-        self._events.append(progress)
-
     # --- inside: what the receiver has ----------------------------------------------------------
 
     def _want_checks(self) -> None:
         while batch := self._checking.next_batch():
-            wish = CheckRanges(next(self._ids), batch)
+            wish = CheckRanges(self._out.next_id(), batch)
             self._ask(wish, partial(self._on_checked, batch))
 
     def _on_checked(self, batch: tuple[HaveItem, ...], holds: list[bool]) -> None:
@@ -328,15 +317,15 @@ class Sender:
             return
         dropped = self._checking.drop_what_differs()
         while entries := tuple(islice(dropped, BODY_BYTES_MAX // 4)):
-            self._control.append(encode_message(Drop(entries)))
+            self._out.say(Drop(entries))
         for entry, reason in self._outgoing.failed.items():
-            self._control.append(encode_message(Failed(entry, reason)))
-        self._control.append(encode_message(Start()))
+            self._out.say(Failed(entry, reason))
+        self._out.say(Start())
         self._advance(SenderInput.RANGES_CHECKED)
         reused = self._inventory.verified_bytes
         if self._outgoing.bytes_reused is None:
             self._outgoing.bytes_reused = reused
-        self._events.append(Accepted(reused, self._total_bytes()))
+        self._out.tell(Accepted(reused, self._total_bytes()))
         self._want_pieces()
 
     # --- inside: reading ------------------------------------------------------------------------
@@ -344,17 +333,17 @@ class Sender:
     def _want_pages(self) -> None:
         while self._next_page < self._offer.n_pages and self._pages_waiting < PAGES_AHEAD:
             n = min(PAGES_PER_READ, self._offer.n_pages - self._next_page)
-            wish = ReadPages(next(self._ids), self._next_page, n)
+            wish = ReadPages(self._out.next_id(), self._next_page, n)
             self._next_page += n
             self._pages_waiting += n
             self._ask(wish, self._on_pages)
         if self._next_page == self._offer.n_pages and not self._pages_waiting:
             self._advance(SenderInput.LISTING_SENT)
-            self._events.append(PeerDeciding())
+            self._out.tell(PeerDeciding())
 
     def _on_pages(self, pages: list[bytes]) -> None:
         for page in pages:
-            self._control.append(encode_message(Page(page)))
+            self._out.say(Page(page))
         self._pages_waiting -= len(pages)
 
     def _want_pieces(self) -> None:
@@ -364,7 +353,7 @@ class Sender:
             if batch is None:
                 break
             self._reading_bytes += batch.n_bytes
-            wish = ReadPieces(next(self._ids), batch.pieces)
+            wish = ReadPieces(self._out.next_id(), batch.pieces)
             self._ask(wish, partial(self._on_read, batch))
         self._finish_sending()
 
@@ -376,26 +365,25 @@ class Sender:
         for failed in result.failed:
             if failed.entry not in self._outgoing.failed:
                 self._outgoing.failed[failed.entry] = failed.reason
-                self._control.append(encode_message(Failed(failed.entry, failed.reason)))
-                self._events.append(FileFailed(failed.entry, failed.reason, failed.path))
+                self._out.say(Failed(failed.entry, failed.reason))
+                self._out.tell(FileFailed(failed.entry, failed.reason, failed.path))
         entry = batch.pieces[0].entry
         is_stream = not result.failed and self._plan.on_read(entry, result.n_chunks)
         if is_stream and result.final_size is not None:
             self._inventory.set_final_size(entry, result.final_size)
-            self._control.append(encode_message(End(entry, result.final_size)))
+            self._out.say(End(entry, result.final_size))
         self._want_pieces()
 
     def _finish_sending(self) -> None:
         if self.state is not SenderState.SENDING or not self._plan.is_ended or self._reading_bytes:
             return
-        self._control.append(encode_message(AllSent(len(self._outgoing.failed))))
+        self._out.say(AllSent(len(self._outgoing.failed)))
         self._advance(SenderInput.ALL_SENT)
 
     # --- inside: the rest -----------------------------------------------------------------------
 
     def _ask(self, wish: Wish[AnswerT], hears: Callable[[AnswerT], None]) -> None:
-        self._asked.ask(wish, lambda result: self._hear(hears, result))
-        self._wishes.append(wish)
+        self._out.ask(wish, lambda result: self._hear(hears, result))
 
     def _hear(self, hears: Callable[[AnswerT], None], result: AnswerT | WraithError) -> None:
         if self.is_over:
@@ -421,7 +409,7 @@ class Sender:
 
     def _clear(self) -> None:
         """Lets go of what nobody wants any more."""
-        self._wishes.clear()
+        self._out.drop_wishes()
         self._data.clear()
         self._data_bytes = 0
         self._checking.clear()
