@@ -1,8 +1,9 @@
 """What is received, written to a disk so that a kill at any moment loses almost nothing.
 
-``fulfil`` answers the receiver's wishes; it blocks and belongs into one worker thread. Every chunk
-is verified before a byte of it is written, its journal record follows the bytes, and nothing is
-hashed again at the end. Where things lie until then: ``aio/state_folder.py``.
+``fulfil`` answers the receiver's wishes; it blocks and belongs into one worker thread. What is here
+already and what speaks against an offer is judged in this module; chunks are written by
+``disk/chunk_writer.py``, the end is ``disk/completion.py``, and where things lie until then says
+``state_folder.py``.
 
 Spec: transfer §8-§10.
 """
@@ -15,46 +16,31 @@ import os
 import stat
 import threading
 from array import array
-from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from enum import Enum
-from functools import partial
 from pathlib import Path
 
-from wraith.aio.chunk_runs import (
-    begin_writeback,
-    n_verified,
-    parts_of,
-    reserve,
-    runs,
-    write_all,
-)
+from wraith.aio.disk.chunk_writer import ChunkWriter
 from wraith.aio.disk.complete_notes import CompleteNote
+from wraith.aio.disk.completion import Completion, shown_places
 from wraith.aio.disk.kept_files import ReadingStopped
 from wraith.aio.disk.name_probe import probe_rules
 from wraith.aio.disk.private_folder import no_modes
 from wraith.aio.disk.seam import OS_DISK, Disk
-from wraith.aio.disk.suspect import Suspicion, SuspicionMarks, flush, is_void_after
+from wraith.aio.disk.suspect import Suspicion, SuspicionMarks, is_void_after
 from wraith.aio.file_journal import Loaded, load_journal, read_header
-from wraith.aio.file_placing import Placer, sync_file_system
+from wraith.aio.file_placing import Placer
 from wraith.aio.listing_file import ListingFile
 from wraith.aio.safe_tree import SafeTree
 from wraith.aio.state_folder import StateFolder, open_state, state_path
-from wraith.content.chunking import file_id
 from wraith.content.inventory import Inventory
-from wraith.errors import HashMismatch, NoSpace, WraithError
-from wraith.transfer.answers import AllPlaced, KeptRead, StoreOpened, SurveyResult, first_paths
-from wraith.transfer.chunk_records import ChunkRecord
+from wraith.errors import NoSpace, WraithError
+from wraith.transfer.answers import AllPlaced, KeptRead, StoreOpened, SurveyResult
 from wraith.transfer.journal_records import (
     EVERY_ENTRY,
     Choice,
-    CompleteMark,
-    Dropped,
-    FileDone,
     OnExists,
-    Placing,
     encode_record,
-    encode_verified,
 )
 from wraith.transfer.listing import Entry, Kind
 from wraith.transfer.memory import MemoryTarget
@@ -77,10 +63,7 @@ from wraith.transfer.wishes import (
     WritePieces,
 )
 
-FILES_KEPT = 16
-FSYNC_BYTES_MIN = 1024 * 1024
 CONFLICTS_SHOWN = 100
-FILE_IDS_SHOWN = 16
 
 
 _WRITING = (WritePieces, FinishFiles, DropFiles, ForgetChunks, Complete)
@@ -151,8 +134,7 @@ class FileTarget(Store):
         self._incoming: ListingFile | None = None
         self._state: StateFolder | None = None
         self.note = ""
-        self._open: OrderedDict[int, int] = OrderedDict()
-        self._finished = bytearray()
+        self._writer: ChunkWriter | None = None
         self._placing: dict[int, bytes] = {}
         self._sizes: array[int] = array("Q")
         self._lock = threading.RLock()
@@ -339,11 +321,13 @@ class FileTarget(Store):
         if self._incoming is not None:
             self._incoming.close()
             self._incoming = None
-        self._finished, self._placing = loaded.finished, loaded.placing
+        self._placing = loaded.placing
+        self._writer = ChunkWriter(state, wish.sizes, loaded.finished, self.umask)
         self._choose(loaded)
         self._sizes = wish.sizes
         if loaded.is_complete:
-            return StoreOpened(loaded.inventory, (), AllPlaced(placed=self._places()))
+            places = shown_places(self.out, self._placing)
+            return StoreOpened(loaded.inventory, (), AllPlaced(placed=places))
         skipped = tuple(self._skipped(wish.tops))
         return StoreOpened(
             loaded.inventory,
@@ -387,10 +371,6 @@ class FileTarget(Store):
         assert self._state is not None
         return self._state
 
-    def _places(self) -> tuple[str, ...]:
-        names = self._placing.values()
-        return tuple(os.path.join(os.fsdecode(self.out), display_path(name)) for name in names)
-
     # --- chunks ---------------------------------------------------------------------------------
 
     def summarise_ranges(self, wish: SummariseRanges) -> list[bytes]:
@@ -398,95 +378,26 @@ class FileTarget(Store):
         return [digests.summary(entry, ranges) for entry, ranges in wish.items]
 
     def write_pieces(self, wish: WritePieces) -> None:
-        """Verifies, then writes, run by run, with one journal append for all. A bad chunk keeps
-        what stands before it. [TR-56]"""
-        journal = bytearray()
-        bad: HashMismatch | None = None
-        try:
-            for run in runs(wish.records):
-                n_good = n_verified(run)
-                if n_good:
-                    self._write_run(run[:n_good], journal)
-                if n_good < len(run):
-                    record = run[n_good]
-                    name = display_path(self._entry(record.entry).path)
-                    bad = HashMismatch(name, record.chunk)
-                    break
-        finally:
-            self._folder.journal.append(bytes(journal))
-        if bad is not None:
-            raise bad
-
-    def _write_run(self, run: list[ChunkRecord], journal: bytearray) -> None:
-        first = run[0]
-        entry = self._entry(first.entry)
-        fd = self._file(first.entry, entry)
-        cut = entry.cut
-        at = cut.offset(first.chunk)
-        n_bytes = sum(record.length for record in run)
-        write_all(self.disk, fd, parts_of(run), at)
-        begin_writeback(self.disk, fd, at, at + n_bytes)
-        digests = b"".join(record.digest for record in run)
-        self._folder.digests.put(first.entry, first.chunk, digests)
-        journal += encode_verified(first.entry, first.chunk, digests)
-        if cut.is_small:
-            self._close_file(first.entry, entry, entry.size, file_id(entry.size, digests), journal)
-
-    def _entry(self, number: int) -> Entry:
-        return self._folder.listing.entry(number)
-
-    def _file(self, number: int, entry: Entry) -> int:
-        fd = self._open.get(number)
-        if fd is None:
-            fd = self._folder.data.open(entry.path, os.O_RDWR | os.O_CREAT, create=True)
-            self._open[number] = fd
-            if (size := entry.cut.size_or(0)) > FSYNC_BYTES_MIN:
-                reserve(self.disk, fd, size)
-            if len(self._open) > FILES_KEPT:
-                self.disk.close(self._open.popitem(last=False)[1])
-        return fd
-
-    def _close_files(self) -> None:
-        while self._open:
-            self.disk.close(self._open.popitem()[1])
+        self._chunks.write(wish.records)
 
     def finish_files(self, wish: FinishFiles) -> None:
         for number, size in wish.entries:
-            self._finish_file(number, size)
-
-    def _finish_file(self, number: int, size: int) -> None:
-        if self._finished[number]:
-            return
-        journal = bytearray()
-        whole = self._folder.digests.file_id(number, size)
-        self._close_file(number, self._entry(number), size, whole, journal)
-        self._folder.journal.append(bytes(journal))
-
-    def _close_file(
-        self, number: int, entry: Entry, size: int, whole: bytes, journal: bytearray
-    ) -> None:
-        """All chunks are there: mode, time, one fsync for a large one."""
-        fd = self._file(number, entry)
-        if not entry.cut.is_small:
-            self.disk.ftruncate(fd, size)
-        self.disk.fchmod(fd, entry.mode & ~self.umask)
-        self.disk.utime(fd, ns=(entry.mtime_ns, entry.mtime_ns))
-        if size > FSYNC_BYTES_MIN:
-            flush(self.disk, fd)
-        del self._open[number]
-        self.disk.close(fd)
-        self._finished[number] = 1
-        journal += encode_record(FileDone(number, size, whole))
+            self._chunks.finish(number, size)
 
     def drop_files(self, wish: DropFiles) -> None:
-        journal = b"".join(encode_record(Dropped(number)) for number in wish.entries)
-        self._folder.journal.append(journal)
-        for number in wish.entries:
-            fd = self._open.pop(number, None)
-            if fd is not None:
-                self.disk.close(fd)
-            self._finished[number] = 0
-            self._folder.data.unlink(self._entry(number).path)
+        self._chunks.drop(wish.entries)
+
+    @property
+    def _chunks(self) -> ChunkWriter:
+        assert self._writer is not None
+        return self._writer
+
+    def _close_files(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+
+    def _entry(self, number: int) -> Entry:
+        return self._folder.listing.entry(number)
 
     # --- what an earlier run left ---------------------------------------------------------------
 
@@ -506,22 +417,11 @@ class FileTarget(Store):
         return KeptRead(tuple(bad), frozenset(missed))
 
     def forget_chunks(self, wish: ForgetChunks) -> None:
-        for number in dict.fromkeys(number for number, _ in wish.chunks):
-            fd = self._open.pop(number, None)
-            if fd is not None:
-                self.disk.close(fd)
-            self._finished[number] = 0
-            bad = [chunk for each, chunk in wish.chunks if each == number]
-            self._folder.forget(number, bad, self._sizes)
+        self._chunks.forget(wish.chunks)
 
     # --- the end --------------------------------------------------------------------------------
 
     def complete(self, wish: Complete) -> AllPlaced:
-        """Makes what has no chunks, flushes, puts everything in its place, flushes again, then
-        marks it. A disk that fails to write the data shows before anything is in its place.
-        [TR-58]"""
-        failed = wish.failed
-        failed_paths = first_paths(self._entry(number).path for number in failed)
         placer = Placer(
             data=self._folder.data,
             out=self._tree,
@@ -531,85 +431,17 @@ class FileTarget(Store):
             umask=self.umask,
             replaces=self._replaces,
         )
-        self._close_files()
-        self._make_the_rest(placer, failed)
-        tops = [(n, e) for n, e in self._folder.listing.entries() if b"/" not in e.path]
-        missing = [(n, e) for n, e in tops if n not in self._placing and n not in failed]
-        listing = self._folder.listing
-        ends = [number for number, _ in tops[1:]] + [listing.index.n_entries]
-        below = {
-            number: partial(listing.entries, number, end)
-            for (number, _), end in zip(tops, ends, strict=True)
-        }
-        names = {number: placer.choose_name(entry) for number, entry in missing}
-        existed = self._folder.existing_folders(
-            found
-            for number, entry in missing
-            if entry.kind is Kind.FOLDER
-            for found in placer.existing_folders(entry, names[number], below[number])
+        completion = Completion(
+            self._folder,
+            self._chunks,
+            self.out,
+            self._tree,
+            self._placing,
+            placer,
+            self.umask,
+            self._on_complete,
         )
-        for number, name in names.items():
-            self._placing[number] = name
-            self._folder.journal.append(encode_record(Placing(number, name)))
-        self._close_files()
-        sync_file_system(self.disk, self._tree.fd)
-        for number, entry in tops:
-            if number in self._placing:
-                placer.place(entry, self._placing[number], below[number], existed)
-        self._tree.forget()
-        sync_file_system(self.disk, self._tree.fd)
-        self._tell_complete(len(failed))
-        self._folder.journal.append(encode_record(CompleteMark()))
-        self._folder.journal.sync()
-        shown = [
-            (e.path, self._folder.digests.file_id(n, e.size))
-            for n, e in tops[:FILE_IDS_SHOWN]
-            if e.kind is Kind.FILE and n not in failed and e.cut.is_known
-        ]
-        return AllPlaced(self._places(), failed_paths, None, tuple(shown))
-
-    def _tell_complete(self, n_failed: int) -> None:
-        if self._on_complete is None:
-            return
-        index = self._folder.listing.index
-        n_bytes = index.total_bytes or 0
-        self._on_complete(
-            CompleteNote(
-                out=os.fsdecode(self.out),
-                paths=self._real_places(),
-                state=os.fsdecode(self._folder.path),
-                n_files=index.n_files - n_failed,
-                bytes_total=n_bytes,
-                n_failed=n_failed,
-            )
-        )
-
-    def _real_places(self) -> tuple[str, ...]:
-        names = self._placing.values()
-        return tuple(os.path.join(os.fsdecode(self.out), os.fsdecode(name)) for name in names)
-
-    def _make_the_rest(self, placer: Placer, failed: Collection[int]) -> None:
-        placed = {self._entry(n).path for n in self._placing}
-        for number, entry in self._folder.listing.entries():
-            top = entry.path.partition(b"/")[0]
-            if number in failed:
-                self._folder.set_aside(entry.path)
-            elif top in placed:
-                continue  # an earlier run had made all of it, and moved some
-            elif entry.kind is Kind.FOLDER:
-                if b"/" not in entry.path or self._folder.data.lstat(entry.path) is None:
-                    self._folder.data.folder(entry.path, create=True)
-            elif entry.kind is Kind.LINK:
-                self._folder.data.symlink(entry.path, entry.target, entry.mtime_ns)
-            elif not entry.size:
-                fd = self._folder.data.open(entry.path, os.O_WRONLY | os.O_CREAT, create=True)
-                self.disk.fchmod(fd, entry.mode & ~self.umask)
-                self.disk.utime(fd, ns=(entry.mtime_ns, entry.mtime_ns))
-                self.disk.close(fd)
-            elif not self._finished[number]:
-                info = self._folder.data.lstat(entry.path)
-                if info is not None:
-                    self._finish_file(number, entry.cut.size_or(info.st_size))
+        return completion.run(wish.failed)
 
     def remove_state(self, wish: RemoveState) -> None:
         self._close_files()
@@ -618,7 +450,7 @@ class FileTarget(Store):
                 self._state.close()
             else:
                 self._state.remove()
-            self._state = None
+            self._state = self._writer = None
 
     def disk_error(self, exc: OSError) -> WraithError:
         if exc.errno in (errno.ENOSPC, errno.EDQUOT):

@@ -3,7 +3,7 @@
 ::
 
     OUT/.wraith-<12 hex>/   locked (flock) while a process works in it
-        journal             what was verified, append only (transfer/resume.py)
+        journal             what was verified, append only (transfer/journal_records.py)
         listing-<12 hex>    the listing that the journal speaks of
         digests             chunk digests by position, made again from the journal
         aside/<path>        what is there of files that failed, while the rest is placed

@@ -216,7 +216,8 @@ def test_killed_before_any_wish_it_goes_on_and_ends_equal(tmp_path: Path) -> Non
 def test_killed_while_placing_it_goes_on(
     tmp_path: Path, step: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from wraith.aio import file_placing, file_target
+    from wraith.aio import file_placing
+    from wraith.aio.disk import completion
 
     tree, out = make_tree(tmp_path), tmp_path / "out"
 
@@ -229,9 +230,9 @@ def test_killed_while_placing_it_goes_on(
         elif step == "place":
             patch.setattr(file_placing.Placer, "_set_folders", die)
         elif step == "sync":
-            patch.setattr(file_target, "sync_file_system", die)
+            patch.setattr(completion, "sync_file_system", die)
         else:
-            patch.setattr(file_target, "CompleteMark", die)
+            patch.setattr(completion, "CompleteMark", die)
         first = FileTarget(out)
         with pytest.raises(Killed):
             send(tree, first)
