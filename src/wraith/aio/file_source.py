@@ -1,9 +1,10 @@
 """What is sent, read from a disk: a scan into a listing, then chunks of it in large pieces.
 
-``FileSource.scan`` walks the paths once and writes the listing to an unlinked file; what cannot be
-sent is named in one error before anything is offered. ``fulfil`` answers the sender's wishes; it
-blocks, so it runs in a worker thread (``aio/files.py``), where reading and hashing let go of the
-interpreter lock. How files are opened: ``aio/disk/source_roots.py``.
+``FileSource.scan`` walks the paths once (``aio/disk/source_scan.py``) and writes the listing to an
+unlinked file; what cannot be sent is named in one error before anything is offered. ``fulfil``
+answers the sender's wishes; it blocks, so it runs in a worker thread (``aio/files.py``), where
+reading and hashing let go of the interpreter lock. How files are opened:
+``aio/disk/source_roots.py``.
 
 Spec: transfer §9.
 """
@@ -12,11 +13,9 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fnmatch
 import os
 import stat
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from wraith.aio.digest_file import DigestFile
@@ -25,54 +24,26 @@ from wraith.aio.disk.own_state import OwnState
 from wraith.aio.disk.private_folder import PrivateFolder
 from wraith.aio.disk.seam import OS_DISK, Disk
 from wraith.aio.disk.source_roots import SourceRoots
+from wraith.aio.disk.source_scan import SourceScan, SourceUnreadable
 from wraith.aio.disk.stamp import Difference, Stamp, difference
 from wraith.aio.disk.stamp_file import StampFile
-from wraith.content.chunking import (
-    DIGEST_BYTES,
-    Cut,
-    chunk_digests,
-    runs_of,
-)
-from wraith.errors import TransferError, UnsafePath, WraithError
+from wraith.content.chunking import DIGEST_BYTES, Cut, chunk_digests, runs_of
+from wraith.errors import WraithError
 from wraith.transfer.answers import FailedPiece, PiecesRead
 from wraith.transfer.chunk_records import ChunkRecordWriter
-from wraith.transfer.listing import (
-    MODE_MASK,
-    Entry,
-    Kind,
-    ListingIndex,
-    ListingWriter,
-    decode_page,
-)
+from wraith.transfer.listing import Entry, Kind, ListingIndex, decode_page
 from wraith.transfer.messages import HaveItem, OfferKind, Reason
-from wraith.transfer.paths import PathRules, check_link, check_name, check_path, display_path
 from wraith.transfer.sender import Outgoing
 from wraith.transfer.wishes import CheckRanges, Piece, ReadPages, ReadPieces, Store
 
-PROBLEMS_SHOWN = 20
 RUN_CHUNKS = 4
 """One read and one call to hash it: what the processor's cache still holds in between."""
 FILE_IDS_SHOWN = 16
 _FILE_IDS_LOOKED_AT = 10_000
 _TOUCHES_MAX = 3
 """A file that is touched more often while one piece of it is read is in use."""
-_POSIX = PathRules()
 _GONE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ESTALE})
 """What opening says when something else has taken the place of a file or of a folder above it."""
-
-
-class SourceUnreadable(TransferError):
-    """Some of what should be sent cannot be read."""
-
-    code = "source-unreadable"
-    hint = "use --skip-unreadable to send the rest"
-
-    def __init__(self, problems: Sequence[tuple[bytes, str]]) -> None:
-        shown = [f"{display_path(path)}: {why}" for path, why in problems[:PROBLEMS_SHOWN]]
-        if len(problems) > PROBLEMS_SHOWN:
-            shown.append(f"and {len(problems) - PROBLEMS_SHOWN} more")
-        super().__init__("cannot be sent: " + "; ".join(shown))
-        self.problems = tuple(problems)
 
 
 class _Touched(Exception):
@@ -84,129 +55,11 @@ class _Changed(Exception):
         self.reason = reason
 
 
-@dataclass(slots=True)
-class _Scan:
-    """One walk over everything that was named."""
-
-    exclude: tuple[str, ...]
-    pages_fd: int
-    roots: SourceRoots
-    stamps: StampFile
-    own: OwnState
-    disk: Disk
-    writer: ListingWriter = field(default_factory=ListingWriter)
-    problems: list[tuple[bytes, str]] = field(default_factory=list)
-    left_out: list[tuple[bytes, str]] = field(default_factory=list)
-
-    def close(self) -> None:
-        """Closes what the scan holds open."""
-        self.disk.close(self.pages_fd)
-        self.roots.close()
-        self.stamps.close()
-
-    def top(self, name: bytes) -> None:
-        """One of the named paths; a link there was followed, because it was named."""
-        try:
-            check_path(name, _POSIX)
-            info = self.roots.stat(name)
-        except UnsafePath as exc:
-            self.problems.append((name, str(exc)))
-            return
-        except OSError as exc:
-            self.problems.append((name, _words(exc)))
-            return
-        if self._one(name, info, None):
-            self._folder(name)
-
-    def _folder(self, top: bytes) -> None:
-        # A stack of iterators and not recursion: 128 levels, each with its names sorted.
-        stack = [self._names(top)]
-        while stack:
-            child = next(stack[-1], None)
-            if child is None:
-                stack.pop()
-                continue
-            parent, _, name = child.rpartition(b"/")
-            try:
-                check_name(name, _POSIX)
-                check_path(child, _POSIX)
-                folder = self.roots.folder(parent)
-                info = self.disk.stat(name, dir_fd=folder, follow_symlinks=False)
-            except UnsafePath as exc:
-                self.problems.append((child, str(exc)))
-                continue
-            except OSError as exc:
-                self.problems.append((child, _words(exc)))
-                continue
-            if self._one(child, info, folder):
-                stack.append(self._names(child))
-
-    def _names(self, path: bytes) -> Iterator[bytes]:
-        try:
-            names = sorted(self.disk.listdir(self.roots.folder(path)))
-        except OSError as exc:
-            self.problems.append((path, _words(exc)))
-            return
-        for name in names:
-            child = path + b"/" + name
-            if not self._is_excluded(child, name):
-                yield child
-
-    def _is_excluded(self, path: bytes, name: bytes) -> bool:
-        if not self.exclude:
-            return False
-        texts = (os.fsdecode(name), os.fsdecode(path))
-        return any(fnmatch.fnmatch(t, pattern) for t in texts for pattern in self.exclude)
-
-    def _one(self, path: bytes, info: os.stat_result, folder: int | None) -> bool:
-        """Adds one entry, which lies in ``folder`` (``None``: it was named); true if it is a
-        folder whose content comes next."""
-        mode = info.st_mode
-        own = self.own.reason(path.rpartition(b"/")[2], info)
-        if own is not None:
-            self.left_out.append((path, own))
-            return False
-        if stat.S_ISDIR(mode):
-            self._add(Entry(Kind.FOLDER, mode & MODE_MASK, info.st_mtime_ns, 0, path), info)
-            return True
-        name = path.rpartition(b"/")[2] if folder is not None else self.roots.real(path)
-        if stat.S_ISREG(mode):
-            if self.disk.access(name, os.R_OK, dir_fd=folder):
-                size = info.st_size
-                self._add(Entry(Kind.FILE, mode & MODE_MASK, info.st_mtime_ns, size, path), info)
-            else:
-                self.problems.append((path, "permission denied"))
-        elif stat.S_ISLNK(mode):
-            self._link(path, name, info, folder)
-        else:
-            self.problems.append((path, "is neither a file nor a folder"))
-        return False
-
-    def _link(self, path: bytes, name: bytes, info: os.stat_result, folder: int | None) -> None:
-        try:
-            target = self.disk.readlink(name, dir_fd=folder)
-            check_link(path, target, _POSIX)
-        except UnsafePath as exc:
-            self.problems.append((path, str(exc)))
-        except OSError as exc:
-            self.problems.append((path, _words(exc)))
-        else:
-            self._add(Entry(Kind.LINK, 0, info.st_mtime_ns, 0, path, target), info)
-
-    def _add(self, entry: Entry, info: os.stat_result) -> None:
-        self.stamps.append(Stamp.of(info))
-        self.keep(self.writer.add(entry))
-
-    def keep(self, page: bytes | None) -> None:
-        if page is not None:
-            self.disk.write_all(self.pages_fd, page)
-
-
 class FileSource(Store):
     """Files and folders of this disk. Make it with ``scan``; ``close`` it. Not thread-safe: one
     thread calls ``fulfil``."""
 
-    def __init__(self, scan: _Scan, digests: DigestFile, name: bytes) -> None:
+    def __init__(self, scan: SourceScan, digests: DigestFile, name: bytes) -> None:
         self.outgoing = Outgoing(scan.writer.index, OfferKind.FILES, name)
         self.problems = tuple(scan.problems)
         self.left_out = tuple(scan.left_out)
@@ -259,7 +112,7 @@ class FileSource(Store):
                 own.check_named(roots.real(name))
         stamps = StampFile(disk)
         pages_fd = temporary_file(disk)
-        scan = _Scan(tuple(exclude), pages_fd, roots, stamps, own, disk, problems=problems)
+        scan = SourceScan(tuple(exclude), pages_fd, roots, stamps, own, disk, problems=problems)
         try:
             for name in roots.names():
                 scan.top(name)
@@ -502,7 +355,3 @@ def _forget_changed(
     digests.sync()
     with folder.replacing(name, sync=True) as fd:
         stamps.copy_to(fd)
-
-
-def _words(exc: OSError) -> str:
-    return (exc.strerror or str(exc)).lower()

@@ -24,8 +24,9 @@ from wraith.aio.disk.complete_notes import CompleteNote, CompleteNotes
 from wraith.aio.disk.failures import disk_error, told
 from wraith.aio.disk.private_folder import PrivateFolder, UntrustedPath
 from wraith.aio.disk.seam import OS_DISK, Disk
+from wraith.aio.disk.source_scan import SourceUnreadable
 from wraith.aio.file_journal import load_journal, read_header
-from wraith.aio.file_source import FileSource, SourceUnreadable
+from wraith.aio.file_source import FileSource
 from wraith.aio.file_target import FileTarget, Policy
 from wraith.aio.pipes import PipeTarget, StreamSource
 from wraith.aio.state_folder import StateFolder, load_listing, open_state

@@ -183,9 +183,7 @@ class StateFolder:
             verify: read all that is there first, even if the host did not go down meanwhile.
         """
         self.close_parts()
-        header = JournalHeader(
-            peer.raw if peer is not None else NO_PEER, self.disk.boot_id(), digest, out
-        )
+        header = self._header(peer, digest, out)
         suspicion = self.marks.read()
         if suspicion is not None:
             self._throw_away(header, incoming, suspicion)
@@ -215,9 +213,7 @@ class StateFolder:
     def start_over(self, peer: PeerKey | None, digest: bytes, out: bytes) -> None:
         """Forgets what the journal says of this listing; the listing itself stays."""
         self._empty_data()
-        header = JournalHeader(
-            peer.raw if peer is not None else NO_PEER, self.disk.boot_id(), digest, out
-        )
+        header = self._header(peer, digest, out)
         self._start(header, None)
         assert self._journal is not None
         self._journal.close()

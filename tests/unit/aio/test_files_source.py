@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from wraith.aio.disk.seam import Disk, StrOrBytesPath
-from wraith.aio.file_source import FileSource, SourceUnreadable
+from wraith.aio.disk.source_scan import SourceUnreadable
+from wraith.aio.file_source import FileSource
 from wraith.content.chunking import CHUNK_BYTES, chunk_digest, digest_of_digests, file_id
 from wraith.transfer.answers import PiecesRead
 from wraith.transfer.listing import Kind
