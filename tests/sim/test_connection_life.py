@@ -133,6 +133,11 @@ def test_form_b_names_the_session_only_where_the_path_may_have_been_lost() -> No
     session.last_eliciting_sent = last + 5.1
     assert form(last + 5.2) == 0
     assert form(last, is_probe=True) == form(last, other) == 1
+    builder.names_session = True
+    assert form(last) == 1
+    pair.i.connection.ping(pair.now)
+    pair.net.settle()
+    assert form(pair.now) == 0, "one datagram has found the peer, or none will"
     session.is_suspect = True
     assert form(last) == 1
 

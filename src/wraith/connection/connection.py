@@ -246,6 +246,12 @@ class Connection(Moving):
         """Where the connection id lies in this session's datagrams (0 … 13); -1 without keys."""
         return self._session.keys.cid_offset if self._session is not None else -1
 
+    @property
+    def pto_s(self) -> float:
+        """One probe timeout without back-off; of a connection without keys the handshake's."""
+        session = self._session
+        return self.config.initial_rtt_s if session is None else session.recovery.pto_s()
+
     def claims(self, datagram: Buffer) -> bool:
         """Whether ``datagram`` looks like one of this session's (header test only)."""
         return self._session is not None and self._session.keys.opener.claims(datagram)
@@ -302,6 +308,13 @@ class Connection(Moving):
         if len(self._builder.oneshots) < ONESHOTS_MAX:
             self._builder.oneshots.append(encode_frame(Ping(token=0)))
         self._woken()
+
+    def ask(self, now: float) -> None:
+        """As ``ping``, in the form that finds the session even if this side's address has changed
+        unnoticed. [CN-41]"""
+        self.ping(now)
+        assert self._builder is not None
+        self._builder.names_session = True
 
     # -- bytes in
 

@@ -48,6 +48,7 @@ class PacketBuilder:
         "_n_unconfirmed",
         "_s",
         "n_probes",
+        "names_session",
         "oneshots",
         "pace_at",
     )
@@ -58,6 +59,8 @@ class PacketBuilder:
         self._n_unconfirmed = 0
         #: Encoded ack-eliciting frames that are sent once and never again (PING, PONG, PATH_*).
         self.oneshots: list[bytes] = []
+        #: The next ack-eliciting datagram must find the session from any address.
+        self.names_session = False
         #: Datagrams that a probe timeout still allows beyond window and pacer.
         self.n_probes = 0
         #: When the pacer lets the next burst go.
@@ -106,7 +109,9 @@ class PacketBuilder:
         s = self._s
         if not s.knows_hmk:
             return 0
-        if is_probe or s.is_suspect or path != s.path or not s.is_path_proven:
+        if is_probe or self.names_session or s.is_suspect:
+            return 1
+        if path != s.path or not s.is_path_proven:
             return 1
         quiet_since = s.last_received + FORM_B_SILENCE_S
         return 1 if now >= quiet_since and s.last_eliciting_sent < quiet_since else 0
@@ -316,6 +321,7 @@ class PacketBuilder:
         s = self._s
         s.pacer.on_sent(n_bytes, now)
         s.last_eliciting_sent = now
+        self.names_session = False
         s.rekey.on_traffic()
         if self.n_probes:
             self.n_probes = max(self.n_probes - n, 0)

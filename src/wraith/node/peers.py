@@ -49,10 +49,10 @@ from wraith.node.link import Link
 from wraith.transfer.state import ReceiverState, SenderState
 from wraith.types import PeerKey, Role
 
-SILENCE_S = 1.0
-"""A dialler that expects something pings its peer after this long without a packet. A node that
-only receives has nothing in flight: without the ping, only a keepalive would show it the silence.
-"""
+SILENCE_PTOS, SILENCE_MIN_S = 3, 0.5
+"""While something should be coming, a dialler and a receiver ask after this long whether the peer
+is still there, the minimum at least. A side that only receives has nothing in flight: it would
+notice neither a silent peer nor a change of its own address until a keepalive. [TR-150]"""
 
 _PATIENT = frozenset({ReceiverState.DECIDING, SenderState.AWAITING_ANSWER})
 """A person is thinking: nothing is expected."""
@@ -188,7 +188,7 @@ class Peers:
             self._heard_at = now
             assert self.current is not None
             with contextlib.suppress(LocalProtocolError):
-                self.current.connection.ping(now)
+                self.current.connection.ask(now)
         self._dial_when_due(now)
 
     def next_timer(self) -> float | None:
@@ -206,12 +206,14 @@ class Peers:
     def _ask_at(self) -> float | None:
         """When a silent peer is asked for a sign of life."""
         link = self.current
-        if self._dialling is None or link is None or link.is_suspect or self._host.is_over:
+        if link is None or link.is_suspect or self._host.is_over:
+            return None
+        if self._dialling is None and not self._receives:
             return None
         machine = link.machine
         if machine.is_over or machine.state in _PATIENT:
             return None
-        return self._heard_at + SILENCE_S
+        return self._heard_at + max(SILENCE_PTOS * link.connection.pto_s, SILENCE_MIN_S)
 
     # --- what connections say -------------------------------------------------------------------
 
