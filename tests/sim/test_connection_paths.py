@@ -47,6 +47,56 @@ def test_a_rebound_peer_is_followed_and_streams_go_on(address: Address, loss: fl
     assert pair.r.connection.state is SessionState.ESTABLISHED
 
 
+@pytest.mark.spec("RC-36")
+def test_a_move_that_changes_the_port_alone_costs_no_window_and_no_loss() -> None:
+    link = LinkConfig(latency_s=0.02, rate_bps=20e6, queue_bytes=100_000)
+    pair = EstablishedPair(link=link, seed=8)
+    pair.run(seconds=1)
+    pair.send(random.Random(4).randbytes(6_000_000), source=pair.r)
+    pair.run(seconds=1)
+    sender = pair.r.connection
+    before = sender.stats()
+    assert before.bytes_in_flight > 80_000
+    rebind(pair, OTHER_PORT)
+    pair.run(seconds=0.3)  # nothing comes: the next thing said is that question
+    pair.i.connection.ask(pair.now)
+    assert pair.run(seconds=0.2, until=lambda: bool(pair.r.of(ev.PathChanged)))
+    assert sender.stats().cwnd_bytes >= before.cwnd_bytes
+    assert sender.stats().lost_packets == before.lost_packets
+    assert sender._session is not None
+    assert sender._session.recovery.srtt == pytest.approx(before.rtt_s, rel=0.2)
+
+
+@pytest.mark.spec("CN-66")
+def test_the_window_of_a_new_path_is_bound_by_the_memory_too() -> None:
+    config = EndpointConfig(send_memory_bytes=128 * 1024)
+    pair = EstablishedPair(config=config, link=LinkConfig(latency_s=0.02), seed=8)
+    pair.run(seconds=1)
+    pair.send(random.Random(4).randbytes(3_000_000), source=pair.r)
+    rebind(pair, OTHER_HOST)
+    pair.i.connection.ask(pair.now)
+    pair.run(seconds=2)
+    assert pair.r.of(ev.PathChanged)
+    assert 30_000 < pair.r.connection.stats().cwnd_bytes <= 64 * 1024
+
+
+@pytest.mark.spec("CN-36")
+@pytest.mark.parametrize("address", [OTHER_PORT, OTHER_HOST], ids=["port", "host"])
+def test_a_probe_that_was_under_way_when_the_peer_moved_does_not_end_the_search(
+    address: Address,
+) -> None:
+    pair = EstablishedPair(link=LinkConfig(latency_s=0.01, mtu_bytes=1_350), seed=8)
+    pair.run(seconds=0.1)
+    pair.send(DATA, source=pair.r)
+    pair.net.settle()
+    session = pair.r.connection._session
+    assert session is not None and session.mtu.probing
+    rebind(pair, address)
+    pair.i.connection.ask(pair.now)
+    pair.run(seconds=20)
+    assert 1_334 <= pair.r.connection.stats().datagram_bytes <= 1_350
+
+
 @pytest.mark.spec("CN-33")
 def test_an_address_that_does_not_answer_gets_at_most_three_times_its_bytes() -> None:
     pair = EstablishedPair()

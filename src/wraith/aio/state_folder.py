@@ -219,6 +219,10 @@ class StateFolder:
         self._journal.close()
         self._journal = Journal(self.folder)
 
+    def _header(self, peer: PeerKey | None, digest: bytes, out: bytes) -> JournalHeader:
+        raw = peer.raw if peer is not None else NO_PEER
+        return JournalHeader(raw, self.disk.boot_id(), digest, out)
+
     def _throw_away(
         self, header: JournalHeader, incoming: ListingFile | None, suspicion: Suspicion
     ) -> None:

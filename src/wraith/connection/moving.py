@@ -89,6 +89,8 @@ class Moving(Ending):
         session.is_path_proven = True  # the answer came back over it
         if not validation.keeps_estimates:
             session.start_path_anew(now)
+        assert self._inbound is not None
+        self._inbound.on_lost(session.recovery.leave_path(now), now)
         self._events.append(ev.PathChanged())
 
     def _send_on_other_paths(

@@ -161,18 +161,32 @@ class Recovery:
         """The first sample, taken from the handshake."""
         self._update_rtt(sample_s, 0.0, now)
 
-    def reset_path(self, now: float) -> None:
-        """A new path: nothing known of the old one's RTT counts, and what is still on its way there
-        neither fills this one's window nor says anything about it (RFC 9000 §9.4). [RC-36]"""
-        del now
-        for runs in self._epochs.values():
-            for run in runs:
-                run.in_flight = False
-        self.bytes_in_flight = 0
+    def reset_path(self) -> None:
+        """Nothing known of the old path's round-trip time and reordering counts. Call it before
+        ``leave_path``."""
         self._reset_rtt()
-        self.pto_count = 0
         self.reordering = ReorderWindow()
         self._late.clear()
+
+    def leave_path(self, now: float) -> list[SentSlice]:
+        """The peer has moved: returns everything outstanding, which was sent to where it is no
+        longer. It is out of flight and no congestion signal, and gives neither a round-trip time
+        nor window when it is acknowledged after all (RFC 9000 §9.4). [RC-36]"""
+        left = [
+            SentSlice(run, first, last)
+            for runs in self._epochs.values()
+            for run in runs
+            for first, last in run.pending
+        ]
+        self._settle(left)
+        self._epochs.clear()
+        self._loss_time = None
+        self.pto_count = 0
+        expires_at = self._late_until(now)
+        for piece in left:
+            if not piece.run.mtu_probe:
+                self._late.add(piece, expires_at, None)
+        return left
 
     def on_sent(self, run: SentRun) -> None:
         """Registers a run. Runs of one epoch come in order of packet number."""
@@ -229,7 +243,7 @@ class Recovery:
         newest_counter = newest.run.counter + newest.last
         self._largest_acked = max(self._largest_acked, newest_counter)
         rtt_updated = False
-        if newest.run.in_flight and newest.run.first_pn + newest.last == largest:
+        if newest.run.first_pn + newest.last == largest:
             self._update_rtt(now - newest.run.time, ack_delay_s, now)
             rtt_updated = True
         n_bytes = self._settle(acked)
@@ -394,7 +408,7 @@ class Recovery:
         n_bytes = sum(s.n_bytes for s in congestive)
         if self.controller.on_loss(n_bytes, newest.run.time, now, self.bytes_in_flight):
             self._reduction = Reduction()
-        expires_at = now + max(LATE_SRTTS * self.srtt, self.pto_s())
+        expires_at = self._late_until(now)
         for piece in congestive:
             self._reduction.n_lost += piece.last - piece.first + 1
             self._late.add(piece, expires_at, self._reduction)
@@ -410,6 +424,8 @@ class Recovery:
         if not late:
             return []
         for entry in late:
+            if entry.reduction is None:
+                continue  # it says nothing about this path [RC-36]
             self._allow_for(entry, now)
             n = entry.last_pn - entry.first_pn + 1
             self.lost_packets -= n
@@ -423,6 +439,10 @@ class Recovery:
         distance = self._largest_acked - (run.counter + entry.first_pn - run.first_pn)
         rtt_s = max(self.srtt, self.latest_rtt)
         self.reordering.on_late(distance, (now - run.time) / rtt_s - 1)
+
+    def _late_until(self, now: float) -> float:
+        """How long what counts as lost is remembered. [RC-30]"""
+        return now + max(LATE_SRTTS * self.srtt, self.pto_s())
 
     def _is_persistent(self, lost: list[SentSlice]) -> bool:
         """RFC 9002 §7.6: everything over three PTOs was lost, nothing between acknowledged."""

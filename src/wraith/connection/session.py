@@ -149,8 +149,12 @@ class Session:
     def start_path_anew(self, now: float) -> None:
         """Another network: round-trip time, window and datagram size of the old one say nothing."""
         recovery = self.recovery
-        recovery.reset_path(now)
+        recovery.reset_path()
         self.acks.set_rtt(recovery.srtt)
-        recovery.controller = make_controller(self.config.congestion, self.mtu.current)
+        recovery.controller = make_controller(
+            self.config.congestion,
+            self.mtu.current,
+            window_max=self.config.send_memory_bytes // 2,
+        )
         self.pacer.update(recovery.controller.window, recovery.srtt, self.mtu.current)
         self.mtu.restart(now)

@@ -8,6 +8,7 @@ every datagram.
 from __future__ import annotations
 
 import heapq
+import math
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ class LinkConfig:
     ``queue_bytes``; ``None`` means no limit. ``mtu_bytes`` silently drops what is longer. A share
     ``reorder`` of the datagrams comes ``reorder_min_s`` to ``reorder_delay_s`` later than the rest.
     With ``keeps_order`` no datagram overtakes another: what was delayed holds up what follows.
+    ``tick_s`` delivers at multiples of it only, as an interface does that gathers its interrupts.
     """
 
     latency_s: float = 0.0
@@ -37,6 +39,7 @@ class LinkConfig:
     rate_bps: float | None = None
     queue_bytes: int | None = None
     mtu_bytes: int = 65_535
+    tick_s: float = 0.0
 
 
 class Link:
@@ -98,6 +101,8 @@ class Link:
             at += config.reorder_min_s + self._random.random() * spread
         if config.keeps_order:
             at = self._newest_at = max(at, self._newest_at)
+        if config.tick_s:
+            at = math.ceil(at / config.tick_s) * config.tick_s
         self._order += 1
         heapq.heappush(self._in_flight, (at, self._order, datagram))
 

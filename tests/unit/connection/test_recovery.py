@@ -300,19 +300,43 @@ def test_the_ledger_equals_a_model_with_one_entry_per_packet(
 
 
 @pytest.mark.spec("RC-36")
-def test_what_is_on_its_way_on_the_old_path_does_not_fill_the_new_one() -> None:
+@pytest.mark.parametrize("is_new", [True, False], ids=["host", "port"])
+def test_what_was_sent_to_where_the_peer_is_no_longer_goes_back_without_a_signal(
+    is_new: bool,
+) -> None:
     recovery = new_recovery()
     recovery.on_sent(run(0, 10, 0.0))
-    window = recovery.controller.window
-    recovery.reset_path(0.1)
-    assert recovery.bytes_in_flight == 0 and recovery.room() == window
-    assert recovery.n_eliciting == 10, "and is waited for all the same"
-    recovery.on_sent(run(10, 5, 0.1))
-    outcome = recovery.on_ack(0, 9, [(9, 9)], 0.0, 0.12)
-    assert shape(outcome.acked) == [(9, 9)] and shape(outcome.lost) == [(0, 6)]
-    assert not outcome.rtt_updated and recovery.latest_rtt == 0, "that was another path"
-    outcome = recovery.on_ack(0, 14, [(10, 14)], 0.0, 0.15)
-    assert shape(outcome.acked) == [(10, 14)] and shape(outcome.lost) == [(7, 8)]
+    recovery.on_ack(0, 0, [(0, 0)], 0.0, 0.05)
+    recovery.on_sent(run(10, 3, 0.06, probe=True))
+    window, srtt = recovery.controller.window, recovery.srtt
+    if is_new:
+        recovery.reset_path()
+        assert recovery.latest_rtt == 0
+    assert shape(recovery.leave_path(0.1)) == [(1, 9), (10, 12)], "all of it, at once"
+    assert recovery.bytes_in_flight == recovery.n_eliciting == 0 and recovery.room() == window
+    assert recovery.timer() is None and recovery.lost_packets == 0
+    recovery.on_sent(run(13, 5, 0.1))
+    window, srtt = recovery.controller.window, recovery.srtt
+    outcome = recovery.on_ack(0, 9, [(4, 9)], 0.0, 0.12)
+    assert (outcome.acked, outcome.lost, shape(outcome.late)) == ([], [], [(4, 9)])
+    assert not outcome.rtt_updated and recovery.srtt == srtt
+    assert recovery.controller.window == window and recovery.reordering.packets == 3
+    assert recovery.lost_packets == 0
+    outcome = recovery.on_ack(0, 17, [(13, 17)], 0.0, 0.15)
+    assert shape(outcome.acked) == [(13, 17)] and outcome.lost == []
     assert recovery.latest_rtt == pytest.approx(0.05)
-    assert recovery.controller.window >= window, "a loss there says nothing about this path"
+    assert recovery.controller.window >= window
     assert recovery.bytes_in_flight == recovery.n_eliciting == 0
+
+
+@pytest.mark.spec("RC-36")
+def test_probe_timeouts_of_the_left_path_do_not_slow_the_new_one() -> None:
+    recovery = new_recovery()
+    recovery.on_sent(run(0, 4, 0.0))
+    while recovery.pto_count < 3:
+        due = recovery.timer()
+        assert due is not None
+        recovery.on_timer(due)
+    recovery.leave_path(9.0)
+    recovery.on_sent(run(4, 1, 9.0))
+    assert recovery.timer() == pytest.approx(9.0 + recovery.pto_s())

@@ -283,7 +283,7 @@ def test_a_new_path_and_new_keys_begin_without_memory() -> None:
     recovery.on_ack(0, 40, [(35, 40)], 0.0, 0.3)
     recovery.on_ack(0, 40, [(35, 40), (1, 1)], 0.0, 0.31)
     assert recovery.reordering.packets == 40
-    recovery.reset_path(0.31)
+    recovery.reset_path()
     assert recovery.reordering.packets == 3
     assert recovery.on_ack(0, 40, [(1, 40)], 0.0, 0.311).late == []
     recovery = new_recovery()

@@ -81,3 +81,14 @@ def test_delays_with_the_order_kept_hold_up_what_follows() -> None:
     assert order == sorted(order)
     alone = {d: at for at, d in fates(3, free)}
     assert all(at >= alone[d] for at, d in arrivals), "the same delays, or more"
+
+
+def test_ticks_gather_what_arrives() -> None:
+    link = Link(LinkConfig(latency_s=0.01, rate_bps=80e6, tick_s=0.001), 1)
+    for n in range(25):
+        link.send(bytes([n]) * 1_000, 0.0)
+    gathered = []
+    while (at := link.next_time()) is not None:
+        gathered.append((round(at, 6), [datagram[0] for datagram in link.due(at)]))
+    assert [n for _, group in gathered for n in group] == list(range(25))
+    assert [at for at, _ in gathered] == [0.011, 0.012, 0.013]

@@ -77,13 +77,14 @@ class Reduction:
 
 
 class LostRange(NamedTuple):
-    """Datagrams with consecutive numbers of one run that count as lost."""
+    """Datagrams with consecutive numbers of one run that count as lost; without ``reduction`` they
+    were under way to an address that the peer has left."""
 
     first_pn: int
     last_pn: int
     run: SentRun
     expires_at: float
-    reduction: Reduction
+    reduction: Reduction | None
 
     def piece(self) -> SentSlice:
         start = self.run.first_pn
@@ -108,7 +109,7 @@ class LateLedger:
         #: How many ranges are remembered.
         self.n_ranges = 0
 
-    def add(self, piece: SentSlice, expires_at: float, reduction: Reduction) -> None:
+    def add(self, piece: SentSlice, expires_at: float, reduction: Reduction | None) -> None:
         run = piece.run
         first_pn, last_pn = run.first_pn + piece.first, run.first_pn + piece.last
         self._expires_at = min(self._expires_at, expires_at) if self.n_ranges else expires_at
