@@ -43,6 +43,28 @@ def test_both_directions_arrive_equal(trouble: str, suite: SuiteId) -> None:
         assert not side.of(ev.Closed)
 
 
+@pytest.mark.spec("RC-11")
+def test_a_loss_that_a_timer_finds_slows_the_pacer_at_once() -> None:
+    pair = EstablishedPair(config=EndpointConfig(datagram_bytes=1_200), seed=4)
+    pair.run(seconds=1)
+    connection = pair.i.connection
+    session = connection._session
+    assert session is not None
+    n_seen = 0
+
+    def lose_the_last_but_one(datagram: bytes) -> bytes | None:
+        nonlocal n_seen
+        n_seen += 1
+        return None if n_seen == 8 else datagram
+
+    pair.net.a_to_b.taps.append(lose_the_last_but_one)
+    pair.send(bytes(9 * 1_100))
+    assert pair.run(seconds=5, until=lambda: connection.stats().lost_packets == 1)
+    assert n_seen <= 10 and not session.recovery.pto_count, "too few follow for another threshold"
+    window, srtt = session.recovery.controller.window, session.recovery.srtt
+    assert session.pacer.rate == pytest.approx(1.25 * window / srtt)
+
+
 def test_many_streams_share_one_connection() -> None:
     pair = EstablishedPair(link=TROUBLES["loss"], seed=5)
     transfers = [

@@ -479,6 +479,7 @@ class Connection(Moving):
         assert self._inbound is not None and self._builder is not None
         outcome = session.recovery.on_timer(now)
         if outcome.lost:
+            session.set_pace()
             self._inbound.on_lost(outcome.lost, now)
         if not outcome.pto:
             return

@@ -160,9 +160,8 @@ class Inbound:
         if outcome.acked or outcome.late:
             self._on_acked(outcome.acked, now)
             self._on_acked(outcome.late, now)  # off the queue for sending again, if still there
-            window = recovery.controller.window
-            s.pacer.update(window, recovery.srtt, s.mtu.current)
-            s.mux.send_buffer = max(s.config.send_buffer_bytes, 2 * window)
+            s.set_pace()
+            s.mux.send_buffer = max(s.config.send_buffer_bytes, 2 * recovery.controller.window)
         if outcome.lost:
             self.on_lost(outcome.lost, now)
 

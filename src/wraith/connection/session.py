@@ -146,6 +146,10 @@ class Session:
         """Either side has announced the end: no new streams."""
         return self.has_sent_goaway or self.has_heard_goaway
 
+    def set_pace(self) -> None:
+        """The window or the round-trip time has changed: so does the rate of sending. [RC-11]"""
+        self.pacer.update(self.recovery.controller.window, self.recovery.srtt, self.mtu.current)
+
     def start_path_anew(self, now: float) -> None:
         """Another network: round-trip time, window and datagram size of the old one say nothing."""
         recovery = self.recovery
@@ -156,5 +160,5 @@ class Session:
             self.mtu.current,
             window_max=self.config.send_memory_bytes // 2,
         )
-        self.pacer.update(recovery.controller.window, recovery.srtt, self.mtu.current)
+        self.set_pace()
         self.mtu.restart(now)
