@@ -50,6 +50,11 @@ types: $(STAMP)  ## strict type checks
 architecture: $(STAMP)  ## imports point down only; only aio, cli and testing touch the world
 	@$(BIN)/lint-imports
 	@$(BIN)/python tools/check_tree.py
+	@$(BIN)/python tools/import_graph.py --check
+
+.PHONY: architecture-graph
+architecture-graph: $(STAMP)  ## draw the imports of the tree into docs/explanation/architecture.md
+	@$(BIN)/python tools/import_graph.py
 
 .PHONY: native-check
 native-check: setup  ## clippy, Rust tests and the dependency audit, where cargo is present
