@@ -23,7 +23,7 @@ def _within(key: str, value: float, low: float, high: float) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Budgets:
-    """What strangers may cost (docs/spec/handshake.md). Rates are per second.
+    """Limits on the cost of strangers (docs/spec/handshake.md). Rates are per second.
 
     The defaults are those of the pure-Python row; ``native()`` gives the other one.
     """

@@ -386,7 +386,7 @@ class CredentialRefused(GroupError):
 
 
 class StaleStage(GroupError):
-    """What was staged does not fit the group's present state any more; stage it again."""
+    """A staged commit no longer fits the group's present state; stage it again."""
 
     code = "stale-stage"
 

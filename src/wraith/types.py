@@ -19,7 +19,7 @@ bound."""
 
 
 class Role(Enum):
-    """Who began the handshake. Decides directions of keys and the parity of stream classes."""
+    """The side of a node in its handshake: decides key directions and parity of stream classes."""
 
     INITIATOR = "i"
     RESPONDER = "r"
@@ -58,8 +58,8 @@ class NetworkPath(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Transmit:
-    """What is due now on one path: ``data`` holds one or more datagrams of ``segment_bytes``
-    each, the last one possibly shorter.
+    """Bytes that are due now on one path: ``data`` holds one or more datagrams of
+    ``segment_bytes`` each, the last one possibly shorter.
 
     ``data`` belongs to the machine that handed it out and is valid until its next
     ``datagrams_to_send``; the driver copies what the kernel has not taken by then.
@@ -100,7 +100,7 @@ class PeerKey:
 
 @dataclass(frozen=True, slots=True)
 class SecurityInfo:
-    """What the finished handshake really negotiated. Every field comes from its state."""
+    """The result of a finished handshake. Every field comes from its state."""
 
     key_exchange: str
     post_quantum: bool

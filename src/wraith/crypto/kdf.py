@@ -58,7 +58,7 @@ class Label(StrEnum):
 
 
 class SignaturePrefix(StrEnum):
-    """What a signature's message begins with, so that no signature serves two purposes. [CR-2]"""
+    """The first bytes of a signed message, so that no signature serves two purposes. [CR-2]"""
 
     STATIC_KEY = "wraith-v2 static-key:"
     PQ_AUTH = "wraith-v2 pq-auth:"

@@ -71,7 +71,7 @@ class Secret:
 
 
 SecretLike = Secret | bytes
-"""What derivations take: a ``Secret``, or bytes that the caller already holds."""
+"""The input of a derivation: a ``Secret``, or bytes that the caller already holds."""
 
 
 def revealed(material: SecretLike) -> bytes:

@@ -45,7 +45,7 @@ Received = tuple[int, int, int, bool]
 
 
 class OpenResult(NamedTuple):
-    """What one ``open_run`` found.
+    """The result of one ``open_run``.
 
     Attributes:
         stream_bytes: bytes written to ``out``.
@@ -53,7 +53,7 @@ class OpenResult(NamedTuple):
         merged
             across packets, in the order of arrival.
         others: ``(epoch, pn, frames)``: the encoded frames of a packet that are not DATA, in order.
-            What could not be read as a frame stands at its end, for the decoder to refuse.
+            Bytes that are no frame stand at its end, and the decoder refuses them.
         received: ``(epoch, first pn, last pn, any ack-eliciting)``, merged, ascending.
         n_eliciting: packets that ask for an acknowledgement.
         unclaimed: positions of the datagrams that are not this session's (their HDR does not fit).

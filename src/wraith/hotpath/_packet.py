@@ -1,4 +1,4 @@
-"""What sealing and opening share: field structs, the cipher of one packet, connection ids."""
+"""Parts of both sealing and opening: field structs, the cipher of one packet, connection ids."""
 
 from __future__ import annotations
 

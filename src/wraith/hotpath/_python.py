@@ -3,9 +3,9 @@
 One call takes a whole run: a burst that one kernel call sends, or what one kernel call received.
 Inside, a packet costs a fixed handful of C calls (ratchet 2, mask 1, AEAD 2, copies) and everything
 else is bound to locals before the loop; that is why the two loops are long and hold what elsewhere
-would be small functions. What is rare (a new block, a gap, a late packet) lives in ``_ratchet``.
+would be small functions. Rare work (a new block, a gap, a late packet) is in ``_ratchet``.
 
-What must not be here: I/O, clocks, randomness (all are arguments), decisions about what to send.
+It has no I/O, no clock and no randomness (all are arguments), and decides nothing about sending.
 A bad packet is a count, never an exception; a wrong argument is ``ValueError`` before anything
 changes.
 

@@ -80,7 +80,7 @@ def nonce_base(aead: int, iv: bytes) -> tuple[int, bytes]:
 
 
 class SendChain:
-    """What one epoch needs for sending. ``step`` is ``P`` of ``next_pn``; the sealer advances
+    """The state of one epoch for sending. ``step`` is ``P`` of ``next_pn``; the sealer advances
     it."""
 
     __slots__ = ("epoch", "next_pn", "chain", "step", "nonce_base", "nonce_prefix", "flags")
@@ -130,7 +130,7 @@ class Candidate(NamedTuple):
 
 
 class ReceiveChain:
-    """What one epoch needs for receiving: chain, skipped keys, replay window.
+    """The state of one epoch for receiving: chain, skipped keys, replay window.
 
     The opener's fast path handles the packet that follows the highest one in the same block by
     itself: it reads ``head.step`` and writes ``head.step`` and ``head.expected``. ``find`` and

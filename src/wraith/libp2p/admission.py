@@ -24,7 +24,7 @@ class Verdict(Enum):
 
 @dataclass(slots=True)
 class Place:
-    """What one incoming connection takes of the limits. Made by :meth:`Admission.begun`.
+    """The share of the limits that one incoming connection takes. Made by :meth:`Admission.begun`.
 
     ``address`` and ``prefix`` are ``None`` on loopback, which has no shares.
     """
@@ -67,7 +67,7 @@ class Admission:
             return Verdict.DROP, "connections per prefix"
         if not has_token and self.pending >= limits.retry_above_pending:
             return Verdict.RETRY, ""
-        # Without a token the address may be forged: whoever forges it must not use up its share.
+        # Without a token the address may be forged, and a forger must not use up its share.
         half_open = self._half_open[address] if has_token and address is not None else 0
         if half_open >= limits.pending_per_address:
             return Verdict.DROP, "half open per address"

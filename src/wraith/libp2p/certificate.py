@@ -219,7 +219,7 @@ def _utc(unix: float) -> datetime.datetime:
 
 @dataclass(frozen=True, slots=True)
 class VerifiedCertificate:
-    """What a certificate proved. Exists only after every check of [LQ-5] passed."""
+    """The facts that a certificate proves. One exists only after every check of [LQ-5] passed."""
 
     peer_id: PeerId
     host_key: HostPublicKey

@@ -1,4 +1,4 @@
-"""What an endpoint of the QUIC transport may be told, and what each policy offers and accepts.
+"""The settings of a QUIC endpoint, and what each policy offers and accepts.
 
 Must not read the environment or files. Defaults are the strict values: ``REQUIRE`` and mutual
 certificates; everything else is named by whoever wants it. Numbers come from libp2p-quic section 6.
@@ -55,7 +55,7 @@ class PqPolicy(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class QuicLimits:
-    """What strangers and peers may cost. Reaching one is a drop or a refusal, and is counted."""
+    """Limits on the cost of strangers and peers. An excess is dropped or refused, and counted."""
 
     connections: int = 1000
     connections_per_peer: int = 8

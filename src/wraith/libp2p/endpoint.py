@@ -500,7 +500,7 @@ class QuicEndpoint:
         self.counters.handshakes[security.group] += 1
         if not security.post_quantum:
             self.counters.classical += 1
-            # Never silent: whoever chose PREFER sees what it let through [LQ-14].
+            # Never silent: an operator who chose PREFER sees what it let through [LQ-14].
             self._tracer.record(
                 "libp2p.classical",
                 warning=self.config.policy is PqPolicy.PREFER,

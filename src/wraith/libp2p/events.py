@@ -1,4 +1,4 @@
-"""What a QUIC endpoint tells its owner: frozen values, oldest first.
+"""The events of a QUIC endpoint for its owner: frozen values, oldest first.
 
 Must not carry secrets or a library's types.
 """
@@ -14,7 +14,7 @@ from wraith.types import Address
 
 @dataclass(frozen=True, slots=True)
 class QuicSecurity:
-    """What the finished handshake reached; every field comes from its messages.
+    """The result of a finished handshake; every field comes from its messages.
 
     ``handshake_ms`` runs from the first datagram of this side to the end of its handshake.
     """

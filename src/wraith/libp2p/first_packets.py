@@ -28,7 +28,7 @@ except ImportError as _missing:  # pragma: no cover - the extra is part of the t
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What routing needs of a datagram's first packet."""
+    """The fields of a datagram's first packet that routing needs."""
 
     is_long: bool
     is_initial: bool

@@ -61,7 +61,7 @@ except ImportError as _missing:  # pragma: no cover - the extra is part of the t
     raise MissingExtra("qh3", "the qh3 backend") from _missing
 
 _CAPACITY = "capacity exhausted"
-# It warns of every close. Whoever sets logging up still gets that; nobody else's terminal does.
+# It warns of every close. A program that sets logging up gets that; other terminals stay quiet.
 _library.logger.addHandler(_library.logging.NullHandler())
 
 

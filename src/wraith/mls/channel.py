@@ -178,7 +178,7 @@ def _signature_key(epoch: Epoch, content: AuthenticatedContent) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Openable:
-    """What opening application messages needs: of the present epoch, or of a kept one."""
+    """The state that opens application messages, of the present epoch or of a kept one."""
 
     suite: CipherSuite
     encoded_context: bytes

@@ -30,7 +30,7 @@ _LENGTH_LEAST: Final = (0, 1 << 6, 1 << 14)
 
 
 class Reader:
-    """Takes fields off the front of ``data``. What it returns is copied; ``data`` is borrowed."""
+    """Takes fields off the front of ``data``. Results are copies; ``data`` is borrowed."""
 
     __slots__ = ("_at", "_data", "_end")
 

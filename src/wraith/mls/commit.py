@@ -1,7 +1,7 @@
 """One commit, made or received: proposals, path, key schedule, confirmation (RFC 9420 §12.4).
 
 Both directions work on a copy of the tree and end in a ``StagedCommit``, which holds the whole next
-epoch. Whoever merges it has changed the group; whoever drops it has changed nothing.
+epoch. Merging it changes the group; dropping it changes nothing.
 
 Spec: mls §15 [ML-51, ML-52, ML-53].
 """
@@ -67,7 +67,7 @@ FindPsk = Callable[[PreSharedKeyId], Secret]
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """What a list of proposals did to a tree."""
+    """The effect of a list of proposals on a tree."""
 
     added: tuple[tuple[int, KeyPackage], ...]
     removed: tuple[int, ...]
@@ -109,7 +109,7 @@ class StagedCommit:
 
 @dataclass(frozen=True, slots=True)
 class NewLeaf:
-    """What a member's next own leaf says besides its keys."""
+    """The content of a member's next own leaf besides its keys."""
 
     signer: Signer
     credential: Credential

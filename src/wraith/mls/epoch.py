@@ -56,7 +56,7 @@ class Epoch:
 
 @dataclass(frozen=True, slots=True)
 class PastEpoch:
-    """What is kept for messages that come late: enough to open, nothing to send or derive with."""
+    """An old epoch, kept for late messages: it can open them, and cannot send or derive."""
 
     encoded_context: bytes
     number: int
@@ -73,7 +73,7 @@ class PastEpoch:
 
 @dataclass(frozen=True, slots=True)
 class EpochKeys:
-    """What the key schedule gives between a commit and the epoch it begins."""
+    """The secrets that the key schedule gives between a commit and the epoch it begins."""
 
     joiner: Secret
     member: Secret

@@ -1,4 +1,4 @@
-"""What one member holds of one group, and how it goes from epoch to epoch.
+"""The state that one member holds of one group, and its way from epoch to epoch.
 
 ``MlsGroup`` is the door for programs; this is what ``state`` writes down. Only ``advance`` changes
 the epoch, and only with a commit that was staged on the present one.

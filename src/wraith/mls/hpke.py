@@ -45,7 +45,7 @@ class KeyPair:
 
 
 class KemKeys(Protocol):
-    """What HPKE needs of a KEM. Keys go in and out as the bytes of their serialised forms."""
+    """The operations of a KEM that HPKE needs. Keys are the bytes of their serialised forms."""
 
     kem_id: int
     library_kem: hpke.KEM

@@ -35,7 +35,7 @@ _EXTERNAL_INIT = b"MLS 1.0 external init secret"
 def joiner_secret(
     suite: CipherSuite, init_secret: Secret, commit_secret: Secret, context: bytes
 ) -> Secret:
-    """What a Welcome carries. ``context`` is the new epoch's, encoded. [ML-22]"""
+    """The secret that a Welcome carries. ``context`` is the new epoch's, encoded. [ML-22]"""
     prk = suite.extract(init_secret.reveal(), commit_secret.reveal())
     return Secret(suite.expand_with_label(prk, b"joiner", context, suite.hash_bytes))
 

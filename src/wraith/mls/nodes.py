@@ -137,7 +137,7 @@ def _encode_numbers(numbers: Iterable[int]) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """What a client understands. Types that every client knows are not listed."""
+    """The types that a client understands. Those that every client knows are not listed."""
 
     versions: tuple[int, ...] = (VERSION_MLS10,)
     cipher_suites: tuple[int, ...] = ()
@@ -230,7 +230,7 @@ class ExternalSender:
 
 @dataclass(frozen=True, slots=True)
 class Lifetime:
-    """Unix seconds. Who adds and who joins looks at them; a commit is never judged by a clock."""
+    """Unix seconds. Adding and joining check them; a commit is never judged by a clock."""
 
     not_before: int
     not_after: int

@@ -16,7 +16,7 @@ from wraith.mls.validation import Queued
 
 @dataclass(frozen=True, slots=True)
 class OwnUpdate:
-    """What an own Update needs once it is committed: the leaf's private key, a new signer."""
+    """The secrets of an own Update, for its commit: the leaf's private key, a new signer."""
 
     private: Secret
     signer: Signer | None

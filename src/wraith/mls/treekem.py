@@ -79,7 +79,7 @@ class UpdatePath:
 
 @dataclass(frozen=True, slots=True)
 class KeyUpdate:
-    """What ``self_update`` made.
+    """The result of ``self_update``.
 
     ``path_secrets`` maps each node of the filtered direct path to its secret: a Welcome hands a
     new member the one of the lowest node that both are below.

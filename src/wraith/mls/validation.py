@@ -1,4 +1,4 @@
-"""What is refused, and under which name: leaves, trees, proposal lists (RFC 9420 §7.3, §12.2).
+"""Checks with names: leaves, trees, proposal lists (RFC 9420 §7.3, §12.2).
 
 The rules of the protocol are here; what only the application can know (whose key is this, may this
 member do that) it answers through a ``Policy``. Nothing here changes anything.
@@ -53,7 +53,7 @@ from wraith.mls.x509 import check_chain, subject_of
 
 
 class Policy(Protocol):
-    """What the application decides. Each method returns or raises; none may change anything."""
+    """The application's decisions. Each method returns or raises; none may change anything."""
 
     def check_suite(self, suite: CipherSuite, /) -> None:
         """May a group use ``suite``? Raises ``UnsupportedSuite``."""

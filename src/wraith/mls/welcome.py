@@ -103,7 +103,7 @@ class GroupInfo:
 
 @dataclass(frozen=True, slots=True)
 class GroupSecrets:
-    """What a Welcome seals for one new member. Holds secrets: never shown."""
+    """The secrets that a Welcome seals for one new member. They are never shown."""
 
     joiner_secret: bytes
     path_secret: bytes | None

@@ -20,7 +20,7 @@ _U64: Final = Struct(">Q")
 
 
 class Reader:
-    """Takes fields off the front of ``data``. What it returns is copied; ``data`` is borrowed."""
+    """Takes fields off the front of ``data``. Results are copies; ``data`` is borrowed."""
 
     __slots__ = ("_data", "_at", "_end")
 

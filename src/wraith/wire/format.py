@@ -1,6 +1,6 @@
 """Where the six fields of a packet lie: a layout that both ends derive from the session secret.
 
-What it must not do: claim security. 2,916 layouts hide nothing by themselves; that the bytes look
+It must not claim security. 2,916 layouts hide nothing by themselves; that the bytes look
 random comes from encryption and from masking (``polymorphic``).
 
 Spec: wire-format §2 [WF-1, WF-2, WF-11].

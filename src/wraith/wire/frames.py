@@ -47,7 +47,7 @@ from wraith.wire.records import RekeyResp as RekeyResp
 from wraith.wire.records import TicketRequest as TicketRequest
 from wraith.wire.records import encode_record as encode_record
 
-#: What a packet may hold: twice what a sender puts into one.
+#: Frames that a packet may hold: twice as many as a sender puts into one.
 OTHER_FRAMES_MAX: Final = 128
 DATAGRAM_FRAMES_MAX: Final = 256
 

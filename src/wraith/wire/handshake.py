@@ -45,7 +45,7 @@ _TLV_HEADER: Final = Struct(">BH")
 
 
 class PartKind(IntEnum):
-    """What a handshake datagram is part of."""
+    """The message that a handshake datagram is part of."""
 
     HELLO = 1
     RESPONSE = 2
@@ -235,7 +235,7 @@ class Reassembler:
 
 @dataclass(frozen=True, slots=True)
 class TransportParams:
-    """What its sender will do and accept, 16 bytes. Constructing one checks the ranges. [HB-6]"""
+    """The limits of its sender, 16 bytes. Constructing one checks the ranges. [HB-6]"""
 
     idle_s: int = 30
     max_udp: int = 1472

@@ -32,7 +32,7 @@ MESSAGE_BYTES_MAX = 65_535
 
 
 class KeyPair(Protocol):
-    """What a DH token needs of a key pair."""
+    """The part of a key pair that a DH token needs."""
 
     @property
     def public(self) -> bytes: ...

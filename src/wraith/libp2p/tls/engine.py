@@ -80,7 +80,7 @@ class TrafficSecret(NamedTuple):
 
 
 class HandshakeState(Enum):
-    """What the engine waits for."""
+    """The message that the engine waits for."""
 
     START = "start"
     SERVER_HELLO = "server hello"
@@ -119,7 +119,7 @@ EXPECTED: dict[HandshakeState, tuple[Level, frozenset[HandshakeType]]] = {
 
 @dataclass(frozen=True, slots=True)
 class TlsSettings:
-    """What one handshake may do. ``groups`` and ``alpn`` are in order of preference.
+    """The choices that one handshake has. ``groups`` and ``alpn`` are in order of preference.
 
     ``shares`` are the groups for which a client sends a key at once; ``private_extension`` is the
     code point of the private profile, ``None`` outside it. ``credentials`` are tried in order
@@ -138,7 +138,7 @@ class TlsSettings:
 
 @dataclass(frozen=True, slots=True)
 class Negotiated:
-    """What the finished handshake reached. Every field comes from its messages."""
+    """The result of a finished handshake. Every field comes from its messages."""
 
     group: str
     post_quantum: bool
