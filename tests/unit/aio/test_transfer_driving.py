@@ -6,6 +6,8 @@ import asyncio
 
 import pytest
 
+from wraith.abc import NullTracer
+from wraith.aio.assembly import BoundEndpoint
 from wraith.aio.entropy import OsRng
 from wraith.aio.transfers import Transfer
 from wraith.aio.udp import SocketSet
@@ -31,7 +33,8 @@ async def test_a_transfer_hears_of_a_size_that_the_host_refuses() -> None:
     assert connection is not None
 
     sockets = SocketSet.bind(Address(b"\x7f\0\0\1", 0))
-    transfer = Transfer(node, source, sockets, rng=OsRng(), replay=None, access=None)
+    bound = BoundEndpoint(node.endpoint, sockets, OsRng(), NullTracer())
+    transfer = Transfer(node, source, bound, replay=None, access=None)
     transfer.start()
     try:
         refuse = sockets.sockets[0].on_refused_size
