@@ -10,36 +10,23 @@ Spec: libp2p-quic section 4 [LQ-40] to [LQ-45]; RFC 9000.
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 from wraith.errors import MissingExtra
 from wraith.libp2p.config import QuicTransportConfig
 from wraith.libp2p.quic import (
-    INTERNAL_ERROR,
     PROTOCOL_VIOLATION,
-    QUIC_CID_BYTES,
-    CidIssued,
-    CidRetired,
-    Closing,
-    DatagramFrameReceived,
     EngineFactory,
-    HandshakeCompleted,
-    PacketEvent,
-    PingAcknowledged,
-    StopReceived,
-    StreamData,
-    StreamResetReceived,
-    Terminated,
     TlsAdapterBase,
     TokenOfCid,
     address_of,
     library_address,
 )
+from wraith.libp2p.quic_library import LibraryConnection, library_settings
 from wraith.libp2p.ranges import BoundedRanges
-from wraith.libp2p.tls.engine import Level, TlsEngine
+from wraith.libp2p.tls.engine import Level
 from wraith.types import Address
 
 try:
@@ -261,7 +248,7 @@ class _Silent:
     info = warning = error = debug
 
 
-class AioquicConnection:
+class AioquicConnection(LibraryConnection):
     """:class:`PacketConnection` over aioquic."""
 
     def __init__(
@@ -275,21 +262,13 @@ class AioquicConnection:
         reset_token: TokenOfCid | None = None,
     ) -> None:
         configuration = _Configuration(
-            is_client=is_client,
-            alpn_protocols=list(config.offered_alpn),
-            connection_id_length=QUIC_CID_BYTES,
-            idle_timeout=config.idle_timeout_s,
-            max_data=config.connection_window,
-            max_stream_data=config.stream_window,
-            max_datagram_size=config.datagram_bytes,
-            max_datagram_frame_size=config.datagram_frame_bytes,
-            initial_rtt=config.initial_rtt_s,
+            **library_settings(config, is_client=is_client),
             supported_versions=[_Version.VERSION_1],
         )
         if not is_client:
             # Our engine signs; the library only checks that something is configured.
             configuration.certificate = configuration.private_key = True
-        self._quic = _Connection(
+        quic = _Connection(
             make_engine=make_engine,
             config=config,
             reset_token=reset_token,
@@ -297,33 +276,17 @@ class AioquicConnection:
             original_destination_connection_id=original_cid,
             retry_source_connection_id=retry_cid,
         )
-        self._quic._logger = self._quic._loss._logger = _Silent()
-        self._events: deque[PacketEvent] = deque()
-        self._closing_told = False
-        self._broken: Closing | None = None
-
-    @property
-    def engine(self) -> TlsEngine:
-        assert self._quic.adapter is not None, "the connection has not started"
-        return self._quic.adapter.engine
-
-    @property
-    def host_cid(self) -> bytes:
-        return bytes(self._quic.host_cid)
+        quic._logger = quic._loss._logger = _Silent()
+        super().__init__(quic, _events)
 
     @property
     def is_confirmed(self) -> bool:
-        return self._quic.is_confirmed
-
-    @property
-    def is_address_validated(self) -> bool:
-        # Handshake bytes were opened with keys that only the address in question could have.
-        adapter = self._quic.adapter
-        return adapter is not None and adapter.engine.has_heard(Level.HANDSHAKE)
+        return bool(self._quic.is_confirmed)
 
     @property
     def peer_reset_token(self) -> bytes | None:
-        return self._quic.peer_reset_token
+        token: bytes | None = self._quic.peer_reset_token
+        return token
 
     @property
     def remote(self) -> Address | None:
@@ -340,28 +303,12 @@ class AioquicConnection:
             self._guard(self._quic.receive_datagram, datagram, address, now)
         self._collect()
 
-    def handle_timer(self, now: float) -> None:
-        timer = self._quic.get_timer()
-        if timer is not None and timer <= now:
-            self._guard(self._quic.handle_timer, now)
-            self._collect()
-
-    def next_timer(self) -> float | None:
-        timer: float | None = self._quic.get_timer()
-        return timer
-
     def datagrams_to_send(self, now: float) -> list[tuple[bytes, Address]]:
         if self._quic.get_peer_address() is None:
             return []
         datagrams = self._guard(self._quic.datagrams_to_send, now) or []
         self._collect()
         return [(data, address_of(address)) for data, address in datagrams]
-
-    def next_event(self) -> PacketEvent | None:
-        return self._events.popleft() if self._events else None
-
-    def next_stream_id(self) -> int:
-        return int(self._quic.get_next_available_stream_id())
 
     def streams_allowed(self) -> int:
         return int(self._quic._remote_max_streams_bidi)
@@ -406,65 +353,19 @@ class AioquicConnection:
 
     # ---- inside ------------------------------------------------------------------------------
 
-    def _guard(self, operation: Callable[..., Any], *arguments: Any) -> Any:
-        """A defect of the library ends this connection, not the endpoint [LQ-44]."""
-        if self._broken is not None:
-            return None
-        try:
-            return operation(*arguments)
-        except Exception as error:
-            # Whatever a foreign library raises out of a receive path is contained here.
-            self._broken = Closing(INTERNAL_ERROR, False, f"packet layer: {error!r}", None)
-            self._events.append(self._broken)
-            self._events.append(Terminated())
-            self._closing_told = True
-            return None
-
-    def _collect(self) -> None:
+    def _note(self, event: Any) -> None:
         quic = self._quic
-        while (event := quic.next_event()) is not None:
-            match event:
-                case _events.StreamDataReceived():
-                    quic.note_delivered(event.stream_id, len(event.data))
-                    if event.end_stream:
-                        quic.forget(event.stream_id)
-                    self._events.append(StreamData(event.stream_id, event.data, event.end_stream))
-                case _events.StreamReset():
-                    quic.note_ended(event.stream_id)
-                    self._events.append(StreamResetReceived(event.stream_id, event.error_code))
-                case _events.StopSendingReceived():
-                    self._events.append(StopReceived(event.stream_id, event.error_code))
-                case _events.HandshakeCompleted():
-                    quic._crypto_buffers = {}  # the engine writes nothing more
-                    self._events.append(HandshakeCompleted())
-                case _events.DatagramFrameReceived():
-                    self._events.append(DatagramFrameReceived(event.data))
-                case _events.PingAcknowledged():
-                    self._events.append(PingAcknowledged(event.uid))
-                case _events.ConnectionIdIssued():
-                    self._events.append(CidIssued(event.connection_id))
-                case _events.ConnectionIdRetired():
-                    self._events.append(CidRetired(event.connection_id))
-                case _events.ConnectionTerminated():
-                    self._tell_closing(event)
-                    self._events.append(Terminated())
-                case _:
-                    pass
-        if quic.closing is not None:
-            self._tell_closing(quic.closing)
+        match event:
+            case _events.StreamDataReceived():
+                quic.note_delivered(event.stream_id, len(event.data))
+                if event.end_stream:
+                    quic.forget(event.stream_id)
+            case _events.StreamReset():
+                quic.note_ended(event.stream_id)
+            case _events.HandshakeCompleted():
+                quic._crypto_buffers = {}  # the engine writes nothing more
+            case _:
+                pass
 
-    def _tell_closing(self, event: Any) -> None:
-        if self._closing_told:
-            return
-        self._closing_told = True
-        adapter = self._quic.adapter
-        alert = adapter.failure if adapter is not None else None
-        self._events.append(
-            Closing(
-                int(event.error_code),
-                event.frame_type is None,
-                event.reason_phrase,
-                alert,
-                here=self._quic.closed_here,
-            )
-        )
+    def _closed_here(self) -> bool:
+        return bool(self._quic.closed_here)

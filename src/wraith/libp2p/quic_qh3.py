@@ -18,34 +18,21 @@ Spec: libp2p-quic section 4 [LQ-45].
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from wraith.errors import MissingExtra
 from wraith.libp2p.config import QuicTransportConfig
 from wraith.libp2p.quic import (
-    INTERNAL_ERROR,
-    QUIC_CID_BYTES,
-    CidIssued,
-    CidRetired,
-    Closing,
-    DatagramFrameReceived,
     EngineFactory,
-    HandshakeCompleted,
-    PacketEvent,
-    PingAcknowledged,
-    StopReceived,
-    StreamData,
-    StreamResetReceived,
-    Terminated,
     TlsAdapterBase,
     TokenOfCid,
     address_of,
     library_address,
 )
+from wraith.libp2p.quic_library import LibraryConnection, library_settings
 from wraith.libp2p.reset import token_in
-from wraith.libp2p.tls.engine import Level, TlsEngine
+from wraith.libp2p.tls.engine import Level
 from wraith.types import Address
 
 try:
@@ -117,7 +104,7 @@ class _Connection(_QuicConnection):  # type: ignore[misc]  # qh3's types are not
         return self._close_event
 
 
-class Qh3Connection:
+class Qh3Connection(LibraryConnection):
     """:class:`wraith.libp2p.quic.PacketConnection` over qh3."""
 
     def __init__(
@@ -132,16 +119,8 @@ class Qh3Connection:
     ) -> None:
         del reset_token  # the core draws its own and does not tell them
         configuration = _Configuration(
-            is_client=is_client,
-            alpn_protocols=list(config.offered_alpn),
-            connection_id_length=QUIC_CID_BYTES,
-            idle_timeout=config.idle_timeout_s,
-            max_data=config.connection_window,
-            max_stream_data=config.stream_window,
-            max_datagram_size=config.datagram_bytes,
-            max_datagram_frame_size=config.datagram_frame_bytes,
+            **library_settings(config, is_client=is_client),
             probe_datagram_size=False,
-            initial_rtt=config.initial_rtt_s,
             supported_versions=[_Version.VERSION_1],
         )
         if not is_client:
@@ -149,39 +128,22 @@ class Qh3Connection:
             certificate = make_engine().settings.credentials[0].der
             configuration.certificate = _Certificate(certificate)
             configuration.private_key = object()
-        self._config = config
-        self._is_client = is_client
-        self._cid_changed = False
-        self._quic = _Connection(
+        quic = _Connection(
             make_engine=make_engine,
             configuration=configuration,
             original_destination_connection_id=original_cid,
             retry_source_connection_id=retry_cid,
         )
-        self._events: deque[PacketEvent] = deque()
-        self._closing_told = False
-        self._broken = False
+        super().__init__(quic, _events)
+        self._config = config
+        self._is_client = is_client
+        self._cid_changed = False
         self._unread = 0
         self._remote: Address | None = None
 
     @property
-    def engine(self) -> TlsEngine:
-        assert self._quic.adapter is not None, "the connection has not started"
-        return self._quic.adapter.engine
-
-    @property
-    def host_cid(self) -> bytes:
-        return bytes(self._quic.host_cid)
-
-    @property
     def is_confirmed(self) -> bool:
         return not self._is_client or bool(self._quic._handshake_confirmed)
-
-    @property
-    def is_address_validated(self) -> bool:
-        # Handshake bytes were opened with keys that only the address in question could have.
-        adapter = self._quic.adapter
-        return adapter is not None and adapter.engine.has_heard(Level.HANDSHAKE)
 
     @property
     def peer_reset_token(self) -> bytes | None:
@@ -207,16 +169,6 @@ class Qh3Connection:
         )
         self._collect()
 
-    def handle_timer(self, now: float) -> None:
-        timer = self._quic.get_timer()
-        if timer is not None and timer <= now:
-            self._guard(self._quic.handle_timer, now)
-            self._collect()
-
-    def next_timer(self) -> float | None:
-        timer: float | None = self._quic.get_timer()
-        return timer
-
     def datagrams_to_send(self, now: float) -> list[tuple[bytes, Address]]:
         datagrams = self._guard(self._quic.poll_datagrams, now) or []
         self._collect()
@@ -224,12 +176,6 @@ class Qh3Connection:
         if due:
             self._remote = due[-1][1]
         return due
-
-    def next_event(self) -> PacketEvent | None:
-        return self._events.popleft() if self._events else None
-
-    def next_stream_id(self) -> int:
-        return int(self._quic.get_next_available_stream_id())
 
     def streams_allowed(self) -> int:
         return int(self._quic.max_concurrent_bidi_streams)
@@ -280,58 +226,10 @@ class Qh3Connection:
 
     # ---- inside ------------------------------------------------------------------------------
 
-    def _guard(self, operation: Callable[..., Any], *arguments: Any) -> Any:
-        """A defect of the library ends this connection, not the endpoint [LQ-44]."""
-        if self._broken:
-            return None
-        try:
-            return operation(*arguments)
-        except Exception as error:
-            self._broken = True
-            if not self._closing_told:
-                self._closing_told = True
-                self._events.append(
-                    Closing(INTERNAL_ERROR, False, f"packet layer: {error!r}", None)
-                )
-            self._events.append(Terminated())
-            return None
-
     def _collect(self) -> None:
-        quic = self._quic
-        while (event := quic.next_event()) is not None:
-            match event:
-                case _events.StreamDataReceived():
-                    self._unread += len(event.data)
-                    self._events.append(StreamData(event.stream_id, event.data, event.end_stream))
-                case _events.StreamReset():
-                    self._events.append(StreamResetReceived(event.stream_id, event.error_code))
-                case _events.StopSendingReceived():
-                    self._events.append(StopReceived(event.stream_id, event.error_code))
-                case _events.HandshakeCompleted():
-                    self._events.append(HandshakeCompleted())
-                case _events.DatagramFrameReceived():
-                    self._events.append(DatagramFrameReceived(event.data))
-                case _events.PingAcknowledged():
-                    self._events.append(PingAcknowledged(event.uid))
-                case _events.ConnectionIdIssued():
-                    self._events.append(CidIssued(event.connection_id))
-                case _events.ConnectionIdRetired():
-                    self._events.append(CidRetired(event.connection_id))
-                case _events.ConnectionTerminated():
-                    self._tell_closing(event)
-                    self._events.append(Terminated())
-                case _:
-                    pass
+        super()._collect()
         self._quic.hold = self._unread >= self._config.connection_window
-        if quic.closing is not None:
-            self._tell_closing(quic.closing)
 
-    def _tell_closing(self, event: Any) -> None:
-        if self._closing_told:
-            return
-        self._closing_told = True
-        adapter = self._quic.adapter
-        alert = adapter.failure if adapter is not None else None
-        self._events.append(
-            Closing(int(event.error_code), event.frame_type is None, event.reason_phrase, alert)
-        )
+    def _note(self, event: Any) -> None:
+        if isinstance(event, _events.StreamDataReceived):
+            self._unread += len(event.data)
