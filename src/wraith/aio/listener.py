@@ -14,6 +14,7 @@ from wraith.aio.endpoint import AsyncEndpoint, effective_config, open_endpoint
 from wraith.aio.interfaces import reachable_addresses
 from wraith.aio.opening import Opening
 from wraith.aio.session import Session
+from wraith.aio.waiters import Waiters
 from wraith.config import EndpointConfig
 from wraith.connection import events
 from wraith.connection.connection import Connection
@@ -90,7 +91,7 @@ class Listener:
         self._bound = bound
         self._require_pq = require_pq
         self._unaccepted: deque[Session] = deque()
-        self._waiters: set[asyncio.Future[None]] = set()
+        self._waiters = Waiters()
         self._closed = False
         self._closing = False
         endpoint.on_accept = self._on_incoming
@@ -135,12 +136,7 @@ class Listener:
         while not self._unaccepted:
             if self._closed or self._closing or self._endpoint.driver.closed:
                 raise LocalProtocolError("this listener is closed")
-            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._waiters.add(waiter)
-            try:
-                await waiter
-            finally:
-                self._waiters.discard(waiter)
+            await self._waiters.wait()
         return self._unaccepted.popleft()
 
     def __aiter__(self) -> Listener:
@@ -174,7 +170,7 @@ class Listener:
         if self._closed:
             return
         self._closing = True
-        self._notify()
+        self._waiters.notify()
         endpoint = self._endpoint
         try:
             if grace_s > 0 and endpoint.sessions and not endpoint.driver.closed:
@@ -231,11 +227,6 @@ class Listener:
             case events.Established():
                 session = self._endpoint.adopt(connection)
                 self._unaccepted.append(session)
-                self._notify()
+                self._waiters.notify()
             case _:
                 pass  # a connection that was refused or lost before it was a session
-
-    def _notify(self) -> None:
-        for waiter in self._waiters:
-            if not waiter.done():
-                waiter.set_result(None)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from wraith.aio.opening import Opening
 from wraith.aio.stream import Stream
+from wraith.aio.waiters import Waiters
 from wraith.connection import events
 from wraith.errors import (
     CloseCode,
@@ -50,11 +51,10 @@ class Session:
         self.connection = connection
         self.n_datagrams_dropped = 0
         self._endpoint = endpoint
-        self._loop = asyncio.get_running_loop()
         self._streams: dict[StreamId, Stream] = {}
         self._unaccepted: deque[Stream] = deque()
         self._datagrams: deque[bytes] = deque()
-        self._waiters: set[asyncio.Future[None]] = set()
+        self._waiters = Waiters()
         self._is_ready = False
         self._closed: events.Closed | None = None
         self._final_stats: ConnectionStats | None = None
@@ -112,7 +112,7 @@ class Session:
         async def open_() -> Stream:
             self.raise_if_closed()
             while not self.connection.can_open_stream(expedited=expedited):
-                await self._wait()
+                await self._waiters.wait()
                 self.raise_if_closed()
             sid = self.connection.open_stream(
                 priority=priority, expedited=expedited, now=self.now()
@@ -131,7 +131,7 @@ class Session:
         """
         while not self._unaccepted:
             self.raise_if_closed()
-            await self._wait()
+            await self._waiters.wait()
         return self._unaccepted.popleft()
 
     def __aiter__(self) -> Session:
@@ -175,7 +175,7 @@ class Session:
         """
         while not self._datagrams:
             self.raise_if_closed()
-            await self._wait()
+            await self._waiters.wait()
         return self._datagrams.popleft()
 
     # --- the end ----------------------------------------------------------------------------
@@ -188,7 +188,7 @@ class Session:
         """
         while any(stream.is_unsent for stream in self._streams.values()):
             self.raise_if_closed()
-            await self._wait()
+            await self._waiters.wait()
 
     async def close(self, code: int = CloseCode.NO_ERROR, reason: str = "") -> None:
         """Closes now: tells the peer and returns when that is with the kernel. Idempotent.
@@ -209,7 +209,7 @@ class Session:
             WraithError: why, unless it was closed without error (code 0, by either side).
         """
         while not self.is_closed:
-            await self._wait()
+            await self._waiters.wait()
         error = self.closed_error()
         if self._closed is None or (self._closed.error is not None or self._closed.code):
             raise error
@@ -265,13 +265,13 @@ class Session:
     def forget_stream(self, sid: StreamId) -> None:
         """Both halves of this stream are over."""
         self._streams.pop(sid, None)
-        self._notify()
+        self._waiters.notify()
 
     async def wait_ready(self) -> None:
         """Initiator: waits until the responder has confirmed; raises why it did not."""
         while not self._is_ready:
             self.raise_if_closed()
-            await self._wait()
+            await self._waiters.wait()
         self.raise_if_closed()  # a refusal follows right behind the confirmation
 
     def handle(self, event: events.Event) -> None:
@@ -288,7 +288,7 @@ class Session:
             case events.StreamSent(sid):
                 if (stream := self._streams.get(sid)) is not None:
                     stream.on_sent()
-                self._notify()
+                self._waiters.notify()
             case events.StreamWasReset(sid, code):
                 if (stream := self._streams.get(sid)) is not None:
                     stream.on_reset(code)
@@ -298,13 +298,13 @@ class Session:
             case events.DatagramReceived(data):
                 self._on_datagram(data)
             case events.StreamsAvailable():
-                self._notify()
+                self._waiters.notify()
             case events.Confirmed():
                 self._is_ready = True
-                self._notify()
+                self._waiters.notify()
             case events.GoingAway():
                 self.is_going_away = True
-                self._notify()
+                self._waiters.notify()
             case events.PathSuspect():
                 self.suspect = True
             case events.PathRecovered():
@@ -330,33 +330,18 @@ class Session:
             return
         stream = self._streams[sid] = Stream(self, sid)
         self._unaccepted.append(stream)
-        self._notify()
+        self._waiters.notify()
 
     def _on_datagram(self, data: bytes) -> None:
         if len(self._datagrams) >= UNREAD_DATAGRAMS_MAX:
             self._datagrams.popleft()  # the newest is worth most to those who use datagrams
             self.n_datagrams_dropped += 1
         self._datagrams.append(data)
-        self._notify()
+        self._waiters.notify()
 
     def _end(self) -> None:
         with contextlib.suppress(LocalProtocolError):  # nothing to tell: never established
             self._final_stats = self.connection.stats()
         for stream in list(self._streams.values()):
             stream.on_closed()
-        self._notify()
-
-    async def _wait(self) -> None:
-        """Waits for anything to change; callers look again. Wakes all, so none is lost."""
-        waiter: asyncio.Future[None] = self._loop.create_future()
-        self._waiters.add(waiter)
-        try:
-            await waiter
-        finally:
-            self._waiters.discard(waiter)
-
-    def _notify(self) -> None:
-        if self._waiters:
-            for waiter in self._waiters:
-                if not waiter.done():
-                    waiter.set_result(None)
+        self._waiters.notify()
