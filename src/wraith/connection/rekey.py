@@ -59,7 +59,7 @@ class RekeyFailed(RemoteProtocolError):
         super().__init__(message, close_code=CloseCode.REKEY_FAILED)
 
 
-class AwaitingResponse:
+class AwaitingRekeyResponse:
     """The driver's half-done exchange. ``finish`` uses it up."""
 
     __slots__ = ("_init", "_kem_secret", "_root", "_x", "epoch")
@@ -103,13 +103,13 @@ class AwaitingResponse:
 
 def begin(
     root: Secret, epoch: int, *, kem: Kem | None, rng: Rng
-) -> tuple[RekeyInit, AwaitingResponse]:
+) -> tuple[RekeyInit, AwaitingRekeyResponse]:
     """The driver's first message for ``epoch`` (the new one)."""
     x = X25519Key.generate(rng)
     kem_secret = kem.generate(rng) if kem is not None else None
     ek = kem_secret.encapsulation_key if kem_secret is not None else b""
     init = RekeyInit(epoch, x.public, ek)
-    return init, AwaitingResponse(x, kem_secret, init.message(), root, epoch)
+    return init, AwaitingRekeyResponse(x, kem_secret, init.message(), root, epoch)
 
 
 def respond(
@@ -174,7 +174,7 @@ class RekeyControl:
         self._kem = kem if SUITES[suite].post_quantum else None
         self._rng = rng
         self._config = config
-        self._stage: AwaitingResponse | None = None
+        self._stage: AwaitingRekeyResponse | None = None
         self._epoch_at = now
         self._begun_at = now - MIN_SPACING_S
         self._deadline: float | None = None

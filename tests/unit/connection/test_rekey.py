@@ -5,7 +5,13 @@ from dataclasses import replace
 import pytest
 
 from wraith.connection.keys import CLOSE_ONLY, DATA_STOP, PN_BOUND
-from wraith.connection.rekey import AwaitingResponse, RekeyFailed, begin, old_epoch_ttl_s, respond
+from wraith.connection.rekey import (
+    AwaitingRekeyResponse,
+    RekeyFailed,
+    begin,
+    old_epoch_ttl_s,
+    respond,
+)
 from wraith.crypto.hybrid_kem import combine
 from wraith.crypto.mlkem import MlKem768
 from wraith.crypto.secret import Secret
@@ -17,7 +23,7 @@ from wraith.wire.records import RekeyInit, RekeyResp
 ROOT = b"\x33" * 32
 
 
-def started(kem: MlKem768 | HashKem | None) -> tuple[RekeyInit, AwaitingResponse]:
+def started(kem: MlKem768 | HashKem | None) -> tuple[RekeyInit, AwaitingRekeyResponse]:
     return begin(Secret(ROOT), 5, kem=kem, rng=SeededRng("driver"))
 
 
