@@ -36,7 +36,7 @@ class Place:
     ended: bool = False
 
 
-class Admission:
+class QuicAdmission:
     """One per endpoint. ``begun`` and ``ended`` bracket each incoming connection; ``connected``
     comes between them if its handshake completes.
     """

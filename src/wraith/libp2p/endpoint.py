@@ -22,7 +22,7 @@ from wraith.abc import NullTracer, Rng, Tracer, WallClock
 from wraith.crypto.ed25519 import Identity
 from wraith.errors import LimitExceeded
 from wraith.libp2p import events, quic
-from wraith.libp2p.admission import Admission, Verdict
+from wraith.libp2p.admission import QuicAdmission, Verdict
 from wraith.libp2p.certificate import CertificateKey, host_key_of, make_certificate
 from wraith.libp2p.codes import Libp2pCode
 from wraith.libp2p.config import PqPolicy, QuicTransportConfig
@@ -105,7 +105,7 @@ class QuicEndpoint:
         self._clock = clock
         self._tracer = tracer or NullTracer()
         self._credentials: tuple[CertificateKey, ...] = ()
-        self._admission = Admission(config.limits)
+        self._admission = QuicAdmission(config.limits)
         self._retry = RetryTokens()
         # qh3 draws its tokens itself: resets of ours would mean nothing to its peers.
         sends_resets = reset_key is not None and config.backend == "aioquic"

@@ -10,7 +10,7 @@ from wraith.abc import Tracer
 from wraith.crypto.ed25519 import Identity
 from wraith.errors import ConfigError, LimitExceeded
 from wraith.libp2p import events
-from wraith.libp2p.admission import Admission, Verdict, shares_of
+from wraith.libp2p.admission import QuicAdmission, Verdict, shares_of
 from wraith.libp2p.config import PqPolicy, QuicLimits, QuicTransportConfig
 from wraith.libp2p.connection import ConnectionState, PeerConnection
 from wraith.libp2p.endpoint import ROTATE_BEFORE_S, QuicEndpoint
@@ -129,7 +129,7 @@ def test_dials_are_limited() -> None:
 
 
 def ask(
-    admission: Admission, host: int = 1, *, has_token: bool = False, now: float = 0.0
+    admission: QuicAdmission, host: int = 1, *, has_token: bool = False, now: float = 0.0
 ) -> Verdict:
     verdict, _ = admission.judge(
         remote=address(host), n_connections=0, has_token=has_token, now=now
@@ -142,7 +142,7 @@ def address(host: int, *, net: int = 113) -> Address:
 
 
 def test_admission_rate() -> None:
-    admission = Admission(QuicLimits(new_per_s=10, new_burst=2))
+    admission = QuicAdmission(QuicLimits(new_per_s=10, new_burst=2))
     verdicts = [ask(admission) for _ in range(3)]
     assert verdicts == [Verdict.ACCEPT, Verdict.ACCEPT, Verdict.DROP]
     assert ask(admission, now=0.11) is Verdict.ACCEPT
@@ -151,7 +151,7 @@ def test_admission_rate() -> None:
 
 @pytest.mark.spec("LQ-74")
 def test_half_open_share_of_an_address_that_proved_itself() -> None:
-    admission = Admission(QuicLimits(pending_per_address=2, retry_above_pending=1))
+    admission = QuicAdmission(QuicLimits(pending_per_address=2, retry_above_pending=1))
     # Forged Initials, before Retry is asked, use up nobody's share.
     forged = admission.begun(address(7), has_token=False)
     assert ask(admission, 7) is Verdict.RETRY
@@ -173,7 +173,7 @@ def test_half_open_share_of_an_address_that_proved_itself() -> None:
 
 @pytest.mark.spec("LQ-74")
 def test_connections_of_a_network_are_limited() -> None:
-    admission = Admission(QuicLimits(connections_per_prefix=3))
+    admission = QuicAdmission(QuicLimits(connections_per_prefix=3))
     places = [admission.begun(address(host), has_token=False) for host in range(4)]
     assert ask(admission) is Verdict.ACCEPT, "nothing is proved yet"
     assert [admission.connected(place) for place in places] == [True, True, True, False]
