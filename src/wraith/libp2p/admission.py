@@ -16,7 +16,7 @@ from wraith.types import Address
 _MAPPED = bytes(10) + b"\xff\xff"
 
 
-class Verdict(Enum):
+class QuicVerdict(Enum):
     ACCEPT = "accept"
     RETRY = "retry"
     DROP = "drop"
@@ -53,7 +53,7 @@ class QuicAdmission:
 
     def judge(
         self, *, remote: Address, n_connections: int, has_token: bool, now: float
-    ) -> tuple[Verdict, str]:
+    ) -> tuple[QuicVerdict, str]:
         """The verdict on one Initial, and the limit that it met.
 
         Args:
@@ -61,24 +61,24 @@ class QuicAdmission:
         """
         limits = self._limits
         if n_connections >= limits.connections or self.pending >= limits.pending_in:
-            return Verdict.DROP, "limit"
+            return QuicVerdict.DROP, "limit"
         address, prefix = shares_of(remote)
         if prefix is not None and self._proven[prefix] >= limits.connections_per_prefix:
-            return Verdict.DROP, "connections per prefix"
+            return QuicVerdict.DROP, "connections per prefix"
         if not has_token and self.pending >= limits.retry_above_pending:
-            return Verdict.RETRY, ""
+            return QuicVerdict.RETRY, ""
         # Without a token the address may be forged, and a forger must not use up its share.
         half_open = self._half_open[address] if has_token and address is not None else 0
         if half_open >= limits.pending_per_address:
-            return Verdict.DROP, "half open per address"
+            return QuicVerdict.DROP, "half open per address"
         if self._updated is not None:
             gained = (now - self._updated) * limits.new_per_s
             self._tokens = min(float(limits.new_burst), self._tokens + gained)
         self._updated = now
         if self._tokens < 1:
-            return Verdict.DROP, "limit"
+            return QuicVerdict.DROP, "limit"
         self._tokens -= 1
-        return Verdict.ACCEPT, ""
+        return QuicVerdict.ACCEPT, ""
 
     def begun(self, remote: Address, *, has_token: bool) -> Place:
         """A half-open connection begins to count."""

@@ -22,7 +22,7 @@ from wraith.abc import NullTracer, Rng, Tracer, WallClock
 from wraith.crypto.ed25519 import Identity
 from wraith.errors import LimitExceeded
 from wraith.libp2p import events, quic
-from wraith.libp2p.admission import QuicAdmission, Verdict
+from wraith.libp2p.admission import QuicAdmission, QuicVerdict
 from wraith.libp2p.certificate import CertificateKey, host_key_of, make_certificate
 from wraith.libp2p.codes import Libp2pCode
 from wraith.libp2p.config import PqPolicy, QuicTransportConfig
@@ -343,13 +343,13 @@ class QuicEndpoint:
         verdict, limit = self._admission.judge(
             remote=path.remote, n_connections=len(self._connections), has_token=has_token, now=now
         )
-        if verdict is Verdict.RETRY:
+        if verdict is QuicVerdict.RETRY:
             self.counters.retries_sent += 1
             new_cid = self._rng.public_bytes(quic.QUIC_CID_BYTES)
             packet = self._retry.retry_packet(header, new_cid, path.remote, now)
             self._replies.append((packet, path))
             return None
-        if verdict is Verdict.DROP:
+        if verdict is QuicVerdict.DROP:
             self.counters.refusals[limit] += 1
             return None
         connection = self._new_connection(Role.RESPONDER, path.remote, None, None, now)

@@ -10,7 +10,7 @@ from wraith.abc import Tracer
 from wraith.crypto.ed25519 import Identity
 from wraith.errors import ConfigError, LimitExceeded
 from wraith.libp2p import events
-from wraith.libp2p.admission import QuicAdmission, Verdict, shares_of
+from wraith.libp2p.admission import QuicAdmission, QuicVerdict, shares_of
 from wraith.libp2p.config import PqPolicy, QuicLimits, QuicTransportConfig
 from wraith.libp2p.connection import ConnectionState, PeerConnection
 from wraith.libp2p.endpoint import ROTATE_BEFORE_S, QuicEndpoint
@@ -130,7 +130,7 @@ def test_dials_are_limited() -> None:
 
 def ask(
     admission: QuicAdmission, host: int = 1, *, has_token: bool = False, now: float = 0.0
-) -> Verdict:
+) -> QuicVerdict:
     verdict, _ = admission.judge(
         remote=address(host), n_connections=0, has_token=has_token, now=now
     )
@@ -144,9 +144,9 @@ def address(host: int, *, net: int = 113) -> Address:
 def test_admission_rate() -> None:
     admission = QuicAdmission(QuicLimits(new_per_s=10, new_burst=2))
     verdicts = [ask(admission) for _ in range(3)]
-    assert verdicts == [Verdict.ACCEPT, Verdict.ACCEPT, Verdict.DROP]
-    assert ask(admission, now=0.11) is Verdict.ACCEPT
-    assert ask(admission, now=0.11) is Verdict.DROP
+    assert verdicts == [QuicVerdict.ACCEPT, QuicVerdict.ACCEPT, QuicVerdict.DROP]
+    assert ask(admission, now=0.11) is QuicVerdict.ACCEPT
+    assert ask(admission, now=0.11) is QuicVerdict.DROP
 
 
 @pytest.mark.spec("LQ-74")
@@ -154,20 +154,20 @@ def test_half_open_share_of_an_address_that_proved_itself() -> None:
     admission = QuicAdmission(QuicLimits(pending_per_address=2, retry_above_pending=1))
     # Forged Initials, before Retry is asked, use up nobody's share.
     forged = admission.begun(address(7), has_token=False)
-    assert ask(admission, 7) is Verdict.RETRY
+    assert ask(admission, 7) is QuicVerdict.RETRY
     places = []
     for _ in range(2):
-        assert ask(admission, 7, has_token=True) is Verdict.ACCEPT
+        assert ask(admission, 7, has_token=True) is QuicVerdict.ACCEPT
         places.append(admission.begun(address(7), has_token=True))
-    assert ask(admission, 7, has_token=True) is Verdict.DROP
-    assert ask(admission, 8, has_token=True) is Verdict.ACCEPT
+    assert ask(admission, 7, has_token=True) is QuicVerdict.DROP
+    assert ask(admission, 8, has_token=True) is QuicVerdict.ACCEPT
     assert admission.connected(places[0])
-    assert ask(admission, 7, has_token=True) is Verdict.ACCEPT
+    assert ask(admission, 7, has_token=True) is QuicVerdict.ACCEPT
     admission.begun(address(7), has_token=True)
-    assert ask(admission, 7, has_token=True) is Verdict.DROP
+    assert ask(admission, 7, has_token=True) is QuicVerdict.DROP
     for place in (places[1], places[1], forged):  # the end counts once
         admission.ended(place)
-    assert ask(admission, 7, has_token=True) is Verdict.ACCEPT
+    assert ask(admission, 7, has_token=True) is QuicVerdict.ACCEPT
     assert admission.pending == 1
 
 
@@ -175,15 +175,15 @@ def test_half_open_share_of_an_address_that_proved_itself() -> None:
 def test_connections_of_a_network_are_limited() -> None:
     admission = QuicAdmission(QuicLimits(connections_per_prefix=3))
     places = [admission.begun(address(host), has_token=False) for host in range(4)]
-    assert ask(admission) is Verdict.ACCEPT, "nothing is proved yet"
+    assert ask(admission) is QuicVerdict.ACCEPT, "nothing is proved yet"
     assert [admission.connected(place) for place in places] == [True, True, True, False]
     admission.ended(places[3])
-    assert ask(admission, 200) is Verdict.DROP
+    assert ask(admission, 200) is QuicVerdict.DROP
     assert admission.judge(
         remote=address(1, net=114), n_connections=0, has_token=False, now=0.0
-    ) == (Verdict.ACCEPT, "")
+    ) == (QuicVerdict.ACCEPT, "")
     admission.ended(places[0])
-    assert ask(admission, 200) is Verdict.ACCEPT
+    assert ask(admission, 200) is QuicVerdict.ACCEPT
 
 
 @pytest.mark.spec("LQ-74")
