@@ -28,7 +28,7 @@ from wraith.crypto.ed25519 import Identity
 from wraith.errors import ConfigError, ConnectionLost, PolicyRefused
 from wraith.types import ANY_ADDRESS, Address, SuiteId
 
-EndpointEvent = tuple[Connection | None, object]
+ConnectionEvent = tuple[Connection | None, object]
 #: A closed endpoint answers late packets of its peers this long at most before its sockets go.
 LINGER_S: Final = 3.0
 
@@ -75,7 +75,7 @@ class AsyncEndpoint:
         self.on_accept: Callable[[Connection, events.Event], None] | None = None
         self.on_endpoint_event: Callable[[object], None] | None = None
         self.private = False
-        self.driver: Driver[EndpointEvent]
+        self.driver: Driver[ConnectionEvent]
         self._rng = rng
         self._is_lingering = False
         poison_after_fork(self)
@@ -91,7 +91,7 @@ class AsyncEndpoint:
         session = self.sessions[connection] = Session(self, connection)
         return session
 
-    def on_event(self, pair: EndpointEvent) -> None:
+    def on_event(self, pair: ConnectionEvent) -> None:
         """Delivers one event of the machine."""
         connection, event = pair
         if connection is None:
