@@ -49,7 +49,7 @@ from wraith.libp2p import events, identify, ping
 from wraith.libp2p.codes import Libp2pCode
 from wraith.libp2p.config import QuicTransportConfig
 from wraith.libp2p.connection import PeerConnection
-from wraith.libp2p.endpoint import EndpointCounters, EndpointEvent, QuicEndpoint
+from wraith.libp2p.endpoint import EndpointCounters, PeerEvent, QuicEndpoint
 from wraith.libp2p.identify import IdentifyInfo
 from wraith.libp2p.multiaddr import Multiaddr, quic_multiaddr
 from wraith.libp2p.reset import reset_key
@@ -119,7 +119,7 @@ class Libp2pHost:
         self.on_raw_stream: StreamHandler | None = None
         self._agent = agent
         self._sockets = sockets
-        self._driver: Driver[EndpointEvent] = Driver(
+        self._driver: Driver[PeerEvent] = Driver(
             self.machine, sockets, on_event=self._on_event, on_failed=self._on_failed, tracer=tracer
         )
         self._connections: dict[PeerConnection, Libp2pConnection] = {}
@@ -321,7 +321,7 @@ class Libp2pHost:
         """Negotiates an incoming stream among the handlers and runs the chosen one."""
         await protocols.serve_stream(stream, self._handlers)
 
-    def _on_event(self, pair: EndpointEvent) -> None:
+    def _on_event(self, pair: PeerEvent) -> None:
         machine, event = pair
         if isinstance(event, events.Connected):
             connection = Libp2pConnection(self, machine)

@@ -48,7 +48,7 @@ RUN_BYTES_MAX = 60_000
 LOCALS_MAX = 4096
 TIMER_GRANULARITY_S = 0.001
 """RFC 9002 section 6.1.2."""
-EndpointEvent = tuple[PeerConnection, events.Libp2pEvent]
+PeerEvent = tuple[PeerConnection, events.Libp2pEvent]
 
 
 @dataclass(slots=True)
@@ -114,7 +114,7 @@ class QuicEndpoint:
         self._connections: dict[int, PeerConnection] = {}
         self._numbers: dict[PeerConnection, int] = {}
         self._by_cid: dict[bytes, PeerConnection] = {}
-        self._events: deque[EndpointEvent] = deque()
+        self._events: deque[PeerEvent] = deque()
         self._touched: dict[PeerConnection, None] = {}
         self._timers: list[tuple[float, int]] = []
         self._armed: dict[int, float] = {}
@@ -233,7 +233,7 @@ class QuicEndpoint:
                 self._arm(connection, now)
         return due
 
-    def next_event(self) -> EndpointEvent | None:
+    def next_event(self) -> PeerEvent | None:
         return self._events.popleft() if self._events else None
 
     # ---- commands --------------------------------------------------------------------------------
