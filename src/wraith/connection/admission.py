@@ -67,7 +67,7 @@ COMPLETED_MAX = 4_096
 SKEW_EVENT_S = 10.0
 
 
-class Completed(Deadline):
+class LateFinish(Deadline):
     """A handshake that completed within the last 10 s: its FINISH may still arrive again."""
 
     __slots__ = ("path", "veil", "connection")
@@ -115,7 +115,7 @@ class Admission:
         self._half_open = HalfOpenTable(config.budgets)
         self._strays = Strays()
         self._early = EarlyQueues(config.budgets)
-        self._completed: OrderedDict[NetworkPath, list[Completed]] = OrderedDict()
+        self._completed: OrderedDict[NetworkPath, list[LateFinish]] = OrderedDict()
         self._n_completed = 0
         self._cookies = CookieJar(Secret(context.rng.secret_bytes(32)))
         self._doors = Doors(config, context.clock)
@@ -247,12 +247,12 @@ class Admission:
         """The connection of ``done`` exists: remember it for duplicates of its FINISH."""
         while self._n_completed >= COMPLETED_MAX:
             self.on_expired(next(iter(self._completed.values()))[0])
-        completed = Completed(connection.path, done.veil, connection)
+        completed = LateFinish(connection.path, done.veil, connection)
         self._completed.setdefault(connection.path, []).append(completed)
         self._n_completed += 1
         self._deadlines.set(completed, now + COMPLETED_S)
 
-    def on_expired(self, owner: HalfOpen | Completed) -> None:
+    def on_expired(self, owner: HalfOpen | LateFinish) -> None:
         """An entry's time is over."""
         if isinstance(owner, HalfOpen):
             self.count("half_open_expired")

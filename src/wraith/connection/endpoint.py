@@ -26,7 +26,7 @@ from functools import partial
 
 from wraith.abc import Kem, Rng, Tracer, WallClock
 from wraith.config import EndpointConfig
-from wraith.connection.admission import Admission, Completed, CompletedHandshake
+from wraith.connection.admission import Admission, CompletedHandshake, LateFinish
 from wraith.connection.buffer_pool import BufferPool
 from wraith.connection.connection import Connection
 from wraith.connection.deadlines import Deadline, DeadlineHeap
@@ -197,7 +197,7 @@ class Endpoint:
                     self._touch(owner)
                 case Dial():
                     self._on_dial(owner, owner.on_timer(now))
-                case HalfOpen() | Completed():
+                case HalfOpen() | LateFinish():
                     self._admission.on_expired(owner)
                 case EarlyQueue():
                     self._admission.on_early_expired(owner, now)
