@@ -24,7 +24,7 @@ from wraith.mls.signing import Signer
 from wraith.mls.treekem import TreeKem
 
 
-class Closed(Enum):
+class ClosedGroup(Enum):
     """Why a group goes no further for this member. (A ReInit is kept itself.)"""
 
     REMOVED = 1
@@ -39,7 +39,7 @@ class GroupState:
     epoch: Epoch
     signer: Signer
     pending: Pending
-    closed: ReInit | Closed | None = None
+    closed: ReInit | ClosedGroup | None = None
     public_handshake: bool = False
     past: list[PastEpoch] = field(default_factory=list)
     psks: dict[bytes, Secret] = field(default_factory=dict)
@@ -76,7 +76,7 @@ class GroupState:
     def openable(self, number: int) -> Openable:
         """What opens application messages of epoch ``number``. Raises ``UnknownEpoch``."""
         held = self.epoch
-        if number == held.number and not isinstance(self.closed, Closed):
+        if number == held.number and not isinstance(self.closed, ClosedGroup):
             return Openable(
                 held.suite,
                 held.encoded_context,
@@ -125,7 +125,7 @@ class GroupState:
         self.expire(now)
         old.secrets.wipe()
         if following is None:
-            self.closed = Closed.REMOVED
+            self.closed = ClosedGroup.REMOVED
             self.pending.clear()
             _wipe_replaced(old.kem, None)
             return
@@ -137,7 +137,7 @@ class GroupState:
         self._remember_resumption()
 
     def wipe(self) -> None:
-        self.closed = Closed.WIPED
+        self.closed = ClosedGroup.WIPED
         self.epoch.wipe()
         leaf_secret, path = self.epoch.kem.private_keys()
         held = (leaf_secret, *path.values(), *self.psks.values(), *self.resumption.values())

@@ -25,7 +25,7 @@ from wraith.mls.context import GroupContext
 from wraith.mls.epoch import Epoch, PastEpoch
 from wraith.mls.framing import Sender
 from wraith.mls.group import MlsGroup
-from wraith.mls.group_state import Closed, GroupState
+from wraith.mls.group_state import ClosedGroup, GroupState
 from wraith.mls.key_schedule import EpochSecrets
 from wraith.mls.limits import DEFAULT_LIMITS, Limits
 from wraith.mls.pending import OwnUpdate, Pending
@@ -124,7 +124,7 @@ def _read(reader: Reader, suite: CipherSuite, rules: Rules, rng: Rng, now: float
         )
     )
     reader.expect_end("state")
-    if epoch.tree.leaf(epoch.kem.leaf) is None or closed == Closed.WIPED:
+    if epoch.tree.leaf(epoch.kem.leaf) is None or closed == ClosedGroup.WIPED:
         raise reader.refuse("state leaf")
     if closed is None or isinstance(closed, ReInit):
         epoch.kem.check_private_keys()
@@ -145,13 +145,13 @@ def _read_secret(reader: Reader) -> Secret:
     return secret
 
 
-def _encode_closed(closed: ReInit | Closed | None) -> bytes:
+def _encode_closed(closed: ReInit | ClosedGroup | None) -> bytes:
     if isinstance(closed, ReInit):
         return u8(2) + closed.encode()
     return u8(0 if closed is None else closed.value)
 
 
-def _read_closed(reader: Reader) -> ReInit | Closed | None:
+def _read_closed(reader: Reader) -> ReInit | ClosedGroup | None:
     kind = reader.u8("state end")
     if kind == 0:
         return None
@@ -159,8 +159,8 @@ def _read_closed(reader: Reader) -> ReInit | Closed | None:
         proposal = read_proposal(reader)
         if isinstance(proposal, ReInit):
             return proposal
-    elif kind == Closed.REMOVED.value:
-        return Closed.REMOVED
+    elif kind == ClosedGroup.REMOVED.value:
+        return ClosedGroup.REMOVED
     raise reader.refuse("state end")
 
 
