@@ -27,7 +27,7 @@ from wraith.connection.connection import Connection
 from wraith.connection.cookies import CookieJar
 from wraith.connection.deadlines import Deadline, DeadlineHeap
 from wraith.connection.dialing import Outbox
-from wraith.connection.doors import Door, Doors
+from wraith.connection.doors import AccessDoor, Doors
 from wraith.connection.endpoint_events import ClockSkew, EndpointEvent
 from wraith.connection.endpoint_keys import AccessKey
 from wraith.connection.half_open import (
@@ -332,7 +332,7 @@ class Admission:
 
     def _on_proven(
         self,
-        door: Door,
+        door: AccessDoor,
         hello: ProvenHello,
         entry_key: bytes,
         path: NetworkPath,
@@ -378,7 +378,7 @@ class Admission:
 
     def _begin(
         self,
-        door: Door,
+        door: AccessDoor,
         hello: ProvenHello,
         path: NetworkPath,
         now: float,

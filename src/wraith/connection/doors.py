@@ -21,7 +21,7 @@ KEPT_MAX = 16
 FLOORS_MAX = 4_096
 
 
-class Door:
+class AccessDoor:
     """One access key and the memory of the hellos that it has accepted."""
 
     __slots__ = ("key", "records", "replays")
@@ -41,16 +41,16 @@ class Doors:
     def __init__(self, config: EndpointConfig, clock: WallClock) -> None:
         self._config = config
         self._clock = clock
-        self._open: dict[bytes, Door] = {}
+        self._open: dict[bytes, AccessDoor] = {}
         #: Doors of removed keys and the time of their removal, oldest first.
-        self._kept: dict[bytes, tuple[Door, float]] = {}
+        self._kept: dict[bytes, tuple[AccessDoor, float]] = {}
         #: Of removed keys whose cache is gone: the newest timestamp that it had accepted.
         self._floors: dict[bytes, int] = {}
 
     def __bool__(self) -> bool:
         return bool(self._open)
 
-    def __iter__(self) -> Iterator[Door]:
+    def __iter__(self) -> Iterator[AccessDoor]:
         return iter(tuple(self._open.values()))
 
     @property
@@ -63,7 +63,7 @@ class Doors:
         """Hellos that are remembered, by removed keys too."""
         return sum(door.replays.n_entries for door in self._all())
 
-    def _all(self) -> list[Door]:
+    def _all(self) -> list[AccessDoor]:
         return [*self._open.values(), *(door for door, _ in self._kept.values())]
 
     def add(self, key: AccessKey, now: float) -> None:
@@ -91,7 +91,7 @@ class Doors:
             complete=not key.persistent,
             floor=self._floors.pop(public, -1),
         )
-        self._open[public] = Door(key, replays)
+        self._open[public] = AccessDoor(key, replays)
 
     def remove(self, ak_public: bytes, now: float) -> None:
         """Closes the door of this key, if there is one; what it has answered is remembered."""
