@@ -44,7 +44,7 @@ def samples() -> Iterator[bytes]:
         f.DatagramFrame(0, 1, b"a message"),
         f.Timestamp(1),
         f.MaxStreams(2, 128),
-        f.Extension(0x20, b"?"),
+        f.ExtensionFrame(0x20, b"?"),
     ]
     yield from map(f.encode_frame, every)
     yield b"".join(map(f.encode_frame, every)) + bytes(9)

@@ -91,7 +91,7 @@ any_frame: st.SearchStrategy[f.Frame] = st.one_of(
     st.builds(f.MaxStreams, st.integers(0, 3), u32),
     st.builds(f.GroupFrame, group_types, bytes16, blob),
     st.builds(f.FecRepair, blob),
-    st.builds(f.Extension, st.integers(0x20, 0x3F), blob),
+    st.builds(f.ExtensionFrame, st.integers(0x20, 0x3F), blob),
 )
 any_record: st.SearchStrategy[r.Record] = st.one_of(
     st.builds(r.HandshakeConfirm, key32),

@@ -13,7 +13,7 @@ from wraith.types import NetworkPath, StreamId
 from wraith.wire.frames import (
     Ack,
     DatagramFrame,
-    Extension,
+    ExtensionFrame,
     Ping,
     Pong,
     StreamClose,
@@ -24,7 +24,7 @@ from wraith.wire.frames import (
 SMALL = {
     "PING": encode_frame(Ping(7)),
     "ACK": encode_frame(Ack(7, 1, 0, ((0, 1),))),
-    "an extension": encode_frame(Extension(0x20, b"")),
+    "an extension": encode_frame(ExtensionFrame(0x20, b"")),
     "STREAM_CLOSE": encode_frame(StreamClose(StreamId(1), 0)),
 }
 DATAGRAM = encode_frame(DatagramFrame(0, 0, b""))

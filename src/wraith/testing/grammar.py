@@ -16,7 +16,7 @@ from wraith.wire.frames import (
     Ack,
     Data,
     DatagramFrame,
-    Extension,
+    ExtensionFrame,
     FecRepair,
     Frame,
     FrameType,
@@ -116,7 +116,7 @@ FRAMES: dict[str, Maker] = {
     "DATAGRAM, 8 bytes": lambda n: DatagramFrame(0, n, bytes(8)),
     "TIMESTAMP": Timestamp,
     "MAX_STREAMS": lambda n: MaxStreams(1, min(n, 16_384)),
-    "extension": lambda n: Extension(0x20 + n % 32, b""),
+    "extension": lambda n: ExtensionFrame(0x20 + n % 32, b""),
 }
 RECORDS = "stream 0, small records"
 MIX = "seeded mix"

@@ -247,7 +247,7 @@ class FecRepair:
 
 
 @dataclass(frozen=True, slots=True)
-class Extension:
+class ExtensionFrame:
     """A frame of type 0x20 to 0x3F: ignorable, ack-eliciting."""
 
     type: int
@@ -276,7 +276,7 @@ Frame = (
     | MaxStreams
     | GroupFrame
     | FecRepair
-    | Extension
+    | ExtensionFrame
 )
 
 
@@ -339,7 +339,7 @@ def split_frames(buf: Buffer, *, skips: bool = False) -> list[tuple[int, tuple[A
             if type_ == _CONTROL and buf[start] != ControlType.MTU_PROBE:
                 raise DecodeError("CONTROL type", start)
         elif EXTENSION_FIRST <= type_ <= EXTENSION_LAST:
-            keep((type_, (Extension(type_, bytes(buf[start:stop])),)))
+            keep((type_, (ExtensionFrame(type_, bytes(buf[start:stop])),)))
         elif (decode := _DECODERS.get(type_)) is None:
             raise DecodeError(f"frame type 0x{type_:02x}", at)
         else:
@@ -426,7 +426,7 @@ def encode_frame(frame: Frame) -> bytes:
     return encode_header(type_, flags, len(raw)) + raw
 
 
-def _encode_opaque(frame: GroupFrame | FecRepair | Extension) -> bytes:
+def _encode_opaque(frame: GroupFrame | FecRepair | ExtensionFrame) -> bytes:
     """Frames whose body is made elsewhere."""
     match frame:
         case GroupFrame(type_, group_id, message):
@@ -436,7 +436,7 @@ def _encode_opaque(frame: GroupFrame | FecRepair | Extension) -> bytes:
             return encode_header(type_, 0, len(raw)) + raw
         case FecRepair(raw):
             return encode_header(FrameType.FEC_REPAIR, 0, len(raw)) + raw
-        case Extension(code, raw):
+        case ExtensionFrame(code, raw):
             if not EXTENSION_FIRST <= code <= EXTENSION_LAST:
                 raise ValueError("an extension's type is 0x20 to 0x3f")
             return encode_header(code, 0, len(raw)) + raw

@@ -11,7 +11,7 @@ from wraith.wire.frames import (
     Close,
     Data,
     DatagramFrame,
-    Extension,
+    ExtensionFrame,
     FecRepair,
     Frame,
     FrameType,
@@ -71,7 +71,7 @@ SAMPLES: list[tuple[Frame, str]] = [
     (Timestamp(5), "17000008 0000000000000005"),
     (MaxStreams(3, 128), "18000005 03 00000080"),
     (Stop(SID, 0x1001), "19000008 40000001 00001001"),
-    (Extension(0x3F, b"?"), "3f000001 3f"),
+    (ExtensionFrame(0x3F, b"?"), "3f000001 3f"),
 ]
 
 
@@ -98,7 +98,7 @@ def test_every_truncation_is_refused(frame: Frame, sample: str) -> None:
 def test_a_body_of_another_length_is_refused_or_another_value(frame: Frame, sample: str) -> None:
     raw = bytes.fromhex(sample)
     n = len(raw) - 4
-    free = (Data, Close, Pad, GroupFrame, FecRepair, DatagramFrame, Extension)
+    free = (Data, Close, Pad, GroupFrame, FecRepair, DatagramFrame, ExtensionFrame)
     for wrong in {0, n - 1, n + 1} - {-1, n}:
         changed = raw[:2] + wrong.to_bytes(2, "big") + raw[4:].ljust(wrong, b"\x01")[:wrong]
         try:
@@ -119,7 +119,7 @@ def test_type_zero_ends_the_packet() -> None:
 @pytest.mark.spec("FR-3")
 def test_unknown_types() -> None:
     for type_ in range(0x20, 0x40):
-        assert decode_frames(bytes((type_, 0xFF, 0, 1, 7))) == [Extension(type_, b"\x07")]
+        assert decode_frames(bytes((type_, 0xFF, 0, 1, 7))) == [ExtensionFrame(type_, b"\x07")]
     for type_ in (0x04, 0x0D, 0x1A, 0x1F, 0x40, 0xFF):
         with pytest.raises(DecodeError):
             decode_frames(bytes((type_, 0, 0, 8)) + bytes(8))
@@ -234,7 +234,7 @@ def test_a_list_that_does_not_fit_is_cut(
         MaxStreams(4, 1),
         GroupFrame(FrameType.PING, b"g" * 16, b""),
         GroupFrame(FrameType.GROUP_JOIN, b"g", b""),
-        Extension(0x40, b""),
+        ExtensionFrame(0x40, b""),
         Data(SID, 0, bytes(65_536)),
     ],
     ids=repr,

@@ -7,7 +7,7 @@ import random
 import pytest
 
 from wraith.errors import DecodeError
-from wraith.wire.frames import Extension, FecRepair, MtuProbe, Pad, decode_frames
+from wraith.wire.frames import ExtensionFrame, FecRepair, MtuProbe, Pad, decode_frames
 
 
 @pytest.mark.spec("FR-3", "FR-4")
@@ -31,6 +31,6 @@ def test_skipping_changes_nothing_but_what_is_left_out(seed: int) -> None:
         left = [
             frame
             for frame in whole
-            if not isinstance(frame, Pad | FecRepair | MtuProbe | Extension)
+            if not isinstance(frame, Pad | FecRepair | MtuProbe | ExtensionFrame)
         ]
         assert decode_frames(payload, skips=True) == left
