@@ -26,7 +26,7 @@ from wraith.libp2p.config import QuicTransportConfig
 from wraith.libp2p.tls.alerts import TlsAlert
 from wraith.libp2p.tls.client import TlsClient
 from wraith.libp2p.tls.codec import CipherSuite
-from wraith.libp2p.tls.engine import HandshakeState, Level, TlsEngine
+from wraith.libp2p.tls.engine import Level, TlsEngine, TlsState
 from wraith.libp2p.tls.server import TlsServer
 from wraith.types import Address
 
@@ -266,7 +266,7 @@ class TlsAdapterBase:
     def _drive(self, data: bytes, output: dict[Any, Any]) -> None:
         engine = self.engine
         states = self._tls.State
-        if isinstance(engine, TlsClient) and engine.state is HandshakeState.START:
+        if isinstance(engine, TlsClient) and engine.state is TlsState.START:
             engine.start(self._own_parameters())
             self.state = states.CLIENT_EXPECT_SERVER_HELLO
             self._flush(output)
@@ -281,11 +281,11 @@ class TlsAdapterBase:
                 ]
                 self.alpn_negotiated = engine.alpn
                 self.alpn_cb(engine.alpn)
-            if isinstance(engine, TlsServer) and engine.state is HandshakeState.ANSWER:
+            if isinstance(engine, TlsServer) and engine.state is TlsState.ANSWER:
                 engine.answer(self._own_parameters())
                 self._install_secrets()
                 self.state = states.SERVER_EXPECT_FINISHED
-            elif engine.is_client and engine.state is HandshakeState.ENCRYPTED_EXTENSIONS:
+            elif engine.is_client and engine.state is TlsState.ENCRYPTED_EXTENSIONS:
                 self.state = states.CLIENT_EXPECT_ENCRYPTED_EXTENSIONS
         if engine.is_connected:
             self.state = (

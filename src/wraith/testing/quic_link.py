@@ -18,7 +18,7 @@ from wraith.libp2p.config import PqPolicy, QuicTransportConfig
 from wraith.libp2p.connection import PeerConnection
 from wraith.libp2p.endpoint import QuicEndpoint
 from wraith.libp2p.tls.client import TlsClient
-from wraith.libp2p.tls.engine import HandshakeState, Level, TlsEngine, TlsSettings
+from wraith.libp2p.tls.engine import Level, TlsEngine, TlsSettings, TlsState
 from wraith.libp2p.tls.server import TlsServer
 from wraith.testing.clock import SIMULATION_EPOCH, VirtualCalendar, VirtualClock
 from wraith.testing.netem import LinkConfig
@@ -91,7 +91,7 @@ class TlsPair:
                 target.receive(level, passed)
             while target.advance():
                 self._take_secrets()
-            if isinstance(target, TlsServer) and target.state is HandshakeState.ANSWER:
+            if isinstance(target, TlsServer) and target.state is TlsState.ANSWER:
                 target.answer(b"server transport parameters")
                 self._take_secrets()
         return len(messages)

@@ -20,7 +20,7 @@ from wraith.libp2p.tls.codec import (
     HandshakeType,
     SignatureScheme,
 )
-from wraith.libp2p.tls.engine import EXPECTED, HandshakeState, Level, TlsSettings
+from wraith.libp2p.tls.engine import EXPECTED, Level, TlsSettings, TlsState
 from wraith.libp2p.tls.groups import GroupId
 from wraith.testing.bad_certificates import CertificatePlan, bad_certificate
 from wraith.testing.quic_link import NOW, TlsPair
@@ -33,7 +33,7 @@ def refused(pair: TlsPair) -> TlsAlert:
     with pytest.raises(TlsAlert) as caught:
         pair.run()
     states = (pair.client.state, pair.server.state)
-    assert HandshakeState.FAILED in states
+    assert TlsState.FAILED in states
     return caught.value
 
 
@@ -278,7 +278,7 @@ def test_a_second_hello_that_differs_is_refused_at_once(
     with pytest.raises(TlsAlert) as caught:
         pair.run()
     assert caught.value.alert is Alert.ILLEGAL_PARAMETER and hellos == 2
-    assert pair.server.state is HandshakeState.FAILED
+    assert pair.server.state is TlsState.FAILED
 
 
 def test_client_that_ignores_the_retry_is_refused() -> None:
@@ -647,7 +647,7 @@ def test_messages_may_come_byte_by_byte() -> None:
         assert not pair.server.advance()
         pair.server.receive(Level.INITIAL, hello[index : index + 1])
     assert pair.server.advance()
-    assert pair.server.state is HandshakeState.ANSWER
+    assert pair.server.state is TlsState.ANSWER
 
 
 @pytest.mark.spec("LQ-16")
@@ -705,5 +705,5 @@ def test_a_failed_engine_stays_failed() -> None:
 
 
 def test_expected_table_covers_every_waiting_state() -> None:
-    silent = {HandshakeState.START, HandshakeState.ANSWER, HandshakeState.FAILED}
-    assert set(EXPECTED) | silent == set(HandshakeState)
+    silent = {TlsState.START, TlsState.ANSWER, TlsState.FAILED}
+    assert set(EXPECTED) | silent == set(TlsState)

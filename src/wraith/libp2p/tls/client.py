@@ -19,10 +19,10 @@ from wraith.libp2p.tls.alerts import AlertDescription, TlsAlert
 from wraith.libp2p.tls.codec import CipherSuite, ExtensionType, HandshakeType
 from wraith.libp2p.tls.engine import (
     READABLE_SCHEMES,
-    HandshakeState,
     Level,
     TlsEngine,
     TlsSettings,
+    TlsState,
     refuse_unlisted,
 )
 from wraith.libp2p.tls.groups import GROUPS, ClientExchange, GroupId
@@ -56,7 +56,7 @@ class TlsClient(TlsEngine):
 
     def start(self, quic_parameters: bytes) -> None:
         """Sends the ClientHello. ``quic_parameters`` is opaque: the packet layer's own encoding."""
-        if self.state is not HandshakeState.START:
+        if self.state is not TlsState.START:
             raise LocalProtocolError("a handshake starts once")
         self._quic_parameters = quic_parameters
         for group in self.settings.shares:
@@ -64,7 +64,7 @@ class TlsClient(TlsEngine):
         if self.settings.private_extension is not None:
             self._private_key = MlKem768().generate(self._rng)
         self._send_hello(cookie=None)
-        self.state = HandshakeState.SERVER_HELLO
+        self.state = TlsState.SERVER_HELLO
 
     def _begin_exchange(self, group: GroupId) -> None:
         if self._classical is None:
@@ -103,19 +103,19 @@ class TlsClient(TlsEngine):
 
     def _handle(self, kind: HandshakeType, message: bytes) -> None:
         match self.state:
-            case HandshakeState.SERVER_HELLO:
+            case TlsState.SERVER_HELLO:
                 self._handle_server_hello(message)
-            case HandshakeState.ENCRYPTED_EXTENSIONS:
+            case TlsState.ENCRYPTED_EXTENSIONS:
                 self._handle_encrypted_extensions(message)
-            case HandshakeState.CERTIFICATE_OR_REQUEST if kind is HandshakeType.CERTIFICATE_REQUEST:
+            case TlsState.CERTIFICATE_OR_REQUEST if kind is HandshakeType.CERTIFICATE_REQUEST:
                 self._handle_certificate_request(message)
-            case HandshakeState.CERTIFICATE_OR_REQUEST | HandshakeState.CERTIFICATE:
+            case TlsState.CERTIFICATE_OR_REQUEST | TlsState.CERTIFICATE:
                 self._receive_certificate(message)
-                self.state = HandshakeState.CERTIFICATE_VERIFY
-            case HandshakeState.CERTIFICATE_VERIFY:
+                self.state = TlsState.CERTIFICATE_VERIFY
+            case TlsState.CERTIFICATE_VERIFY:
                 self._receive_certificate_verify(message)
-                self.state = HandshakeState.FINISHED
-            case HandshakeState.FINISHED:
+                self.state = TlsState.FINISHED
+            case TlsState.FINISHED:
                 self._handle_finished(message)
             case _:
                 codec.NewSessionTicket.decode(message)  # checked, dropped: nothing resumes [LQ-16]
@@ -162,7 +162,7 @@ class TlsClient(TlsEngine):
             each.wipe()
         self._exchanges.clear()
         self._enter_handshake_keys(secret)
-        self.state = HandshakeState.ENCRYPTED_EXTENSIONS
+        self.state = TlsState.ENCRYPTED_EXTENSIONS
 
     def _handle_retry_request(
         self, hello: codec.ServerHello, suite: CipherSuite, message: bytes
@@ -232,7 +232,7 @@ class TlsClient(TlsEngine):
         self.alpn = names[0].decode()
         self._check_quic_parameters(extensions)
         self._transcript.add(message)
-        self.state = HandshakeState.CERTIFICATE_OR_REQUEST
+        self.state = TlsState.CERTIFICATE_OR_REQUEST
 
     def _handle_certificate_request(self, message: bytes) -> None:
         request = codec.CertificateRequest.decode(message)
@@ -245,7 +245,7 @@ class TlsClient(TlsEngine):
             )
         self._requested = request
         self._transcript.add(message)
-        self.state = HandshakeState.CERTIFICATE
+        self.state = TlsState.CERTIFICATE
 
     def _handle_finished(self, message: bytes) -> None:
         assert self._handshake is not None

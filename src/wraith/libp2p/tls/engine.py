@@ -79,7 +79,7 @@ class TrafficSecret(NamedTuple):
     secret: Secret
 
 
-class HandshakeState(Enum):
+class TlsState(Enum):
     """The message that the engine waits for."""
 
     START = "start"
@@ -95,24 +95,24 @@ class HandshakeState(Enum):
     FAILED = "nothing: failed"
 
 
-EXPECTED: dict[HandshakeState, tuple[Level, frozenset[HandshakeType]]] = {
-    HandshakeState.SERVER_HELLO: (Level.INITIAL, frozenset({HandshakeType.SERVER_HELLO})),
-    HandshakeState.CLIENT_HELLO: (Level.INITIAL, frozenset({HandshakeType.CLIENT_HELLO})),
-    HandshakeState.ENCRYPTED_EXTENSIONS: (
+EXPECTED: dict[TlsState, tuple[Level, frozenset[HandshakeType]]] = {
+    TlsState.SERVER_HELLO: (Level.INITIAL, frozenset({HandshakeType.SERVER_HELLO})),
+    TlsState.CLIENT_HELLO: (Level.INITIAL, frozenset({HandshakeType.CLIENT_HELLO})),
+    TlsState.ENCRYPTED_EXTENSIONS: (
         Level.HANDSHAKE,
         frozenset({HandshakeType.ENCRYPTED_EXTENSIONS}),
     ),
-    HandshakeState.CERTIFICATE_OR_REQUEST: (
+    TlsState.CERTIFICATE_OR_REQUEST: (
         Level.HANDSHAKE,
         frozenset({HandshakeType.CERTIFICATE_REQUEST, HandshakeType.CERTIFICATE}),
     ),
-    HandshakeState.CERTIFICATE: (Level.HANDSHAKE, frozenset({HandshakeType.CERTIFICATE})),
-    HandshakeState.CERTIFICATE_VERIFY: (
+    TlsState.CERTIFICATE: (Level.HANDSHAKE, frozenset({HandshakeType.CERTIFICATE})),
+    TlsState.CERTIFICATE_VERIFY: (
         Level.HANDSHAKE,
         frozenset({HandshakeType.CERTIFICATE_VERIFY}),
     ),
-    HandshakeState.FINISHED: (Level.HANDSHAKE, frozenset({HandshakeType.FINISHED})),
-    HandshakeState.CONNECTED: (Level.APPLICATION, frozenset({HandshakeType.NEW_SESSION_TICKET})),
+    TlsState.FINISHED: (Level.HANDSHAKE, frozenset({HandshakeType.FINISHED})),
+    TlsState.CONNECTED: (Level.APPLICATION, frozenset({HandshakeType.NEW_SESSION_TICKET})),
 }
 """State x message: the level it must come at and the legal types; all else is refused."""
 
@@ -155,7 +155,7 @@ class TlsEngine(ABC):
 
     def __init__(self, settings: TlsSettings, rng: Rng, unix_now: float) -> None:
         self.settings = settings
-        self.state = HandshakeState.START
+        self.state = TlsState.START
         #: Transport parameters of the peer, opaque here; ``None`` until they have arrived.
         self.peer_quic_parameters: bytes | None = None
         #: Takes one line per traffic secret where somebody asked for it; never by itself [LQ-77].
@@ -199,7 +199,7 @@ class TlsEngine(ABC):
         Raises:
             TlsAlert: the peer broke the protocol or a policy; the engine has failed.
         """
-        if self.state in (HandshakeState.ANSWER, HandshakeState.START):
+        if self.state in (TlsState.ANSWER, TlsState.START):
             return False
         try:
             length = codec.next_message_bytes(self._buffer)
@@ -235,7 +235,7 @@ class TlsEngine(ABC):
 
     @property
     def is_connected(self) -> bool:
-        return self.state is HandshakeState.CONNECTED
+        return self.state is TlsState.CONNECTED
 
     @property
     def negotiated(self) -> Negotiated:
@@ -275,7 +275,7 @@ class TlsEngine(ABC):
         raise TlsAlert(alert, why)
 
     def _enter_failed(self) -> None:
-        self.state = HandshakeState.FAILED
+        self.state = TlsState.FAILED
         self._buffer.clear()
         self._output.clear()
         self._secrets.clear()
@@ -314,7 +314,7 @@ class TlsEngine(ABC):
 
     def _connected(self) -> None:
         """The last step: nothing of the handshake is needed any more [LQ-18]."""
-        self.state = HandshakeState.CONNECTED
+        self.state = TlsState.CONNECTED
         self.settings = TlsSettings((), (), (), ())
         self._transcript = Transcript()
         self._handshake = None

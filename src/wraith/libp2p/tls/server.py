@@ -21,10 +21,10 @@ from wraith.libp2p.tls.alerts import AlertDescription, TlsAlert
 from wraith.libp2p.tls.codec import CipherSuite, ExtensionType, HandshakeType
 from wraith.libp2p.tls.engine import (
     READABLE_SCHEMES,
-    HandshakeState,
     Level,
     TlsEngine,
     TlsSettings,
+    TlsState,
 )
 from wraith.libp2p.tls.groups import GROUPS, GroupId
 from wraith.libp2p.tls.schedule import hash_name
@@ -49,22 +49,22 @@ class TlsServer(TlsEngine):
 
     def __init__(self, settings: TlsSettings, rng: Rng, unix_now: float) -> None:
         super().__init__(settings, rng, unix_now)
-        self.state = HandshakeState.CLIENT_HELLO
+        self.state = TlsState.CLIENT_HELLO
         self._hello: codec.ClientHello | None = None
         self._chosen: tuple[CipherSuite, GroupId, bytes, CertificateKey] | None = None
         self._private_ek: bytes | None = None
 
     def _handle(self, kind: HandshakeType, message: bytes) -> None:
         match self.state:
-            case HandshakeState.CLIENT_HELLO:
+            case TlsState.CLIENT_HELLO:
                 self._handle_client_hello(message)
-            case HandshakeState.CERTIFICATE:
+            case TlsState.CERTIFICATE:
                 self._receive_certificate(message)
-                self.state = HandshakeState.CERTIFICATE_VERIFY
-            case HandshakeState.CERTIFICATE_VERIFY:
+                self.state = TlsState.CERTIFICATE_VERIFY
+            case TlsState.CERTIFICATE_VERIFY:
                 self._receive_certificate_verify(message)
-                self.state = HandshakeState.FINISHED
-            case HandshakeState.FINISHED:
+                self.state = TlsState.FINISHED
+            case TlsState.FINISHED:
                 self._receive_finished(message)
                 self._release_application_keys()
                 self._connected()
@@ -102,7 +102,7 @@ class TlsServer(TlsEngine):
             return
         self._choose_suite(suite)
         self._chosen = (suite, group, share, credential)
-        self.state = HandshakeState.ANSWER
+        self.state = TlsState.ANSWER
 
     def _check_version_and_suite(self, hello: codec.ClientHello) -> CipherSuite:
         versions = codec.find_extension(hello.extensions, ExtensionType.SUPPORTED_VERSIONS)
@@ -217,7 +217,7 @@ class TlsServer(TlsEngine):
             TlsAlert: ``illegal_parameter`` for a share that is not a valid key.
             LocalProtocolError: no ClientHello is waiting for an answer.
         """
-        if self.state is not HandshakeState.ANSWER or self._chosen is None:
+        if self.state is not TlsState.ANSWER or self._chosen is None:
             raise LocalProtocolError("no ClientHello is waiting for an answer")
         suite, group, client_share, credential = self._chosen
         self._chosen = None
@@ -262,9 +262,7 @@ class TlsServer(TlsEngine):
         self._send_finished()
         self._application = self._handshake.application(self._transcript.digest())
         self.state = (
-            HandshakeState.CERTIFICATE
-            if self.settings.require_client_certificate
-            else HandshakeState.FINISHED
+            TlsState.CERTIFICATE if self.settings.require_client_certificate else TlsState.FINISHED
         )
 
     def _encapsulate_private(
