@@ -44,7 +44,8 @@ class Simulation:
         self.hosts: dict[Address, Host] = {}
         self.links: dict[tuple[Address, Address], Link] = {}
         self.default_link = LinkConfig()
-        self.n_unroutable = 0
+        #: Told of every datagram that a host sends, before the link decides its fate.
+        self.on_sent: Callable[[Address, Address, bytes], None] | None = None
 
     @property
     def now(self) -> float:
@@ -153,8 +154,11 @@ class Simulation:
         data = bytes(transmit.data)
         for at in range(0, len(data), transmit.segment_bytes):
             host.n_datagrams_sent += 1
-            host.bytes_sent += min(transmit.segment_bytes, len(data) - at)
-            link.send(data[at : at + transmit.segment_bytes], self.now)
+            datagram = data[at : at + transmit.segment_bytes]
+            host.bytes_sent += len(datagram)
+            if self.on_sent is not None:
+                self.on_sent(host.address, target, datagram)
+            link.send(datagram, self.now)
 
 
 class _Network:
