@@ -1,4 +1,4 @@
-r"""A bulk transfer costs no more calls, allocations and datagrams than ``bulk_cost.json`` remembers.
+r"""A bulk transfer costs no more calls, allocations and datagrams than ``bulk_cost.json`` says.
 
 Numbers that no machine decides, so they gate. Where a change needs more and is worth it, keep its
 numbers with the change (allocations only with the counter preloaded, on the Python named below):

@@ -214,7 +214,7 @@ def ticking(tap: Tap) -> None:
 
 
 def handshake(suite: SuiteId, loss: float, tap: Tap) -> None:
-    config = EndpointConfig(suites=(suite,), min_suite=suite)
+    config = EndpointConfig(suites=(suite,))
     net: LinkedEndpoints = linked(
         seed=15, config=config, link=LinkConfig(latency_s=0.02, loss=loss, jitter_s=0.005)
     )
