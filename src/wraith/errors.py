@@ -472,6 +472,19 @@ class ConfigError(WraithError):
         self.accepted = accepted
 
 
+#: What each optional part is made of. Hints name these, which exist and have their owners, and
+#: never a name of ours: nobody has registered it, and whoever did would own who follows the hint.
+EXTRAS = {
+    "quic": ("aioquic>=1.7.2,<1.8",),
+    "qh3": ("aioquic>=1.7.2,<1.8", "qh3>=2.1.0,<2.2"),
+}
+
+
+def install_command(extra: str) -> str:
+    """The line that installs what an optional part needs, wherever wraith itself came from."""
+    return " ".join(["pip install", *(f"'{each}'" for each in EXTRAS[extra])])
+
+
 class MissingExtra(WraithError):
     """An optional part is not installed."""
 
@@ -481,6 +494,6 @@ class MissingExtra(WraithError):
     def __init__(self, extra: str, needed_for: str) -> None:
         super().__init__(
             f"{needed_for} needs an optional part that is not installed",
-            hint=f"pip install 'wraith-protocol[{extra}]'",
+            hint=install_command(extra),
         )
         self.extra = extra

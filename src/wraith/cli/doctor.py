@@ -20,7 +20,7 @@ from wraith.aio.reach import Reach, reach_addresses
 from wraith.aio.state_dir import StateDir
 from wraith.aio.udp import UdpSocket, bound_socket
 from wraith.cli.output import Output
-from wraith.errors import WraithError
+from wraith.errors import WraithError, install_command
 from wraith.types import Address
 
 SOCKET_BUFFER_WANTED = 1 << 20
@@ -83,7 +83,7 @@ def findings() -> Iterator[Finding]:
     yield Finding("clock", True, time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime()) + _CLOCK)
     for extra, module in (("quic", "aioquic"), ("qh3", "qh3")):
         found = importlib.util.find_spec(module) is not None
-        detail = "installed" if found else f"not installed: pip install 'wraith-protocol[{extra}]'"
+        detail = "installed" if found else f"not installed: {install_command(extra)}"
         yield Finding(f"extra {extra}", True, detail)
 
 

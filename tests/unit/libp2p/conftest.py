@@ -11,5 +11,5 @@ import pytest
 def backend(request: pytest.FixtureRequest) -> str:
     name: str = request.param
     if importlib.util.find_spec(name) is None:
-        pytest.skip(f"{name} is not installed (pip install 'wraith-protocol[{name}]')")
+        pytest.skip(f"{name} is not installed (make setup installs it)")
     return name
