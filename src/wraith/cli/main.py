@@ -7,7 +7,6 @@ Exit codes are part of the interface (docs/reference/exit-codes.md): 0 done, 1 f
 from __future__ import annotations
 
 import errno
-import socket
 import sys
 from importlib import import_module
 from typing import Any, NoReturn
@@ -30,6 +29,8 @@ COMMANDS = {
     "receive": ("wraith.cli.receive", "receive", "Receive what a code offers."),
     "id": ("wraith.cli.identity", "show_id", "Show this node's identity."),
     "peers": ("wraith.cli.identity", "peers", "List, name and forget known peers."),
+    "history": ("wraith.cli.history", "history", "List what was sent and received, or clear it."),
+    "config": ("wraith.cli.config", "config", "Show the settings, and where each is from."),
     "doctor": ("wraith.cli.doctor", "doctor", "Say what works on this machine, and what does not."),
     "quic": ("wraith.cli.quic", "quic_group", "Post-quantum QUIC for libp2p: listen, dial, ping."),
     "completion": (
@@ -119,6 +120,8 @@ def main(arguments: list[str] | None = None) -> NoReturn:
 
 def _system_error(error: OSError) -> WraithError:
     """What the system refused where nobody expected it: still one sentence. [TR-127]"""
+    import socket  # no command that goes well pays for it
+
     if isinstance(error, ConnectionError | socket.gaierror) or error.errno in _NETWORK:
         return TransportError(str(error.strerror or error).lower())
     from wraith.aio.disk.failures import disk_error

@@ -30,6 +30,7 @@ from wraith.aio.kept_code import KeptCode, receive_folder, remove_old_codes
 from wraith.aio.state_dir import StateDir
 from wraith.aio.transfers import Transfer
 from wraith.cli.consent import Consent
+from wraith.cli.history import Recorder
 from wraith.cli.narrator import Narrator, entry_line
 from wraith.cli.output import Output, printable, size
 from wraith.cli.running import (
@@ -41,6 +42,7 @@ from wraith.cli.running import (
     run,
     shown_events,
 )
+from wraith.cli.settings import SettingsCommand
 from wraith.cli.transfer_options import (
     EXIT_CODES,
     CommonOptions,
@@ -97,11 +99,13 @@ class ReceivePlan:
     config: EndpointConfig
     node: NodeConfig
     new_code: bool
+    history: bool
     verbose: bool
 
 
 @click.command(
     "receive",
+    cls=SettingsCommand,
     epilog="""\b
 Examples:
   wraith receive wr1...                    asks, then receives into this folder
@@ -132,7 +136,14 @@ Examples:
     help="Read again what an earlier run has left: first, or not at all. "
     "[default: while new data arrive, as far as there is time]",
 )
-@click.option("--from", "from_name", metavar="NAME", help="Accept nobody but this named peer.")
+@click.option(
+    "--from",
+    "from_name",
+    metavar="NAME",
+    envvar="WRAITH_FROM",
+    show_envvar=True,
+    help="Accept nobody but this named peer.",
+)
 @click.option(
     "--listen",
     is_flag=False,
@@ -207,6 +218,7 @@ def receive(
         config=config,
         node=common.node_config(wait_s=wait_s),
         new_code=new_code,
+        history=common.history,
         verbose=common.verbose,
     )
     return run(_Receiving(plan, output).run())
@@ -372,8 +384,9 @@ class _Receiving:
         else:
             invite(INVITATION, self._output, transfer, self._plan.local, self._kept)
             transfer.start()
+        recorder = Recorder(self._home) if self._plan.history else None
         finished: Finished | None = None
-        async for event in shown_events(transfer, narrator, self._peers):
+        async for event in shown_events(transfer, narrator, self._peers, recorder):
             match event:
                 case OfferReceived():
                     self._on_offer(event, transfer, target)

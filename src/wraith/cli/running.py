@@ -22,6 +22,7 @@ from wraith.aio.clock import SystemClock
 from wraith.aio.kept_code import KeptCode
 from wraith.aio.state_dir import StateDir
 from wraith.aio.transfers import Transfer
+from wraith.cli.history import Recorder
 from wraith.cli.narrator import Narrator
 from wraith.cli.output import Output
 from wraith.cli.transfer_options import shown_addresses
@@ -45,16 +46,18 @@ def run(coroutine: Coroutine[Any, Any, Result]) -> Result:
 
 
 async def shown_events(
-    transfer: Transfer, narrator: Narrator, peers: Acquaintances
+    transfer: Transfer, narrator: Narrator, peers: Acquaintances, recorder: Recorder | None = None
 ) -> AsyncIterator[NodeEvent]:
-    """The events of ``transfer``, each told by ``narrator`` and who was met noted by ``peers``
-    before the caller sees it."""
+    """The events of ``transfer``, each told by ``narrator``, who was met noted by ``peers`` and
+    what was completed by ``recorder`` before the caller sees it."""
     ticking = asyncio.create_task(_tick(narrator))
     try:
         with interrupts(transfer):
             async for event in transfer.events():
                 narrator.show(event)
                 peers.met(event)
+                if recorder is not None:
+                    recorder.on_event(event)
                 yield event
     finally:
         ticking.cancel()

@@ -15,9 +15,11 @@ from wraith.aio.files import FileSource, MemorySource, StreamSource
 from wraith.aio.kept_code import KeptCode, remove_old_codes, send_folder
 from wraith.aio.state_dir import StateDir
 from wraith.aio.transfers import Transfer
+from wraith.cli.history import Recorder
 from wraith.cli.narrator import Narrator
 from wraith.cli.output import Output, size
 from wraith.cli.running import Acquaintances, Invitation, conclude, invite, run, shown_events
+from wraith.cli.settings import SettingsCommand
 from wraith.cli.transfer_options import (
     EXIT_CODES,
     CommonOptions,
@@ -69,6 +71,7 @@ class SendPlan:
     new_code: bool
     exclude: tuple[str, ...]
     skip_unreadable: bool
+    history: bool
     verbose: bool
 
     @property
@@ -83,6 +86,7 @@ class SendPlan:
 
 @click.command(
     "send",
+    cls=SettingsCommand,
     epilog="""\b
 Examples:
   wraith send photos/ notes.txt            prints one line to run on the other machine
@@ -176,6 +180,7 @@ def send(
         new_code=new_code,
         exclude=exclude,
         skip_unreadable=skip_unreadable,
+        history=common.history,
         verbose=common.verbose,
     )
     return run(_Sending(plan, common.output()).run())
@@ -299,8 +304,13 @@ class _Sending:
             left_out = self._left_out_names()
             invite(INVITATION, self._output, transfer, plan.local, self._kept, left_out=left_out)
             transfer.start()
+        recorder = (
+            Recorder(self._home, source.outgoing.offer(), lambda: _file_ids(source))
+            if plan.history
+            else None
+        )
         finished: Finished | None = None
-        async for event in shown_events(transfer, narrator, self._peers):
+        async for event in shown_events(transfer, narrator, self._peers, recorder):
             try:
                 self._note_owner(event, transfer)
             except WraithError as error:

@@ -99,6 +99,7 @@ class CommonOptions:
     require_pq: bool
     max_datagram: int
     connect_timeout: float
+    history: bool
     json_events: bool
     quiet: bool
     verbose: bool
@@ -195,6 +196,14 @@ _COMMON = [
         help="How long to try before anyone has answered.",
     ),
     click.option(
+        "--history/--no-history",
+        default=True,
+        show_default=True,
+        envvar="WRAITH_HISTORY",
+        show_envvar=True,
+        help="Note it for `wraith history` when it is complete.",
+    ),
+    click.option(
         "--json", "json_events", is_flag=True, help="JSON lines on stdout, one per event."
     ),
     click.option("-q", "--quiet", is_flag=True, help="Errors only."),
@@ -208,6 +217,10 @@ def local_address(listen: Address | None, port: int | None) -> Address:
     Raises:
         click.UsageError: both options name a port.
     """
+    context = click.get_current_context(silent=True)
+    source = context.get_parameter_source("port") if context is not None else None
+    if source in (click.core.ParameterSource.ENVIRONMENT, click.core.ParameterSource.DEFAULT_MAP):
+        port = port if listen is None else None  # an option stands above both
     if listen is not None and port is not None:
         raise click.UsageError("--listen names a port already; leave --port out")
     if listen is not None:

@@ -48,6 +48,7 @@ GIVEN_NOTHING = CommonOptions(
     require_pq=True,
     max_datagram=1472,
     connect_timeout=30.0,
+    history=True,
     json_events=False,
     quiet=False,
     verbose=False,
