@@ -93,6 +93,7 @@ class FileTarget(Store):
 
     Args:
         policy: what to do with names that exist.
+        list_only: the listing is looked at, so nothing here speaks against it.
         verify: what becomes of what an earlier run left: it is read against its digests first
             (true), in the background (``None``), or not at all (false).
 
@@ -113,6 +114,7 @@ class FileTarget(Store):
         out: str | os.PathLike[str],
         *,
         policy: Policy = Policy.REFUSE,
+        list_only: bool = False,
         verify: bool | None = None,
         home: Path | None = None,
         on_complete: Callable[[CompleteNote], None] | None = None,
@@ -121,6 +123,7 @@ class FileTarget(Store):
         self.disk = disk
         self.out = disk.realpath(out)
         self.policy = policy
+        self._list_only = list_only
         self.verify = verify
         self.umask = os.umask(0o077)
         os.umask(self.umask)
@@ -229,7 +232,7 @@ class FileTarget(Store):
 
     def survey(self, wish: Survey) -> SurveyResult:
         place = os.fsdecode(self.out)
-        if wish.offer.is_text:
+        if wish.offer.is_text or self._list_only:
             return SurveyResult(place=place)
         same, reused = self._kept(wish)
         conflicts = [] if same else [t.path for t in wish.tops if self._conflicts(t)]

@@ -40,6 +40,7 @@ from wraith.transfer.listing import Entry, Kind
 from wraith.transfer.marks import Marks
 from wraith.transfer.messages import Offer, Reason
 from wraith.transfer.paths import display_path, shown_path
+from wraith.transfer.reasons import reason_words
 from wraith.types import Address, PeerKey
 
 RATE_WINDOW_S = 5.0
@@ -63,6 +64,7 @@ class Narrator:
     Args:
         other: how the other side is called: ``the receiver`` or ``the sender``.
         name_of: the name that a person gave to a key, or nothing.
+        waits_after_refusal: a receiver that refuses ends nothing here.
     """
 
     def __init__(
@@ -72,7 +74,9 @@ class Narrator:
         other: str,
         name_of: Callable[[PeerKey], str],
         verbose: bool = False,
+        waits_after_refusal: bool = False,
     ) -> None:
+        self._waits_after_refusal = waits_after_refusal
         self._output = output
         self._other = other
         self._name_of = name_of
@@ -182,8 +186,8 @@ class Narrator:
                 say(f"{self._other} gave up: {printable(str(error))}")
             case Interrupted(reason_text, until):
                 self._on_interrupted(reason_text, until)
-            case Declined(by_peer=True, reason=Reason.LIST_ONLY):
-                say(f"{self._other} looked at the list and left")
+            case Declined(by_peer=True):
+                self._on_declined(event)
             case Placed():
                 self._on_placed(event)
             case _:
@@ -210,6 +214,18 @@ class Narrator:
             f"connected to {who}: {security.key_exchange} ({strength}), "
             f"suite {security.suite.name} ({security.aead})"
         )
+
+    def _on_declined(self, event: Declined) -> None:
+        self._output.event("declined", peer=_text(event.peer), reason=event.reason.name.lower())
+        who = self._called(event.peer)
+        if event.reason is Reason.LIST_ONLY:
+            self._output.say(f"{who} looked at the list and left")
+        elif self._waits_after_refusal:
+            why = f" ({reason_words(event.reason)})" if event.reason is not Reason.DECLINED else ""
+            self._output.say(
+                f"{who} refused the offer{why}; waiting for the next receiver, the code is still "
+                "good; Ctrl-C ends it"
+            )
 
     def _on_offer(self, event: OfferReceived) -> None:
         offer, survey = event.offer, event.survey

@@ -129,6 +129,8 @@ class Output:
 
     def error(self, error: WraithError) -> None:
         message = " ".join(str(error).split()).rstrip(".")
+        if message[1:2].islower():  # a class's sentence begins as sentences do; X25519 stays
+            message = message[:1].lower() + message[1:]
         self.failure(error.code, message, error.hint, error.exit_code)
 
     def progress(self, line: str, *, last: bool = False) -> None:

@@ -343,6 +343,7 @@ class _Receiving:
         return FileTarget(
             self._plan.out,
             policy=self._plan.policy,
+            list_only=self._plan.list_only,
             verify=self._plan.verify,
             home=self._home.home,
             on_complete=self._note_complete if self._plan.code is not None else None,

@@ -31,7 +31,7 @@ from wraith.cli.transfer_options import (
 )
 from wraith.config import EndpointConfig
 from wraith.connection.endpoint_keys import AccessKey
-from wraith.errors import CodeInvalid, WraithError
+from wraith.errors import CodeInvalid, OfferRefused, WraithError
 from wraith.node.config import NodeConfig
 from wraith.node.events import Bound, Finished, NodeEvent
 from wraith.node.records import record_of
@@ -73,6 +73,15 @@ class SendPlan:
     skip_unreadable: bool
     history: bool
     verbose: bool
+
+    @property
+    def refusal_hint(self) -> str:
+        """What to do after a refusal that has ended this command."""
+        if self.code is not None:
+            return "they have to wait again (`wraith receive --listen`) before you send again"
+        if self.is_repeatable:
+            return "this command has ended; run again it offers the same under the same code"
+        return "this command has ended, and its code with it; run again it shows a new one"
 
     @property
     def is_stream(self) -> bool:
@@ -117,6 +126,11 @@ Examples:
     help="Address to use; the code names it alone. Port 0 takes any. [default: all interfaces]",
 )
 @click.option("--keep", is_flag=True, help="Go on after a complete receiver; the code stays good.")
+@click.option(
+    "--once",
+    is_flag=True,
+    help="End when a receiver refuses, as without a terminal; else wait for the next one.",
+)
 @click.option("--new-code", is_flag=True, help="Forget the code of an unfinished earlier send.")
 @click.option(
     "--exclude", multiple=True, metavar="GLOB", help="Leave out names or paths that match."
@@ -146,6 +160,7 @@ def send(
     to: str | None,
     listen: Address | None,
     keep: bool,
+    once: bool,
     new_code: bool,
     exclude: tuple[str, ...],
     skip_unreadable: bool,
@@ -164,10 +179,16 @@ def send(
         raise click.UsageError("standard input cannot be sent together with files")
     if name is not None and text is None and paths != (STDIN,):
         raise click.UsageError("--name is for a stream or a text; files keep their names")
+    if keep and once:
+        raise click.UsageError("--keep and --once exclude each other")
     if to == STDIN and paths == (STDIN,):
         raise click.UsageError("stdin cannot hold both the code and the content; set WRAITH_TO")
     config = common.endpoint_config()
+    output = common.output()
     code, peer_name = _destination(to)
+    # Who dials has one receiver, and a program that waits for the exit code has no Ctrl-C.
+    is_watched = output.is_terminal and not common.json_events and not once
+    ends_refused = code is not None or not (keep or is_watched)
     plan = SendPlan(
         paths=paths,
         text=text,
@@ -176,14 +197,19 @@ def send(
         peer_name=peer_name,
         local=local_address(listen, common.port),
         config=config,
-        node=replace(common.node_config(wait_s=wait_s), keep=keep, limit_bytes_per_s=limit),
+        node=replace(
+            common.node_config(wait_s=wait_s),
+            keep=keep,
+            end_on_decline=ends_refused,
+            limit_bytes_per_s=limit,
+        ),
         new_code=new_code,
         exclude=exclude,
         skip_unreadable=skip_unreadable,
         history=common.history,
         verbose=common.verbose,
     )
-    return run(_Sending(plan, common.output()).run())
+    return run(_Sending(plan, output).run())
 
 
 def _destination(to: str | None) -> tuple[Code | None, str | None]:
@@ -228,6 +254,7 @@ class _Sending:
                 other="the receiver",
                 name_of=self._peers.name_of,
                 verbose=plan.verbose,
+                waits_after_refusal=not plan.node.end_on_decline,
             )
             transfer = await Transfer.open(
                 source=source,
@@ -326,6 +353,8 @@ class _Sending:
                 case _:
                     pass
         assert finished is not None, "events end with Finished"
+        if isinstance(finished.error, OfferRefused):
+            finished.error.hint = plan.refusal_hint
         return conclude(finished, narrator, plan.node.connect_timeout_s, _file_ids(source))
 
     def _note_owner(self, event: NodeEvent, transfer: Transfer) -> None:

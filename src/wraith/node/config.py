@@ -20,7 +20,8 @@ class NodeConfig:
         still_trying_s: after how long ``StillTrying`` says so.
         wait_s: how long to go on after a peer fell silent; ``None``: without limit.
         receipt_wait_s: a receiver that has everything waits this long for RECEIPT_OK.
-        end_on_decline: a sender ends when its receiver declines.
+        end_on_decline: a sender ends when its receiver declines; without it the sender waits on for
+            whoever dials next. Who only looks at the listing ends nobody.
         limit_bytes_per_s: payload rate of a sender; ``None``: no limit.
         require_pq, suite: policy for dialling.
     """

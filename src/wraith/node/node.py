@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import count
 
 from wraith.connection.connection import Connection
@@ -318,6 +319,8 @@ class Node:
     def _on_transfer_event(self, link: Link | None, event: TransferEvent) -> None:
         if not self._may_go_on(link, event):
             return
+        if isinstance(event, Declined) and link is not None:
+            event = replace(event, peer=link.peer)
         self._events.append(event)
         match event:
             case Done():
@@ -327,7 +330,7 @@ class Node:
             case BeginAnew() if link is not None:
                 text = "something that it had kept was damaged and is fetched again"
                 self._peers.close(link, NodeCloseCode.ANEW, self._now, text)
-            case Declined(by_peer, reason, error):
+            case Declined(by_peer, reason, error, _):
                 self._last_words(link)
                 door = self._peers.door
                 if by_peer and link is not None and door.bound == link.peer:

@@ -12,6 +12,7 @@ from wraith.transfer.answers import SurveyResult
 from wraith.transfer.listing import Entry
 from wraith.transfer.marks import NO_MARKS, Marks
 from wraith.transfer.messages import Offer, Reason
+from wraith.types import PeerKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +48,13 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class Declined:
-    """The offer was refused, by the peer or here; ``error`` says why in words."""
+    """The offer was refused, by the peer or here; ``error`` says why in words. ``peer`` is who
+    was asked, where a node knows it."""
 
     by_peer: bool
     reason: Reason
     error: WraithError
+    peer: PeerKey | None = None
 
 
 @dataclass(frozen=True, slots=True)

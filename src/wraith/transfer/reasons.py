@@ -116,6 +116,11 @@ def words_of(error: WraithError) -> str:
     return str(error)[:ABORT_TEXT_MAX]
 
 
+def reason_words(reason: Reason) -> str:
+    """What a reason means, for people."""
+    return _WORDS[reason]
+
+
 def error_of(reason: Reason, text: str) -> TransferError:
     """The error for a reason that the peer gave. ``text`` is the peer's: it is shown escaped."""
     words = display_path(text.encode("utf-8", "replace")) if text else _WORDS[reason]

@@ -258,8 +258,7 @@ class Sender:
             self._advance(SenderInput.ACCEPTED)
             return
         self._end(SenderInput.DECLINED)
-        error: TransferError
-        error = OfferRefused(hint="ask the receiver to try again: the code is still good")
+        error: TransferError = OfferRefused()
         if reason is Reason.UNSUPPORTED:
             error = NewerNeeded("newer wraith needed: the receiver does not read this offer")
         elif reason not in (Reason.OTHER, Reason.DECLINED):
