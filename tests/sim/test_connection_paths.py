@@ -15,6 +15,7 @@ from wraith.testing.established import EstablishedPair
 from wraith.testing.netem import LinkConfig
 from wraith.testing.pair import ADDRESS_A, ADDRESS_B
 from wraith.types import Address, NetworkPath
+from wraith.wire.frames import PathChallenge, encode_frame
 
 DATA = random.Random(13).randbytes(300_000)
 OTHER_PORT = Address(ADDRESS_A.ip, 5555)
@@ -45,6 +46,24 @@ def test_a_rebound_peer_is_followed_and_streams_go_on(address: Address, loss: fl
     assert len(pair.r.of(ev.PathChanged)) == 1 and not pair.i.of(ev.PathChanged)
     assert pair.r.connection.path.remote == address
     assert pair.r.connection.state is SessionState.ESTABLISHED
+
+
+@pytest.mark.spec("CN-82")
+def test_the_answer_to_a_challenge_does_not_wait_for_a_full_window() -> None:
+    pair = EstablishedPair(link=LinkConfig(latency_s=0.02), seed=8)
+    pair.run(seconds=2)
+    pair.net.a_to_b.config = LinkConfig(loss=1.0)
+    pair.send(DATA)
+    pair.run(seconds=0.06)
+    sender, peer = pair.i.connection, pair.r.connection
+    assert sender._session is not None and peer._builder is not None
+    assert sender._session.recovery.is_window_full(1_200)
+    assert sender.datagrams_to_send(pair.now) == []
+    peer._builder.oneshots.append(encode_frame(PathChallenge(b"8 bytes.")))
+    (challenge,) = peer.datagrams_to_send(pair.now)
+    sender.receive_datagrams(challenge.data, challenge.segment_bytes, sender.path, pair.now)
+    (answer,) = sender.datagrams_to_send(pair.now)
+    assert answer.path == sender.path and len(answer.data) < 100
 
 
 @pytest.mark.spec("RC-36")

@@ -89,6 +89,20 @@ def test_of_six_receivers_at_once_one_is_served_and_five_are_told() -> None:
         _check(seed)
 
 
+@pytest.mark.spec("TR-108")
+def test_an_acceptance_that_was_read_after_another_one_binds_nobody() -> None:
+    sim, hosts, _ = _crowd(0)
+    for host in hosts:
+        host.answer = None
+    peers = sim.sender.node._peers
+    assert sim.run(seconds=10, until=lambda: len(peers.links) >= 2)
+    first, second = list(peers.links.values())[:2]
+    assert peers.bind(first, sim.now)
+    assert not peers.bind(second, sim.now)
+    assert peers.current is first and list(peers.links.values()) == [first]
+    assert peers.door.bound == first.peer
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("first", range(60, 1_060, 100))
 def test_of_six_receivers_at_once_one_is_served_a_thousand_times(first: int) -> None:
