@@ -270,16 +270,14 @@ def transfer_moves(new: Address, tap: Tap) -> None:
     simulation.run_until_finished(receiver, simulation.sender, seconds=30)
 
 
-def transfer_stands_still(tap: Tap) -> None:
-    """The sender's disk gives nothing for a while, so the receiver asks whether it is there."""
+def transfer_unheard(tap: Tap) -> None:
+    """What the sender says is lost for a while, so the receiver asks whether it is there."""
     simulation, receiver = _transfer(tap, {b"f": DATA}, LINKS["slow"])
     simulation.run(seconds=1)
-    simulation.sender.holds_wishes = True
-    simulation.run(seconds=5)
-    simulation.sender.holds_wishes = False
-    for wish in simulation.sender.held:
-        answer = simulation.sender.store.fulfil(wish)
-        simulation.sender.node.io_done(wish.id, answer, simulation.now)
+    there = simulation.link(ADDRESS_A, ADDRESS_B)
+    there.config = LinkConfig(loss=1.0)
+    simulation.run(seconds=2)
+    there.config = LINKS["slow"]
     simulation.run_until_finished(receiver, simulation.sender, seconds=30)
 
 
@@ -349,7 +347,7 @@ def _all() -> dict[str, Scenario]:
         "transfer, slow": partial(transfer, "slow"),
         "transfer, all troubles": partial(transfer, "all"),
         "transfer of many files": transfer_of_many,
-        "transfer, the sender's disk stands still": transfer_stands_still,
+        "transfer, the sender is not heard": transfer_unheard,
         "transfer at a rate": transfer_at_a_rate,
         "transfer declined": transfer_declined,
         "transfer resumed": transfer_resumed,
