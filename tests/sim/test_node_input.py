@@ -24,7 +24,7 @@ class Watched:
     def __init__(self, node: Node) -> None:
         self.node = node
         self.events: list[NodeEvent] = []
-        self.wishes: list[Wish] = []
+        self.wishes: list[Wish[object]] = []
         self.found: dict[str, Counter[type]] = {
             "receive": Counter(),
             "timer": Counter(),

@@ -17,7 +17,7 @@ from wraith.testing.netem import LinkConfig
 from wraith.testing.node_pair import ADDRESS_A, ADDRESS_B, NodeSimulation
 from wraith.testing.rng import SeededRng
 from wraith.transfer.memory import MemorySource, MemoryTarget
-from wraith.transfer.wishes import Wish, WritePieces
+from wraith.transfer.wishes import WritePieces
 from wraith.types import Address
 
 DATA = SeededRng("moves").public_bytes(4_000_000)
@@ -80,10 +80,9 @@ class CountingTarget(MemoryTarget):
 
     n_bytes = 0
 
-    def fulfil(self, wish: Wish) -> object:
-        if isinstance(wish, WritePieces):
-            self.n_bytes += sum(record.length for record in wish.records)
-        return super().fulfil(wish)
+    def write_pieces(self, wish: WritePieces) -> None:
+        self.n_bytes += sum(record.length for record in wish.records)
+        super().write_pieces(wish)
 
 
 def goodput_kept(seed: int, new: Address) -> float:

@@ -66,7 +66,8 @@ class TerminalCommand:
         wanted = text.encode()
         until = time.monotonic() + deadline_s
         while (at := self._written.find(wanted, self._seen)) < 0:
-            if time.monotonic() >= until or not self._read(0.1):
+            is_over = not self._read(0.1)  # and may have brought the last that was written
+            if (is_over and wanted not in self._written[self._seen :]) or time.monotonic() >= until:
                 raise DemoFailed(
                     f"{text!r} was not shown:\n{self._written.decode(errors='replace')}"
                 )
