@@ -36,6 +36,8 @@ from populated import populated
 from report import Cell, Report
 
 SHM = Path("/dev/shm")
+PLAN_GBIT = 2.0
+"""What the plan asks of version 2, for streams; files are held to it too."""
 FAST = ("wraith A", "wraith B", "sendme", "scp", "rsync over ssh", "cp (limit)")
 SMALL_BYTES = 4096
 
@@ -243,11 +245,11 @@ def in_memory(report: Report, tools: list[Tool], mib: int, runs: int) -> None:
     if not is_at_hand:
         report.left_out.append("keeping memory at hand: too little of it is free")
     middle = add_table(report, f"One file of {mib} MiB, in memory", figures, mib * MIB)
-    for suite, gbit in (("B", 6.0), ("A", 4.0)):
+    for suite in "BA":
         ours = middle.get(f"wraith {suite}")
         if ours is not None and ours.own_seconds:
             rate = mib * MIB * 8 / ours.own_seconds / 1e9
-            report.need(f"file, suite {suite}, connected to done", rate, gbit, "Gbit/s")
+            report.need(f"file, suite {suite}, connected to done", rate, PLAN_GBIT, "Gbit/s")
     beside(report, "file in memory", middle, ("sendme", "scp"))
 
 

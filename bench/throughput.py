@@ -47,6 +47,8 @@ from report import Report
 SCRIPT = PEERS / "wraith_bulk.py"
 FIGURES = ("mb_per_s", "cpu_s_per_gib", "sender_us_per_packet", "receiver_us_per_packet")
 TLS = "TLS 1.3 (blocking sockets)"
+PLAN_GBIT = 2.0
+"""What the plan asks of version 2 (its table of performance; 1 at least, 5 if possible)."""
 Result = dict[str, Any]
 
 
@@ -151,13 +153,12 @@ def run(*, quick: bool) -> Report:
 
 
 def needs(report: Report, middle: dict[str, BulkFigure]) -> None:
-    """The bounds, at 1400 bytes."""
-    for suite, gbit, cpu, quinn, aioquic in (("B", 8.0, 2.0, 1.0, 30), ("A", 5.5, 3.0, 0.75, 20)):
+    """The bounds, at 1400 bytes. What the plan asks is absolute; all others are ratios."""
+    for suite, quinn, aioquic in (("B", 1.0, 30), ("A", 0.75, 20)):
         ours = middle.get(f"wraith {suite}")
         if ours is None:
             continue
-        report.need(f"suite {suite}", ours.mb_per_s * 8 / 1000, gbit, "Gbit/s")
-        report.need(f"suite {suite}", ours.cpu_s_per_gib, cpu, "CPU-s/GiB", at_most=True)
+        report.need(f"suite {suite}", ours.mb_per_s * 8 / 1000, PLAN_GBIT, "Gbit/s")
         if "quinn" in middle:
             other = middle["quinn"]
             report.need(f"suite {suite} to quinn", ours.mb_per_s / other.mb_per_s, quinn, "×")
