@@ -30,7 +30,7 @@ from cli_transfer import cli_transfer
 from harness import MIB, PEERS, PeerFailed, check_arrival, finished, started, with_block
 from report import Cell, Report
 
-from wraith.node.records import text_to_record
+from wraith.node.codes import text_to_record
 
 RATES = (0, 10_000, 30_000)
 BOUND_RATE = 10_000

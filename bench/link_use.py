@@ -23,7 +23,7 @@ from wraith.testing.established import EstablishedPair
 from wraith.testing.netem import LinkConfig
 from wraith.testing.node_pair import NodeSimulation
 from wraith.testing.rng import SeededRng
-from wraith.transfer.memory import MemorySource, MemoryTarget
+from wraith.transfer.memory_store import MemorySource, MemoryTarget
 
 RATE_BPS = 100e6
 RTT_S = 0.05

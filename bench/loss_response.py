@@ -32,7 +32,7 @@ from report import Cell, Report
 from window_sender import WindowSender
 
 from wraith.config import EndpointConfig
-from wraith.connection.congestion import AckSample, CongestionController, make_controller
+from wraith.connection.paths.congestion import AckSample, CongestionController, make_controller
 from wraith.testing.established import EstablishedPair, Side
 from wraith.testing.netem import LinkConfig
 from wraith.types import StreamId
@@ -144,7 +144,7 @@ def connection_window(point: Point) -> float:
     )
     connection = pair.i.connection
     if point.controller == "fixed":
-        session = connection._session
+        session = connection._parts
         assert session is not None
         session.recovery.controller = controller_of("fixed")
     flow = Flow(pair.i, pair.r, connection.open_stream(now=pair.now))

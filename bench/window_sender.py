@@ -16,10 +16,10 @@ import math
 import random
 from collections import deque
 
-from wraith.connection.congestion import CongestionController
+from wraith.connection.data.recovery import Recovery
 from wraith.connection.data.sent import SentRun
-from wraith.connection.pacing import Pacer
-from wraith.connection.recovery import Recovery
+from wraith.connection.paths.congestion import CongestionController
+from wraith.connection.paths.pacing import Pacer
 
 RUN_DATAGRAMS_MAX = 46
 PROBES_PER_PTO = 2

@@ -20,8 +20,8 @@ from wraith.abc import NullTracer
 from wraith.config import MIB, EndpointConfig
 from wraith.connection import events as ev
 from wraith.connection.connection import Connection
+from wraith.connection.handshake_result import HandshakeResult
 from wraith.connection.keys import SessionEpochs
-from wraith.connection.result import HandshakeResult
 from wraith.testing.established import handshake_results
 from wraith.testing.grammar import LONE, packets
 from wraith.testing.pair import ADDRESS_A, ADDRESS_B

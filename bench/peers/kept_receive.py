@@ -19,10 +19,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from wraith.aio.file_target import FileTarget
+from wraith.aio.disk.file_target import FileTarget
 from wraith.aio.transfers import Transfer
 from wraith.cli.main import main
-from wraith.connection.record import NodeRecord
+from wraith.connection.handshake.node_record import NodeRecord
 from wraith.errors import WraithError
 from wraith.transfer.answers import KeptRead
 from wraith.transfer.wishes import AnswerT, ReadAgain, Wish, WritePieces

@@ -20,7 +20,7 @@ from content import Expected, pieces
 
 from wraith.abc import NullTracer
 from wraith.aio.libp2p import Libp2pHost
-from wraith.aio.libp2p_stream import Libp2pStream
+from wraith.aio.libp2p.stream import Libp2pStream
 from wraith.libp2p.config import PqPolicy, QuicLimits, QuicTransportConfig
 
 MIB = 1 << 20

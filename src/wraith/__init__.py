@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 __version__ = "2.0.0"
 
 if TYPE_CHECKING:
-    from wraith.aio import sync as sync
-    from wraith.aio.dial import connect as connect
-    from wraith.aio.listener import Listener as Listener
-    from wraith.aio.listener import listen as listen
-    from wraith.aio.session import Session as Session
-    from wraith.aio.stream import Stream as Stream
+    from wraith.aio.sessions import sync as sync
+    from wraith.aio.sessions.dial import connect as connect
+    from wraith.aio.sessions.listener import Listener as Listener
+    from wraith.aio.sessions.listener import listen as listen
+    from wraith.aio.sessions.session import Session as Session
+    from wraith.aio.sessions.stream import Stream as Stream
     from wraith.config import EndpointConfig as EndpointConfig
     from wraith.crypto.ed25519 import Identity as Identity
     from wraith.errors import WraithError as WraithError
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 
 #: Public name -> the module that defines it.
 _HOMES = {
-    "connect": "wraith.aio.dial",
-    "listen": "wraith.aio.listener",
-    "Listener": "wraith.aio.listener",
-    "Session": "wraith.aio.session",
-    "Stream": "wraith.aio.stream",
+    "connect": "wraith.aio.sessions.dial",
+    "listen": "wraith.aio.sessions.listener",
+    "Listener": "wraith.aio.sessions.listener",
+    "Session": "wraith.aio.sessions.session",
+    "Stream": "wraith.aio.sessions.stream",
     "Identity": "wraith.crypto.ed25519",
     "EndpointConfig": "wraith.config",
     "PeerKey": "wraith.types",
@@ -61,7 +61,7 @@ def __getattr__(name: str) -> object:
     from importlib import import_module
 
     if name == "sync":
-        return import_module("wraith.aio.sync")
+        return import_module("wraith.aio.sessions.sync")
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module 'wraith' has no attribute {name!r}")

@@ -15,8 +15,8 @@ import time
 from pathlib import Path
 
 from wraith.aio.disk.complete_notes import CompleteNotes
-from wraith.aio.file_source import FileSource
-from wraith.aio.file_target import FileTarget, Policy
+from wraith.aio.disk.file_source import FileSource
+from wraith.aio.disk.file_target import ExistsPolicy, FileTarget
 from wraith.errors import WraithError
 from wraith.testing.transfer_pipe import TransferPipe
 from wraith.transfer.events import Done
@@ -45,13 +45,13 @@ def main(sources: str, out: str, home: str, policy: str) -> int:
         if note is None:
             print("nobody answers")
             return 12
-        from wraith.aio.files import clear_complete  # slow to import, and seldom needed
+        from wraith.aio.disk.store_worker import clear_complete  # slow to import, and seldom needed
 
         clear_complete(note)
         return 0
     target = FileTarget(
         out,
-        policy=Policy(policy),
+        policy=ExistsPolicy(policy),
         home=Path(home),
         on_complete=lambda note: notes.write(CODE, note, time.time()),
     )

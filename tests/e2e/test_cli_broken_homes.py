@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from wraith.aio.disk.home_folder import HomeFolder
+from wraith.aio.disk.state_folder import state_path
 from wraith.aio.entropy import OsRng
-from wraith.aio.state_dir import StateDir
-from wraith.aio.state_folder import state_path
 from wraith.cli.main import main
 from wraith.testing.demo import Command
 from wraith.testing.two_homes import TwoHomes, code_of, finish
@@ -83,7 +83,7 @@ def _full(tmp: Path) -> Path:
 
 def _read_only_with_an_identity(tmp: Path) -> Path:
     home = tmp / "disk" / "home"
-    StateDir(home).identity(OsRng())
+    HomeFolder(home).identity(OsRng())
     subprocess.run(["mount", "-o", "remount,ro", str(tmp / "disk")], check=True)
     return home
 
@@ -427,7 +427,7 @@ def test_a_plain_file_in_place_of_the_state_folder_is_one_sentence(
 ) -> None:
     sender = homes.send(homes.file("f", b"x"))
     code = code_of(sender)
-    peer = StateDir(homes.work / "home-sender").identity(OsRng()).public
+    peer = HomeFolder(homes.work / "home-sender").identity(OsRng()).public
     state = Path(os.fsdecode(state_path(os.fsencode(homes.out), peer, [b"f"])))
     state.write_text("not a folder")
     command = homes.start(

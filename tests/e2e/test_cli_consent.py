@@ -15,7 +15,7 @@ from wraith.testing.two_homes import TwoHomes, code_of, finish, signalled
 QUESTION = "accept? [y/N/l]: "
 
 FILES_AS_TEXT = """
-from wraith.aio.file_source import FileSource
+from wraith.aio.disk.file_source import FileSource
 from wraith.transfer.messages import OfferKind
 scan = FileSource.scan
 def scan_as_text(*arguments, **options):

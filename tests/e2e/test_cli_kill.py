@@ -93,7 +93,7 @@ def test_a_receiver_killed_after_its_receipt_says_that_it_was_complete(homes: Tw
     killed = homes.receive(
         code,
         prelude="import os, signal\n"
-        "from wraith.aio.file_target import FileTarget\n"
+        "from wraith.aio.disk.file_target import FileTarget\n"
         "FileTarget.remove_state = lambda *_: os.kill(os.getpid(), signal.SIGKILL)",
     )
     assert killed.wait_exit() == -signal.SIGKILL

@@ -12,7 +12,7 @@ import pytest
 from wraith.aio.entropy import OsRng
 from wraith.aio.transfers import Transfer
 from wraith.config import EndpointConfig
-from wraith.connection.endpoint_keys import AccessKey
+from wraith.connection.handshake.endpoint_keys import AccessKey
 from wraith.crypto.ed25519 import Identity
 from wraith.crypto.secret import Secret
 from wraith.node.config import NodeConfig

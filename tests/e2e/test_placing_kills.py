@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from wraith.aio.file_source import FileSource
-from wraith.aio.file_target import FileTarget, Policy
+from wraith.aio.disk.file_source import FileSource
+from wraith.aio.disk.file_target import ExistsPolicy, FileTarget
 from wraith.errors import WraithError
 from wraith.testing.transfer_pipe import TransferPipe
 from wraith.transfer.journal_records import RecordType
@@ -57,9 +57,9 @@ class Ground:
         self.refused = ("renameat2",) if mode == WITHOUT_RENAMEAT2 else ()
         mode = mode.partition(",")[0]
         self.mode = mode
-        self.policy = Policy.REFUSE if mode == "new" else Policy.OVERWRITE
+        self.policy = ExistsPolicy.REFUSE if mode == "new" else ExistsPolicy.OVERWRITE
         if mode in ("rename", "skip"):
-            self.policy = Policy(mode)
+            self.policy = ExistsPolicy(mode)
         self.out, self.template = root / "out", root / "template"
         self.home = root / "home"
         self.home.mkdir(mode=0o700)

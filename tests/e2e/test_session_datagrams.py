@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from wraith.aio import session as session_module
+from wraith.aio.sessions import session as session_module
 from wraith.errors import LocalProtocolError
 from wraith.testing.sessions import session_pair
 

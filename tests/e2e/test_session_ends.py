@@ -13,7 +13,7 @@ import pytest
 import wraith
 from wraith.config import EndpointConfig
 from wraith.connection.connection import Connection
-from wraith.connection.record import NodeRecord
+from wraith.connection.handshake.node_record import NodeRecord
 from wraith.crypto.ed25519 import Identity
 from wraith.errors import (
     CodeInvalid,
@@ -292,7 +292,7 @@ async def test_grace_lets_sessions_end_by_themselves() -> None:
 
 
 async def test_an_insecure_kem_is_refused() -> None:
-    from wraith.aio.endpoint import open_endpoint
+    from wraith.aio.sessions.endpoint import open_endpoint
 
     with pytest.raises(ConfigError, match="kem"):
         await open_endpoint(config=EndpointConfig(), identity=None, listening=False, kem=HashKem())

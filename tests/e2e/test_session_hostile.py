@@ -13,16 +13,16 @@ import pytest
 
 import wraith
 from wraith.aio.clock import SystemClock
-from wraith.aio.dial import dial
-from wraith.aio.endpoint import AsyncEndpoint, open_endpoint
+from wraith.aio.disk.replay_files import ReplayFiles
 from wraith.aio.entropy import OsRng
-from wraith.aio.replay_files import ReplayFiles
-from wraith.aio.udp import SocketSet
+from wraith.aio.sessions.dial import dial
+from wraith.aio.sessions.endpoint import AsyncEndpoint, open_endpoint
+from wraith.aio.sockets.udp import SocketSet
 from wraith.config import EndpointConfig
 from wraith.connection import events
 from wraith.connection.connection import Connection
-from wraith.connection.endpoint_keys import AccessKey
-from wraith.connection.record import NodeRecord
+from wraith.connection.handshake.endpoint_keys import AccessKey
+from wraith.connection.handshake.node_record import NodeRecord
 from wraith.crypto.x25519 import X25519Key
 from wraith.errors import ConfigError, HandshakeTimeout
 from wraith.testing.netem import LinkConfig

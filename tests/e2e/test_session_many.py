@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 import wraith
-from wraith.aio.listener import UNACCEPTED_SESSIONS_MAX
+from wraith.aio.sessions.listener import UNACCEPTED_SESSIONS_MAX
 from wraith.config import Budgets, EndpointConfig
 from wraith.errors import CloseCode, NotAuthorised, PeerClosed
 

@@ -9,8 +9,8 @@ from typing import cast
 
 import pytest
 
-from wraith.aio.session import UNACCEPTED_STREAMS_MAX, Session
-from wraith.aio.stream import Stream
+from wraith.aio.sessions.session import UNACCEPTED_STREAMS_MAX, Session
+from wraith.aio.sessions.stream import Stream
 from wraith.errors import LimitExceeded, LocalProtocolError, StreamReset
 from wraith.testing.sessions import session_pair
 

@@ -9,7 +9,7 @@ import threading
 import pytest
 
 import wraith
-from wraith.aio import sync
+from wraith.aio.sessions import sync
 from wraith.errors import HandshakeTimeout, LocalProtocolError, PeerClosed
 
 pytestmark = pytest.mark.timeout(60)

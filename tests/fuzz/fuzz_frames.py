@@ -15,8 +15,8 @@ from pathlib import Path
 from wraith.testing.fuzz_targets import frames
 from wraith.testing.fuzzing import main
 from wraith.types import StreamId
+from wraith.wire import control_records as r
 from wraith.wire import frames as f
-from wraith.wire import records as r
 
 CORPUS = Path(__file__).parent / "corpus" / "frames"
 SID = StreamId(0x40000001)

@@ -12,18 +12,18 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from wraith.config import EndpointConfig
-from wraith.connection.flight import cut, seal_part
-from wraith.connection.handshake import (
+from wraith.connection.handshake.flight import cut, seal_part
+from wraith.connection.handshake.handshake import (
     ResponseReply,
 )
-from wraith.connection.negotiate import (
+from wraith.connection.handshake.negotiate import (
     SuitePolicy,
     accept_offer,
     check_accept,
     make_offer,
     responder_choice,
 )
-from wraith.connection.responder import (
+from wraith.connection.handshake.responder import (
     AwaitingHello,
     FinishOutcome,
     HelloRefused,

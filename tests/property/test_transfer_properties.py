@@ -20,10 +20,10 @@ from wraith.transfer.code import Code, decode_code, encode_code
 from wraith.transfer.events import Accepted, Done, Progress
 from wraith.transfer.journal_records import encode_record, replay
 from wraith.transfer.listing import Entry, Kind, ListingReader, decode_page, encode_entry
-from wraith.transfer.memory import MemorySource, MemoryTarget
+from wraith.transfer.memory_store import MemorySource, MemoryTarget
 from wraith.transfer.message_codec import MessageParser, decode_message, encode_message
 from wraith.transfer.messages import Message
-from wraith.transfer.paths import PathRules, check_link, check_path, display_path
+from wraith.transfer.path_rules import PathRules, check_link, check_path, display_path
 from wraith.transfer.receiver import Receiver
 from wraith.transfer.sender import Sender
 from wraith.types import Address, PeerKey, SuiteId

@@ -15,8 +15,8 @@ from wraith.crypto.kdf import keyed_hash
 from wraith.errors import DecodeError
 from wraith.testing.packets import PacketSession
 from wraith.types import StreamId
+from wraith.wire import control_records as r
 from wraith.wire import frames as f
-from wraith.wire import records as r
 from wraith.wire.extensions import Extension, decode_extensions, encode_extensions
 from wraith.wire.format import WireFormatSpec
 from wraith.wire.handshake import (

@@ -117,7 +117,7 @@ def test_of_many_pings_in_a_packet_one_is_answered() -> None:
     watch = pair.r.connection._builder
     assert watch is not None
     pair.run(seconds=1)
-    session = pair.i.connection._session
+    session = pair.i.connection._parts
     assert session is not None
     sealer, out = session.keys.sealer, bytearray(1_500)
     n_bytes, *_ = sealer.seal_run(

@@ -8,7 +8,7 @@ import pytest
 
 from wraith.config import KIB, MIB, EndpointConfig
 from wraith.connection import events as ev
-from wraith.connection.flow import WindowBudget
+from wraith.connection.data.flow import WindowBudget
 from wraith.errors import LocalProtocolError
 from wraith.testing.established import EstablishedPair
 from wraith.testing.netem import LinkConfig
@@ -48,7 +48,7 @@ def test_a_loss_that_a_timer_finds_slows_the_pacer_at_once() -> None:
     pair = EstablishedPair(config=EndpointConfig(datagram_bytes=1_200), seed=4)
     pair.run(seconds=1)
     connection = pair.i.connection
-    session = connection._session
+    session = connection._parts
     assert session is not None
     n_seen = 0
 
@@ -82,7 +82,7 @@ def exchange(pair: EstablishedPair, body: bytes) -> None:
     assert pair.i.connection.stream_read(transfer.sid, 1, pair.now) == b""
     pair.run(seconds=0.2)
     for side in (pair.i, pair.r):
-        session = side.connection._session
+        session = side.connection._parts
         assert session is not None and not session.mux.table.streams
 
 
@@ -306,7 +306,7 @@ def test_gaps_of_long_ago_are_not_told_for_ever(both_send: bool) -> None:
     transfer = pair.send(bytes(4 * MIB))
     if both_send:
         pair.send(bytes(8 * MIB), source=pair.r)  # its data take the acknowledgements along
-    session = pair.r.connection._session
+    session = pair.r.connection._parts
     assert session is not None
     n_told = 0
 

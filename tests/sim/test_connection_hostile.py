@@ -11,6 +11,13 @@ from wraith.connection import events as ev
 from wraith.errors import CloseCode, RemoteProtocolError
 from wraith.testing.established import EstablishedPair
 from wraith.types import StreamId
+from wraith.wire.control_records import (
+    HandshakeConfirm,
+    RekeyInit,
+    RekeyRequest,
+    RekeyResp,
+    encode_record,
+)
 from wraith.wire.frames import (
     Ack,
     Data,
@@ -24,13 +31,6 @@ from wraith.wire.frames import (
     StreamClose,
     StreamOpen,
     encode_frame,
-)
-from wraith.wire.records import (
-    HandshakeConfirm,
-    RekeyInit,
-    RekeyRequest,
-    RekeyResp,
-    encode_record,
 )
 
 R_CLASS = 1 << 30
@@ -170,7 +170,7 @@ def test_a_breach_gives_exactly_one_close_with_its_code(name: str) -> None:
 def test_only_the_initiator_of_the_handshake_begins_a_rekey() -> None:
     pair = EstablishedPair(config=CONFIG)
     pair.run(seconds=1)
-    session = pair.r.connection._session
+    session = pair.r.connection._parts
     assert session is not None
     record = encode_record(RekeyInit(1, b"x" * 32, bytes(1_184)))
     pair.forge(pair.r, control(record[:1_000], session.control.send.written))

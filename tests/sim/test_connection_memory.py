@@ -6,8 +6,8 @@ import pytest
 
 from wraith.config import KIB, MIB, EndpointConfig
 from wraith.connection import events as ev
-from wraith.connection.congestion import AckSample, make_controller
-from wraith.connection.flow import SEND_FLOOR_BYTES, SendMemory, SendSum, WindowBudget
+from wraith.connection.data.flow import SEND_FLOOR_BYTES, SendMemory, SendSum, WindowBudget
+from wraith.connection.paths.congestion import AckSample, make_controller
 from wraith.testing.established import EstablishedPair
 from wraith.testing.netem import LinkConfig
 
@@ -124,7 +124,7 @@ def test_everything_arrives_through_little_memory() -> None:
     transfers = [pair.send(bytes([n]) * 200_000) for n in range(8)]
     assert pair.run(seconds=120, until=lambda: all(t.is_equal for t in transfers))
     pair.run(seconds=1)
-    session = pair.i.connection._session
+    session = pair.i.connection._parts
     assert session is not None and session.mux.memory.used == 0
 
 

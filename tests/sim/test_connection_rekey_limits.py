@@ -6,8 +6,8 @@ import pytest
 
 from wraith.config import EndpointConfig
 from wraith.connection import events as ev
+from wraith.connection.parts import ConnectionParts
 from wraith.connection.rekey import MIN_SPACING_S, PATIENCE_S, RekeyFailed, respond
-from wraith.connection.session import Session
 from wraith.crypto.secret import Secret
 from wraith.crypto.x25519 import X25519Key
 from wraith.errors import LocalProtocolError
@@ -19,8 +19,8 @@ CLEAN = LinkConfig(latency_s=0.01)
 PATIENT = EndpointConfig(idle_timeout_s=600)
 
 
-def session_of(side: Side) -> Session:
-    session = side.connection._session
+def session_of(side: Side) -> ConnectionParts:
+    session = side.connection._parts
     assert session is not None
     return session
 

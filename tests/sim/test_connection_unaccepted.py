@@ -35,7 +35,7 @@ def test_before_it_is_accepted_a_peer_gets_no_more_streams_and_no_more_window() 
     pair = EstablishedPair(config=CONFIG, accepts=False)
     pair.run(seconds=1)
     assert [churn(pair), churn(pair)] == [N, 0]
-    session = pair.i.connection._session
+    session = pair.i.connection._parts
     assert session is not None
     assert session.mux.table.conn_send.limit == CONFIG.conn_window
     pair.r.connection.accept(pair.now)

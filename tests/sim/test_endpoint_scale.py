@@ -15,9 +15,9 @@ import pytest
 
 from wraith.abc import NullTracer
 from wraith.config import EndpointConfig
-from wraith.connection.admission import CompletedHandshake
 from wraith.connection.connection import Connection
 from wraith.connection.events import DatagramReceived, PathChanged
+from wraith.connection.handshake.admission import CompletedHandshake
 from wraith.crypto.kdf import blake3
 from wraith.crypto.veil import VeilKeys
 from wraith.testing.clock import VirtualClock

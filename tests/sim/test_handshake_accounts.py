@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from wraith.config import Budgets, EndpointConfig
-from wraith.connection.admission import SKEW_EVENT_S
 from wraith.connection.endpoint_events import ClockSkew
-from wraith.connection.record import NodeRecord
+from wraith.connection.handshake.admission import SKEW_EVENT_S
+from wraith.connection.handshake.node_record import NodeRecord
 from wraith.testing.clock import VirtualClock
 from wraith.testing.endpoints import (
     ADDRESS_A,

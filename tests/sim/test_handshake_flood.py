@@ -9,7 +9,7 @@ import pytest
 
 from wraith.config import Budgets, EndpointConfig
 from wraith.connection.events import DatagramReceived
-from wraith.connection.record import NodeRecord
+from wraith.connection.handshake.node_record import NodeRecord
 from wraith.testing.clock import VirtualClock
 from wraith.testing.endpoints import (
     ADDRESS_A,

@@ -9,8 +9,8 @@ import pytest
 from wraith.abc import Kem
 from wraith.config import EndpointConfig
 from wraith.connection.endpoint_events import ClockSkew
-from wraith.connection.endpoint_keys import AccessKey, EndpointKeys
 from wraith.connection.events import Closed, PeerAuthenticated
+from wraith.connection.handshake.endpoint_keys import AccessKey, EndpointKeys
 from wraith.crypto.ed25519 import Identity
 from wraith.crypto.mlkem import MlKem768
 from wraith.crypto.x25519 import X25519Key

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from wraith.connection.endpoint_keys import AccessKey
-from wraith.connection.record import NodeRecord
+from wraith.connection.handshake.endpoint_keys import AccessKey
+from wraith.connection.handshake.node_record import NodeRecord
 from wraith.crypto.x25519 import X25519Key
 from wraith.testing.clock import VirtualClock
 from wraith.testing.endpoints import (

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from wraith.connection.endpoint_keys import AccessKey, EndpointKeys
-from wraith.connection.replay_cache import RECORD_BYTES
+from wraith.connection.handshake.endpoint_keys import AccessKey, EndpointKeys
+from wraith.connection.handshake.replay_cache import RECORD_BYTES
 from wraith.crypto.elligator2 import DirtyPublicKey, decode, encode
 from wraith.testing.clock import VirtualClock
 from wraith.testing.endpoints import (

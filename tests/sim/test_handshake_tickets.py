@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from wraith.connection.handshake import AwaitingResponse
+from wraith.connection.handshake.handshake import AwaitingResponse
 from wraith.testing.endpoints import LinkedEndpoints, linked, watch
 from wraith.testing.netem import LinkConfig
 from wraith.wire.handshake import HelloPrefix

@@ -11,7 +11,7 @@ from wraith.testing.netem import LinkConfig
 from wraith.testing.node_pair import ADDRESS_B, NodeHost, NodeSimulation
 from wraith.testing.rng import SeededRng
 from wraith.transfer.events import Accepted, OfferReceived
-from wraith.transfer.memory import MemorySource, MemoryTarget
+from wraith.transfer.memory_store import MemorySource, MemoryTarget
 from wraith.transfer.wishes import StorePages, Survey, Wish, WritePieces
 from wraith.types import Buffer, NetworkPath, Transmit
 

@@ -12,7 +12,7 @@ from wraith.testing.netem import LinkConfig
 from wraith.testing.node_pair import ADDRESS_A, NodeHost, NodeSimulation
 from wraith.testing.rng import SeededRng
 from wraith.transfer.events import Accepted
-from wraith.transfer.memory import MemorySource, MemoryTarget
+from wraith.transfer.memory_store import MemorySource, MemoryTarget
 from wraith.types import Address, Buffer, NetworkPath, Transmit
 
 DATA = SeededRng("sim crowd").public_bytes(3_000)

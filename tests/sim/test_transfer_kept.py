@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from wraith.content.chunking import CHUNK_BYTES
-from wraith.node.events import Interrupted
+from wraith.node.events import LinkLost
 from wraith.testing.netem import LinkConfig
 from wraith.testing.node_pair import ADDRESS_B, NodeSimulation
 from wraith.testing.rng import SeededRng
 from wraith.transfer.events import Done, Progress
-from wraith.transfer.memory import MemorySource, MemoryTarget
+from wraith.transfer.memory_store import MemorySource, MemoryTarget
 
 DATA = SeededRng("sim kept").public_bytes(70 * CHUNK_BYTES)
 LINK = LinkConfig(latency_s=0.01, rate_bps=80_000_000, queue_bytes=400_000)
@@ -38,4 +38,4 @@ def test_a_receiver_dials_anew_for_what_was_damaged(seed: int) -> None:
     done = second.finished.done
     assert isinstance(done, Done)
     assert done.bytes_transferred + done.bytes_reused == len(DATA)
-    assert second.of(Interrupted) == [], "it went away by itself"
+    assert second.of(LinkLost) == [], "it went away by itself"

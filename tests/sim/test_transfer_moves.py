@@ -16,7 +16,7 @@ from wraith.testing.nat import rebind
 from wraith.testing.netem import LinkConfig
 from wraith.testing.node_pair import ADDRESS_A, ADDRESS_B, NodeSimulation
 from wraith.testing.rng import SeededRng
-from wraith.transfer.memory import MemorySource, MemoryTarget
+from wraith.transfer.memory_store import MemorySource, MemoryTarget
 from wraith.transfer.wishes import WritePieces
 from wraith.types import Address
 

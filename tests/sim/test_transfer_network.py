@@ -14,16 +14,16 @@ from wraith.node.events import (
     Connected,
     Dialling,
     Finished,
-    Interrupted,
+    LinkLost,
     StillTrying,
     TurnedAway,
 )
-from wraith.node.link import UNSENT_BYTES_LOW, UNSENT_BYTES_MAX, WRITE_BYTES_MIN, Link
+from wraith.node.link import UNSENT_BYTES_LOW, UNSENT_BYTES_MAX, WRITE_BYTES_MIN, TransferLink
 from wraith.testing.netem import LinkConfig
 from wraith.testing.node_pair import ADDRESS_A, ADDRESS_B, NodeSimulation
 from wraith.testing.rng import SeededRng
 from wraith.transfer.events import Accepted, Done, PeerDeciding, Progress
-from wraith.transfer.memory import MemorySource, MemoryTarget
+from wraith.transfer.memory_store import MemorySource, MemoryTarget
 from wraith.transfer.messages import OfferKind
 from wraith.types import Buffer, StreamId, Transmit
 
@@ -125,10 +125,10 @@ def test_the_connection_is_fed_little_by_little_and_never_runs_dry(
     enough for full runs."""
     waiting: list[int] = []
     room: list[int] = []
-    links: set[Link] = set()
+    links: set[TransferLink] = set()
     data_streams: set[StreamId] = set()
     n_dry = 0
-    write, pump = Connection.stream_write_chunks, Link.pump
+    write, pump = Connection.stream_write_chunks, TransferLink.pump
 
     def watched_write(
         self: Connection, sid: StreamId, chunks: Iterable[Buffer], n_max: int, now: float
@@ -140,12 +140,12 @@ def test_the_connection_is_fed_little_by_little_and_never_runs_dry(
             data_streams.add(sid)
         return taken
 
-    def watched_pump(self: Link, now: float) -> None:
+    def watched_pump(self: TransferLink, now: float) -> None:
         links.add(self)
         pump(self, now)
 
     monkeypatch.setattr(Connection, "stream_write_chunks", watched_write)
-    monkeypatch.setattr(Link, "pump", watched_pump)
+    monkeypatch.setattr(TransferLink, "pump", watched_pump)
     data = DATA * 8
     target = MemoryTarget()
     sim = NodeSimulation(MemorySource({b"f": data}), link=LinkConfig(latency_s=0.002))
@@ -231,7 +231,7 @@ def test_a_receiver_gives_up_when_the_sender_does_not_come_back() -> None:
     assert receiver.finished is not None and receiver.finished.error is not None
     assert receiver.finished.error.code == "connection-lost"
     assert 55 < sim.now - lost_at < 110
-    assert receiver.of(Interrupted)
+    assert receiver.of(LinkLost)
 
 
 @pytest.mark.spec("TR-95")

@@ -30,7 +30,7 @@ from wraith.transfer.events import (
     OfferReceived,
     Progress,
 )
-from wraith.transfer.memory import MemorySource, MemoryTarget
+from wraith.transfer.memory_store import MemorySource, MemoryTarget
 from wraith.transfer.messages import Message, MessageType, Reason
 from wraith.transfer.wishes import AnswerT, Complete, ReadPieces, Wish
 from wraith.types import PeerKey

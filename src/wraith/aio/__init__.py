@@ -1,8 +1,9 @@
 """asyncio's floor: sockets, clocks, disks and the public sessions over the pure machines.
 
 Imports everything below (``connection``, ``transfer``, ``node``); must not parse or build a
-datagram, or decide anything that the protocol decides. Start reading at ``session.py`` for the
-API, at ``driver.py`` for how a machine is driven, at ``udp.py`` for the sockets.
+datagram, or decide anything that the protocol decides. Start reading at ``sessions/`` for the
+API, at ``driver.py`` for how a machine is driven, at ``sockets/`` for UDP and at ``disk/`` for
+files.
 """
 
 from __future__ import annotations
@@ -10,18 +11,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from wraith.aio.dial import connect as connect
-    from wraith.aio.listener import Listener as Listener
-    from wraith.aio.listener import listen as listen
-    from wraith.aio.session import Session as Session
-    from wraith.aio.stream import Stream as Stream
+    from wraith.aio.sessions.dial import connect as connect
+    from wraith.aio.sessions.listener import Listener as Listener
+    from wraith.aio.sessions.listener import listen as listen
+    from wraith.aio.sessions.session import Session as Session
+    from wraith.aio.sessions.stream import Stream as Stream
 
 _HOMES = {
-    "connect": "wraith.aio.dial",
-    "listen": "wraith.aio.listener",
-    "Listener": "wraith.aio.listener",
-    "Session": "wraith.aio.session",
-    "Stream": "wraith.aio.stream",
+    "connect": "wraith.aio.sessions.dial",
+    "listen": "wraith.aio.sessions.listener",
+    "Listener": "wraith.aio.sessions.listener",
+    "Session": "wraith.aio.sessions.session",
+    "Stream": "wraith.aio.sessions.stream",
 }
 
 __all__ = ["connect", "listen", "Listener", "Session", "Stream"]

@@ -13,14 +13,14 @@ from dataclasses import dataclass
 
 from wraith.abc import Kem, Tracer
 from wraith.aio.clock import SystemClock
-from wraith.aio.datagram_endpoint import bind_sockets
+from wraith.aio.disk.replay_files import ReplayFiles
 from wraith.aio.entropy import OsRng
-from wraith.aio.replay_files import ReplayFiles
+from wraith.aio.sockets.datagram_endpoint import bind_sockets
+from wraith.aio.sockets.udp import SocketSet
 from wraith.aio.tracing import make_tracer
-from wraith.aio.udp import SocketSet
 from wraith.config import EndpointConfig
 from wraith.connection.endpoint import Endpoint
-from wraith.connection.endpoint_keys import AccessKey, EndpointKeys
+from wraith.connection.handshake.endpoint_keys import AccessKey, EndpointKeys
 from wraith.crypto.ed25519 import Identity
 from wraith.crypto.mlkem import MlKem768
 from wraith.crypto.x25519 import X25519Key

@@ -31,9 +31,9 @@ from functools import partial
 from typing import Final, Generic, TypeVar
 
 from wraith.abc import NullTracer, Tracer
-from wraith.aio.memory import keep_freed_memory
+from wraith.aio.allocator import keep_freed_memory
+from wraith.aio.sockets.udp import DatagramSocket, SocketSet
 from wraith.aio.strangers import Strangers
-from wraith.aio.udp import DatagramSocket, SocketSet
 from wraith.driving import Machine, drain
 from wraith.types import NetworkPath, Transmit
 

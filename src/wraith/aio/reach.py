@@ -13,16 +13,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from wraith.aio.addresses import format_address
 from wraith.aio.assembly import bind_endpoint
 from wraith.aio.driver import Driver
-from wraith.aio.endpoint import local_for
+from wraith.aio.sessions.endpoint import local_for
+from wraith.aio.sockets.addresses import format_address
 from wraith.config import EndpointConfig
 from wraith.connection import events
 from wraith.connection.endpoint import Endpoint
-from wraith.connection.record import NodeRecord
+from wraith.connection.handshake.node_record import NodeRecord
 from wraith.errors import HandshakeTimeout, WraithError
-from wraith.node.records import text_to_record
+from wraith.node.codes import text_to_record
 from wraith.types import Buffer, NetworkPath, SuiteId, Transmit
 
 TIMEOUT_S: Final = 5.0

@@ -23,24 +23,24 @@ from typing import Final, Protocol
 
 from wraith.aio.assembly import BoundEndpoint, bind_endpoint
 from wraith.aio.disk.failures import disk_error
+from wraith.aio.disk.replay_files import ReplayFiles
+from wraith.aio.disk.store_worker import StoreWorker
 from wraith.aio.driver import Driver, StoreFailureTold
-from wraith.aio.files import StoreWorker
 from wraith.aio.fork import poison_after_fork
-from wraith.aio.replay_files import ReplayFiles
 from wraith.aio.settling import settled
 from wraith.config import EndpointConfig
 from wraith.connection.connection import Connection
-from wraith.connection.endpoint_keys import AccessKey
-from wraith.connection.record import NodeRecord
+from wraith.connection.handshake.endpoint_keys import AccessKey
+from wraith.connection.handshake.node_record import NodeRecord
 from wraith.crypto.ed25519 import Identity
 from wraith.errors import LocalProtocolError, WraithError
+from wraith.node.codes import code_of
 from wraith.node.config import NodeConfig
 from wraith.node.events import Finished, NodeEvent
 from wraith.node.node import Node
-from wraith.node.records import code_of
 from wraith.transfer.code import encode_code
 from wraith.transfer.messages import Reason
-from wraith.transfer.paths import PathRules
+from wraith.transfer.path_rules import PathRules
 from wraith.transfer.sender import Outgoing
 from wraith.transfer.wishes import Fulfils
 from wraith.types import ANY_ADDRESS, Address

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import click
 
-from wraith.aio.state_dir import StateDir
+from wraith.aio.disk.home_folder import HomeFolder
 from wraith.cli.output import Output, printable
 from wraith.cli.settings import FILE, KEYS, Setting, read_settings, settings_path
 
@@ -31,7 +31,7 @@ def config(ctx: click.Context) -> None:
 def show(json_events: bool = False) -> None:
     """Show each setting, its value, and where it is from."""
     output = Output(json_events=json_events, quiet=False)
-    settings = read_settings(StateDir.default())
+    settings = read_settings(HomeFolder.default())
     for name in KEYS:
         value, origin = _effective(name, settings, os.environ)
         output.event("setting", name=name, value=value, origin=origin)
@@ -49,7 +49,7 @@ def path() -> None:
 def check() -> None:
     """Say whether config.toml is accepted; exit 2 with the line if it is not."""
     output = Output(json_events=False, quiet=False)
-    home = StateDir.default()
+    home = HomeFolder.default()
     settings = read_settings(home)
     n = len(settings)
     found = f"{n} setting{'' if n == 1 else 's'}, all accepted" if n else "nothing is set"

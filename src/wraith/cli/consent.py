@@ -21,7 +21,7 @@ from wraith.transfer.events import OfferReceived
 from wraith.transfer.listing import Entry
 from wraith.transfer.marks import mark_words
 from wraith.transfer.messages import Reason
-from wraith.transfer.paths import shown_path
+from wraith.transfer.path_rules import shown_path
 
 MORE = "wraith: Enter shows more, q ends the list: "
 QUESTION = "wraith: accept? [y/N/l]: "

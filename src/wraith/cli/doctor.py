@@ -14,11 +14,11 @@ import click
 
 import wraith
 from wraith import hotpath
+from wraith.aio.disk.home_folder import HomeFolder
 from wraith.aio.entropy import OsRng
-from wraith.aio.interfaces import reachable_addresses
 from wraith.aio.reach import Reach, reach_addresses
-from wraith.aio.state_dir import StateDir
-from wraith.aio.udp import UdpSocket, bound_socket
+from wraith.aio.sockets.interfaces import reachable_addresses
+from wraith.aio.sockets.udp import UdpSocket, bound_socket
 from wraith.cli.output import Output
 from wraith.errors import WraithError, install_command
 from wraith.types import Address
@@ -134,7 +134,7 @@ def _addresses() -> Finding:
 
 def _home() -> Finding:
     try:
-        state = StateDir.default()
+        state = HomeFolder.default()
         key = state.identity(OsRng()).public
     except (OSError, WraithError) as error:
         return Finding("home", False, str(error), "set WRAITH_HOME to a folder you may write")

@@ -8,13 +8,13 @@ from collections.abc import Callable
 import click
 
 from wraith.aio.clock import SystemClock
-from wraith.aio.history_file import HistoryEntry, HistoryFile
-from wraith.aio.state_dir import StateDir
+from wraith.aio.disk.history_file import HistoryEntry, HistoryFile
+from wraith.aio.disk.home_folder import HomeFolder
 from wraith.cli.output import Output, printable, size
 from wraith.node.events import Connected, NodeEvent
 from wraith.transfer.events import Done, OfferReceived, Placed
 from wraith.transfer.messages import Offer
-from wraith.transfer.paths import display_path
+from wraith.transfer.path_rules import display_path
 from wraith.types import PeerKey
 
 FileIds = tuple[tuple[bytes, bytes], ...]
@@ -34,7 +34,7 @@ def history(ctx: click.Context, json_events: bool) -> None:
     if ctx.invoked_subcommand is not None:
         return
     output = Output(json_events=json_events, quiet=False)
-    home = StateDir.default()
+    home = HomeFolder.default()
     names = {str(entry.key): entry.name for entry in home.peers()}
     entries = HistoryFile(home).entries(SystemClock().unix_time())
     for entry in entries:
@@ -59,7 +59,7 @@ def history(ctx: click.Context, json_events: bool) -> None:
 @history.command("clear")
 def clear() -> None:
     """Forget all of it."""
-    HistoryFile(StateDir.default()).clear()
+    HistoryFile(HomeFolder.default()).clear()
     Output(json_events=False, quiet=False).say("the history is empty")
 
 
@@ -86,7 +86,7 @@ class Recorder:
 
     def __init__(
         self,
-        home: StateDir,
+        home: HomeFolder,
         offer: Offer | None = None,
         file_ids: Callable[[], FileIds] = tuple,
     ) -> None:

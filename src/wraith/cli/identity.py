@@ -6,8 +6,8 @@ import time
 
 import click
 
+from wraith.aio.disk.home_folder import HomeFolder, PeerEntry
 from wraith.aio.entropy import OsRng
-from wraith.aio.state_dir import PeerEntry, StateDir
 from wraith.cli.output import Output, printable
 from wraith.errors import ConfigError
 from wraith.types import PeerKey
@@ -18,7 +18,7 @@ from wraith.types import PeerKey
 def show_id(json_events: bool) -> None:
     """Show this node's identity, which others may pin with `wraith peers name`."""
     output = Output(json_events=json_events, quiet=False)
-    home = StateDir.default()
+    home = HomeFolder.default()
     output.note(home.note)
     key = home.identity(OsRng()).public
     output.event("id", key=str(key), home=str(home.home))
@@ -33,7 +33,7 @@ def peers(ctx: click.Context, json_events: bool) -> None:
     if ctx.invoked_subcommand is not None:
         return
     output = Output(json_events=json_events, quiet=False)
-    entries = StateDir.default().peers()
+    entries = HomeFolder.default().peers()
     for entry in entries:
         output.event(
             "peer",
@@ -53,7 +53,7 @@ def peers(ctx: click.Context, json_events: bool) -> None:
 @click.argument("key")
 def name_peer(name: str, key: str) -> None:
     """Pin KEY (or `last`, the peer met last) under NAME."""
-    home = StateDir.default()
+    home = HomeFolder.default()
     entry = home.name_peer(name, _find_key(home, key))
     Output(json_events=False, quiet=False).say(f"{name} is now {entry.key}")
 
@@ -62,7 +62,7 @@ def name_peer(name: str, key: str) -> None:
 @click.argument("name_or_key")
 def forget_peer(name_or_key: str) -> None:
     """Forget a peer and its name."""
-    home = StateDir.default()
+    home = HomeFolder.default()
     known = home.find_peer(name_or_key)
     key = known.key if known else _find_key(home, name_or_key)
     if not home.forget_peer(key):
@@ -70,7 +70,7 @@ def forget_peer(name_or_key: str) -> None:
     Output(json_events=False, quiet=False).say(f"forgot {key}")
 
 
-def _find_key(home: StateDir, text: str) -> PeerKey:
+def _find_key(home: HomeFolder, text: str) -> PeerKey:
     if text == "last":
         entries: list[PeerEntry] = home.peers()
         if not entries:

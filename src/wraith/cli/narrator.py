@@ -10,15 +10,15 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-from wraith.aio.addresses import format_address
-from wraith.aio.files import CompleteNote
+from wraith.aio.disk.store_worker import CompleteNote
+from wraith.aio.sockets.addresses import format_address
 from wraith.cli.output import Output, duration, printable, size
 from wraith.errors import HandshakeTimeout, WraithError
 from wraith.node.events import (
     ClockSkewSeen,
     Connected,
     Dialling,
-    Interrupted,
+    LinkLost,
     NodeEvent,
     StillTrying,
     TurnedAway,
@@ -39,7 +39,7 @@ from wraith.transfer.events import (
 from wraith.transfer.listing import Entry, Kind
 from wraith.transfer.marks import Marks
 from wraith.transfer.messages import Offer, Reason
-from wraith.transfer.paths import display_path, shown_path
+from wraith.transfer.path_rules import display_path, shown_path
 from wraith.transfer.reasons import reason_words
 from wraith.types import Address, PeerKey
 
@@ -131,7 +131,7 @@ class Narrator:
 
     def show(self, event: NodeEvent) -> None:
         """One event of the transfer."""
-        if not isinstance(event, Dialling | StillTrying | Interrupted):  # those are our own
+        if not isinstance(event, Dialling | StillTrying | LinkLost):  # those are our own
             self._on_heard()
         say, emit = self._output.say, self._output.event
         match event:
@@ -184,7 +184,7 @@ class Narrator:
             case Aborted(by_peer=True, reason=reason, error=error):
                 emit("gave_up", reason=reason.name.lower(), message=str(error))
                 say(f"{self._other} gave up: {printable(str(error))}")
-            case Interrupted(reason_text, until):
+            case LinkLost(reason_text, until):
                 self._on_interrupted(reason_text, until)
             case Declined(by_peer=True):
                 self._on_declined(event)

@@ -15,11 +15,11 @@ from typing import Any
 
 import click
 
+from wraith.aio.disk.home_folder import HomeFolder
 from wraith.aio.entropy import OsRng
-from wraith.aio.key_log import KeyLog
 from wraith.aio.libp2p import Libp2pConnection, Libp2pHost
-from wraith.aio.libp2p_protocols import ECHO_PROTOCOL, serve_echo
-from wraith.aio.state_dir import StateDir
+from wraith.aio.libp2p.key_log import KeyLog
+from wraith.aio.libp2p.protocols import ECHO_PROTOCOL, serve_echo
 from wraith.cli.output import Output, printable
 from wraith.cli.running import ending_signals
 from wraith.errors import ContentError, TransportTimeout, WraithError
@@ -242,7 +242,7 @@ async def _listen(
     key_log: KeyLog | None,
     output: Output,
 ) -> int:
-    identity = StateDir.default().identity(OsRng())
+    identity = HomeFolder.default().identity(OsRng())
     host = await Libp2pHost.create(identity, listen=multiaddrs, config=config, key_log=key_log)
     refusals = RefusalLog()
     received: asyncio.Future[int] = asyncio.get_running_loop().create_future()

@@ -11,23 +11,23 @@ from pathlib import Path
 
 import click
 
-from wraith.aio.addresses import parse_address
 from wraith.aio.clock import SystemClock
-from wraith.aio.endpoint import local_for
-from wraith.aio.entropy import OsRng
-from wraith.aio.files import (
+from wraith.aio.disk.home_folder import HomeFolder
+from wraith.aio.disk.kept_code import KeptCode, receive_folder, remove_old_codes
+from wraith.aio.disk.store_worker import (
     CompleteNote,
     CompleteNotes,
+    ExistsPolicy,
     FileTarget,
     Leftover,
     PipeTarget,
-    Policy,
     clear_complete,
     discard,
     leftovers,
 )
-from wraith.aio.kept_code import KeptCode, receive_folder, remove_old_codes
-from wraith.aio.state_dir import StateDir
+from wraith.aio.entropy import OsRng
+from wraith.aio.sessions.endpoint import local_for
+from wraith.aio.sockets.addresses import parse_address
 from wraith.aio.transfers import Transfer
 from wraith.cli.consent import Consent
 from wraith.cli.history import Recorder
@@ -53,14 +53,14 @@ from wraith.cli.transfer_options import (
 from wraith.config import EndpointConfig
 from wraith.errors import CodeInvalid, HandshakeTimeout, OfferRefused, TransferError
 from wraith.node.closes import CodeSpent
+from wraith.node.codes import record_of
 from wraith.node.config import NodeConfig
 from wraith.node.events import Finished
-from wraith.node.records import record_of
 from wraith.transfer.code import Code, decode_code, encode_code
 from wraith.transfer.events import OfferReceived, Placed
 from wraith.transfer.listing import Entry
 from wraith.transfer.messages import Reason
-from wraith.transfer.paths import display_path
+from wraith.transfer.path_rules import display_path
 from wraith.types import Address, PeerKey
 
 STDIN = "-"
@@ -89,7 +89,7 @@ class ReceivePlan:
 
     code: Code | None
     out: str
-    policy: Policy
+    policy: ExistsPolicy
     verify: bool | None
     yes: bool
     list_only: bool
@@ -224,12 +224,12 @@ def receive(
     return run(_Receiving(plan, output).run())
 
 
-def _policy(overwrite: bool, rename: bool, skip: bool) -> Policy:
+def _policy(overwrite: bool, rename: bool, skip: bool) -> ExistsPolicy:
     if overwrite:
-        return Policy.OVERWRITE
+        return ExistsPolicy.OVERWRITE
     if rename:
-        return Policy.RENAME
-    return Policy.SKIP if skip else Policy.REFUSE
+        return ExistsPolicy.RENAME
+    return ExistsPolicy.SKIP if skip else ExistsPolicy.REFUSE
 
 
 def _code(words: tuple[str, ...], listen: str | None) -> Code | None:
@@ -272,7 +272,7 @@ class _Receiving:
     def __init__(self, plan: ReceivePlan, output: Output) -> None:
         self._plan = plan
         self._output = output
-        self._home = StateDir.default()
+        self._home = HomeFolder.default()
         self._output.note(self._home.note)
         self._peers = Acquaintances(self._home)
         self._kept: KeptCode | None = None

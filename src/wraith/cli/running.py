@@ -17,10 +17,10 @@ from collections.abc import AsyncIterator, Coroutine, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from wraith.aio.addresses import format_address
 from wraith.aio.clock import SystemClock
-from wraith.aio.kept_code import KeptCode
-from wraith.aio.state_dir import StateDir
+from wraith.aio.disk.home_folder import HomeFolder
+from wraith.aio.disk.kept_code import KeptCode
+from wraith.aio.sockets.addresses import format_address
 from wraith.aio.transfers import Transfer
 from wraith.cli.history import Recorder
 from wraith.cli.narrator import Narrator
@@ -165,7 +165,7 @@ def interrupts(transfer: Transfer) -> Iterator[None]:
 class Acquaintances:
     """Who is known here. Records whom a transfer met."""
 
-    def __init__(self, home: StateDir) -> None:
+    def __init__(self, home: HomeFolder) -> None:
         self._home = home
         self._names = {entry.key: entry.name for entry in home.peers()}
 

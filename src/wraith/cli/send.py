@@ -10,10 +10,10 @@ from pathlib import Path
 import click
 
 from wraith.aio.clock import SystemClock
+from wraith.aio.disk.home_folder import HomeFolder
+from wraith.aio.disk.kept_code import KeptCode, remove_old_codes, send_folder
+from wraith.aio.disk.store_worker import FileSource, MemorySource, StreamSource
 from wraith.aio.entropy import OsRng
-from wraith.aio.files import FileSource, MemorySource, StreamSource
-from wraith.aio.kept_code import KeptCode, remove_old_codes, send_folder
-from wraith.aio.state_dir import StateDir
 from wraith.aio.transfers import Transfer
 from wraith.cli.history import Recorder
 from wraith.cli.narrator import Narrator
@@ -30,14 +30,14 @@ from wraith.cli.transfer_options import (
     local_address,
 )
 from wraith.config import EndpointConfig
-from wraith.connection.endpoint_keys import AccessKey
+from wraith.connection.handshake.endpoint_keys import AccessKey
 from wraith.errors import CodeInvalid, OfferRefused, WraithError
+from wraith.node.codes import record_of
 from wraith.node.config import NodeConfig
 from wraith.node.events import Bound, Finished, NodeEvent
-from wraith.node.records import record_of
 from wraith.transfer.code import PREFIX, Code, decode_code
 from wraith.transfer.events import Declined, Done
-from wraith.transfer.paths import display_path
+from wraith.transfer.path_rules import display_path
 from wraith.types import Address
 
 STDIN = "-"
@@ -233,7 +233,7 @@ class _Sending:
     def __init__(self, plan: SendPlan, output: Output) -> None:
         self._plan = plan
         self._output = output
-        self._home = StateDir.default()
+        self._home = HomeFolder.default()
         self._output.note(self._home.note)
         self._peers = Acquaintances(self._home)
         self._kept: KeptCode | None = None

@@ -19,8 +19,8 @@ from typing import Any, Final
 import click
 
 from wraith.aio.disk.failures import told
+from wraith.aio.disk.home_folder import HOME_HINT, HomeFolder
 from wraith.aio.disk.private_folder import PrivateFolder, UntrustedPath
-from wraith.aio.state_dir import HOME_HINT, StateDir
 from wraith.cli.transfer_options import Rate
 from wraith.errors import ConfigError
 
@@ -127,10 +127,10 @@ class Setting:
 
 def settings_path(environ: Mapping[str, str] | None = None) -> Path:
     """Where the file is, or would be."""
-    return StateDir.default(environ).home / FILE
+    return HomeFolder.default(environ).home / FILE
 
 
-def read_settings(home: StateDir) -> dict[str, Setting]:
+def read_settings(home: HomeFolder) -> dict[str, Setting]:
     """What the file of ``home`` sets; nothing if there is none.
 
     Raises:
@@ -215,7 +215,7 @@ class SettingsCommand(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if not set(ctx.help_option_names).intersection(args):
-            settings = read_settings(StateDir.default())
+            settings = read_settings(HomeFolder.default())
             ctx.default_map = dict(defaults_of(self.name or "", settings))
         return super().parse_args(ctx, args)
 

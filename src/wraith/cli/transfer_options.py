@@ -11,9 +11,9 @@ from typing import Any
 
 import click
 
-from wraith.aio.addresses import parse_address
-from wraith.aio.endpoint import effective_config
-from wraith.aio.interfaces import reachable_addresses
+from wraith.aio.sessions.endpoint import effective_config
+from wraith.aio.sockets.addresses import parse_address
+from wraith.aio.sockets.interfaces import reachable_addresses
 from wraith.cli.output import Output
 from wraith.config import EndpointConfig
 from wraith.node.config import NodeConfig

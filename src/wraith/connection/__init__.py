@@ -20,22 +20,22 @@ if TYPE_CHECKING:
     from wraith.connection.connection import Connection as Connection
     from wraith.connection.endpoint import Endpoint as Endpoint
     from wraith.connection.endpoint_events import ClockSkew as ClockSkew
-    from wraith.connection.endpoint_keys import AccessKey as AccessKey
-    from wraith.connection.endpoint_keys import EndpointKeys as EndpointKeys
     from wraith.connection.events import Event as Event
-    from wraith.connection.record import NodeRecord as NodeRecord
+    from wraith.connection.handshake.endpoint_keys import AccessKey as AccessKey
+    from wraith.connection.handshake.endpoint_keys import EndpointKeys as EndpointKeys
+    from wraith.connection.handshake.node_record import NodeRecord as NodeRecord
     from wraith.connection.state import SessionState as SessionState
 
 #: Public name -> the module that defines it.
 _HOMES = {
-    "AccessKey": "endpoint_keys",
+    "AccessKey": "handshake.endpoint_keys",
     "ClockSkew": "endpoint_events",
     "Connection": "connection",
     "ConnectionStats": "application",
     "Endpoint": "endpoint",
-    "EndpointKeys": "endpoint_keys",
+    "EndpointKeys": "handshake.endpoint_keys",
     "Event": "events",
-    "NodeRecord": "record",
+    "NodeRecord": "handshake.node_record",
     "SessionState": "state",
 }
 

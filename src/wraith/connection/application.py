@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from wraith.connection.datagrams import FRAME_OVERHEAD
-from wraith.connection.session import Session
-from wraith.connection.stream_table import DEFAULT_PRIORITY
+from wraith.connection.data.datagrams import FRAME_OVERHEAD
+from wraith.connection.data.stream_table import DEFAULT_PRIORITY
+from wraith.connection.parts import ConnectionParts
 from wraith.errors import LocalProtocolError
 from wraith.types import Buffer, StreamId
 
@@ -38,42 +38,42 @@ class ConnectionStats:
 
 
 class ApplicationCommands:
-    """The commands of the data phase. ``_session`` is ``None`` before and after it.
+    """The commands of the data phase. ``_parts`` is ``None`` before and after it.
 
     Every command that may have a consequence is told the time, whether it needs it or not: a
     caller need not know which of them do.
     """
 
-    __slots__ = ("_n_dropped", "_session", "_wake")
+    __slots__ = ("_n_dropped", "_parts", "_wake")
 
-    _session: Session | None
+    _parts: ConnectionParts | None
     _n_dropped: int
     _is_authorised: bool
     _wake: Callable[[], None] | None
 
     # -- access
 
-    def _open(self) -> Session:
+    def _open(self) -> ConnectionParts:
         """The session, if the application may use it now."""
         raise NotImplementedError
 
-    def _require_session(self) -> Session:
-        if self._session is None:
+    def _require_session(self) -> ConnectionParts:
+        if self._parts is None:
             raise LocalProtocolError("there is no session yet, or no longer")
-        return self._session
+        return self._parts
 
-    def _reading(self) -> Session:
+    def _reading(self) -> ConnectionParts:
         """The session for reading: what arrived before a close may be read while it drains."""
-        session = self._require_session()
+        parts = self._require_session()
         if not self._is_authorised:
             raise LocalProtocolError("the connection is not established")
-        return session
+        return parts
 
-    def _command(self) -> Session:
+    def _command(self) -> ConnectionParts:
         """As ``_open``, for what may leave something to send."""
-        session = self._open()
+        parts = self._open()
         self._woken()
-        return session
+        return parts
 
     def _woken(self) -> None:
         if self._wake is not None:
@@ -90,15 +90,15 @@ class ApplicationCommands:
             priority = 0 if expedited else DEFAULT_PRIORITY
         if not 0 <= priority <= 255:
             raise LocalProtocolError("a priority lies between 0 and 255")
-        session = self._command()
-        if session.is_going_away:
+        parts = self._command()
+        if parts.is_going_away:
             raise LocalProtocolError("this connection is about to end: no new streams")
-        return session.mux.open(priority=priority, expedited=expedited)
+        return parts.mux.open(priority=priority, expedited=expedited)
 
     def can_open_stream(self, *, expedited: bool = False) -> bool:
         """Whether the peer allows one more stream now (event ``StreamsAvailable`` else)."""
-        session = self._open()
-        return not session.is_going_away and session.mux.table.can_open(expedited=expedited)
+        parts = self._open()
+        return not parts.is_going_away and parts.mux.table.can_open(expedited=expedited)
 
     def stream_write(self, sid: StreamId, data: Buffer, *, fin: bool = False, now: float) -> int:
         """Takes as much of ``data`` as the send buffer has room for and returns how much.
@@ -121,8 +121,8 @@ class ApplicationCommands:
 
     def stream_unsent(self, sid: StreamId) -> int:
         """Bytes that were written and never sent; 0 for a stream or a connection that is over."""
-        session = self._session
-        return session.mux.unsent(sid) if session is not None else 0
+        parts = self._parts
+        return parts.mux.unsent(sid) if parts is not None else 0
 
     def stream_finish(self, sid: StreamId, now: float) -> None:
         """Ends the stream after what was written."""
@@ -134,9 +134,9 @@ class ApplicationCommands:
 
     def stream_read_chunks(self, sid: StreamId, n_max: int, now: float) -> list[Buffer]:
         """As ``stream_read``, in the pieces that arrived, without joining them: the caller's."""
-        session = self._reading()
+        parts = self._reading()
         self._woken()
-        return session.mux.read(sid, n_max, now, session.recovery.srtt)
+        return parts.mux.read(sid, n_max, now, parts.recovery.srtt)
 
     def stream_readable(self, sid: StreamId) -> int:
         """Bytes that can be read now."""
@@ -152,8 +152,8 @@ class ApplicationCommands:
 
     def stream_stop(self, sid: StreamId, code: int, now: float) -> None:
         """Asks the peer to stop sending on the stream; what comes is thrown away."""
-        session = self._command()
-        session.mux.stop(sid, code, now, session.recovery.srtt)
+        parts = self._command()
+        parts.mux.stop(sid, code, now, parts.recovery.srtt)
 
     def set_priority(self, sid: StreamId, priority: int, now: float) -> None:
         """Changes the urgency of a stream on both sides: 0 … 255."""
@@ -164,8 +164,8 @@ class ApplicationCommands:
     @property
     def max_datagram_bytes(self) -> int:
         """Largest message for ``send_datagram`` on the present path."""
-        session = self._open()
-        return session.keys.sealer.capacity(session.mtu.current) - FRAME_OVERHEAD
+        parts = self._open()
+        return parts.keys.sealer.capacity(parts.mtu.current) - FRAME_OVERHEAD
 
     def send_datagram(self, data: bytes, now: float) -> bool:
         """Queues one unreliable message; false when the queue is full and it was dropped.
@@ -186,21 +186,21 @@ class ApplicationCommands:
         return self._require_session().keys.export(label, n)
 
     def stats(self) -> ConnectionStats:
-        session = self._require_session()
-        recovery = session.recovery
+        parts = self._require_session()
+        recovery = parts.recovery
         return ConnectionStats(
             rtt_s=recovery.srtt,
             min_rtt_s=recovery.min_rtt,
             cwnd_bytes=recovery.controller.window,
             bytes_in_flight=recovery.bytes_in_flight,
-            datagram_bytes=session.mtu.current,
+            datagram_bytes=parts.mtu.current,
             lost_packets=recovery.lost_packets,
-            sent_packets=session.n_datagrams_sent,
-            received_packets=session.n_datagrams_received,
-            sent_bytes=session.n_bytes_sent,
-            received_bytes=session.n_bytes_received,
-            retransmitted_bytes=session.mux.n_retransmitted,
+            sent_packets=parts.n_datagrams_sent,
+            received_packets=parts.n_datagrams_received,
+            sent_bytes=parts.n_bytes_sent,
+            received_bytes=parts.n_bytes_received,
+            retransmitted_bytes=parts.mux.n_retransmitted,
             dropped_packets=self._n_dropped,
-            datagrams_dropped=session.datagrams.n_dropped_in + session.datagrams.n_dropped_out,
-            epoch=session.keys.current,
+            datagrams_dropped=parts.datagrams.n_dropped_in + parts.datagrams.n_dropped_out,
+            epoch=parts.keys.current,
         )

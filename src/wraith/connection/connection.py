@@ -21,20 +21,20 @@ from wraith.abc import Kem, Rng, Tracer
 from wraith.config import EndpointConfig
 from wraith.connection import events as ev
 from wraith.connection.application import ConnectionStats
-from wraith.connection.buffer_pool import BufferPool
-from wraith.connection.datagrams import QUEUE_MESSAGES
-from wraith.connection.flow import WindowBudget
+from wraith.connection.data.buffer_pool import BufferPool
+from wraith.connection.data.datagrams import QUEUE_MESSAGES
+from wraith.connection.data.flow import WindowBudget
+from wraith.connection.data.recovery import SUSPECT_PTOS
+from wraith.connection.handshake_result import HandshakeResult
 from wraith.connection.inbound import ONESHOTS_MAX, Inbound
 from wraith.connection.keys import CLOSE_ONLY
 from wraith.connection.moving import Moving
 from wraith.connection.packet_builder import PacketBuilder
-from wraith.connection.path import (
+from wraith.connection.parts import ConnectionParts
+from wraith.connection.paths.path import (
     PathValidation,
 )
-from wraith.connection.recovery import SUSPECT_PTOS
 from wraith.connection.rekey import RekeyFailed, old_epoch_ttl_s
-from wraith.connection.result import HandshakeResult
-from wraith.connection.session import Session
 from wraith.connection.state import Input, LifeCycle, SessionState
 from wraith.connection.timers import Timer, Timers
 from wraith.crypto.suite import SUITES
@@ -55,8 +55,8 @@ from wraith.types import (
     SecurityInfo,
     Transmit,
 )
+from wraith.wire.control_records import HandshakeConfirm
 from wraith.wire.frames import Ping, encode_frame
-from wraith.wire.records import HandshakeConfirm
 
 __all__ = ["Connection", "ConnectionStats"]
 
@@ -148,7 +148,7 @@ class Connection(Moving):
         self._timers = Timers()
         if role is Role.INITIATOR:
             self._timers.set(Timer.CONFIRM, now + config.handshake_timeout_s)
-        self._session: Session | None = None
+        self._parts: ConnectionParts | None = None
         self._builder: PacketBuilder | None = None
         self._inbound: Inbound | None = None
         self._suite = SUITES[config.suites[0]]
@@ -176,7 +176,7 @@ class Connection(Moving):
         self._authenticated_by = result.authenticated_by
         self.peer = result.peer
         self._own_hmk = result.own_hmks[0] if result.own_hmks else b""
-        session = self._session = Session(
+        parts = self._parts = ConnectionParts(
             result,
             path=self.path,
             config=self.config,
@@ -187,21 +187,21 @@ class Connection(Moving):
             now=now,
         )
         if self._budget is not None:
-            self._budget.charge(session.mux.table.conn_window.window)
+            self._budget.charge(parts.mux.table.conn_window.window)
         is_initiator = self.role is Role.INITIATOR
-        self._builder = PacketBuilder(session, is_initiator=is_initiator)
-        self._inbound = Inbound(session, self._builder, self.role, self._emit)
+        self._builder = PacketBuilder(parts, is_initiator=is_initiator)
+        self._inbound = Inbound(parts, self._builder, self.role, self._emit)
         self._timers.set(Timer.SESSION_AGE, now + SESSION_AGE_MAX_S - GOAWAY_LEAD_S)
         self._timers.set(Timer.SESSION_END, now + SESSION_AGE_MAX_S)
-        self._timers.set(Timer.MTU_BEGIN, session.mtu.next_time)
+        self._timers.set(Timer.MTU_BEGIN, parts.mtu.next_time)
         self._events.append(ev.PeerAuthenticated(result.peer))
         if is_initiator:
             self._is_authorised = True
             self._builder.oneshots.append(encode_frame(Ping(token=0)))  # its answer confirms
             self._events.append(ev.Established(self.security))
         else:
-            session.is_confirmed = True
-            session.mux.grants = False
+            parts.is_confirmed = True
+            parts.mux.grants = False
             self._timers.set(Timer.AUTHORISE, now + self.config.authorise_timeout_s)
         self._draw_keepalive()
         self._touch(now)
@@ -215,7 +215,7 @@ class Connection(Moving):
     @property
     def confirmed(self) -> bool:
         """The peer has shown that it holds the session's keys."""
-        return self._session is not None and self._session.is_confirmed
+        return self._parts is not None and self._parts.is_confirmed
 
     @property
     def authorised(self) -> bool:
@@ -225,70 +225,70 @@ class Connection(Moving):
     @property
     def security(self) -> SecurityInfo:
         """What was really negotiated."""
-        session = self._session
+        parts = self._parts
         return SecurityInfo(
             key_exchange=self._suite.key_exchange,
             post_quantum=self._suite.post_quantum,
             suite=self._suite.id,
             aead=self._suite.aead_name,
             peer=self.peer,
-            epoch=session.keys.current if session is not None else 0,
+            epoch=parts.keys.current if parts is not None else 0,
             authenticated_by=self._authenticated_by,
         )
 
     @property
     def n_authenticated(self) -> int:
         """Datagrams that have authenticated so far."""
-        return 0 if self._session is None else self._session.n_datagrams_received
+        return 0 if self._parts is None else self._parts.n_datagrams_received
 
     @property
     def cid_offset(self) -> int:
         """Where the connection id lies in this session's datagrams (0 … 13); -1 without keys."""
-        return self._session.keys.cid_offset if self._session is not None else -1
+        return self._parts.keys.cid_offset if self._parts is not None else -1
 
     @property
     def pto_s(self) -> float:
         """One probe timeout without back-off; of a connection without keys the handshake's."""
-        session = self._session
-        return self.config.initial_rtt_s if session is None else session.recovery.pto_s()
+        parts = self._parts
+        return self.config.initial_rtt_s if parts is None else parts.recovery.pto_s()
 
     def claims(self, datagram: Buffer) -> bool:
         """Whether ``datagram`` looks like one of this session's (header test only)."""
-        return self._session is not None and self._session.keys.opener.claims(datagram)
+        return self._parts is not None and self._parts.keys.opener.claims(datagram)
 
     def fits(self, datagram: Buffer) -> bool:
         """As ``claims``, and its connection id is one that this session accepts."""
-        return self._session is not None and self._session.keys.opener.fits(datagram)
+        return self._parts is not None and self._parts.keys.opener.fits(datagram)
 
     def live_cids(self) -> tuple[bytes, ...]:
         """The connection ids that this side accepts now, 8 bytes each; at most 16."""
-        if self._session is None:
+        if self._parts is None:
             return ()
-        low, high = self._session.cids.accepted()
-        return tuple(self._session.keys.cids(low, high))
+        low, high = self._parts.cids.accepted()
+        return tuple(self._parts.keys.cids(low, high))
 
     @property
     def cid_range(self) -> tuple[int, int]:
         """Indices of ``live_cids``, inclusive: they change only when this does."""
-        return self._session.cids.accepted() if self._session is not None else (0, -1)
+        return self._parts.cids.accepted() if self._parts is not None else (0, -1)
 
-    def _open(self) -> Session:
+    def _open(self) -> ConnectionParts:
         """The session, if the application may use it now."""
-        if self._session is None or not self._life.is_open or not self._is_authorised:
+        if self._parts is None or not self._life.is_open or not self._is_authorised:
             raise LocalProtocolError("the connection is not established")
-        return self._session
+        return self._parts
 
     # -- commands
 
     def accept(self, now: float) -> None:
         """Responder: the peer may use this connection. Delivers what has waited."""
-        session = self._session
-        if session is None or not self._life.is_open or self._is_authorised:
+        parts = self._parts
+        if parts is None or not self._life.is_open or self._is_authorised:
             raise LocalProtocolError("there is nobody to accept")
         self._is_authorised = True
         self._timers.set(Timer.AUTHORISE, None)
-        session.mux.grant(now, session.recovery.srtt)
-        session.control.push(HandshakeConfirm(hmk=self._own_hmk))
+        parts.mux.grant(now, parts.recovery.srtt)
+        parts.control.push(HandshakeConfirm(hmk=self._own_hmk))
         self._events.append(ev.Established(self.security))
         self._events.extend(self._withheld)
         self._withheld.clear()
@@ -296,7 +296,7 @@ class Connection(Moving):
 
     def refuse(self, now: float, code: int = CloseCode.AUTHENTICATION_FAILED) -> None:
         """Responder: the peer may not use this connection."""
-        if self._session is None or not self._life.is_open or self._is_authorised:
+        if self._parts is None or not self._life.is_open or self._is_authorised:
             raise LocalProtocolError("there is nobody to refuse")
         self._shut(code, "not authorised", now, error=None)
         self._woken()
@@ -326,22 +326,22 @@ class Connection(Moving):
         Returns:
             Positions of the datagrams that are not this session's.
         """
-        session = self._session
-        if session is None:
+        parts = self._parts
+        if parts is None:
             return list(range(-(-len(data) // segment_bytes)))
         out = bytearray(len(data))  # never used again: a stream may keep what it gets of it
-        result = session.keys.opener.open_run(data, segment_bytes, out, now)
+        result = parts.keys.opener.open_run(data, segment_bytes, out, now)
         self._n_dropped += result.dropped
         if result.highest is not None:
             try:
-                self._on_received(session, result, memoryview(out), path, now)
+                self._on_received(parts, result, memoryview(out), path, now)
             except RemoteProtocolError as error:
                 self._on_breach(error, now)
         return result.unclaimed
 
     def _on_received(
         self,
-        session: Session,
+        parts: ConnectionParts,
         result: OpenResult,
         out: memoryview,
         path: NetworkPath,
@@ -349,38 +349,38 @@ class Connection(Moving):
     ) -> None:
         assert result.highest is not None
         n_packets = sum(last - first + 1 for _, first, last, _ in result.received)
-        session.n_datagrams_received += n_packets
-        session.n_bytes_received += result.authenticated_bytes
+        parts.n_datagrams_received += n_packets
+        parts.n_bytes_received += result.authenticated_bytes
         if not self._life.is_open:
             self._on_packets_while_draining(result, n_packets)
             return
         inbound = self._inbound
         assert inbound is not None
-        session.last_received = now
+        parts.last_received = now
         self._touch(now)
-        if not session.is_confirmed:
-            session.is_confirmed = True
+        if not parts.is_confirmed:
+            parts.is_confirmed = True
             self._timers.set(Timer.CONFIRM, None)
             self._events.append(ev.Confirmed())
-        if session.is_suspect:
-            self._on_recovered(session, now)
+        if parts.is_suspect:
+            self._on_recovered(parts, now)
         epoch, pn = result.highest
-        keys = session.keys
-        if path != session.path:
-            self._on_other_path(session, path, result, keys.is_highest(epoch, pn), now)
+        keys = parts.keys
+        if path != parts.path:
+            self._on_other_path(parts, path, result, keys.is_highest(epoch, pn), now)
         if keys.newest > keys.current and result.received[0][0] == keys.current:
-            session.rekey.on_old_packet()
-            session.rekey.check(now)
+            parts.rekey.on_old_packet()
+            parts.rekey.check(now)
         if keys.on_authenticated(epoch, pn):
-            self._on_new_epoch(session, epoch, now)
-        if session.acks.on_received(result.received, result.n_eliciting, now):
-            self._on_gap(session, now)
+            self._on_new_epoch(parts, epoch, now)
+        if parts.acks.on_received(result.received, result.n_eliciting, now):
+            self._on_gap(parts, now)
         if result.n_eliciting:
-            session.rekey.on_traffic()
-        if session.cids.on_received(result.cid_index):
-            keys.opener.set_cids(*session.cids.accepted())
-        srtt = session.recovery.srtt
-        on_data = session.mux.on_data
+            parts.rekey.on_traffic()
+        if parts.cids.on_received(result.cid_index):
+            keys.opener.set_cids(*parts.cids.accepted())
+        srtt = parts.recovery.srtt
+        on_data = parts.mux.on_data
         for sid, offset, at, length, fin in result.runs:
             piece = out[at : at + length]
             if sid:
@@ -389,33 +389,33 @@ class Connection(Moving):
                 inbound.on_control_data(offset, piece, fin, now)
         for _, _, frames in result.others:
             inbound.on_frames(frames, path, now)
-        if session.rekey.is_running and not self._life.is_rekeying:
+        if parts.rekey.is_running and not self._life.is_rekeying:
             self._life.apply(Input.REKEY)
         if inbound.path_responses:
-            self._on_path_responses(session, inbound.path_responses, now)
+            self._on_path_responses(parts, inbound.path_responses, now)
         if inbound.peer_close is not None:
-            self._on_peer_close(session, *inbound.peer_close, now)
+            self._on_peer_close(parts, *inbound.peer_close, now)
 
-    def _on_gap(self, session: Session, now: float) -> None:
+    def _on_gap(self, parts: ConnectionParts, now: float) -> None:
         """Keys of packets that have not come are kept, but not for long. [CN-49]"""
-        session.last_gap = now
+        parts.last_gap = now
         if self._timers.get(Timer.SKIPPED_KEYS) is None:
-            self._timers.set(Timer.SKIPPED_KEYS, now + self._skipped_ttl_s(session))
+            self._timers.set(Timer.SKIPPED_KEYS, now + self._skipped_ttl_s(parts))
 
-    def _on_new_epoch(self, session: Session, epoch: int, now: float) -> None:
-        session.rekey.on_epoch(now)
+    def _on_new_epoch(self, parts: ConnectionParts, epoch: int, now: float) -> None:
+        parts.rekey.on_epoch(now)
         self._life.apply(Input.REKEYED)
-        ttl = old_epoch_ttl_s(session.recovery.pto_s())
+        ttl = old_epoch_ttl_s(parts.recovery.pto_s())
         self._timers.set(Timer.OLD_EPOCH, now + ttl)
         self._events.append(ev.Rekeyed(epoch))
 
     def _on_breach(self, error: RemoteProtocolError, now: float) -> None:
         """The authenticated peer broke a rule: exactly one CLOSE. [CN-3]"""
         self._tracer.record("breach", what=str(error), code=error.close_code)
-        if self._session is None or not self._life.is_open:
+        if self._parts is None or not self._life.is_open:
             return
         if isinstance(error, RekeyFailed):
-            self._on_rekey_failed(self._session, error, now)
+            self._on_rekey_failed(self._parts, error, now)
         else:
             self._shut(error.close_code, "", now, error=error)
 
@@ -425,31 +425,31 @@ class Connection(Moving):
         """Acts on every deadline up to ``now``."""
         for timer in self._timers.pop_due(now):
             self._on_timer(timer, now)
-        session = self._session
-        if session is None or not self._life.is_open:
+        parts = self._parts
+        if parts is None or not self._life.is_open:
             return
-        session.acks.on_timer(now)
-        due = session.recovery.timer()
+        parts.acks.on_timer(now)
+        due = parts.recovery.timer()
         if due is not None and now >= due:
-            self._on_recovery_timer(session, now)
+            self._on_recovery_timer(parts, now)
         for validation in list(self._validations):
             if validation.on_timer(now):
                 self._validations.remove(validation)
                 if not self._validations:
                     self._life.apply(Input.PATH_DONE)
         try:
-            session.rekey.check(now)
+            parts.rekey.check(now)
         except RekeyFailed as error:
-            self._on_rekey_failed(session, error, now)
+            self._on_rekey_failed(parts, error, now)
 
     def _on_timer(self, timer: Timer, now: float) -> None:
-        session = self._session
+        parts = self._parts
         if timer is Timer.CONFIRM:
             self.fail(HandshakeTimeout())
         elif timer is Timer.DRAIN:
             self._life.apply(Input.DRAINED)
             self._erase()
-        elif session is None or not self._life.is_open:
+        elif parts is None or not self._life.is_open:
             return
         elif timer is Timer.IDLE:
             self._shut(CloseCode.IDLE_TIMEOUT, "idle", now, error=TransportTimeout())
@@ -468,62 +468,62 @@ class Connection(Moving):
         elif timer is Timer.KEEPALIVE:
             self.ping(now)
             self._draw_keepalive()
-            self._timers.set(Timer.KEEPALIVE, now + self._keepalive_factor * session.idle_s)
+            self._timers.set(Timer.KEEPALIVE, now + self._keepalive_factor * parts.idle_s)
         elif timer is Timer.SKIPPED_KEYS:
-            ttl_s = self._skipped_ttl_s(session)
-            session.keys.opener.expire(now, ttl_s)
-            if session.last_gap + ttl_s > now:
-                self._timers.set(Timer.SKIPPED_KEYS, session.last_gap + ttl_s)
+            ttl_s = self._skipped_ttl_s(parts)
+            parts.keys.opener.expire(now, ttl_s)
+            if parts.last_gap + ttl_s > now:
+                self._timers.set(Timer.SKIPPED_KEYS, parts.last_gap + ttl_s)
 
-    def _on_recovery_timer(self, session: Session, now: float) -> None:
+    def _on_recovery_timer(self, parts: ConnectionParts, now: float) -> None:
         assert self._inbound is not None and self._builder is not None
-        outcome = session.recovery.on_timer(now)
+        outcome = parts.recovery.on_timer(now)
         if outcome.lost:
-            session.set_pace()
+            parts.set_pace()
             self._inbound.on_lost(outcome.lost, now)
         if not outcome.pto:
             return
-        self._builder.n_probes = 2 if session.is_confirmed else 1
-        oldest = session.recovery.oldest(self._builder.n_probes)
+        self._builder.n_probes = 2 if parts.is_confirmed else 1
+        oldest = parts.recovery.oldest(self._builder.n_probes)
         if oldest is not None:
             self._inbound.send_again(oldest)
-        if session.recovery.pto_count >= SUSPECT_PTOS and not session.is_suspect:
-            session.is_suspect = True
-            session.rekey.suspend(now)
+        if parts.recovery.pto_count >= SUSPECT_PTOS and not parts.is_suspect:
+            parts.is_suspect = True
+            parts.rekey.suspend(now)
             self._events.append(ev.PathSuspect())
-            self._shrink_mtu(session, now)
+            self._shrink_mtu(parts, now)
 
-    def _on_recovered(self, session: Session, now: float) -> None:
-        session.is_suspect = False
-        session.rekey.resume(now)
-        session.mtu.restart(now)
+    def _on_recovered(self, parts: ConnectionParts, now: float) -> None:
+        parts.is_suspect = False
+        parts.rekey.resume(now)
+        parts.mtu.restart(now)
         self._events.append(ev.PathRecovered())
 
-    def _skipped_ttl_s(self, session: Session) -> float:
-        return min(max(3 * session.recovery.pto_s(), SKIPPED_TTL_MIN_S), SKIPPED_TTL_MAX_S)
+    def _skipped_ttl_s(self, parts: ConnectionParts) -> float:
+        return min(max(3 * parts.recovery.pto_s(), SKIPPED_TTL_MIN_S), SKIPPED_TTL_MAX_S)
 
     def next_timer(self) -> float | None:
         """The earliest deadline, absolute monotonic seconds."""
         due = self._timers.next()
-        session = self._session
-        if session is None or not self._life.is_open:
+        parts = self._parts
+        if parts is None or not self._life.is_open:
             return due
-        times = [due, session.recovery.timer()]
-        if session.is_confirmed:  # until then a rekey that is due would have to wait, not to wake
-            times.append(session.rekey.next_time())
-        if not session.acks.is_due:
-            times.append(session.acks.deadline)
+        times = [due, parts.recovery.timer()]
+        if parts.is_confirmed:  # until then a rekey that is due would have to wait, not to wake
+            times.append(parts.rekey.next_time())
+        if not parts.acks.is_due:
+            times.append(parts.acks.deadline)
         times.extend(validation.deadline for validation in self._validations)
         return min((at for at in times if at is not None), default=None)
 
     def _touch(self, now: float) -> None:
         """Restarts idle and keep-alive. [CN-4]"""
-        session = self._session
-        assert session is not None
-        idle = max(session.idle_s, IDLE_PTOS_MIN * session.recovery.pto_s())
+        parts = self._parts
+        assert parts is not None
+        idle = max(parts.idle_s, IDLE_PTOS_MIN * parts.recovery.pto_s())
         self._timers.set(Timer.IDLE, now + idle)
         if self.role is Role.INITIATOR and self.config.keepalive:
-            self._timers.set(Timer.KEEPALIVE, now + self._keepalive_factor * session.idle_s)
+            self._timers.set(Timer.KEEPALIVE, now + self._keepalive_factor * parts.idle_s)
 
     def _draw_keepalive(self) -> None:
         """A new jittered interval: ½ … ⅚ of the idle timeout."""
@@ -538,30 +538,30 @@ class Connection(Moving):
         The buffers belong to ``pool``, which its owner reclaims; without one, to this connection,
         and stay valid until the next call.
         """
-        session, builder = self._session, self._builder
+        parts, builder = self._parts, self._builder
         self.has_more = False
-        if session is None or builder is None:
+        if parts is None or builder is None:
             return []
         if pool is None:
             pool = self._pool or self._ensure_pool()
             pool.reclaim()
         out: list[Transmit] = []
         if not self._life.is_open:
-            self._send_close(session, builder, out, pool, now)
+            self._send_close(parts, builder, out, pool, now)
             return out
-        if session.keys.highest_pn() >= CLOSE_ONLY:
-            self._on_rekey_failed(session, RekeyFailed("out of packet numbers"), now)
-            self._send_close(session, builder, out, pool, now)
+        if parts.keys.highest_pn() >= CLOSE_ONLY:
+            self._on_rekey_failed(parts, RekeyFailed("out of packet numbers"), now)
+            self._send_close(parts, builder, out, pool, now)
             return out
-        self._begin_rekey(session, now)
-        quiet = session.last_eliciting_sent <= session.last_received
+        self._begin_rekey(parts, now)
+        quiet = parts.last_eliciting_sent <= parts.last_received
         self._send_on_other_paths(builder, out, pool, now)
-        mtu = session.mtu
-        if session.is_confirmed and mtu.next_time is not None:
-            if not mtu.is_begun and (len(session.mux.scheduler) or session.datagrams):
+        mtu = parts.mtu
+        if parts.is_confirmed and mtu.next_time is not None:
+            if not mtu.is_begun and (len(parts.mux.scheduler) or parts.datagrams):
                 mtu.begin(now)
-            size = mtu.due(now) if not session.rekey.is_stopped(now) else 0
-            if size and not pool.is_exhausted and session.recovery.room() >= size:
+            size = mtu.due(now) if not parts.rekey.is_stopped(now) else 0
+            if size and not pool.is_exhausted and parts.recovery.room() >= size:
                 probe = builder.mtu_probe(now, pool, size)
                 if probe is not None:
                     out.append(probe)
@@ -575,11 +575,11 @@ class Connection(Moving):
         else:
             self.has_more = True
         self._timers.set(Timer.PACE, builder.pace_at)
-        if self._ends_with is not None and not session.control.has_data():
+        if self._ends_with is not None and not parts.control.has_data():
             self._end(now)
-            self._send_close(session, builder, out, pool, now)
+            self._send_close(parts, builder, out, pool, now)
             return out
-        if quiet and session.last_eliciting_sent == now > session.last_received:
+        if quiet and parts.last_eliciting_sent == now > parts.last_received:
             self._touch(now)
         return out
 
@@ -588,22 +588,22 @@ class Connection(Moving):
             self._own_pool = BufferPool(n_buffers=RUNS_PER_CALL + 2)
         return self._own_pool
 
-    def _begin_rekey(self, session: Session, now: float) -> None:
-        rekey = session.rekey
-        if not session.is_confirmed:
+    def _begin_rekey(self, parts: ConnectionParts, now: float) -> None:
+        rekey = parts.rekey
+        if not parts.is_confirmed:
             return
-        if session.keys.old_receive is not None and rekey.is_pn_due():
-            self._hurry_old_epoch(session, now)
+        if parts.keys.old_receive is not None and rekey.is_pn_due():
+            self._hurry_old_epoch(parts, now)
         if rekey.should_begin(now):
-            session.control.push(rekey.begin(now))
+            parts.control.push(rekey.begin(now))
             self._life.apply(Input.REKEY)
         elif (request := rekey.should_ask()) is not None:
-            session.control.push(request)
+            parts.control.push(request)
 
-    def _hurry_old_epoch(self, session: Session, now: float) -> None:
+    def _hurry_old_epoch(self, parts: ConnectionParts, now: float) -> None:
         """With packet numbers running out, old receive keys go after three PTOs already."""
         assert self._inbound is not None
-        if now - session.rekey.epoch_at >= 3 * session.recovery.pto_s():
+        if now - parts.rekey.epoch_at >= 3 * parts.recovery.pto_s():
             self._timers.set(Timer.OLD_EPOCH, None)
             self._inbound.drop_old_epoch(now)
 
@@ -614,8 +614,8 @@ class Connection(Moving):
         if not self._events:
             return None
         event = self._events.popleft()
-        if type(event) is ev.DatagramReceived and self._session is not None:
-            self._session.datagrams.n_unread -= 1
+        if type(event) is ev.DatagramReceived and self._parts is not None:
+            self._parts.datagrams.n_unread -= 1
         return event
 
     def _emit(self, event: ev.Event) -> None:

@@ -7,9 +7,9 @@ in order, whatever the application does. Spec: docs/spec/connection.md [CN-15, C
 
 from __future__ import annotations
 
-from wraith.connection.streams import ReceiveHalf, SendHalf
+from wraith.connection.data.streams import ReceiveHalf, SendHalf
 from wraith.errors import CloseCode, LimitExceeded, RemoteProtocolError
-from wraith.wire.records import Record, RecordParser, encode_record
+from wraith.wire.control_records import Record, RecordParser, encode_record
 
 CONTROL_WINDOW = 65_536
 _UNLIMITED = 1 << 62

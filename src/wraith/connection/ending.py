@@ -16,19 +16,19 @@ from math import ceil
 
 from wraith.connection import events as ev
 from wraith.connection.application import ApplicationCommands
-from wraith.connection.buffer_pool import BufferPool
-from wraith.connection.flow import WindowBudget
+from wraith.connection.data.buffer_pool import BufferPool
+from wraith.connection.data.flow import WindowBudget
 from wraith.connection.inbound import Inbound
 from wraith.connection.packet_builder import PacketBuilder
+from wraith.connection.parts import ConnectionParts
 from wraith.connection.rekey import RekeyFailed
-from wraith.connection.session import Session
 from wraith.connection.state import Input, LifeCycle, SessionState
 from wraith.connection.timers import Timer, Timers
 from wraith.errors import CloseCode, NotAuthorised, PeerClosed, WraithError
 from wraith.hotpath import OpenResult
 from wraith.types import StreamId, Transmit
+from wraith.wire.control_records import Goaway
 from wraith.wire.frames import FrameType
-from wraith.wire.records import Goaway
 
 DRAIN_PTOS = 3
 DRAIN_STEP_S = 0.05
@@ -97,11 +97,11 @@ class Ending(ApplicationCommands):
     def go_away(self, now: float) -> None:
         """Tells the peer that this session will end: it opens no new streams from now on, and
         neither does this side. What is open goes on. Idempotent. [CN-8]"""
-        session = self._open()
-        if not session.has_sent_goaway:
-            session.has_sent_goaway = True
-            for last in session.mux.table.last_remote():
-                session.control.push(Goaway(StreamId(last), CloseCode.NO_ERROR))
+        parts = self._open()
+        if not parts.has_sent_goaway:
+            parts.has_sent_goaway = True
+            for last in parts.mux.table.last_remote():
+                parts.control.push(Goaway(StreamId(last), CloseCode.NO_ERROR))
         self._woken()
 
     def end(self, reason: str, now: float) -> None:
@@ -110,22 +110,22 @@ class Ending(ApplicationCommands):
         Unsent and unacknowledged bytes are lost, as with ``close``. A connection that is not in
         use yet is closed at once.
         """
-        session = self._session
-        if session is None or not self._life.is_open or not self._is_authorised:
+        parts = self._parts
+        if parts is None or not self._life.is_open or not self._is_authorised:
             self.close(CloseCode.NO_ERROR, reason, now)
             return
         self.go_away(now)
         if self._ends_with is None:
             self._ends_with = (CloseCode.NO_ERROR, reason)
-            self._timers.set(Timer.END, now + session.recovery.pto_s())
+            self._timers.set(Timer.END, now + parts.recovery.pto_s())
 
     def poison(self) -> None:
         """After a fork: both processes would repeat keys and nonces. Erases everything, sends and
         tells nothing, refuses all commands. [CN-50]"""
-        if self._session is not None:
-            self._session.keys.wipe()
-            self._session.rekey.wipe()
-        self._session = self._builder = self._inbound = None
+        if self._parts is not None:
+            self._parts.keys.wipe()
+            self._parts.rekey.wipe()
+        self._parts = self._builder = self._inbound = None
         self._events.clear()
         self._withheld.clear()
         self._timers.clear()
@@ -158,20 +158,20 @@ class Ending(ApplicationCommands):
         by_peer: bool = False,
     ) -> None:
         """Enters Draining; CLOSE goes out with the next ``datagrams_to_send``. [CN-5]"""
-        session = self._session
-        assert session is not None
+        parts = self._parts
+        assert parts is not None
         self._life.apply(Input.CLOSE)
         self._timers.clear()
-        drained_at = now + DRAIN_PTOS * session.recovery.pto_s()
+        drained_at = now + DRAIN_PTOS * parts.recovery.pto_s()
         self._timers.set(Timer.DRAIN, ceil(drained_at / DRAIN_STEP_S) * DRAIN_STEP_S)
         self._close = (code, reason)
-        self._close_epochs = [session.keys.send]
+        self._close_epochs = [parts.keys.send]
         self._withheld.clear()
         self._events.append(ev.Closed(code, reason, by_peer, error))
-        self._release_windows(session)
-        session.rekey.wipe()
+        self._release_windows(parts)
+        parts.rekey.wipe()
 
-    def _on_peer_close(self, session: Session, code: int, reason: str, now: float) -> None:
+    def _on_peer_close(self, parts: ConnectionParts, code: int, reason: str, now: float) -> None:
         error: WraithError | None = None
         if code == CloseCode.AUTHENTICATION_FAILED:
             error = NotAuthorised()
@@ -181,16 +181,16 @@ class Ending(ApplicationCommands):
         self._close = (CloseCode.NO_ERROR, "")
         self._n_draining = -1  # one CLOSE in return, no answers
 
-    def _on_rekey_failed(self, session: Session, error: RekeyFailed, now: float) -> None:
-        epochs = [session.keys.send]
-        if session.keys.send != session.keys.current:
-            epochs.append(session.keys.current)  # the peer may hear only the old epoch [RK-11]
+    def _on_rekey_failed(self, parts: ConnectionParts, error: RekeyFailed, now: float) -> None:
+        epochs = [parts.keys.send]
+        if parts.keys.send != parts.keys.current:
+            epochs.append(parts.keys.current)  # the peer may hear only the old epoch [RK-11]
         self._shut(error.close_code, "", now, error=error)
         self._close_epochs = epochs
 
     def _on_packets_while_draining(self, result: OpenResult, n_packets: int) -> None:
         """The closer answers packets 1, 2, 4, 8 … of a peer that has not heard it. [CN-6]"""
-        if self._n_draining < 0 or self._session is None:
+        if self._n_draining < 0 or self._parts is None:
             return
         if any(frames[:1] == _CLOSE_TYPE for _, _, frames in result.others):
             self._n_draining = -1  # it knows
@@ -198,11 +198,11 @@ class Ending(ApplicationCommands):
         before = self._n_draining
         self._n_draining += n_packets
         if self._n_draining.bit_length() > before.bit_length():
-            self._close_epochs = [self._session.keys.send]
+            self._close_epochs = [self._parts.keys.send]
 
     def _send_close(
         self,
-        session: Session,
+        parts: ConnectionParts,
         builder: PacketBuilder,
         out: list[Transmit],
         pool: BufferPool,
@@ -217,20 +217,20 @@ class Ending(ApplicationCommands):
                 out.append(transmit)
         self._close_epochs = []
 
-    def _release_windows(self, session: Session) -> None:
+    def _release_windows(self, parts: ConnectionParts) -> None:
         if self._budget is not None:
-            self._budget.release(session.mux.table.conn_window.window)
-        session.mux.memory.release()
+            self._budget.release(parts.mux.table.conn_window.window)
+        parts.mux.memory.release()
 
     def _erase(self) -> None:
         """Closed: no key, no buffer, no deadline is left."""
-        session = self._session
-        if session is not None:
+        parts = self._parts
+        if parts is not None:
             if self._close is None:
-                self._release_windows(session)
-            session.keys.wipe()
-            session.rekey.wipe()
-        self._session = self._builder = self._inbound = None
+                self._release_windows(parts)
+            parts.keys.wipe()
+            parts.rekey.wipe()
+        self._parts = self._builder = self._inbound = None
         self._own_pool = None
         self._withheld.clear()
         self._timers.clear()

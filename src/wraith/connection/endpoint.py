@@ -26,20 +26,20 @@ from functools import partial
 
 from wraith.abc import Kem, Rng, Tracer, WallClock
 from wraith.config import EndpointConfig
-from wraith.connection.admission import Admission, CompletedHandshake, LateFinish
-from wraith.connection.buffer_pool import BufferPool
 from wraith.connection.connection import Connection
+from wraith.connection.data.buffer_pool import BufferPool
+from wraith.connection.data.flow import WindowBudget
 from wraith.connection.deadlines import Deadline, DeadlineHeap
-from wraith.connection.dialing import Dial, Outbox, Outcome
 from wraith.connection.endpoint_events import EndpointEvent
-from wraith.connection.endpoint_keys import AccessKey, EndpointKeys
 from wraith.connection.events import Event
-from wraith.connection.flow import WindowBudget
-from wraith.connection.half_open import EarlyQueue, HalfOpen
-from wraith.connection.handshake import HandshakeContext, Proposal
-from wraith.connection.header_masks import HeaderMaskKeys
-from wraith.connection.negotiate import SuitePolicy, responder_suites
-from wraith.connection.record import NodeRecord
+from wraith.connection.handshake.admission import Admission, CompletedHandshake, LateFinish
+from wraith.connection.handshake.dialing import Dial, DialOutcome, Outbox
+from wraith.connection.handshake.endpoint_keys import AccessKey, EndpointKeys
+from wraith.connection.handshake.half_open import EarlyQueue, HalfOpen
+from wraith.connection.handshake.handshake import HandshakeContext, Proposal
+from wraith.connection.handshake.header_masks import HeaderMaskKeys
+from wraith.connection.handshake.negotiate import SuitePolicy, responder_suites
+from wraith.connection.handshake.node_record import NodeRecord
 from wraith.connection.routing import SESSIONS_PER_PATH, Route, RoutingTable
 from wraith.connection.state import OPEN_STATES
 from wraith.errors import CloseCode, ConnectFailed, LocalProtocolError, WraithError
@@ -499,8 +499,8 @@ class Endpoint:
         for dialling in tuple(self._dials_by_remote.get(path.remote, ())):
             dial = self._dials[dialling]
             outcome = dial.receive(datagram, path, now)
-            if outcome is not Outcome.IGNORED:
-                if outcome is Outcome.ESTABLISHED:
+            if outcome is not DialOutcome.IGNORED:
+                if outcome is DialOutcome.ESTABLISHED:
                     self._routing.use_path(dialling, path)
                 self._on_dial(dial, outcome)
                 return
@@ -532,11 +532,11 @@ class Endpoint:
         for early in self._admission.take_early(path):
             self.receive_datagrams(early, len(early), path, now)
 
-    def _on_dial(self, dial: Dial, outcome: Outcome) -> None:
+    def _on_dial(self, dial: Dial, outcome: DialOutcome) -> None:
         route = self._routes.get(dial.connection)
         if route is None or route not in self._dials:
             return
-        if outcome is Outcome.FAILED:
+        if outcome is DialOutcome.FAILED:
             error = dial.error
             assert isinstance(error, WraithError)
             self._end_dial(route)

@@ -12,14 +12,21 @@ from collections.abc import Callable
 from typing import Final
 
 from wraith.connection import events as ev
-from wraith.connection.acks import DELAY_UNIT_S
+from wraith.connection.data.acks import DELAY_UNIT_S
+from wraith.connection.data.mux import Token
 from wraith.connection.data.sent import SentSlice
-from wraith.connection.mux import Token
 from wraith.connection.packet_builder import ACK_TOKEN, CID_TOKEN, PacketBuilder
-from wraith.connection.path import AnswerBudget
-from wraith.connection.session import Session
+from wraith.connection.parts import ConnectionParts
+from wraith.connection.paths.path import AnswerBudget
 from wraith.errors import RemoteProtocolError
 from wraith.types import NetworkPath, Role, StreamId
+from wraith.wire.control_records import (
+    Goaway,
+    HandshakeConfirm,
+    RekeyInit,
+    RekeyRequest,
+    RekeyResp,
+)
 from wraith.wire.frames import (
     Ack,
     Close,
@@ -33,39 +40,32 @@ from wraith.wire.frames import (
     encode_frame,
     split_frames,
 )
-from wraith.wire.records import (
-    Goaway,
-    HandshakeConfirm,
-    RekeyInit,
-    RekeyRequest,
-    RekeyResp,
-)
 
 ONESHOTS_MAX = 32
 
 
 class Inbound:
-    """Applies frames and records of the peer to ``session``."""
+    """Applies frames and records of the peer to ``parts``."""
 
     __slots__ = (
-        "_answers", "_builder", "_emit", "_has_answered", "_is_initiator", "_now", "_path", "_s",
-        "path_answers", "path_responses", "peer_close",
+        "_answers", "_builder", "_emit", "_has_answered", "_is_initiator", "_now", "_parts",
+        "_path", "path_answers", "path_responses", "peer_close",
     )  # fmt: skip
 
     def __init__(
         self,
-        session: Session,
+        parts: ConnectionParts,
         builder: PacketBuilder,
         role: Role,
         emit: Callable[[ev.Event], None],
     ) -> None:
-        self._s = session
+        self._parts = parts
         self._builder = builder
         self._is_initiator = role is Role.INITIATOR
         self._emit = emit
         self._answers = AnswerBudget()
         # Of the packet at hand: when and where it came, and whether a PING of it was answered.
-        self._now, self._path = 0.0, session.path
+        self._now, self._path = 0.0, parts.path
         self._has_answered = False
         #: ``(code, reason)`` once the peer has closed.
         self.peer_close: tuple[int, str] | None = None
@@ -90,33 +90,33 @@ class Inbound:
         """Nothing to do beyond the acknowledgement."""
 
     def _on_window_update(self, sid: StreamId, limit: int) -> None:
-        self._s.mux.on_window_update(sid, limit)
+        self._parts.mux.on_window_update(sid, limit)
 
     def _on_datagram(self, flow: int, id_: int, data: bytes) -> None:
-        if self._s.datagrams.admit():
+        if self._parts.datagrams.admit():
             self._emit(ev.DatagramReceived(data))
 
     def _on_stream_open(self, frame: StreamOpen) -> None:
-        self._s.mux.on_stream_open(frame)
+        self._parts.mux.on_stream_open(frame)
 
     def _on_stream_close(self, sid: StreamId, final: int) -> None:
-        self._s.mux.on_stream_close(sid, final)
+        self._parts.mux.on_stream_close(sid, final)
 
     def _on_reset(self, sid: StreamId, code: int, final: int) -> None:
-        self._s.mux.on_reset(sid, code, final, self._now, self._s.recovery.srtt)
+        self._parts.mux.on_reset(sid, code, final, self._now, self._parts.recovery.srtt)
 
     def _on_stop(self, sid: StreamId, code: int) -> None:
-        self._s.mux.on_stop(sid, code)
+        self._parts.mux.on_stop(sid, code)
 
     def _on_max_streams(self, frame: MaxStreams) -> None:
-        if self._s.mux.on_max_streams(frame):
+        if self._parts.mux.on_max_streams(frame):
             self._emit(ev.StreamsAvailable())
 
     def _on_priority(self, sid: StreamId, priority: int) -> None:
-        self._s.mux.on_priority(sid, priority)
+        self._parts.mux.on_priority(sid, priority)
 
     def _on_qos(self, frame: QosUpdate) -> None:
-        self._s.mux.on_qos(frame)
+        self._parts.mux.on_qos(frame)
 
     def _on_path_response(self, token: bytes) -> None:
         self.path_responses.append(token)
@@ -146,138 +146,140 @@ class Inbound:
     # -- acknowledgements
 
     def _on_ack(self, frame: Ack) -> None:
-        s, now = self._s, self._now
+        parts, now = self._parts, self._now
         epoch = self._epoch_of(frame.epoch)
         if epoch is None:
             return  # keys of that epoch are gone, and what was unacknowledged was sent again
-        s.omitted.check(epoch, frame.ranges)
-        recovery = s.recovery
+        parts.omitted.check(epoch, frame.ranges)
+        recovery = parts.recovery
         outcome = recovery.on_ack(
             epoch, frame.largest, frame.ranges, frame.delay_us8 * DELAY_UNIT_S, now
         )
         if outcome.rtt_updated:
-            s.acks.set_rtt(recovery.srtt)
+            parts.acks.set_rtt(recovery.srtt)
         if outcome.acked or outcome.late:
             self._on_acked(outcome.acked, now)
             self._on_acked(outcome.late, now)  # off the queue for sending again, if still there
-            s.set_pace()
-            s.mux.send_buffer = max(s.config.send_buffer_bytes, 2 * recovery.controller.window)
+            parts.set_pace()
+            parts.mux.send_buffer = max(
+                parts.config.send_buffer_bytes, 2 * recovery.controller.window
+            )
         if outcome.lost:
             self.on_lost(outcome.lost, now)
 
     def _epoch_of(self, low_bits: int) -> int | None:
         """The live epoch whose number ends in these 8 bits. [RC-24]"""
-        keys = self._s.keys
+        keys = self._parts.keys
         for epoch in (keys.send, keys.current, keys.old_receive):
             if epoch is not None and epoch & 0xFF == low_bits:
                 return epoch
         return None
 
     def _on_acked(self, slices: list[SentSlice], now: float) -> None:
-        s = self._s
-        s.is_path_proven = True
+        parts = self._parts
+        parts.is_path_proven = True
         for piece in slices:
             run = piece.run
             if run.length or run.fin:
                 sid, offset, length, fin = piece.stream_range()
                 if sid:
-                    s.mux.on_range_acked(sid, offset, length, fin)
+                    parts.mux.on_range_acked(sid, offset, length, fin)
                 else:
-                    s.control.send.on_acked(offset, length, False)
+                    parts.control.send.on_acked(offset, length, False)
             if run.lead and piece.first == 0:
                 for token in run.lead:
                     self._on_token_acked(token)  # type: ignore[arg-type]
-            if run.mtu_probe and s.mtu.on_acked(run.datagram_bytes, now):
-                size = s.mtu.current
-                s.recovery.controller.set_datagram_bytes(size)
+            if run.mtu_probe and parts.mtu.on_acked(run.datagram_bytes, now):
+                size = parts.mtu.current
+                parts.recovery.controller.set_datagram_bytes(size)
                 self._emit(ev.MtuChanged(size))
 
     def _on_token_acked(self, token: Token) -> None:
         if token[0] == CID_TOKEN:
-            self._s.cids.on_acked(token[1])
+            self._parts.cids.on_acked(token[1])
         elif token[0] == ACK_TOKEN:
-            self._s.acks.on_heard(token[1])
+            self._parts.acks.on_heard(token[1])
         else:
-            self._s.mux.on_token_acked(token)
+            self._parts.mux.on_token_acked(token)
 
     def on_lost(self, slices: list[SentSlice], now: float) -> None:
         """Queues again what these datagrams carried and what must arrive."""
-        s = self._s
+        parts = self._parts
         for piece in slices:
             run = piece.run
             if run.mtu_probe:
-                s.mtu.on_lost(run.datagram_bytes, now)
+                parts.mtu.on_lost(run.datagram_bytes, now)
             else:
                 self.send_again(piece)
 
     def send_again(self, piece: SentSlice) -> None:
         """Queues the contents of ``piece`` for sending; what was acknowledged meanwhile is not."""
-        s = self._s
+        parts = self._parts
         run = piece.run
         if run.length or run.fin:
             sid, offset, length, fin = piece.stream_range()
             if sid:
-                s.mux.on_range_lost(sid, offset, length, fin)
+                parts.mux.on_range_lost(sid, offset, length, fin)
             else:
-                s.control.send.on_lost(offset, length, False)
+                parts.control.send.on_lost(offset, length, False)
         if run.lead and piece.first == 0:
             for token in run.lead:
                 self._on_token_lost(token)  # type: ignore[arg-type]
 
     def _on_token_lost(self, token: Token) -> None:
         if token[0] == ACK_TOKEN:
-            self._s.acks.on_told_lost()
+            self._parts.acks.on_told_lost()
         elif token[0] != CID_TOKEN:
-            self._s.mux.on_token_lost(token)
+            self._parts.mux.on_token_lost(token)
 
     # -- stream 0
 
     def on_control_data(self, offset: int, data: memoryview, fin: bool, now: float) -> None:
         """Raises ``RemoteProtocolError``."""
-        for record in self._s.control.receive_data(offset, data, fin):
+        for record in self._parts.control.receive_data(offset, data, fin):
             apply = _APPLY_RECORD.get(type(record))
             if apply is not None:  # tickets and post-quantum signatures: not offered yet
                 apply(self, record, now)
 
     def _on_confirm(self, record: HandshakeConfirm, now: float) -> None:
-        s = self._s
+        parts = self._parts
         if not self._is_initiator:
             raise RemoteProtocolError("only the responder confirms a handshake")
-        s.keys.sealer.set_hmk(record.hmk)
-        s.knows_hmk = True
+        parts.keys.sealer.set_hmk(record.hmk)
+        parts.knows_hmk = True
 
     def _on_rekey_init(self, record: RekeyInit, now: float) -> None:
-        s = self._s
-        if s.keys.old_receive is not None:
+        parts = self._parts
+        if parts.keys.old_receive is not None:
             self.drop_old_epoch(now)
-        s.control.push(s.rekey.on_init(record))
+        parts.control.push(parts.rekey.on_init(record))
 
     def _on_rekey_resp(self, record: RekeyResp, now: float) -> None:
-        s = self._s
-        s.rekey.on_resp(record, now)
-        s.cids.advance()
-        s.keys.opener.set_cids(*s.cids.accepted())
+        parts = self._parts
+        parts.rekey.on_resp(record, now)
+        parts.cids.advance()
+        parts.keys.opener.set_cids(*parts.cids.accepted())
         # The responder waits for this epoch. Not a PING: its answer would count as traffic and
         # keep an idle session rekeying.
         self._once(encode_frame(Pad(b"", eliciting=True)))
 
     def _on_rekey_request(self, record: RekeyRequest, now: float) -> None:
-        self._s.rekey.on_request()
+        self._parts.rekey.on_request()
 
     def _on_goaway(self, record: Goaway, now: float) -> None:
-        if not self._s.has_heard_goaway:  # one record per class, one event
-            self._s.has_heard_goaway = True
+        if not self._parts.has_heard_goaway:  # one record per class, one event
+            self._parts.has_heard_goaway = True
             self._emit(ev.GoingAway(record.code))
 
     def drop_old_epoch(self, now: float) -> None:
         """Erases the old receive keys; what was unacknowledged under them is sent again. [RK-8]"""
-        s = self._s
-        epoch = s.keys.drop_old_receive()
+        parts = self._parts
+        epoch = parts.keys.drop_old_receive()
         if epoch is None:
             return
-        s.acks.drop_epoch(epoch)
-        s.omitted.forget_epoch(epoch)
-        self.on_lost(s.recovery.forget_epoch(epoch), now)
+        parts.acks.drop_epoch(epoch)
+        parts.omitted.forget_epoch(epoch)
+        self.on_lost(parts.recovery.forget_epoch(epoch), now)
 
 
 _APPLY: Final[dict[int, Callable[..., None]]] = {

@@ -8,7 +8,7 @@ Spec: docs/spec/rekey.md [RK-5 to RK-8].
 
 from __future__ import annotations
 
-from wraith.connection.result import HandshakeResult
+from wraith.connection.handshake_result import HandshakeResult
 from wraith.crypto.secret import Secret
 from wraith.crypto.session_keys import SessionKeys, cid
 from wraith.crypto.suite import SUITES

@@ -8,18 +8,18 @@ from __future__ import annotations
 
 from wraith.abc import Rng
 from wraith.connection import events as ev
-from wraith.connection.buffer_pool import BufferPool
+from wraith.connection.data.buffer_pool import BufferPool
+from wraith.connection.data.recovery import SUSPECT_PTOS
 from wraith.connection.ending import Ending
 from wraith.connection.packet_builder import PacketBuilder
-from wraith.connection.path import (
+from wraith.connection.parts import ConnectionParts
+from wraith.connection.paths.path import (
     BASE_DATAGRAM_BYTES,
     CHALLENGE_PADDED_BYTES,
     VALIDATIONS_MAX,
     PathValidation,
     only_port_changed,
 )
-from wraith.connection.recovery import SUSPECT_PTOS
-from wraith.connection.session import Session
 from wraith.connection.state import Input
 from wraith.hotpath import OpenResult
 from wraith.types import NetworkPath, Transmit
@@ -38,18 +38,18 @@ class Moving(Ending):
     def handle_mtu_exceeded(self, n_bytes: int, now: float) -> None:
         """The local network refused a datagram of ``n_bytes`` for its size. A probe of that size
         is given up; if it was the size in use, back to 1,200 bytes, and search later. [CN-37]"""
-        session = self._session
-        if session is None or not self._life.is_open:
+        parts = self._parts
+        if parts is None or not self._life.is_open:
             return
-        if n_bytes > session.mtu.current:
-            session.mtu.on_refused(n_bytes, now)
+        if n_bytes > parts.mtu.current:
+            parts.mtu.on_refused(n_bytes, now)
         elif n_bytes > BASE_DATAGRAM_BYTES:
-            self._shrink_mtu(session, now)
+            self._shrink_mtu(parts, now)
         self._woken()
 
     def _on_other_path(
         self,
-        session: Session,
+        parts: ConnectionParts,
         path: NetworkPath,
         result: OpenResult,
         is_newest: bool,
@@ -65,8 +65,8 @@ class Moving(Ending):
         validation = PathValidation(
             path,
             self._rng.public_bytes(8),
-            keeps_estimates=only_port_changed(session.path, path)
-            and session.recovery.pto_count < SUSPECT_PTOS,
+            keeps_estimates=only_port_changed(parts.path, path)
+            and parts.recovery.pto_count < SUSPECT_PTOS,
         )
         validation.bytes_received = result.authenticated_bytes
         if len(self._validations) >= VALIDATIONS_MAX:
@@ -74,30 +74,30 @@ class Moving(Ending):
         self._validations.append(validation)
         self._life.apply(Input.PATH)
 
-    def _on_path_responses(self, session: Session, answers: list[bytes], now: float) -> None:
+    def _on_path_responses(self, parts: ConnectionParts, answers: list[bytes], now: float) -> None:
         for answer in answers:
             for validation in self._validations:
                 if validation.tries and validation.challenge == answer:
-                    self._use_path(session, validation, now)
+                    self._use_path(parts, validation, now)
                     break
         answers.clear()
 
-    def _use_path(self, session: Session, validation: PathValidation, now: float) -> None:
+    def _use_path(self, parts: ConnectionParts, validation: PathValidation, now: float) -> None:
         self._validations.clear()
         self._life.apply(Input.PATH_DONE)
-        self.path = session.path = validation.path
-        session.is_path_proven = True  # the answer came back over it
+        self.path = parts.path = validation.path
+        parts.is_path_proven = True  # the answer came back over it
         if not validation.keeps_estimates:
-            session.start_path_anew(now)
+            parts.start_path_anew(now)
         assert self._inbound is not None
-        self._inbound.on_lost(session.recovery.leave_path(now), now)
+        self._inbound.on_lost(parts.recovery.leave_path(now), now)
         self._events.append(ev.PathChanged())
 
     def _send_on_other_paths(
         self, builder: PacketBuilder, out: list[Transmit], pool: BufferPool, now: float
     ) -> None:
-        session, inbound = self._session, self._inbound
-        assert session is not None and inbound is not None
+        parts, inbound = self._parts, self._inbound
+        assert parts is not None and inbound is not None
         for path, frame in inbound.path_answers:
             transmit = builder.single(now, pool, frame, path)
             if transmit is not None:
@@ -110,16 +110,16 @@ class Moving(Ending):
             fill = CHALLENGE_PADDED_BYTES if validation.room >= CHALLENGE_PADDED_BYTES else 0
             transmit = builder.single(now, pool, frame, validation.path, fill_to=fill)
             if transmit is not None:
-                patience = session.recovery.pto_s()
+                patience = parts.recovery.pto_s()
                 validation.on_sent(len(transmit.data), now, patience)
                 out.append(transmit)
 
-    def _shrink_mtu(self, session: Session, now: float) -> None:
-        if session.mtu.on_black_hole(now):
-            self._set_datagram_bytes(session)
+    def _shrink_mtu(self, parts: ConnectionParts, now: float) -> None:
+        if parts.mtu.on_black_hole(now):
+            self._set_datagram_bytes(parts)
 
-    def _set_datagram_bytes(self, session: Session) -> None:
-        size = session.mtu.current
-        session.recovery.controller.set_datagram_bytes(size)
-        session.datagrams.drop_oversized(session.keys.sealer.capacity(size))
+    def _set_datagram_bytes(self, parts: ConnectionParts) -> None:
+        size = parts.mtu.current
+        parts.recovery.controller.set_datagram_bytes(size)
+        parts.datagrams.drop_oversized(parts.keys.sealer.capacity(size))
         self._events.append(ev.MtuChanged(size))

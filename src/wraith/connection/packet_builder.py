@@ -11,12 +11,12 @@ Spec: docs/spec/connection.md [CN-40, CN-41].
 
 from __future__ import annotations
 
-from wraith.connection.buffer_pool import BUFFER_BYTES, BufferPool
+from wraith.connection.data.buffer_pool import BUFFER_BYTES, BufferPool
+from wraith.connection.data.mux import Token
 from wraith.connection.data.sent import SentRun
+from wraith.connection.data.stream_table import OpenStream
 from wraith.connection.keys import CLOSE_ONLY, DATA_STOP
-from wraith.connection.mux import Token
-from wraith.connection.session import Session
-from wraith.connection.stream_table import Stream
+from wraith.connection.parts import ConnectionParts
 from wraith.types import NetworkPath, Transmit
 from wraith.wire.frames import Close, MtuProbe, Ping, encode_frame
 
@@ -46,15 +46,15 @@ class PacketBuilder:
     __slots__ = (
         "_is_initiator",
         "_n_unconfirmed",
-        "_s",
+        "_parts",
         "n_probes",
         "names_session",
         "oneshots",
         "pace_at",
     )
 
-    def __init__(self, session: Session, *, is_initiator: bool) -> None:
-        self._s = session
+    def __init__(self, parts: ConnectionParts, *, is_initiator: bool) -> None:
+        self._parts = parts
         self._is_initiator = is_initiator
         self._n_unconfirmed = 0
         #: Encoded ack-eliciting frames that are sent once and never again (PING, PONG, PATH_*).
@@ -70,62 +70,62 @@ class PacketBuilder:
 
     def _packets_left(self) -> int:
         """Before the responder has shown life only a few datagrams may leave. [CN-40]"""
-        s = self._s
-        if self._is_initiator and not s.is_confirmed:
+        parts = self._parts
+        if self._is_initiator and not parts.is_confirmed:
             return UNCONFIRMED_MAX - self._n_unconfirmed
-        return CLOSE_ONLY - s.keys.sealer.next_pn(s.keys.send)
+        return CLOSE_ONLY - parts.keys.sealer.next_pn(parts.keys.send)
 
     def has_work(self) -> bool:
         """Something ack-eliciting waits, whether or not it may leave now."""
-        s = self._s
+        parts = self._parts
         return bool(
             self.n_probes
             or self.oneshots
-            or s.mux.pending
-            or s.datagrams
-            or s.control.has_data()
-            or len(s.mux.scheduler)
+            or parts.mux.pending
+            or parts.datagrams
+            or parts.control.has_data()
+            or len(parts.mux.scheduler)
         )
 
     def _allowed(self, datagram_bytes: int, now: float, due: float | None) -> int:
         """How many datagrams window and pacer let go now, after a wait for ``due``, if any; sets
         ``pace_at``."""
-        s = self._s
-        if s.recovery.is_window_full(datagram_bytes):
+        parts = self._parts
+        if parts.recovery.is_window_full(datagram_bytes):
             return 0
-        room = s.recovery.room()
-        budget = s.pacer.budget(now, due)
+        room = parts.recovery.room()
+        budget = parts.pacer.budget(now, due)
         # With a small window the peer would wait for a long run, and we for its answer.
-        share = max(s.recovery.controller.window // WINDOW_RUNS, BURST_BYTES_MAX)
+        share = max(parts.recovery.controller.window // WINDOW_RUNS, BURST_BYTES_MAX)
         run_bytes = min(share, BURSTS_PER_RUN * BURST_BYTES_MAX)
-        quantum = min(s.pacer.burst // 2, run_bytes // 2, room)
+        quantum = min(parts.pacer.burst // 2, run_bytes // 2, room)
         if budget < max(quantum, datagram_bytes):
-            self.pace_at = s.pacer.next_time(now, max(quantum, datagram_bytes))
+            self.pace_at = parts.pacer.next_time(now, max(quantum, datagram_bytes))
             return 0
         return min(room, budget, run_bytes) // datagram_bytes
 
     def _form(self, now: float, path: NetworkPath, *, is_probe: bool) -> int:
         """1 for form B, which names the session to a receiver that has lost the path. [CN-41]"""
-        s = self._s
-        if not s.knows_hmk:
+        parts = self._parts
+        if not parts.knows_hmk:
             return 0
-        if is_probe or self.names_session or s.is_suspect:
+        if is_probe or self.names_session or parts.is_suspect:
             return 1
-        if path != s.path or not s.is_path_proven:
+        if path != parts.path or not parts.is_path_proven:
             return 1
-        quiet_since = s.last_received + FORM_B_SILENCE_S
-        return 1 if now >= quiet_since and s.last_eliciting_sent < quiet_since else 0
+        quiet_since = parts.last_received + FORM_B_SILENCE_S
+        return 1 if now >= quiet_since and parts.last_eliciting_sent < quiet_since else 0
 
     # -- the next run
 
     def next_run(self, now: float, pool: BufferPool) -> Transmit | None:
         """The next burst on the main path, ``None`` when nothing may leave now."""
-        s = self._s
+        parts = self._parts
         due, self.pace_at = self.pace_at, None
         left = self._packets_left()
         if left <= 0:
             return None
-        datagram_bytes = s.mtu.current
+        datagram_bytes = parts.mtu.current
         n_max = 0
         if self.has_work():
             if self.n_probes:
@@ -136,19 +136,21 @@ class PacketBuilder:
             transmit = self._data_run(now, pool, datagram_bytes, min(n_max, left))
             if transmit is not None:
                 return transmit
-        if s.acks.is_due:
+        if parts.acks.is_due:
             return self._ack_run(now, pool, datagram_bytes)
         return None
 
     def _ack_run(self, now: float, pool: BufferPool, datagram_bytes: int) -> Transmit | None:
         """Acknowledgements alone: neither counted in flight nor paced. With many gaps one asks,
         once a round trip, to be acknowledged itself. [RC-23]"""
-        lead = b"".join([encode_frame(frame) for frame in self._s.acks.frames(now)])
+        lead = b"".join([encode_frame(frame) for frame in self._parts.acks.frames(now)])
         if not lead:
-            self._s.acks.on_sent()
+            self._parts.acks.on_sent()
             return None
-        form = self._form(now, self._s.path, is_probe=False) if self._s.is_suspect else 0
-        asks = self._s.acks.wants_answer and not self._s.recovery.is_window_full(datagram_bytes)
+        form = self._form(now, self._parts.path, is_probe=False) if self._parts.is_suspect else 0
+        asks = self._parts.acks.wants_answer and not self._parts.recovery.is_window_full(
+            datagram_bytes
+        )
         if asks:
             lead += encode_frame(Ping(token=0))
         return self._seal(
@@ -158,30 +160,30 @@ class PacketBuilder:
     def _data_run(
         self, now: float, pool: BufferPool, datagram_bytes: int, n_max: int
     ) -> Transmit | None:
-        s = self._s
+        parts = self._parts
         n_max = min(n_max, self._packets_to_gap(datagram_bytes, n_max))
         is_probe = self.n_probes > 0
-        form = self._form(now, s.path, is_probe=is_probe)
-        if form and not s.is_suspect:
+        form = self._form(now, parts.path, is_probe=is_probe)
+        if form and not parts.is_suspect:
             n_max = min(n_max, PROBES_PER_PTO)
         per_burst = min(BURST_DATAGRAMS_MAX, BURST_BYTES_MAX // datagram_bytes)
         n_max = min(n_max, BURSTS_PER_RUN * per_burst)
         if n_max > per_burst:
             n_max -= n_max % per_burst  # whole bursts
-        is_stopped = s.rekey.is_stopped(now)
+        is_stopped = parts.rekey.is_stopped(now)
         if not is_stopped:
-            n_max = max(min(n_max, s.rekey.data_packets_left()), 1)
-        capacity = s.keys.sealer.capacity(datagram_bytes)
+            n_max = max(min(n_max, parts.rekey.data_packets_left()), 1)
+        capacity = parts.keys.sealer.capacity(datagram_bytes)
         lead, tokens, eliciting, with_acks = self._lead(now, capacity, is_stopped)
         room = n_max * (capacity - DATA_FRAME_HEADER)
-        if s.control.has_data():
-            offset, length = s.control.next_range(room)
-            data = s.control.send.gather(offset, length)
+        if parts.control.has_data():
+            offset, length = parts.control.next_range(room)
+            data = parts.control.send.gather(offset, length)
             return self._seal(
                 now, pool, lead, tokens, datagram_bytes, n_max, form,
                 eliciting=eliciting, with_acks=with_acks, offset=offset, length=length, data=data,
             )  # fmt: skip
-        stream = None if is_stopped else s.mux.pick()
+        stream = None if is_stopped else parts.mux.pick()
         if stream is None:
             if not eliciting:
                 if not is_probe:
@@ -198,7 +200,7 @@ class PacketBuilder:
                 eliciting=True,
                 with_acks=with_acks,
             )
-        offset, length, fin = stream.send.next_range(room, max(s.mux.table.conn_send.room, 0))
+        offset, length, fin = stream.send.next_range(room, max(parts.mux.table.conn_send.room, 0))
         return self._seal(
             now, pool, lead, tokens, datagram_bytes, n_max, form,
             eliciting=eliciting, with_acks=with_acks, stream=stream, offset=offset, length=length,
@@ -209,15 +211,15 @@ class PacketBuilder:
     def _packets_to_gap(self, datagram_bytes: int, n_max: int) -> int:
         """How many of ``n_max`` packets may follow each other. Leaves a packet number out now and
         then, before the first: the peer cannot have received it. [RC-25]"""
-        s = self._s
-        n_sent, window = s.n_datagrams_sent, s.recovery.controller.window
-        left = s.omitted.packets_left(n_sent, window, datagram_bytes)
+        parts = self._parts
+        n_sent, window = parts.n_datagrams_sent, parts.recovery.controller.window
+        left = parts.omitted.packets_left(n_sent, window, datagram_bytes)
         if left is None:
             return n_max
         if not left:
-            epoch = s.keys.send
-            if s.keys.sealer.next_pn(epoch) < DATA_STOP:
-                s.omitted.on_omitted(epoch, s.keys.omit(), n_sent, window)
+            epoch = parts.keys.send
+            if parts.keys.sealer.next_pn(epoch) < DATA_STOP:
+                parts.omitted.on_omitted(epoch, parts.keys.omit(), n_sent, window)
         return left or n_max
 
     def _lead(
@@ -225,11 +227,11 @@ class PacketBuilder:
     ) -> tuple[bytes, list[Token], bool, bool]:
         """Frames that go first, the tokens they stand for, whether they are ack-eliciting, and
         whether acknowledgements are among them. Nothing is taken from a queue that does not fit."""
-        s = self._s
+        parts = self._parts
         acks = b""
         left = OTHER_FRAMES_MAX
-        if s.acks.has_pending:
-            encoded_acks = [encode_frame(frame) for frame in s.acks.frames(now)]
+        if parts.acks.has_pending:
+            encoded_acks = [encode_frame(frame) for frame in parts.acks.frames(now)]
             left -= len(encoded_acks)
             acks = b"".join(encoded_acks)
         lead = b""
@@ -240,10 +242,10 @@ class PacketBuilder:
             left -= 1
         if is_stopped:
             return acks + lead, tokens, bool(lead), bool(acks)
-        pending = s.mux.pending
+        pending = parts.mux.pending
         looked_at: list[Token] = []  # not a copy of all: a peer can make thousands of them wait
         for token in pending:
-            encoded = s.mux.frame_for(token)
+            encoded = parts.mux.frame_for(token)
             if encoded is not None:
                 if not left or len(lead) + len(encoded) > room:
                     break
@@ -253,11 +255,11 @@ class PacketBuilder:
             looked_at.append(token)
         for token in looked_at:
             del pending[token]
-        if s.datagrams:
-            frames = s.datagrams.take(room - len(lead), DATAGRAM_FRAMES_MAX)
+        if parts.datagrams:
+            frames = parts.datagrams.take(room - len(lead), DATAGRAM_FRAMES_MAX)
             if not frames and not lead and acks:
                 # A message of full size leaves no room for acknowledgements: they follow.
-                return s.datagrams.take(capacity, DATAGRAM_FRAMES_MAX), tokens, True, False
+                return parts.datagrams.take(capacity, DATAGRAM_FRAMES_MAX), tokens, True, False
             lead += frames
         return acks + lead, tokens, bool(lead), bool(acks)
 
@@ -275,62 +277,62 @@ class PacketBuilder:
         *,
         eliciting: bool,
         with_acks: bool,
-        stream: Stream | None = None,
+        stream: OpenStream | None = None,
         offset: int = 0,
         length: int = 0,
         fin: bool = False,
         data: list[bytes | memoryview] | None = None,
     ) -> Transmit | None:
-        s = self._s
-        sealer = s.keys.sealer
+        parts = self._parts
+        sealer = parts.keys.sealer
         per_len = sealer.capacity(datagram_bytes) - DATA_FRAME_HEADER
         n_max = min(n_max, length // per_len + 2)  # beside the lead, and a short last one
         buffer = pool.take(n_max * datagram_bytes)
         assert buffer is not None  # the connection asks before it builds
-        epoch = s.keys.send
+        epoch = parts.keys.send
         first_pn = sealer.next_pn(epoch)
         sid = stream.sid if stream is not None else 0
         n_random = n_max * sealer.dummy_bytes
         n_bytes, n, taken, first_len = sealer.seal_run(
-            epoch, s.cids.sent, form, lead, sid, offset, data or (), fin, datagram_bytes, n_max,
-            s.rng.public_bytes(n_random) if n_random else b"", buffer,
+            epoch, parts.cids.sent, form, lead, sid, offset, data or (), fin, datagram_bytes, n_max,
+            parts.rng.public_bytes(n_random) if n_random else b"", buffer,
         )  # fmt: skip
         fin = fin and taken == length and (n > 1 or first_len == taken)
         eliciting = eliciting or taken > 0 or fin
-        if s.cids.sent > s.cids.confirmed:
-            tokens = [*tokens, (CID_TOKEN, s.cids.sent)]
+        if parts.cids.sent > parts.cids.confirmed:
+            tokens = [*tokens, (CID_TOKEN, parts.cids.sent)]
         if with_acks and eliciting:
-            tokens = [*tokens, *((ACK_TOKEN, told) for told in s.acks.on_told())]
+            tokens = [*tokens, *((ACK_TOKEN, told) for told in parts.acks.on_told())]
         run = SentRun(
             epoch, first_pn, n, now, datagram_bytes, n_bytes - (n - 1) * datagram_bytes,
             sid, offset, taken, first_len, per_len, fin, tuple(tokens), eliciting, eliciting,
         )  # fmt: skip
-        s.recovery.on_sent(run)
+        parts.recovery.on_sent(run)
         if with_acks:
-            s.acks.on_sent()
+            parts.acks.on_sent()
         if stream is not None:
-            s.mux.on_sent(stream, offset, taken, fin, n_bytes)
+            parts.mux.on_sent(stream, offset, taken, fin, n_bytes)
         elif taken:
-            s.control.send.on_sent(offset, taken, False)
+            parts.control.send.on_sent(offset, taken, False)
         if eliciting:
             self._on_eliciting(n, n_bytes, now)
         self._count(n, n_bytes)
-        return Transmit(buffer[:n_bytes], datagram_bytes if n > 1 else n_bytes, s.path)
+        return Transmit(buffer[:n_bytes], datagram_bytes if n > 1 else n_bytes, parts.path)
 
     def _on_eliciting(self, n: int, n_bytes: int, now: float) -> None:
-        s = self._s
-        s.pacer.on_sent(n_bytes, now)
-        s.last_eliciting_sent = now
+        parts = self._parts
+        parts.pacer.on_sent(n_bytes, now)
+        parts.last_eliciting_sent = now
         self.names_session = False
-        s.rekey.on_traffic()
+        parts.rekey.on_traffic()
         if self.n_probes:
             self.n_probes = max(self.n_probes - n, 0)
-            s.rekey.on_probe(now)
+            parts.rekey.on_probe(now)
 
     def _count(self, n: int, n_bytes: int) -> None:
-        self._s.n_datagrams_sent += n
-        self._s.n_bytes_sent += n_bytes
-        if not self._s.is_confirmed:
+        self._parts.n_datagrams_sent += n
+        self._parts.n_bytes_sent += n_bytes
+        if not self._parts.is_confirmed:
             self._n_unconfirmed += n
 
     def single(
@@ -349,22 +351,22 @@ class PacketBuilder:
         Only an MTU probe is followed up: path messages have their own timer and budget, and a
         CLOSE is never repeated but on demand.
         """
-        s = self._s
-        datagram_bytes = max(fill_to, s.mtu.current)
+        parts = self._parts
+        datagram_bytes = max(fill_to, parts.mtu.current)
         buffer = pool.take(datagram_bytes)
         if buffer is None:
             return None
-        sealer = s.keys.sealer
-        epoch = s.keys.send if epoch is None else epoch
+        sealer = parts.keys.sealer
+        epoch = parts.keys.send if epoch is None else epoch
         first_pn = sealer.next_pn(epoch)
         lead = frame
         if fill_to:
             lead += bytes(max(sealer.capacity(fill_to) - len(frame), 0))
         n_bytes, n, _, _ = sealer.seal_run(
-            epoch, s.cids.sent, self._form(now, path, is_probe=False), lead, 0, 0, (), False,
-            datagram_bytes, 1, s.rng.public_bytes(sealer.dummy_bytes), buffer,
+            epoch, parts.cids.sent, self._form(now, path, is_probe=False), lead, 0, 0, (), False,
+            datagram_bytes, 1, parts.rng.public_bytes(sealer.dummy_bytes), buffer,
         )  # fmt: skip
-        s.recovery.on_sent(
+        parts.recovery.on_sent(
             SentRun(
                 epoch,
                 first_pn,
@@ -390,14 +392,14 @@ class PacketBuilder:
     def mtu_probe(self, now: float, pool: BufferPool, size: int) -> Transmit | None:
         """A datagram of exactly ``size`` bytes; its loss is no congestion signal. [CN-36]"""
         frame = encode_frame(MtuProbe())
-        transmit = self.single(now, pool, frame, self._s.path, fill_to=size, mtu_probe=True)
+        transmit = self.single(now, pool, frame, self._parts.path, fill_to=size, mtu_probe=True)
         if transmit is not None:
-            self._s.mtu.on_sent(size)
-            self._s.pacer.on_sent(size, now)
+            self._parts.mtu.on_sent(size)
+            self._parts.pacer.on_sent(size, now)
         return transmit
 
     def close(
         self, now: float, pool: BufferPool, code: int, reason: str, epoch: int
     ) -> Transmit | None:
         frame = encode_frame(Close(code=code, reason=reason))
-        return self.single(now, pool, frame, self._s.path, epoch=epoch)
+        return self.single(now, pool, frame, self._parts.path, epoch=epoch)

@@ -30,7 +30,7 @@ from wraith.crypto.suite import SUITES
 from wraith.crypto.x25519 import X25519Key
 from wraith.errors import CloseCode, InvalidKey, RemoteProtocolError
 from wraith.types import Role, SuiteId
-from wraith.wire.records import RekeyInit, RekeyRequest, RekeyResp
+from wraith.wire.control_records import RekeyInit, RekeyRequest, RekeyResp
 
 MIN_SPACING_S = 1.0
 EPOCH_AGE_MAX_S = 600.0

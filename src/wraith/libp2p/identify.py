@@ -27,7 +27,7 @@ from wraith.errors import DecodeError, RemoteProtocolError
 from wraith.libp2p.multiaddr import Multiaddr
 from wraith.libp2p.peer_id import HostPublicKey, PeerId
 from wraith.libp2p.protobuf import bytes_of, decode_fields, encode_bytes_field
-from wraith.libp2p.reader import Reader, encode_uvarint
+from wraith.libp2p.reader import Libp2pReader, encode_uvarint
 
 PROTOCOL = "/ipfs/id/1.0.0"
 PUSH_PROTOCOL = "/ipfs/id/push/1.0.0"
@@ -127,7 +127,7 @@ class IdentifyReader:
             self._fields += decode_fields(body, "identify message")
 
     def _next_body(self) -> bytes | None:
-        reader = Reader(self._rest, "identify message")
+        reader = Libp2pReader(self._rest, "identify message")
         try:
             length = reader.uvarint()
         except DecodeError:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from wraith.errors import DecodeError
 from wraith.libp2p.peer_id import PeerId
-from wraith.libp2p.reader import Reader, encode_uvarint
+from wraith.libp2p.reader import Libp2pReader, encode_uvarint
 from wraith.types import Address
 
 COMPONENTS_MAX = 16
@@ -135,7 +135,7 @@ class Multiaddr:
         """From binary. Raises :class:`DecodeError`, also for an unknown protocol."""
         if len(data) > MULTIADDR_BYTES_MAX:
             raise DecodeError("multiaddr")
-        reader = Reader(data, "multiaddr")
+        reader = Libp2pReader(data, "multiaddr")
         components: list[tuple[str, str]] = []
         while not reader.at_end:
             known = _BY_CODE.get(reader.uvarint())

@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from wraith.errors import DecodeError, RemoteProtocolError
-from wraith.libp2p.reader import Reader, encode_uvarint
+from wraith.libp2p.reader import Libp2pReader, encode_uvarint
 
 HEADER = "/multistream/1.0.0"
 NOT_AVAILABLE = "na"
@@ -48,7 +48,7 @@ class _Messages:
             if len(self._buffer) >= 3:
                 raise DecodeError("multistream length")
             return None
-        length = Reader(bytes(self._buffer[:start]), "multistream length").uvarint()
+        length = Libp2pReader(bytes(self._buffer[:start]), "multistream length").uvarint()
         if not 0 < length <= MESSAGE_BYTES_MAX:
             raise DecodeError("multistream length")
         if len(self._buffer) < start + length:

@@ -24,7 +24,7 @@ from enum import IntEnum
 
 from wraith.errors import DecodeError
 from wraith.libp2p.protobuf import encode_bytes_field, encode_varint_field
-from wraith.libp2p.reader import Reader, encode_uvarint
+from wraith.libp2p.reader import Libp2pReader, encode_uvarint
 
 INLINE_KEY_BYTES_MAX = 42
 HOST_KEY_BYTES_MAX = 2048
@@ -87,7 +87,7 @@ class HostPublicKey:
         """
         if len(encoded) > HOST_KEY_BYTES_MAX:
             raise DecodeError("host public key")
-        reader = Reader(encoded, "host public key")
+        reader = Libp2pReader(encoded, "host public key")
         if reader.uvarint() != 0x08:
             raise reader.error()
         number = reader.uvarint()
@@ -118,7 +118,7 @@ class PeerId:
     @classmethod
     def decode(cls, multihash: bytes) -> PeerId:
         """Accepts the two hash functions that libp2p allows, with their exact lengths."""
-        reader = Reader(multihash, "peer id")
+        reader = Libp2pReader(multihash, "peer id")
         function, length = reader.uvarint(), reader.uvarint()
         digest = reader.rest()
         if len(digest) != length:
@@ -148,7 +148,7 @@ class PeerId:
                 raise DecodeError("peer id") from error
         else:
             raise DecodeError("peer id")
-        reader = Reader(cid, "peer id")
+        reader = Libp2pReader(cid, "peer id")
         if reader.uvarint() != _CID_VERSION or reader.uvarint() != _LIBP2P_KEY_CODEC:
             raise reader.error()
         return cls.decode(reader.rest())

@@ -29,7 +29,7 @@ from wraith.crypto.mlkem import SS_BYTES, MlKem768
 from wraith.crypto.secret import Secret
 from wraith.crypto.x25519 import KEY_BYTES
 from wraith.errors import DecodeError, InvalidKey
-from wraith.libp2p.reader import Reader, prefixed
+from wraith.libp2p.reader import Libp2pReader, prefixed
 
 EK_BYTES, CT_BYTES = MlKem768.encapsulation_key_bytes, MlKem768.ciphertext_bytes
 DEFAULT_CODE_POINT = 0xFF01
@@ -56,7 +56,7 @@ def encode_server_body(ciphertext: bytes) -> bytes:
 def _decode(body: bytes, what: str, n_bytes: int) -> bytes | None:
     if body == _RENEGOTIATION_INFO_EMPTY:
         return None
-    reader = Reader(body, what)
+    reader = Libp2pReader(body, what)
     if reader.u8() != _VERSION:
         raise DecodeError(what, 0)
     value = reader.part(2, low=n_bytes, high=n_bytes)
@@ -126,7 +126,7 @@ class LiteralExtension:
 
     @classmethod
     def decode(cls, data: bytes) -> LiteralExtension:
-        reader = Reader(data, "literal 0xFF01 extension")
+        reader = Libp2pReader(data, "literal 0xFF01 extension")
         if reader.u16() != DEFAULT_CODE_POINT or reader.u16() != reader.remaining:
             raise reader.error()
         if reader.u16() != LITERAL_ALGORITHM:

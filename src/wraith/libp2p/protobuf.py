@@ -7,7 +7,7 @@ bounded number of fields in what we read. Unknown fields are kept, so that a cal
 from __future__ import annotations
 
 from wraith.errors import DecodeError
-from wraith.libp2p.reader import Reader, encode_uvarint
+from wraith.libp2p.reader import Libp2pReader, encode_uvarint
 
 FIELDS_MAX = 1024
 """Fields that one message may hold; identify messages of real peers have fewer than a hundred."""
@@ -25,7 +25,7 @@ def encode_bytes_field(number: int, value: bytes) -> bytes:
 
 def decode_fields(data: bytes, what: str) -> list[tuple[int, int | bytes]]:
     """``(field number, value)`` in order of appearance. Raises :class:`DecodeError`."""
-    reader = Reader(data, what)
+    reader = Libp2pReader(data, what)
     fields: list[tuple[int, int | bytes]] = []
     while not reader.at_end:
         key = reader.uvarint()

@@ -51,7 +51,7 @@ GAPS_MAX = 256
 """Ranges of a stream, or of a level's handshake bytes, that may wait for what is before them."""
 
 
-class _Adapter(TlsAdapterBase):
+class _AioquicAdapter(TlsAdapterBase):
     """aioquic's form: no epoch argument; the connection notes it in ``level`` beforehand."""
 
     def handle_message(self, data: bytes, output: dict[Any, Any]) -> None:
@@ -81,7 +81,7 @@ class _Outbox:
 # ---- aioquic ---------------------------------------------------------------------------------
 
 
-class _Connection(_QuicConnection):  # type: ignore[misc]  # aioquic has no types we can follow
+class _AioquicConnection(_QuicConnection):  # type: ignore[misc]  # aioquic has no types we can follow
     """aioquic's connection with our engine, our limits and flow control by consumption."""
 
     def __init__(
@@ -95,7 +95,7 @@ class _Connection(_QuicConnection):  # type: ignore[misc]  # aioquic has no type
         self._reset_token = reset_token
         self._make_engine = make_engine
         self._wraith_config = config
-        self.adapter: _Adapter | None = None
+        self.adapter: _AioquicAdapter | None = None
         self._delivered: dict[int, int] = {}
         self._consumed: dict[int, int] = {}
         self._consumed_total = 0
@@ -113,7 +113,7 @@ class _Connection(_QuicConnection):  # type: ignore[misc]  # aioquic has no type
             self._wraith_config.connection_window
         )
         super()._initialize(peer_cid)
-        self.adapter = _Adapter(_tls, self._make_engine(), self.tls)
+        self.adapter = _AioquicAdapter(_tls, self._make_engine(), self.tls)
         self.tls: Any = self.adapter
         self._crypto_buffers = {
             epoch: _Outbox()
@@ -268,7 +268,7 @@ class AioquicConnection(LibraryConnection):
         if not is_client:
             # Our engine signs; the library only checks that something is configured.
             configuration.certificate = configuration.private_key = True
-        quic = _Connection(
+        quic = _AioquicConnection(
             make_engine=make_engine,
             config=config,
             reset_token=reset_token,

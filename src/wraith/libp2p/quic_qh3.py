@@ -52,7 +52,7 @@ _CAPACITY = "capacity exhausted"
 _library.logger.addHandler(_library.logging.NullHandler())
 
 
-class _Adapter(TlsAdapterBase):
+class _Qh3Adapter(TlsAdapterBase):
     """qh3's form: the epoch is an argument."""
 
     key_schedule = None
@@ -66,19 +66,19 @@ class _Adapter(TlsAdapterBase):
         self.run(data, output)
 
 
-class _Connection(_QuicConnection):  # type: ignore[misc]  # qh3's types are not followed
+class _Qh3Connection(_QuicConnection):  # type: ignore[misc]  # qh3's types are not followed
     """qh3's connection with our engine."""
 
     def __init__(self, *, make_engine: EngineFactory, **arguments: Any) -> None:
         self._make_engine = make_engine
-        self.adapter: _Adapter | None = None
+        self.adapter: _Qh3Adapter | None = None
         #: While true the core's events stay where they are, and with them the peer's credit.
         self.hold = False
         super().__init__(**arguments)
 
     def _create_tls(self, remote_source_cid: bytes | None) -> Any:
         bridge = super()._create_tls(remote_source_cid)
-        bridge.tls = self.adapter = _Adapter(_tls, self._make_engine(), bridge.tls)
+        bridge.tls = self.adapter = _Qh3Adapter(_tls, self._make_engine(), bridge.tls)
         return bridge
 
     def _drain_core(self) -> None:
@@ -128,7 +128,7 @@ class Qh3Connection(LibraryConnection):
             certificate = make_engine().settings.credentials[0].der
             configuration.certificate = _Certificate(certificate)
             configuration.private_key = object()
-        quic = _Connection(
+        quic = _Qh3Connection(
             make_engine=make_engine,
             configuration=configuration,
             original_destination_connection_id=original_cid,

@@ -12,7 +12,7 @@ UVARINT_BYTES_MAX = 9
 """Longest varint that is accepted (63 bits, multiformats ``unsigned-varint``)."""
 
 
-class Reader:
+class Libp2pReader:
     """A cursor over borrowed bytes. Every read raises :class:`DecodeError` instead of running out.
 
     ``what`` names the message in errors; ``base`` is the offset of the first byte in it.
@@ -73,10 +73,10 @@ class Reader:
             raise self.error()
         return self.take(length)
 
-    def sub(self, n_prefix: int, what: str, low: int = 0) -> Reader:
+    def sub(self, n_prefix: int, what: str, low: int = 0) -> Libp2pReader:
         """Like :meth:`part`, as a reader of its own that must be read to its end."""
         data = self.part(n_prefix, low)
-        return Reader(data, what, self._base + self._at - len(data))
+        return Libp2pReader(data, what, self._base + self._at - len(data))
 
     def rest(self) -> bytes:
         return self.take(self._end - self._at)

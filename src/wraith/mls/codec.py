@@ -1,7 +1,7 @@
 """Reading and writing the presentation language of RFC 9420: the only module that slices input.
 
 Vectors carry a length of 1, 2 or 4 bytes whose top two bits say which (RFC 9420 §2.1.2). A length
-that is longer than needed is refused, so each value has one encoding. A ``Reader`` never reads
+that is longer than needed is refused, so each value has one encoding. A ``MlsReader`` never reads
 beyond its end and never allocates what a length merely claims: every shortage is ``DecodeError``
 with the name of the field and its position.
 
@@ -29,7 +29,7 @@ _LENGTH_BYTES: Final = (1, 2, 4)
 _LENGTH_LEAST: Final = (0, 1 << 6, 1 << 14)
 
 
-class Reader:
+class MlsReader:
     """Takes fields off the front of ``data``. Results are copies; ``data`` is borrowed."""
 
     __slots__ = ("_at", "_data", "_end")
@@ -102,18 +102,18 @@ class Reader:
             raise DecodeError(what, at)
         return self.take(n, what)
 
-    def sub(self, what: str, most: int = VECTOR_BYTES_MAX) -> Reader:
+    def sub(self, what: str, most: int = VECTOR_BYTES_MAX) -> MlsReader:
         """A reader of the next vector's contents, which this one skips."""
         at = self._at
         n = self.length(what)
         if n > most:
             raise DecodeError(what, at)
         start = self._advance(n, what)
-        inner = Reader.__new__(Reader)
+        inner = MlsReader.__new__(MlsReader)
         inner._data, inner._at, inner._end = self._data, start, start + n
         return inner
 
-    def vector(self, read: Callable[[Reader], T], what: str, n_max: int) -> tuple[T, ...]:
+    def vector(self, read: Callable[[MlsReader], T], what: str, n_max: int) -> tuple[T, ...]:
         """``T what<V>`` of at most ``n_max`` elements."""
         inner = self.sub(what)
         values: list[T] = []
@@ -148,13 +148,13 @@ class Reader:
         return at
 
 
-def decode(read: Callable[[Reader], T], data: Buffer, what: str) -> T:
+def decode(read: Callable[[MlsReader], T], data: Buffer, what: str) -> T:
     """The value that ``data`` encodes, all of it.
 
     Raises:
         DecodeError: it encodes none, or something is left over.
     """
-    reader = Reader(data)
+    reader = MlsReader(data)
     value = read(reader)
     reader.expect_end(what)
     return value

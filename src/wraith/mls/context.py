@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from wraith.mls.codec import Reader, decode, opaque, u16, u64
+from wraith.mls.codec import MlsReader, decode, opaque, u16, u64
 from wraith.mls.nodes import (
     VERSION_MLS10,
     Extensions,
@@ -48,7 +48,7 @@ class GroupContext:
         )
 
     @classmethod
-    def read(cls, reader: Reader) -> GroupContext:
+    def read(cls, reader: MlsReader) -> GroupContext:
         version = reader.u16("context version")
         return cls(
             cipher_suite=reader.u16("context cipher_suite"),

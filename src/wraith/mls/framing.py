@@ -15,7 +15,7 @@ from typing import Final
 
 from wraith.crypto.secret import Secret
 from wraith.errors import DecryptError, LocalProtocolError
-from wraith.mls.codec import Reader, opaque, u8, u16, u32, u64
+from wraith.mls.codec import MlsReader, opaque, u8, u16, u32, u64
 from wraith.mls.nodes import VERSION_MLS10
 from wraith.mls.proposals import Commit, Proposal, read_proposal
 from wraith.mls.secret_tree import RatchetKind, SecretTree, Step
@@ -60,7 +60,7 @@ class Sender:
         return u8(self.type)
 
     @classmethod
-    def read(cls, reader: Reader) -> Sender:
+    def read(cls, reader: MlsReader) -> Sender:
         number = reader.u8("sender type")
         if not 1 <= number <= 4:
             raise reader.refuse("sender type")
@@ -84,7 +84,7 @@ def encode_content(content: Content) -> bytes:
     return opaque(content) if isinstance(content, bytes) else content.encode()
 
 
-def read_content(reader: Reader, type_: ContentType) -> Content:
+def read_content(reader: MlsReader, type_: ContentType) -> Content:
     if type_ is ContentType.APPLICATION:
         return reader.opaque("application_data")
     if type_ is ContentType.PROPOSAL:
@@ -92,7 +92,7 @@ def read_content(reader: Reader, type_: ContentType) -> Content:
     return Commit.read(reader)
 
 
-def _read_content_type(reader: Reader) -> ContentType:
+def _read_content_type(reader: MlsReader) -> ContentType:
     number = reader.u8("content type")
     if not 1 <= number <= 3:
         raise reader.refuse("content type")
@@ -120,7 +120,7 @@ class FramedContent:
         )
 
     @classmethod
-    def read(cls, reader: Reader) -> FramedContent:
+    def read(cls, reader: MlsReader) -> FramedContent:
         group_id = reader.opaque("group_id")
         epoch = reader.u64("epoch")
         sender = Sender.read(reader)
@@ -147,7 +147,7 @@ class AuthenticatedContent:
         return opaque(self.signature) + tag
 
     @classmethod
-    def read(cls, reader: Reader) -> AuthenticatedContent:
+    def read(cls, reader: MlsReader) -> AuthenticatedContent:
         number = reader.u16("wire format")
         if number not in (WireFormat.PUBLIC_MESSAGE, WireFormat.PRIVATE_MESSAGE):
             raise reader.refuse("wire format")
@@ -160,7 +160,7 @@ class AuthenticatedContent:
         suite.verify_with_label(public, _SIGN_LABEL, tbs, self.signature)
 
 
-def read_auth(reader: Reader, type_: ContentType) -> tuple[bytes, bytes | None]:
+def read_auth(reader: MlsReader, type_: ContentType) -> tuple[bytes, bytes | None]:
     signature = reader.opaque("signature")
     tag = reader.opaque("confirmation_tag") if type_ is ContentType.COMMIT else None
     return signature, tag
@@ -196,7 +196,7 @@ class PublicMessage:
         return self.content.framed.encode() + self.content.auth() + tag
 
     @classmethod
-    def read(cls, reader: Reader) -> PublicMessage:
+    def read(cls, reader: MlsReader) -> PublicMessage:
         framed = FramedContent.read(reader)
         signature, tag = read_auth(reader, content_type(framed.content))
         membership = None
@@ -257,7 +257,7 @@ class PrivateMessage:
         )
 
     @classmethod
-    def read(cls, reader: Reader) -> PrivateMessage:
+    def read(cls, reader: MlsReader) -> PrivateMessage:
         return cls(
             reader.opaque("group_id"),
             reader.u64("epoch"),
@@ -278,7 +278,7 @@ class SenderData:
         return u32(self.leaf) + u32(self.generation) + self.reuse_guard
 
     @classmethod
-    def read(cls, reader: Reader) -> SenderData:
+    def read(cls, reader: MlsReader) -> SenderData:
         return cls(
             reader.u32("sender leaf"),
             reader.u32("generation"),
@@ -343,7 +343,7 @@ def open_private(
     """
     header = opaque(message.group_id) + u64(message.epoch) + u8(message.content_type)
     key, nonce = sender_data_key(suite, sender_data_secret, message.ciphertext)
-    reader = Reader(suite.open(key, nonce, header, message.encrypted_sender_data))
+    reader = MlsReader(suite.open(key, nonce, header, message.encrypted_sender_data))
     data = SenderData.read(reader)
     reader.expect_end("sender data")
     if data.leaf >= secret_tree.width:
@@ -355,7 +355,7 @@ def open_private(
         header + opaque(message.authenticated_data),
         message.ciphertext,
     )
-    inner = Reader(plaintext)
+    inner = MlsReader(plaintext)
     content = read_content(inner, message.content_type)
     signature, tag = read_auth(inner, message.content_type)
     at = inner.offset

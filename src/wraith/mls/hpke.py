@@ -34,7 +34,7 @@ _MODE_BASE: Final = b"\0"
 
 
 @dataclass(frozen=True, slots=True)
-class KeyPair:
+class HpkeKeyPair:
     """An HPKE key pair: ``private`` as ``SerializePrivateKey`` gives it, ``public`` on the wire."""
 
     private: Secret
@@ -52,7 +52,7 @@ class KemKeys(Protocol):
     private_bytes: int
     encapsulated_bytes: int
 
-    def derive_key_pair(self, ikm: bytes, /) -> KeyPair: ...
+    def derive_key_pair(self, ikm: bytes, /) -> HpkeKeyPair: ...
 
     def public_of(self, private: Secret, /) -> bytes: ...
 
@@ -117,13 +117,13 @@ class DhKem:
         self._mask = mask
         self._suite_id = b"KEM" + kem_id.to_bytes(2, "big")
 
-    def derive_key_pair(self, ikm: bytes, /) -> KeyPair:
+    def derive_key_pair(self, ikm: bytes, /) -> HpkeKeyPair:
         """RFC 9180 §7.1.3. [ML-4]"""
         name, suite_id = self._hash_name, self._suite_id
         prk = labeled_extract(name, suite_id, b"", b"dkp_prk", ikm)
         if self._curve is None:
             sk = Secret(labeled_expand(name, suite_id, prk, b"sk", b"", self.private_bytes))
-            return KeyPair(sk, self.public_of(sk))
+            return HpkeKeyPair(sk, self.public_of(sk))
         for counter in range(256):
             candidate = bytearray(
                 labeled_expand(
@@ -133,7 +133,7 @@ class DhKem:
             candidate[0] &= self._mask
             try:
                 sk = Secret(candidate)
-                return KeyPair(sk, self.public_of(sk))
+                return HpkeKeyPair(sk, self.public_of(sk))
             except InvalidKey:
                 continue
         raise InvalidKey("no key pair comes of this material")
@@ -230,7 +230,7 @@ class XWing:
         self.encapsulated_bytes = self._PQ_CIPHERTEXT + 32
         self._unlabelled = unlabelled
 
-    def derive_key_pair(self, ikm: bytes, /) -> KeyPair:
+    def derive_key_pair(self, ikm: bytes, /) -> HpkeKeyPair:
         """``SHAKE256.LabeledDerive(ikm, "DeriveKeyPair", "", 32)`` is the seed. [ML-5]"""
         if not self._unlabelled:
             label = b"DeriveKeyPair"
@@ -238,7 +238,7 @@ class XWing:
             n_label, n = len(label).to_bytes(2, "big"), (32).to_bytes(2, "big")
             ikm = ikm + _VERSION + suite_id + n_label + label + n
         seed = Secret(hashlib.shake_256(ikm).digest(32))
-        return KeyPair(seed, self.public_of(seed))
+        return HpkeKeyPair(seed, self.public_of(seed))
 
     def public_of(self, private: Secret, /) -> bytes:
         pq, classical = self._parts(private)

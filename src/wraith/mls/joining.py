@@ -20,7 +20,7 @@ from wraith.errors import (
     LocalProtocolError,
     UnknownPsk,
 )
-from wraith.mls.codec import Reader
+from wraith.mls.codec import MlsReader
 from wraith.mls.commit import MadeCommit, NewLeaf, make_commit
 from wraith.mls.context import GroupContext
 from wraith.mls.epoch import Epoch, begin_epoch
@@ -164,7 +164,7 @@ def join_by_welcome(
         info_raw = welcome_secret(suite, member).open(body.encrypted_group_info)
     except DecryptError:
         raise InvalidWelcome("group-info", "its group info does not open") from None
-    reader = Reader(info_raw)
+    reader = MlsReader(info_raw)
     info = GroupInfo.read(reader)
     reader.expect_end("group info")
     tree = _checked_tree(rules, info, ratchet_tree, unix_now)
@@ -280,7 +280,7 @@ def _checked_tree(
         raise InvalidGroupInfo("ratchet-tree", "the tree is missing")
     if len(raw) > rules.limits.tree_bytes_max:
         raise GroupLimit(f"a tree has at most {rules.limits.tree_bytes_max} bytes")
-    reader = Reader(raw)
+    reader = MlsReader(raw)
     tree = RatchetTree.read(reader, suite, rules.limits.members_max)
     reader.expect_end("ratchet_tree")
     signer = tree.leaf(info.signer)

@@ -11,7 +11,7 @@ from typing import Final
 from wraith.abc import Rng
 from wraith.crypto.secret import Secret
 from wraith.errors import InvalidKeyPackage, InvalidSignature
-from wraith.mls.codec import Reader, decode, opaque, u16
+from wraith.mls.codec import MlsReader, decode, opaque, u16
 from wraith.mls.nodes import (
     VERSION_MLS10,
     Capabilities,
@@ -49,7 +49,7 @@ class KeyPackage:
         return self.raw
 
     @classmethod
-    def read(cls, reader: Reader) -> KeyPackage:
+    def read(cls, reader: MlsReader) -> KeyPackage:
         start = reader.offset
         version = reader.u16("key package version")
         cipher_suite = reader.u16("key package cipher_suite")

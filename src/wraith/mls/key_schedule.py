@@ -26,7 +26,7 @@ from dataclasses import dataclass, fields
 from wraith.crypto.secret import Secret
 from wraith.errors import LocalProtocolError
 from wraith.mls.codec import opaque
-from wraith.mls.hpke import KeyPair
+from wraith.mls.hpke import HpkeKeyPair
 from wraith.mls.suites import CipherSuite
 
 _EXTERNAL_INIT = b"MLS 1.0 external init secret"
@@ -109,7 +109,7 @@ class EpochSecrets:
             init=secret(b"init"),
         )
 
-    def external_key_pair(self, suite: CipherSuite) -> KeyPair:
+    def external_key_pair(self, suite: CipherSuite) -> HpkeKeyPair:
         """Whose public half a GroupInfo may carry, for external commits."""
         return suite.derive_key_pair(self.external.reveal())
 
@@ -152,7 +152,7 @@ def external_init_send(
     return kem_output, Secret(exported)
 
 
-def external_init_receive(suite: CipherSuite, external: KeyPair, kem_output: bytes) -> Secret:
+def external_init_receive(suite: CipherSuite, external: HpkeKeyPair, kem_output: bytes) -> Secret:
     """Raises ``InvalidKey``."""
     n = suite.hash_bytes
     return Secret(suite.hpke.receive_export(kem_output, external.private, _EXTERNAL_INIT, n))

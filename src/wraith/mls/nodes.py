@@ -14,7 +14,7 @@ from enum import IntEnum
 from functools import lru_cache
 from typing import Final
 
-from wraith.mls.codec import Reader, opaque, optional, u8, u16, u32, u64, vector
+from wraith.mls.codec import MlsReader, opaque, optional, u8, u16, u32, u64, vector
 
 VERSION_MLS10: Final = 1
 _N_LIST_MAX: Final = 4096
@@ -47,14 +47,14 @@ class Extension:
         return u16(self.type) + opaque(self.data)
 
     @classmethod
-    def read(cls, reader: Reader) -> Extension:
+    def read(cls, reader: MlsReader) -> Extension:
         return cls(reader.u16("extension type"), reader.opaque("extension data"))
 
 
 Extensions = tuple[Extension, ...]
 
 
-def read_extensions(reader: Reader) -> Extensions:
+def read_extensions(reader: MlsReader) -> Extensions:
     """``Extension extensions<V>``; a type that comes twice is refused. [ML-11]"""
     extensions = reader.vector(Extension.read, "extensions", _N_LIST_MAX)
     if len({extension.type for extension in extensions}) != len(extensions):
@@ -114,7 +114,7 @@ class UnknownCredential:
 Credential = BasicCredential | X509Credential | UnknownCredential
 
 
-def read_credential(reader: Reader) -> Credential:
+def read_credential(reader: MlsReader) -> Credential:
     type_ = reader.u16("credential type")
     if type_ == CredentialType.BASIC:
         return BasicCredential(reader.opaque("credential identity"))
@@ -127,7 +127,7 @@ def read_credential(reader: Reader) -> Credential:
     return UnknownCredential(type_, reader.opaque("credential"))
 
 
-def _numbers(reader: Reader, what: str) -> tuple[int, ...]:
+def _numbers(reader: MlsReader, what: str) -> tuple[int, ...]:
     return reader.vector(lambda inner: inner.u16(what), what, _N_LIST_MAX)
 
 
@@ -160,7 +160,7 @@ class Capabilities:
         )
 
     @classmethod
-    def read(cls, reader: Reader) -> Capabilities:
+    def read(cls, reader: MlsReader) -> Capabilities:
         return cls(
             _numbers(reader, "capabilities versions"),
             _numbers(reader, "capabilities cipher_suites"),
@@ -198,7 +198,7 @@ class RequiredCapabilities:
         )
 
     @classmethod
-    def read(cls, reader: Reader) -> RequiredCapabilities:
+    def read(cls, reader: MlsReader) -> RequiredCapabilities:
         return cls(
             _numbers(reader, "required extensions"),
             _numbers(reader, "required proposals"),
@@ -224,7 +224,7 @@ class ExternalSender:
         return opaque(self.signature_key) + self.credential.encode()
 
     @classmethod
-    def read(cls, reader: Reader) -> ExternalSender:
+    def read(cls, reader: MlsReader) -> ExternalSender:
         return cls(reader.opaque("external sender key"), read_credential(reader))
 
 
@@ -278,7 +278,7 @@ class LeafNode:
         return content + leaf_binding(self.source, group_id, leaf)
 
     @classmethod
-    def read(cls, reader: Reader) -> LeafNode:
+    def read(cls, reader: MlsReader) -> LeafNode:
         start = reader.offset
         encryption_key = reader.opaque("leaf encryption_key")
         signature_key = reader.opaque("leaf signature_key")
@@ -360,7 +360,7 @@ class ParentNode:
         )
 
     @classmethod
-    def read(cls, reader: Reader) -> ParentNode:
+    def read(cls, reader: MlsReader) -> ParentNode:
         encryption_key = reader.opaque("parent encryption_key")
         parent_hash = reader.opaque("parent parent_hash")
         inner = reader.sub("unmerged_leaves")
@@ -378,7 +378,7 @@ Node = LeafNode | ParentNode
 _LEAF, _PARENT = 1, 2
 
 
-def read_node(reader: Reader) -> Node | None:
+def read_node(reader: MlsReader) -> Node | None:
     """``optional<Node>``."""
     if not reader.present("node"):
         return None

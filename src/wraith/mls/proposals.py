@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum
 
-from wraith.mls.codec import Reader, opaque, optional, u8, u16, u32, vector
+from wraith.mls.codec import MlsReader, opaque, optional, u8, u16, u32, vector
 from wraith.mls.key_package import KeyPackage
 from wraith.mls.nodes import Extensions, LeafNode, encode_extensions, read_extensions
 from wraith.mls.psk import PreSharedKeyId, read_psk_id
@@ -107,7 +107,7 @@ class GroupContextExtensions:
 Proposal = Add | Update | Remove | PreSharedKey | ReInit | ExternalInit | GroupContextExtensions
 
 
-def read_proposal(reader: Reader) -> Proposal:
+def read_proposal(reader: MlsReader) -> Proposal:
     """A type that is not known is refused: its length cannot be known either."""
     type_ = reader.u16("proposal type")
     match type_:
@@ -149,7 +149,7 @@ ProposalOrRef = Proposal | ProposalRef
 _BY_VALUE, _BY_REFERENCE = 1, 2
 
 
-def _read_proposal_or_ref(reader: Reader) -> ProposalOrRef:
+def _read_proposal_or_ref(reader: MlsReader) -> ProposalOrRef:
     kind = reader.u8("proposal or reference")
     if kind == _BY_VALUE:
         return read_proposal(reader)
@@ -174,7 +174,7 @@ class Commit:
         return vector(map(_encode_proposal_or_ref, self.proposals)) + optional(path)
 
     @classmethod
-    def read(cls, reader: Reader) -> Commit:
+    def read(cls, reader: MlsReader) -> Commit:
         proposals = reader.vector(_read_proposal_or_ref, "proposals", _N_PROPOSALS_MAX)
         path = UpdatePath.read(reader) if reader.present("path") else None
         return cls(proposals, path)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from wraith.crypto.secret import Secret
-from wraith.mls.codec import Reader, opaque, u8, u16, u64
+from wraith.mls.codec import MlsReader, opaque, u8, u16, u64
 from wraith.mls.suites import CipherSuite
 
 
@@ -60,7 +60,7 @@ class ResumptionPsk:
 PreSharedKeyId = ExternalPsk | ResumptionPsk
 
 
-def read_psk_id(reader: Reader) -> PreSharedKeyId:
+def read_psk_id(reader: MlsReader) -> PreSharedKeyId:
     type_ = reader.u8("psk type")
     if type_ == PskType.EXTERNAL:
         return ExternalPsk(reader.opaque("psk_id"), reader.opaque("psk_nonce"))

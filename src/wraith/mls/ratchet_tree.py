@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 from wraith.errors import InvalidTree
 from wraith.mls import treemath as tm
-from wraith.mls.codec import Reader, opaque, u32, vector
+from wraith.mls.codec import MlsReader, opaque, u32, vector
 from wraith.mls.nodes import LeafNode, Node, ParentNode, encode_node, read_node
 from wraith.mls.suites import CipherSuite
 
@@ -42,7 +42,7 @@ class RatchetTree:
         return twin
 
     @classmethod
-    def read(cls, reader: Reader, suite: CipherSuite, n_leaves_max: int) -> RatchetTree:
+    def read(cls, reader: MlsReader, suite: CipherSuite, n_leaves_max: int) -> RatchetTree:
         """``optional<Node> ratchet_tree<V>``. [ML-12]
 
         Raises:

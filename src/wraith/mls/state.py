@@ -20,7 +20,7 @@ from wraith.abc import Rng
 from wraith.crypto.secret import Secret
 from wraith.errors import DecodeError, GroupLimit, InvalidKey
 from wraith.mls import treemath as tm
-from wraith.mls.codec import Reader, opaque, optional, u8, u16, u32, u64, vector
+from wraith.mls.codec import MlsReader, opaque, optional, u8, u16, u32, u64, vector
 from wraith.mls.context import GroupContext
 from wraith.mls.epoch import Epoch, PastEpoch
 from wraith.mls.framing import Sender
@@ -87,7 +87,7 @@ def restore(
     """
     if len(data) > limits.state_bytes_max:
         raise GroupLimit(f"a state has at most {limits.state_bytes_max} bytes")
-    reader = Reader(data)
+    reader = MlsReader(data)
     if reader.take(len(_MAGIC), "state") != _MAGIC or reader.u8("state version") != VERSION:
         raise DecodeError("state version", len(_MAGIC))
     number = reader.u16("state suite")
@@ -100,7 +100,7 @@ def restore(
         raise reader.refuse("state keys") from None
 
 
-def _read(reader: Reader, suite: CipherSuite, rules: Rules, rng: Rng, now: float) -> MlsGroup:
+def _read(reader: MlsReader, suite: CipherSuite, rules: Rules, rng: Rng, now: float) -> MlsGroup:
     limits = rules.limits
     signer = suite.signer(reader.opaque("state signer"))
     epoch = _read_epoch(reader, suite, limits)
@@ -138,7 +138,7 @@ def _secret(secret: Secret) -> bytes:
     return opaque(b"" if secret.is_wiped else secret.reveal())
 
 
-def _read_secret(reader: Reader) -> Secret:
+def _read_secret(reader: MlsReader) -> Secret:
     secret = Secret(reader.opaque("secret"))
     if not len(secret):
         secret.wipe()
@@ -151,7 +151,7 @@ def _encode_closed(closed: ReInit | ClosedGroup | None) -> bytes:
     return u8(0 if closed is None else closed.value)
 
 
-def _read_closed(reader: Reader) -> ReInit | ClosedGroup | None:
+def _read_closed(reader: MlsReader) -> ReInit | ClosedGroup | None:
     kind = reader.u8("state end")
     if kind == 0:
         return None
@@ -185,7 +185,7 @@ def _encode_epoch(epoch: Epoch) -> bytes:
     )
 
 
-def _read_epoch(reader: Reader, suite: CipherSuite, limits: Limits) -> Epoch:
+def _read_epoch(reader: MlsReader, suite: CipherSuite, limits: Limits) -> Epoch:
     start = reader.offset
     context = GroupContext.read(reader)
     encoded = reader.since(start)
@@ -230,17 +230,19 @@ def _encode_secret_tree(tree: SecretTree) -> bytes:
     )
 
 
-def _read_kind(reader: Reader) -> RatchetKind:
+def _read_kind(reader: MlsReader) -> RatchetKind:
     return RatchetKind(reader.present("ratchet kind"))
 
 
-def _read_secret_tree(reader: Reader, suite: CipherSuite, width: int, limits: Limits) -> SecretTree:
+def _read_secret_tree(
+    reader: MlsReader, suite: CipherSuite, width: int, limits: Limits
+) -> SecretTree:
     nodes = dict(
         reader.vector(lambda r: (r.u32("tree node"), _read_secret(r)), "tree secrets", _N_MAX)
     )
     ratchets: dict[tuple[int, RatchetKind], Ratchet] = {}
 
-    def read_ratchet(r: Reader) -> None:
+    def read_ratchet(r: MlsReader) -> None:
         place = (r.u32("ratchet leaf"), _read_kind(r))
         secret, generation = _read_secret(r), r.u64("ratchet generation")
         kept = dict(
@@ -276,7 +278,7 @@ def _encode_past(past: PastEpoch, now: float) -> bytes:
     )
 
 
-def _read_past(reader: Reader, suite: CipherSuite, limits: Limits, now: float) -> PastEpoch:
+def _read_past(reader: MlsReader, suite: CipherSuite, limits: Limits, now: float) -> PastEpoch:
     context = reader.opaque("past context")
     number = reader.u64("past epoch")
     tree = RatchetTree.read(reader, suite, limits.members_max)
@@ -287,13 +289,13 @@ def _read_past(reader: Reader, suite: CipherSuite, limits: Limits, now: float) -
     return PastEpoch(context, number, tree, sender_data, secret_tree, own_leaf, now + left_s)
 
 
-def _read_queued(reader: Reader) -> tuple[bytes, Queued]:
+def _read_queued(reader: MlsReader) -> tuple[bytes, Queued]:
     reference = reader.opaque("proposal reference")
     sender = Sender.read(reader)
     return reference, Queued(read_proposal(reader), sender, reference)
 
 
-def _read_own_update(reader: Reader) -> tuple[bytes, Secret, bytes | None]:
+def _read_own_update(reader: MlsReader) -> tuple[bytes, Secret, bytes | None]:
     key = reader.opaque("own update key")
     private = _read_secret(reader)
     return key, private, reader.opaque("signer") if reader.present("signer") else None

@@ -36,7 +36,7 @@ from wraith.crypto.hkdf import expand, extract
 from wraith.crypto.secret import Secret
 from wraith.errors import DecryptError, UnsupportedSuite
 from wraith.mls.codec import length, opaque, u16, u32
-from wraith.mls.hpke import DhKem, Hpke, KeyPair, XWing
+from wraith.mls.hpke import DhKem, Hpke, HpkeKeyPair, XWing
 from wraith.mls.signing import Ecdsa, Ed25519, SignatureScheme, Signer
 
 _PREFIX: Final = b"MLS 1.0 "
@@ -143,10 +143,10 @@ class CipherSuite:
         info = opaque(_PREFIX + label) + opaque(context)
         return self.hpke.open(private, kem_output, info, ciphertext)
 
-    def derive_key_pair(self, ikm: bytes) -> KeyPair:
+    def derive_key_pair(self, ikm: bytes) -> HpkeKeyPair:
         return self.hpke.kem.derive_key_pair(ikm)
 
-    def generate_key_pair(self, rng: Rng) -> KeyPair:
+    def generate_key_pair(self, rng: Rng) -> HpkeKeyPair:
         return self.derive_key_pair(rng.secret_bytes(self.hpke.kem.private_bytes))
 
     def generate_signer(self, rng: Rng) -> Signer:

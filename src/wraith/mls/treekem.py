@@ -20,7 +20,7 @@ from wraith.abc import Rng
 from wraith.crypto.secret import Secret
 from wraith.errors import DecryptError, InvalidCommit, InvalidKey
 from wraith.mls import treemath as tm
-from wraith.mls.codec import Reader, opaque, vector
+from wraith.mls.codec import MlsReader, opaque, vector
 from wraith.mls.key_package import KeyPackage
 from wraith.mls.nodes import LeafNode, LeafNodeSource, ParentNode
 from wraith.mls.ratchet_tree import RatchetTree
@@ -40,7 +40,7 @@ class HpkeCiphertext:
         return opaque(self.kem_output) + opaque(self.ciphertext)
 
     @classmethod
-    def read(cls, reader: Reader) -> HpkeCiphertext:
+    def read(cls, reader: MlsReader) -> HpkeCiphertext:
         return cls(reader.opaque("kem_output"), reader.opaque("ciphertext"))
 
 
@@ -56,7 +56,7 @@ class UpdatePathNode:
         return opaque(self.encryption_key) + ciphertexts
 
     @classmethod
-    def read(cls, reader: Reader) -> UpdatePathNode:
+    def read(cls, reader: MlsReader) -> UpdatePathNode:
         return cls(
             reader.opaque("path encryption_key"),
             reader.vector(HpkeCiphertext.read, "encrypted_path_secret", _N_CIPHERTEXTS_MAX),
@@ -72,7 +72,7 @@ class UpdatePath:
         return self.leaf_node.encode() + vector(node.encode() for node in self.nodes)
 
     @classmethod
-    def read(cls, reader: Reader) -> UpdatePath:
+    def read(cls, reader: MlsReader) -> UpdatePath:
         leaf_node = LeafNode.read(reader)
         return cls(leaf_node, reader.vector(UpdatePathNode.read, "path nodes", _N_NODES_MAX))
 

@@ -11,7 +11,7 @@ from typing import Final
 
 from wraith.crypto.secret import Secret
 from wraith.errors import DecryptError, InvalidGroupInfo, InvalidSignature, InvalidWelcome
-from wraith.mls.codec import Reader, decode, opaque, optional, u16, u32, vector
+from wraith.mls.codec import MlsReader, decode, opaque, optional, u16, u32, vector
 from wraith.mls.context import GroupContext
 from wraith.mls.framing import PrivateMessage, PublicMessage, WireFormat
 from wraith.mls.key_package import KeyPackage
@@ -48,7 +48,7 @@ class GroupInfo:
         return self._content() + opaque(self.signature)
 
     @classmethod
-    def read(cls, reader: Reader) -> GroupInfo:
+    def read(cls, reader: MlsReader) -> GroupInfo:
         return cls(
             GroupContext.read(reader),
             read_extensions(reader),
@@ -119,7 +119,7 @@ class GroupSecrets:
         )
 
     @classmethod
-    def read(cls, reader: Reader) -> GroupSecrets:
+    def read(cls, reader: MlsReader) -> GroupSecrets:
         joiner = reader.opaque("joiner_secret")
         path = reader.opaque("path_secret") if reader.present("path_secret") else None
         return cls(joiner, path, reader.vector(read_psk_id, "psks", _N_PSKS_MAX))
@@ -136,7 +136,7 @@ class EncryptedGroupSecrets:
         return opaque(self.new_member) + self.encrypted_group_secrets.encode()
 
     @classmethod
-    def read(cls, reader: Reader) -> EncryptedGroupSecrets:
+    def read(cls, reader: MlsReader) -> EncryptedGroupSecrets:
         return cls(reader.opaque("new_member"), HpkeCiphertext.read(reader))
 
 
@@ -156,7 +156,7 @@ class Welcome:
         )
 
     @classmethod
-    def read(cls, reader: Reader) -> Welcome:
+    def read(cls, reader: MlsReader) -> Welcome:
         return cls(
             reader.u16("welcome cipher_suite"),
             reader.vector(EncryptedGroupSecrets.read, "welcome secrets", _N_SECRETS_MAX),
@@ -206,7 +206,7 @@ def seal_group_secrets(
 
 MessageBody = PublicMessage | PrivateMessage | Welcome | GroupInfo | KeyPackage
 
-_READERS: Final[dict[WireFormat, Callable[[Reader], MessageBody]]] = {
+_READERS: Final[dict[WireFormat, Callable[[MlsReader], MessageBody]]] = {
     WireFormat.PUBLIC_MESSAGE: PublicMessage.read,
     WireFormat.PRIVATE_MESSAGE: PrivateMessage.read,
     WireFormat.WELCOME: Welcome.read,
@@ -222,7 +222,7 @@ _FORMATS: Final = {
 }
 
 
-def read_message(reader: Reader) -> MessageBody:
+def read_message(reader: MlsReader) -> MessageBody:
     """``MLSMessage``."""
     if reader.u16("message version") != VERSION_MLS10:
         raise reader.refuse("message version")

@@ -47,8 +47,8 @@ Start reading at ``node``, then ``peers`` (who comes in, dialling again) and ``l
 Spec: docs/spec/transfer.md §10.
 """
 
+from wraith.node.codes import code_of, record_of
 from wraith.node.config import NodeConfig
 from wraith.node.node import Node
-from wraith.node.records import code_of, record_of
 
 __all__ = ["Node", "NodeConfig", "code_of", "record_of"]

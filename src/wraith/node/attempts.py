@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from wraith.connection.connection import Connection
 from wraith.connection.endpoint import Endpoint
-from wraith.connection.record import NodeRecord
+from wraith.connection.handshake.node_record import NodeRecord
 from wraith.errors import CloseCode
 from wraith.node.config import NodeConfig
 from wraith.node.dialer import DialPlan

@@ -73,7 +73,7 @@ class Bound:
 
 
 @dataclass(frozen=True, slots=True)
-class Interrupted:
+class LinkLost:
     """No connection any more; the node goes on trying or waiting until ``until`` (monotonic;
     ``None``: without limit)."""
 
@@ -96,7 +96,7 @@ NodeEvent = (
     | TurnedAway
     | ClockSkewSeen
     | Bound
-    | Interrupted
+    | LinkLost
     | Finished
     | TransferEvent
 )

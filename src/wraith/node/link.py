@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections import deque
 
 from wraith.connection.connection import Connection
-from wraith.connection.stream_table import stream_number
+from wraith.connection.data.stream_table import stream_number
 from wraith.errors import LocalProtocolError, StateViolation
 from wraith.transfer.receiver import Receiver
 from wraith.transfer.sender import Sender
@@ -61,7 +61,7 @@ class RateLimit:
         return self._at + max(0.0, want) / self._rate
 
 
-class Link:
+class TransferLink:
     """See the module. ``machine`` may outlive the link (a receiver) or not (a sender)."""
 
     def __init__(

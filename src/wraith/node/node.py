@@ -19,7 +19,7 @@ from itertools import count
 
 from wraith.connection.connection import Connection
 from wraith.connection.endpoint import Endpoint
-from wraith.connection.record import NodeRecord
+from wraith.connection.handshake.node_record import NodeRecord
 from wraith.errors import (
     LocalProtocolError,
     RemoteProtocolError,
@@ -27,8 +27,8 @@ from wraith.errors import (
 )
 from wraith.node.config import NodeConfig
 from wraith.node.events import NodeCloseCode, NodeEvent
-from wraith.node.link import Link, RateLimit
-from wraith.node.outcome import GRACE_S, Outcome
+from wraith.node.link import RateLimit, TransferLink
+from wraith.node.outcome import GRACE_S, NodeOutcome
 from wraith.node.peers import Peers
 from wraith.transfer import reasons
 from wraith.transfer.events import (
@@ -41,7 +41,7 @@ from wraith.transfer.events import (
     TransferEvent,
 )
 from wraith.transfer.messages import Reason
-from wraith.transfer.paths import PathRules
+from wraith.transfer.path_rules import PathRules
 from wraith.transfer.receiver import Receiver
 from wraith.transfer.sender import Outgoing, Sender
 from wraith.transfer.wishes import Wish
@@ -75,7 +75,7 @@ class Node:
         self._offer = offer
         self._ids = count(1)
         self._receiver = Receiver(rules, self._ids) if rules is not None else None
-        self._outcome = Outcome()
+        self._outcome = NodeOutcome()
         self._events: deque[NodeEvent] = deque()
         self._peers = Peers(
             endpoint, config, self, self._events, receives=rules is not None, now=now
@@ -285,7 +285,7 @@ class Node:
             if not self._take_machine_events():
                 return
 
-    def _pump_link(self, link: Link) -> None:
+    def _pump_link(self, link: TransferLink) -> None:
         try:
             # A connection that is closing takes nothing more; its last event says so.
             with contextlib.suppress(LocalProtocolError):
@@ -316,7 +316,7 @@ class Node:
 
     # --- inside: what the transfer says ---------------------------------------------------------
 
-    def _on_transfer_event(self, link: Link | None, event: TransferEvent) -> None:
+    def _on_transfer_event(self, link: TransferLink | None, event: TransferEvent) -> None:
         if not self._may_go_on(link, event):
             return
         if isinstance(event, Declined) and link is not None:
@@ -347,13 +347,13 @@ class Node:
             case _:
                 pass
 
-    def _may_go_on(self, link: Link | None, event: TransferEvent) -> bool:
+    def _may_go_on(self, link: TransferLink | None, event: TransferEvent) -> bool:
         """False for a receiver whose acceptance came too late: nothing is told of it."""
         if self._offer is None or link is None or not isinstance(event, Accepted):
             return True
         return self._peers.bind(link, self._now)
 
-    def _on_done(self, link: Link | None, done: Done) -> None:
+    def _on_done(self, link: TransferLink | None, done: Done) -> None:
         self._outcome.receipt_until = None
         self._last_words(link)
         if link is not None:
@@ -363,7 +363,7 @@ class Node:
             return
         self._end(done, None)
 
-    def _last_words(self, link: Link | None) -> None:
+    def _last_words(self, link: TransferLink | None) -> None:
         """What is in the control stream still goes out; then the connection closes."""
         if link is not None:
             link.finish(self._now, GRACE_S)
@@ -375,15 +375,15 @@ class Node:
         """The outcome is decided; last words may still be under way."""
         return self._outcome.is_decided
 
-    def join(self, connection: Connection, now: float) -> Link:
+    def join(self, connection: Connection, now: float) -> TransferLink:
         """The transfer begins on ``connection``."""
         if self._receiver is not None:
             self._receiver.begin(connection.peer)
-            return Link(connection, self._receiver, limit=self._limit, now=now)
+            return TransferLink(connection, self._receiver, limit=self._limit, now=now)
         assert self._offer is not None
-        return Link(connection, Sender(self._offer, self._ids), limit=self._limit, now=now)
+        return TransferLink(connection, Sender(self._offer, self._ids), limit=self._limit, now=now)
 
-    def is_satisfied(self, link: Link) -> bool:
+    def is_satisfied(self, link: TransferLink) -> bool:
         """Nothing is missing any more that ``link`` could bring."""
         return link.is_done or (self._receiver is not None and self._receiver.is_done)
 
@@ -397,13 +397,13 @@ class Node:
         if self._outcome.words_until is not None:
             self._finish_now()
 
-    def on_offer_unread(self, link: Link) -> None:
+    def on_offer_unread(self, link: TransferLink) -> None:
         """The receiver speaks another version: as if it had declined for that reason. [TR-136]"""
         text = "newer wraith needed at the receiver: it could not read the offer"
         declined = Declined(True, Reason.UNSUPPORTED, reasons.NewerNeeded(text))
         self._on_transfer_event(link, declined)
 
-    def on_breach(self, link: Link, error: RemoteProtocolError) -> None:
+    def on_breach(self, link: TransferLink, error: RemoteProtocolError) -> None:
         """Closes ``link``, whose peer broke the transfer's protocol, with one CLOSE. A sender keeps
         waiting for another peer. A receiver ends, because nobody else can send to it."""
         self._peers.close(link, error.close_code or NodeCloseCode.BROKEN, self._now)

@@ -13,7 +13,7 @@ GRACE_S = 2.0
 """How long last words (a receipt's answer, an abort) may take before the connection closes."""
 
 
-class Outcome:
+class NodeOutcome:
     """Undecided, then decided, then told."""
 
     def __init__(self) -> None:

@@ -6,7 +6,7 @@ when it is lost.
     a knock ──► Door ──► Link ──► (lost or silent) ──► Attempts: dialled again, or waited for
 
 At a receiver there is one link at a time; a sender may show its offer to some until one of them
-accepts. What is decided about the transfer itself is the ``Host``'s.
+accepts. What is decided about the transfer itself is the ``PeersOwner``'s.
 
 Spec: docs/spec/transfer.md §10 [TR-91 to TR-95].
 """
@@ -21,7 +21,7 @@ from wraith.connection import events as conn_events
 from wraith.connection.connection import Connection
 from wraith.connection.endpoint import Endpoint
 from wraith.connection.endpoint_events import ClockSkew, EndpointEvent
-from wraith.connection.record import NodeRecord
+from wraith.connection.handshake.node_record import NodeRecord
 from wraith.errors import (
     CloseCode,
     ConnectionLost,
@@ -39,13 +39,13 @@ from wraith.node.events import (
     Bound,
     ClockSkewSeen,
     Connected,
-    Interrupted,
+    LinkLost,
     NodeCloseCode,
     NodeEvent,
     StillTrying,
     TurnedAway,
 )
-from wraith.node.link import Link
+from wraith.node.link import TransferLink
 from wraith.transfer.state import ReceiverState, SenderState
 from wraith.types import PeerKey, Role
 
@@ -58,7 +58,7 @@ _PATIENT = frozenset({ReceiverState.DECIDING, SenderState.AWAITING_ANSWER})
 """A person is thinking: nothing is expected."""
 
 
-class Host(Protocol):
+class PeersOwner(Protocol):
     """What the peers need to know of the node, and tell it."""
 
     @property
@@ -66,11 +66,11 @@ class Host(Protocol):
         """The outcome is decided."""
         ...
 
-    def join(self, connection: Connection, now: float) -> Link:
+    def join(self, connection: Connection, now: float) -> TransferLink:
         """The transfer begins on ``connection``."""
         ...
 
-    def is_satisfied(self, link: Link) -> bool:
+    def is_satisfied(self, link: TransferLink) -> bool:
         """Nothing is missing any more that ``link`` could bring."""
         ...
 
@@ -82,11 +82,11 @@ class Host(Protocol):
         """No link is left, after the end was decided."""
         ...
 
-    def on_offer_unread(self, link: Link) -> None:
+    def on_offer_unread(self, link: TransferLink) -> None:
         """The peer of ``link`` could not read the offer and has closed."""
         ...
 
-    def on_breach(self, link: Link, error: RemoteProtocolError) -> None:
+    def on_breach(self, link: TransferLink, error: RemoteProtocolError) -> None:
         """The peer of ``link`` broke the protocol."""
         ...
 
@@ -102,14 +102,14 @@ class Peers:
         self,
         endpoint: Endpoint,
         config: NodeConfig,
-        host: Host,
+        host: PeersOwner,
         events: deque[NodeEvent],
         *,
         receives: bool,
         now: float,
     ) -> None:
-        self.links: dict[Connection, Link] = {}
-        self.current: Link | None = None
+        self.links: dict[Connection, TransferLink] = {}
+        self.current: TransferLink | None = None
         self.door = Door(receives=receives, expected=config.expected_peer, bound=config.bound_to)
         self._endpoint = endpoint
         self._config = config
@@ -127,7 +127,7 @@ class Peers:
         self._dialling = Attempts(self._endpoint, record, self._config, now)
         self._dial_when_due(now)
 
-    def bind(self, link: Link, now: float) -> bool:
+    def bind(self, link: TransferLink, now: float) -> bool:
         """The first accepted offer binds the code to this receiver. [TR-92]
 
         Returns:
@@ -150,7 +150,7 @@ class Peers:
         """A receiver has accepted what ``peer`` offers: nobody else is let in. [TR-102]"""
         self.door.bound = peer
 
-    def close(self, link: Link, code: int, now: float, reason: str = "") -> None:
+    def close(self, link: TransferLink, code: int, now: float, reason: str = "") -> None:
         """Closes one connection. ``reason`` is for the people at the other end."""
         link.connection.close(code, reason, now)
         if self.links.pop(link.connection, None) is None:
@@ -317,7 +317,7 @@ class Peers:
         elif was_dialled and not self._host.is_over:
             self._on_attempt_failed(event, now)
 
-    def _on_link_gone(self, link: Link, event: conn_events.Closed, now: float) -> None:
+    def _on_link_gone(self, link: TransferLink, event: conn_events.Closed, now: float) -> None:
         if link is self.current:
             self._host.on_link_lost()
             self.current = next(iter(self.links.values()), None)
@@ -342,7 +342,7 @@ class Peers:
             self._dialling.on_lost(now, was_silent=link.is_suspect)
             until = self._dialling.plan.deadline
         if event.by_peer or event.code != NodeCloseCode.ANEW:
-            self._events.append(Interrupted(closes.words_of(event), until))
+            self._events.append(LinkLost(closes.words_of(event), until))
         self._dial_when_due(now)
 
     def _on_attempt_failed(self, event: conn_events.Closed, now: float) -> None:

@@ -19,7 +19,7 @@ UNKNOWN_OID = x509.ObjectIdentifier("1.3.6.1.4.1.53594.99.1")
 
 
 @asn1.sequence
-class _SignedKey:
+class _PlannedSignedKey:
     public_key: bytes
     signature: bytes
 
@@ -65,7 +65,7 @@ def bad_certificate(
         serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
     )
     signed = asn1.encode_der(
-        _SignedKey(
+        _PlannedSignedKey(
             public_key=host_key_of(identity).encode(),
             signature=identity.sign(plan.signature_prefix + spki),
         )

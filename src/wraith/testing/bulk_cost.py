@@ -24,7 +24,7 @@ from typing import Any
 
 from wraith import hotpath
 from wraith.config import EndpointConfig
-from wraith.testing.established import EstablishedPair, Transfer
+from wraith.testing.established import EstablishedPair, StreamCopy
 from wraith.testing.netem import LinkConfig
 
 MIB = 1 << 20
@@ -33,7 +33,7 @@ SIZES_MIB = {"native": 16, "python": 2}
 RUNS = ("seal_run", "open_run")
 
 
-def begun(mib: int) -> tuple[EstablishedPair, Transfer]:
+def begun(mib: int) -> tuple[EstablishedPair, StreamCopy]:
     """A pair of which one side has ``mib`` MiB to send, and that stream."""
     pair = EstablishedPair(
         config=EndpointConfig(datagram_bytes=1400), link=LinkConfig(latency_s=0.01), seed=5
@@ -42,7 +42,7 @@ def begun(mib: int) -> tuple[EstablishedPair, Transfer]:
     return pair, pair.send(random.Random(3).randbytes(mib * MIB))
 
 
-def finish(pair: EstablishedPair, transfer: Transfer) -> None:
+def finish(pair: EstablishedPair, transfer: StreamCopy) -> None:
     """Runs until the stream has arrived."""
     pair.run(seconds=120, until=lambda: transfer.is_equal)
     if not transfer.is_equal:

@@ -38,7 +38,7 @@ from wraith.transfer.messages import (
     Skip,
     Start,
 )
-from wraith.transfer.paths import PathRules
+from wraith.transfer.path_rules import PathRules
 from wraith.transfer.receiver import Receiver
 from wraith.transfer.sender import Outgoing, Sender
 from wraith.transfer.state import ReceiverState, SenderState

@@ -178,7 +178,7 @@ class Command:
 
 
 @dataclass(slots=True)
-class Report:
+class DemoReport:
     """What one transfer showed."""
 
     connected: dict[str, object] = field(default_factory=dict)
@@ -216,7 +216,7 @@ def transfer_between_processes(
     send_options: tuple[str, ...] = (),
     receive_options: tuple[str, ...] = (),
     seed: int = 1,
-) -> Report:
+) -> DemoReport:
     """Sends ``sources`` from one process to another through a relay and compares what arrived.
 
     ``work`` holds both homes and the destination ``work/out``.
@@ -227,7 +227,7 @@ def transfer_between_processes(
     out = work / "out"
     out.mkdir(parents=True, exist_ok=True)
     options = ["--suite", suite] if suite else []
-    report = Report()
+    report = DemoReport()
     send = [
         "send",
         "--json",
@@ -338,7 +338,7 @@ def make_tree(folder: Path, seed: int) -> None:
     os.utime(folder / "empty.txt", ns=(10**18, 10**18))
 
 
-def show(title: str, report: Report) -> None:
+def show(title: str, report: DemoReport) -> None:
     """One transfer in a few lines for people."""
     done, card = report.done, report.connected
     total = int(str(done["bytes_total"]))

@@ -14,9 +14,9 @@ from wraith.config import EndpointConfig
 from wraith.connection.connection import Connection
 from wraith.connection.endpoint import Endpoint
 from wraith.connection.endpoint_events import EndpointEvent
-from wraith.connection.endpoint_keys import AccessKey, EndpointKeys
 from wraith.connection.events import Closed, Confirmed, Event, PeerAuthenticated
-from wraith.connection.record import NodeRecord
+from wraith.connection.handshake.endpoint_keys import AccessKey, EndpointKeys
+from wraith.connection.handshake.node_record import NodeRecord
 from wraith.errors import WraithError
 from wraith.testing.clock import VirtualCalendar, VirtualClock
 from wraith.testing.netem import Link, LinkConfig

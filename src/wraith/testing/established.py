@@ -13,10 +13,10 @@ from typing import TypeVar
 from wraith.abc import Kem, NullTracer
 from wraith.config import EndpointConfig
 from wraith.connection.connection import Connection
+from wraith.connection.data.flow import WindowBudget
 from wraith.connection.data.sent import SentRun
 from wraith.connection.events import Event, PeerAuthenticated, StreamOpened
-from wraith.connection.flow import WindowBudget
-from wraith.connection.result import HandshakeResult
+from wraith.connection.handshake_result import HandshakeResult
 from wraith.connection.state import OPEN_STATES
 from wraith.crypto.secret import Secret
 from wraith.testing.clock import VirtualClock
@@ -83,7 +83,7 @@ class Side:
     address: Address
     events: list[Event] = field(default_factory=list)
     accepts: bool = True
-    transfers: list[Transfer] = field(default_factory=list)
+    transfers: list[StreamCopy] = field(default_factory=list)
 
     def service(self, now: float) -> bool:
         """Collects events; accepts the peer if it is to be accepted."""
@@ -106,7 +106,7 @@ class Side:
         return [event for event in self.events if isinstance(event, kind)]
 
 
-class Transfer:
+class StreamCopy:
     """``data`` on one stream, from ``source`` to ``target``, written as room comes and read as it
     arrives (unless ``is_reading`` is false)."""
 
@@ -237,12 +237,12 @@ class EstablishedPair:
         expedited: bool = False,
         finish: bool = True,
         is_reading: bool = True,
-    ) -> Transfer:
+    ) -> StreamCopy:
         """Starts sending ``data`` on a new stream of ``source`` (the initiator by default)."""
         source = source if source is not None else self.i
         target = self.r if source is self.i else self.i
         sid = source.connection.open_stream(priority=priority, expedited=expedited, now=self.now)
-        transfer = Transfer(source, target, data, sid=sid, finish=finish, is_reading=is_reading)
+        transfer = StreamCopy(source, target, data, sid=sid, finish=finish, is_reading=is_reading)
         source.transfers.append(transfer)
         target.transfers.append(transfer)
         return transfer
@@ -254,7 +254,7 @@ class EstablishedPair:
     def forge(self, sender: Side, payload: bytes, *, times: int = 1) -> None:
         """Delivers packets with exactly ``payload``, sealed with the keys of ``sender``: what a
         hostile but authenticated peer can send."""
-        session = sender.connection._session
+        session = sender.connection._parts
         assert session is not None
         target = self.r if sender is self.i else self.i
         sealer = session.keys.sealer

@@ -20,7 +20,8 @@ from wraith.transfer.journal_records import encode_record as encode_journal
 from wraith.transfer.journal_records import replay
 from wraith.transfer.listing import ListingReader, decode_page, encode_entry
 from wraith.transfer.message_codec import MessageParser, decode_message, encode_message
-from wraith.transfer.paths import PathRules
+from wraith.transfer.path_rules import PathRules
+from wraith.wire.control_records import RecordParser, encode_record
 from wraith.wire.extensions import decode_extensions, encode_extensions
 from wraith.wire.frames import decode_frames, encode_frame
 from wraith.wire.handshake import (
@@ -34,7 +35,6 @@ from wraith.wire.handshake import (
     decode_part,
     encode_part,
 )
-from wraith.wire.records import RecordParser, encode_record
 
 _PIECE_BYTES = 37
 _PAYLOADS: tuple[Any, ...] = (HelloPayload, ResponsePayload, FinishPayload, Unsupported)

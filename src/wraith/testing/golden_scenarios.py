@@ -21,7 +21,7 @@ from wraith.testing.nat import rebind
 from wraith.testing.netem import LinkConfig
 from wraith.testing.node_pair import NodeHost, NodeSimulation
 from wraith.testing.pair import ADDRESS_A, ADDRESS_B, Simulation
-from wraith.transfer.memory import MemorySource, MemoryTarget
+from wraith.transfer.memory_store import MemorySource, MemoryTarget
 from wraith.transfer.messages import Reason
 from wraith.types import Address, SuiteId
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from wraith.errors import WraithError
 from wraith.mls import state
-from wraith.mls.codec import Reader, decode, encode_with
+from wraith.mls.codec import MlsReader, decode, encode_with
 from wraith.mls.context import GroupContext
 from wraith.mls.framing import AuthenticatedContent, PrivateMessage, PublicMessage, SenderData
 from wraith.mls.key_package import KeyPackage
@@ -37,7 +37,7 @@ from wraith.mls.x509 import check_chain
 from wraith.testing.mls import AnyPolicy
 from wraith.testing.rng import RaisingRng
 
-DECODERS: tuple[tuple[Callable[[Reader], Any], Callable[[Any], bytes]], ...] = (
+DECODERS: tuple[tuple[Callable[[MlsReader], Any], Callable[[Any], bytes]], ...] = (
     (read_message, encode_message),
     (PublicMessage.read, encode_with),
     (PrivateMessage.read, encode_with),

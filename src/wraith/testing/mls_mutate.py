@@ -12,7 +12,7 @@ from dataclasses import fields, is_dataclass, replace
 from enum import Enum
 from typing import Any
 
-from wraith.mls.codec import Reader, decode, opaque, u16
+from wraith.mls.codec import MlsReader, decode, opaque, u16
 from wraith.mls.key_package import LEAF_LABEL, SIGN_LABEL, KeyPackage
 from wraith.mls.nodes import LeafNode, encode_extensions, leaf_binding, leaf_content
 from wraith.mls.signing import Signer
@@ -136,4 +136,4 @@ class Mutator:
         signature = package.signature
         if dice.random() < 0.8:
             signature = self.suite.sign_with_label(self.signer, SIGN_LABEL, content)
-        return KeyPackage.read(Reader(content + opaque(signature)))
+        return KeyPackage.read(MlsReader(content + opaque(signature)))

@@ -33,7 +33,7 @@ class PeerError(Exception):
     """A foreign member refused. The text is its own."""
 
 
-class Member(Protocol):
+class PeerMember(Protocol):
     """One member of a group, whoever wrote it. Requests and answers are JSON values."""
 
     kind: str
@@ -287,20 +287,20 @@ def _packages(request: dict[str, Any]) -> list[KeyPackage]:
 class Meeting:
     """Members of one group. ``commit`` and the like hand every message to everybody."""
 
-    def __init__(self, *members: Member) -> None:
+    def __init__(self, *members: PeerMember) -> None:
         self.everybody = list(members)
-        self.inside: list[Member] = []
+        self.inside: list[PeerMember] = []
 
-    def found(self, founder: Member, group_id: bytes = b"meeting") -> None:
+    def found(self, founder: PeerMember, group_id: bytes = b"meeting") -> None:
         founder.ask("create", group_id=group_id.hex())
         self.inside = [founder]
 
-    def hear(self, speaker: Member | None, message: str) -> None:
+    def hear(self, speaker: PeerMember | None, message: str) -> None:
         for member in self.inside:
             if member is not speaker:
                 member.ask("process", message=message)
 
-    def commit(self, by: Member, *, add: Iterable[Member] = (), **request: Any) -> None:
+    def commit(self, by: PeerMember, *, add: Iterable[PeerMember] = (), **request: Any) -> None:
         """``by`` commits; removed members are left out of ``inside``."""
         joiners = list(add)
         packages = [one.ask("key_package")["message"] for one in joiners]
@@ -314,15 +314,15 @@ class Meeting:
             joiner.ask("join", welcome=made["welcome"])
             self.inside.append(joiner)
 
-    def propose(self, by: Member, kind: str, **request: Any) -> None:
+    def propose(self, by: PeerMember, kind: str, **request: Any) -> None:
         self.hear(by, by.ask("propose", kind=kind, **request)["message"])
 
-    def join_by_commit(self, joiner: Member, through: Member) -> None:
+    def join_by_commit(self, joiner: PeerMember, through: PeerMember) -> None:
         info = through.ask("group_info")["message"]
         self.hear(None, joiner.ask("external", group_info=info)["message"])
         self.inside.append(joiner)
 
-    def leaf(self, member: Member) -> int:
+    def leaf(self, member: PeerMember) -> int:
         leaf: int = member.ask("state")["leaf"]
         return leaf
 

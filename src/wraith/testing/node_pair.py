@@ -10,7 +10,7 @@ from typing import Protocol
 from wraith.abc import NullTracer
 from wraith.config import EndpointConfig
 from wraith.connection.endpoint import Endpoint
-from wraith.connection.endpoint_keys import AccessKey, EndpointKeys
+from wraith.connection.handshake.endpoint_keys import AccessKey, EndpointKeys
 from wraith.crypto.ed25519 import Identity
 from wraith.crypto.x25519 import X25519Key
 from wraith.node.config import NodeConfig
@@ -23,7 +23,7 @@ from wraith.testing.rng import HashKem, SeededRng
 from wraith.testing.transfer_pipe import Source
 from wraith.transfer.events import OfferReceived
 from wraith.transfer.messages import Reason
-from wraith.transfer.paths import PathRules
+from wraith.transfer.path_rules import PathRules
 from wraith.transfer.wishes import Fulfils, Wish
 from wraith.types import Address, PeerKey
 

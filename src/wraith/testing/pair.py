@@ -24,7 +24,7 @@ Service = Callable[[float], bool]
 """Handles a host's events at ``now``; true when it issued a command (the host is drained again)."""
 
 
-class Host:
+class SimulatedHost:
     """One machine at one address."""
 
     def __init__(self, machine: Drainable, address: Address, service: Service | None) -> None:
@@ -41,7 +41,7 @@ class Simulation:
     def __init__(self, clock: VirtualClock | None = None, *, seed: int = 1) -> None:
         self.clock = clock if clock is not None else VirtualClock()
         self.seed = seed
-        self.hosts: dict[Address, Host] = {}
+        self.hosts: dict[Address, SimulatedHost] = {}
         self.links: dict[tuple[Address, Address], Link] = {}
         self.default_link = LinkConfig()
         #: Told of every datagram that a host sends, before the link decides its fate.
@@ -53,9 +53,9 @@ class Simulation:
 
     def add_host(
         self, machine: Drainable, address: Address, service: Service | None = None
-    ) -> Host:
+    ) -> SimulatedHost:
         """Puts ``machine`` at ``address``; an address that is taken is handed over."""
-        host = Host(machine, address, service)
+        host = SimulatedHost(machine, address, service)
         self.hosts[address] = host
         return host
 
@@ -127,7 +127,7 @@ class Simulation:
                 return until() if until is not None else True
         raise RuntimeError(f"no standstill after {steps} steps (seed {self.seed})")
 
-    def _deliver(self, host: Host, source: Address, arrived: list[bytes]) -> None:
+    def _deliver(self, host: SimulatedHost, source: Address, arrived: list[bytes]) -> None:
         """Equal datagrams that arrive together come as one burst, as a kernel with GRO does it."""
         path = NetworkPath(host.address, source)
         start = 0
@@ -144,10 +144,10 @@ class Simulation:
             start = i
         self._drain(host)
 
-    def _drain(self, host: Host, deadline: float | None = None) -> None:
+    def _drain(self, host: SimulatedHost, deadline: float | None = None) -> None:
         drain(host.machine, _Network(self, host), deadline=deadline)
 
-    def send(self, host: Host, transmit: Transmit) -> None:
+    def send(self, host: SimulatedHost, transmit: Transmit) -> None:
         """Puts what ``host`` sends on the link to where it goes."""
         target = transmit.path.remote
         link = self.link(host.address, target)
@@ -166,7 +166,7 @@ class _Network:
 
     is_open = True
 
-    def __init__(self, simulation: Simulation, host: Host) -> None:
+    def __init__(self, simulation: Simulation, host: SimulatedHost) -> None:
         self._simulation = simulation
         self._host = host
         self._n_sends = 0

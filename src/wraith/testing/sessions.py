@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from wraith.aio.dial import connect
-from wraith.aio.listener import Listener, listen
-from wraith.aio.session import Session
+from wraith.aio.sessions.dial import connect
+from wraith.aio.sessions.listener import Listener, listen
+from wraith.aio.sessions.session import Session
 from wraith.config import EndpointConfig
 from wraith.crypto.ed25519 import Identity
 from wraith.types import PeerKey, SuiteId

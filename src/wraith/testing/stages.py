@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from wraith.config import EndpointConfig
-from wraith.connection.endpoint_keys import EndpointKeys
-from wraith.connection.flow import WindowBudget
-from wraith.connection.handshake import AwaitingResponse, HandshakeContext, Proposal
-from wraith.connection.header_masks import HeaderMaskKeys
-from wraith.connection.negotiate import SuitePolicy, responder_suites
-from wraith.connection.record import NodeRecord
-from wraith.connection.responder import AwaitingFinish, AwaitingHello, open_first_hello
+from wraith.connection.data.flow import WindowBudget
+from wraith.connection.handshake.endpoint_keys import EndpointKeys
+from wraith.connection.handshake.handshake import AwaitingResponse, HandshakeContext, Proposal
+from wraith.connection.handshake.header_masks import HeaderMaskKeys
+from wraith.connection.handshake.negotiate import SuitePolicy, responder_suites
+from wraith.connection.handshake.node_record import NodeRecord
+from wraith.connection.handshake.responder import AwaitingFinish, AwaitingHello, open_first_hello
 from wraith.crypto.elligator2 import decode
 from wraith.errors import CryptoError
 from wraith.testing.clock import VirtualCalendar, VirtualClock

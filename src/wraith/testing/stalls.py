@@ -26,7 +26,7 @@ from functools import partial
 
 from wraith.config import EndpointConfig
 from wraith.connection.state import OPEN_STATES
-from wraith.node.events import Connected, Finished, Interrupted
+from wraith.node.events import Connected, Finished, LinkLost
 from wraith.testing.established import EstablishedPair
 from wraith.testing.nat import rebind
 from wraith.testing.netem import LinkConfig
@@ -34,7 +34,7 @@ from wraith.testing.node_pair import NodeHost, NodeSimulation
 from wraith.testing.pair import ADDRESS_A, ADDRESS_B, Simulation
 from wraith.testing.rng import SeededRng
 from wraith.transfer.events import Progress
-from wraith.transfer.memory import MemorySource, MemoryTarget
+from wraith.transfer.memory_store import MemorySource, MemoryTarget
 from wraith.types import Address
 
 #: The idle timeout (30 s) and what a probe before it may take.
@@ -230,13 +230,13 @@ def run_node(
     hosts = (simulation.sender, receiver)
 
     def is_connected(host: NodeHost) -> bool:
-        kinds = (Connected, Interrupted, Finished)
+        kinds = (Connected, LinkLost, Finished)
         last = next((e for e in reversed(host.events) if isinstance(e, kinds)), None)
         return isinstance(last, Connected)
 
     def moved() -> object:
         n_told = sum(
-            isinstance(event, Connected | Interrupted | Finished)
+            isinstance(event, Connected | LinkLost | Finished)
             for host in hosts
             for event in host.events
         )

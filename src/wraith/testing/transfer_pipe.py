@@ -11,7 +11,7 @@ from itertools import count
 from typing import Protocol
 
 from wraith.transfer.events import OfferReceived, TransferEvent
-from wraith.transfer.paths import PathRules
+from wraith.transfer.path_rules import PathRules
 from wraith.transfer.receiver import Receiver
 from wraith.transfer.sender import Outgoing, Sender
 from wraith.transfer.wishes import Fulfils

@@ -38,7 +38,7 @@ from wraith.content.chunking import (
     n_unknown,
 )
 from wraith.errors import DecodeError, LimitExceeded, UnsafePath
-from wraith.transfer.paths import (
+from wraith.transfer.path_rules import (
     DEPTH_MAX,
     PATH_BYTES_MAX,
     STATE_PREFIX,

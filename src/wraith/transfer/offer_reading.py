@@ -13,7 +13,7 @@ from wraith.transfer.answers import SurveyResult
 from wraith.transfer.listing import LISTING_BYTES_MAX, MAX_ENTRIES, MAX_PAGES, ListingReader
 from wraith.transfer.marks import Marking, Marks
 from wraith.transfer.messages import TEXT_BYTES_MAX, Offer, OfferKind, Reason
-from wraith.transfer.paths import PathRules, shown_path
+from wraith.transfer.path_rules import PathRules, shown_path
 from wraith.transfer.reasons import OfferTaken
 
 PAGES_PER_STORE = 16

@@ -17,7 +17,7 @@ from wraith.errors import (
 )
 from wraith.transfer.message_codec import ABORT_TEXT_MAX
 from wraith.transfer.messages import Reason
-from wraith.transfer.paths import display_path
+from wraith.transfer.path_rules import display_path
 
 _WORDS = {
     Reason.OTHER: "no reason was given",

@@ -55,7 +55,7 @@ from wraith.transfer.messages import (
 )
 from wraith.transfer.offer_reading import OfferReading
 from wraith.transfer.outbox import Outbox
-from wraith.transfer.paths import PathRules
+from wraith.transfer.path_rules import PathRules
 from wraith.transfer.reasons import NewerNeeded, error_of, reason_of, words_of
 from wraith.transfer.state import (
     RECEIVER_ABORTABLE,

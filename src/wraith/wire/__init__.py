@@ -5,6 +5,6 @@ is total: a value or ``DecodeError``, in linear time, and one canonical encoding
 protocol gives a choice.
 
 Start with ``packet`` (sizes), then ``format`` (where the fields of a packet lie), ``frames`` (what
-a packet carries), ``records`` (what stream 0 carries) and ``handshake`` (what comes before
-packets).
+a packet carries), ``control_records`` (what stream 0 carries) and ``handshake`` (what comes
+before packets).
 """

@@ -1,4 +1,4 @@
-"""Types, flags and the 4-byte header that frames (``frames``) and records (``records``) share.
+"""Types, flags and the 4-byte header that frames (``frames``) share with ``control_records``.
 
 Spec: frames §1 [FR-1, FR-7, FR-10].
 """

@@ -21,6 +21,17 @@ from typing import Any, Final
 from wraith.errors import DecodeError
 from wraith.types import Buffer, StreamId
 from wraith.wire.buffer import Reader, Writer
+from wraith.wire.control_records import Goaway as Goaway
+from wraith.wire.control_records import HandshakeConfirm as HandshakeConfirm
+from wraith.wire.control_records import NewTicket as NewTicket
+from wraith.wire.control_records import PqAuth as PqAuth
+from wraith.wire.control_records import Record as Record
+from wraith.wire.control_records import RecordParser as RecordParser
+from wraith.wire.control_records import RekeyInit as RekeyInit
+from wraith.wire.control_records import RekeyRequest as RekeyRequest
+from wraith.wire.control_records import RekeyResp as RekeyResp
+from wraith.wire.control_records import TicketRequest as TicketRequest
+from wraith.wire.control_records import encode_record as encode_record
 from wraith.wire.frame_types import (
     ACK_RANGES_MAX,
     CLOSE_REASON_BYTES_MAX,
@@ -35,17 +46,6 @@ from wraith.wire.frame_types import (
 from wraith.wire.frame_types import ControlType as ControlType
 from wraith.wire.frame_types import FrameType as FrameType
 from wraith.wire.frame_types import QosMode as QosMode
-from wraith.wire.records import Goaway as Goaway
-from wraith.wire.records import HandshakeConfirm as HandshakeConfirm
-from wraith.wire.records import NewTicket as NewTicket
-from wraith.wire.records import PqAuth as PqAuth
-from wraith.wire.records import Record as Record
-from wraith.wire.records import RecordParser as RecordParser
-from wraith.wire.records import RekeyInit as RekeyInit
-from wraith.wire.records import RekeyRequest as RekeyRequest
-from wraith.wire.records import RekeyResp as RekeyResp
-from wraith.wire.records import TicketRequest as TicketRequest
-from wraith.wire.records import encode_record as encode_record
 
 #: Frames that a packet may hold: twice as many as a sender puts into one.
 OTHER_FRAMES_MAX: Final = 128

@@ -17,8 +17,8 @@ from typing import NamedTuple
 import pytest
 
 from wraith.aio.libp2p import Libp2pConnection, Libp2pHost
-from wraith.aio.libp2p_protocols import ECHO_PROTOCOL, serve_echo
-from wraith.aio.libp2p_stream import Libp2pStream
+from wraith.aio.libp2p.protocols import ECHO_PROTOCOL, serve_echo
+from wraith.aio.libp2p.stream import Libp2pStream
 from wraith.errors import (
     ConfigError,
     HandshakeTimeout,

@@ -18,7 +18,7 @@ import pytest
 from wraith.aio.clock import SystemClock
 from wraith.aio.entropy import OsRng
 from wraith.aio.libp2p import Libp2pConnection, Libp2pHost
-from wraith.aio.libp2p_protocols import ECHO_PROTOCOL, serve_echo
+from wraith.aio.libp2p.protocols import ECHO_PROTOCOL, serve_echo
 from wraith.crypto.ed25519 import Identity
 from wraith.errors import ConnectFailed, PeerKeyMismatch
 from wraith.libp2p.certificate import CertificateKey, host_key_of, make_certificate

@@ -14,8 +14,8 @@ import os
 import pytest
 
 from wraith.aio.libp2p import Libp2pConnection, Libp2pHost
-from wraith.aio.libp2p_protocols import ECHO_PROTOCOL, serve_echo
-from wraith.aio.libp2p_stream import Libp2pStream
+from wraith.aio.libp2p.protocols import ECHO_PROTOCOL, serve_echo
+from wraith.aio.libp2p.stream import Libp2pStream
 from wraith.errors import ConnectFailed, PeerKeyMismatch
 from wraith.libp2p.config import PqPolicy, QuicTransportConfig
 from wraith.testing.foreign_peers import ForeignPeer, require_binary

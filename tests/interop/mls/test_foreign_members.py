@@ -20,9 +20,9 @@ from wraith.testing.mls_peers import (
     PROGRAMS,
     ForeignMember,
     Meeting,
-    Member,
     OurMember,
     PeerError,
+    PeerMember,
     PeerProcess,
 )
 
@@ -46,7 +46,9 @@ class Processes:
     def __init__(self) -> None:
         self._running: dict[str, PeerProcess] = {}
 
-    def member(self, kind: str, name: str, suite: CipherSuite, *, public: bool = False) -> Member:
+    def member(
+        self, kind: str, name: str, suite: CipherSuite, *, public: bool = False
+    ) -> PeerMember:
         if kind == "ours":
             return OurMember(name, suite, public=public)
         if not (BIN / PROGRAMS[kind]).exists():

@@ -9,10 +9,10 @@ import pytest
 from wraith.abc import NullTracer
 from wraith.aio.assembly import BoundEndpoint
 from wraith.aio.entropy import OsRng
+from wraith.aio.sockets.udp import SocketSet
 from wraith.aio.transfers import Transfer
-from wraith.aio.udp import SocketSet
 from wraith.testing.node_pair import NodeSimulation
-from wraith.transfer.memory import MemorySource, MemoryTarget
+from wraith.transfer.memory_store import MemorySource, MemoryTarget
 from wraith.types import Address
 
 

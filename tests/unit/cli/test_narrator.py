@@ -14,7 +14,7 @@ from wraith.node.events import (
     ClockSkewSeen,
     Connected,
     Dialling,
-    Interrupted,
+    LinkLost,
     StillTrying,
     TurnedAway,
 )
@@ -179,7 +179,7 @@ def test_a_receiver_that_is_turned_away_and_one_that_decides() -> None:
 
 def test_an_interruption_without_limit_has_no_end() -> None:
     heard = Heard(json_events=True)
-    heard.narrator.show(Interrupted("idle", None))
+    heard.narrator.show(LinkLost("idle", None))
     assert heard.events[0]["seconds_left"] is None
 
 
@@ -195,7 +195,7 @@ def test_progress_is_told_ten_times_a_second_and_never_forgotten(
         clock[0] += 0.01
     told = [event["bytes_done"] for event in heard.events if event["event"] == "progress"]
     assert 9 <= len(told) <= 11 and told[0] == 0
-    heard.narrator.show(Interrupted("silent", None))
+    heard.narrator.show(LinkLost("silent", None))
     assert [event["event"] for event in heard.events[-2:]] == ["progress", "interrupted"]
     assert heard.events[-2]["bytes_done"] == 990
 
@@ -248,7 +248,7 @@ def test_the_last_line_takes_the_rate_over_the_time_that_was_not_silent(
         one.narrator.show(Accepted(0, 10 << 20))
         clock.now += 5
         one.narrator.show(Progress(5 << 20, 10 << 20, 0))
-        one.narrator.show(Interrupted("silent", None))
+        one.narrator.show(LinkLost("silent", None))
         clock.now += 60
         one.narrator.show(Accepted(5 << 20, 10 << 20))
         clock.now += 5

@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 import pytest
 
-from wraith.aio.state_dir import StateDir
+from wraith.aio.disk.home_folder import HomeFolder
 from wraith.cli.main import main
 from wraith.cli.receive import receive
 from wraith.cli.send import send
@@ -144,7 +144,7 @@ def test_a_link_is_not_followed(home: Path, tmp_path: Path) -> None:
     (tmp_path / "elsewhere").write_text("port = 4242\n")
     (home / "config.toml").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(ConfigError, match="is a link"):
-        read_settings(StateDir(home))
+        read_settings(HomeFolder(home))
 
 
 def test_help_is_shown_whatever_is_in_the_file(
@@ -190,7 +190,7 @@ def test_config_path_and_check(home: Path, capsys: pytest.CaptureFixture[str]) -
 
 def test_a_home_without_the_file_loads_no_parser(home: Path) -> None:
     program = (
-        "import sys; from pathlib import Path; from wraith.aio.state_dir import StateDir; "
+        "import sys; from pathlib import Path; from wraith.aio.disk.home_folder import StateDir; "
         "from wraith.cli.settings import read_settings; "
         f"assert read_settings(StateDir(Path({str(home)!r}))) == {{}}; print(*sys.modules)"
     )

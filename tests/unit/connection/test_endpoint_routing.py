@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wraith.connection.connection import Connection
-from wraith.connection.header_masks import ROTATION_S, HeaderMaskKeys
+from wraith.connection.handshake.header_masks import ROTATION_S, HeaderMaskKeys
 from wraith.connection.routing import (
     CID_OFFSETS,
     PATHS_PER_SESSION,

@@ -18,7 +18,7 @@ from wraith.crypto.secret import Secret
 from wraith.crypto.session_keys import next_root, rekey_transcript
 from wraith.errors import CloseCode
 from wraith.testing.rng import HashKem, SeededRng
-from wraith.wire.records import RekeyInit, RekeyResp
+from wraith.wire.control_records import RekeyInit, RekeyResp
 
 ROOT = b"\x33" * 32
 

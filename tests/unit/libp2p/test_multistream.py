@@ -21,7 +21,7 @@ from wraith.libp2p.multistream import (
 )
 from wraith.libp2p.peer_id import HostKeyType, HostPublicKey, PeerId
 from wraith.libp2p.protobuf import encode_bytes_field, encode_varint_field
-from wraith.libp2p.reader import Reader, encode_uvarint
+from wraith.libp2p.reader import Libp2pReader, encode_uvarint
 from wraith.testing.rng import SeededRng
 
 KEY = HostPublicKey(HostKeyType.ED25519, bytes(32))
@@ -173,7 +173,7 @@ def test_identify_of_many_protocols_is_sent_in_messages_that_every_peer_reads() 
     info = replace(full_info(), protocols=names)
     data, sizes = info.encode(), []
     while data:
-        reader = Reader(data, "test")
+        reader = Libp2pReader(data, "test")
         sizes.append(reader.uvarint())
         reader.take(sizes[-1])
         data = data[len(data) - reader.remaining :]

@@ -41,7 +41,7 @@ from wraith.errors import (
 )
 from wraith.mls import MlsGroup, StrictPolicy, state
 from wraith.mls import treemath as tm
-from wraith.mls.codec import Reader, length, opaque, vector
+from wraith.mls.codec import MlsReader, length, opaque, vector
 from wraith.mls.commit import NewLeaf
 from wraith.mls.framing import Sender, SenderType
 from wraith.mls.group import CommitResult
@@ -781,7 +781,7 @@ def test_a_tree_of_two_to_the_twenty_leaves() -> None:
     tracemalloc.start()
     try:
         with pytest.raises(DecodeError):
-            RatchetTree.read(Reader(encoded), CLASSIC, 1024)
+            RatchetTree.read(MlsReader(encoded), CLASSIC, 1024)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -796,9 +796,9 @@ def test_trees_that_are_none(room: Room) -> None:
     parent = b"\1\2" + ParentNode(bytes(32), b"").encode()
     for nodes in ([], [b"\0"], [one, b"\0"], [one, one], [parent], [b"\2"], [b"\1\3"]):
         with pytest.raises(DecodeError):
-            RatchetTree.read(Reader(vector(nodes)), CLASSIC, 1024)
+            RatchetTree.read(MlsReader(vector(nodes)), CLASSIC, 1024)
     with pytest.raises(DecodeError):
-        RatchetTree.read(Reader(length(2**30 - 1)), CLASSIC, 1024)
+        RatchetTree.read(MlsReader(length(2**30 - 1)), CLASSIC, 1024)
 
 
 @pytest.mark.spec("ML-37", "ML-67")

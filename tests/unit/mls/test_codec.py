@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wraith.errors import DecodeError
-from wraith.mls.codec import Reader, decode, length, opaque, optional, vector
+from wraith.mls.codec import MlsReader, decode, length, opaque, optional, vector
 
 
 @pytest.mark.spec("ML-1")
@@ -19,14 +19,14 @@ from wraith.mls.codec import Reader, decode, length, opaque, optional, vector
 )
 def test_a_length_is_written_in_its_shortest_form_and_read_back(n: int, encoded: str) -> None:
     assert length(n) == bytes.fromhex(encoded)
-    assert Reader(bytes.fromhex(encoded)).length("x") == n
+    assert MlsReader(bytes.fromhex(encoded)).length("x") == n
 
 
 @pytest.mark.spec("ML-1")
 @pytest.mark.parametrize("encoded", ["4000", "403f", "80000000", "80003fff", "c0", "ff"])
 def test_a_longer_form_and_the_reserved_prefix_are_refused(encoded: str) -> None:
     with pytest.raises(DecodeError):
-        Reader(bytes.fromhex(encoded)).length("x")
+        MlsReader(bytes.fromhex(encoded)).length("x")
 
 
 @pytest.mark.spec("ML-2")
@@ -35,9 +35,9 @@ def test_a_vector_that_claims_two_to_the_thirty_allocates_nothing() -> None:
     tracemalloc.start()
     try:
         with pytest.raises(DecodeError):
-            Reader(claims).opaque("x")
+            MlsReader(claims).opaque("x")
         with pytest.raises(DecodeError):
-            Reader(claims).vector(lambda reader: reader.u8("x"), "x", 10)
+            MlsReader(claims).vector(lambda reader: reader.u8("x"), "x", 10)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -59,9 +59,9 @@ def test_more_elements_than_a_field_may_have_are_refused() -> None:
 
 @pytest.mark.parametrize("octet", [2, 255])
 def test_an_optional_is_there_or_not(octet: int) -> None:
-    assert Reader(optional(b"a")).present("x") and not Reader(optional(None)).present("x")
+    assert MlsReader(optional(b"a")).present("x") and not MlsReader(optional(None)).present("x")
     with pytest.raises(DecodeError):
-        Reader(bytes((octet,))).present("x")
+        MlsReader(bytes((octet,))).present("x")
 
 
 @given(st.binary(max_size=300), st.binary(max_size=5))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from wraith.connection.record import NodeRecord
+from wraith.connection.handshake.node_record import NodeRecord
 from wraith.crypto.secret import Secret
 from wraith.errors import CodeInvalid, LocalProtocolError
-from wraith.node.records import code_of, record_of, record_to_text, text_to_record
+from wraith.node.codes import code_of, record_of, record_to_text, text_to_record
 from wraith.transfer.code import Code
 from wraith.types import Address, PeerKey, SuiteId
 

@@ -16,10 +16,10 @@ from wraith.transfer.journal_records import (
     replay,
 )
 from wraith.transfer.listing import Entry, Kind, ListingReader, encode_entry
-from wraith.transfer.memory import MemorySource, MemoryTarget
+from wraith.transfer.memory_store import MemorySource, MemoryTarget
 from wraith.transfer.message_codec import encode_message
 from wraith.transfer.messages import AllSent, Drop, End, Failed, Message, OfferKind, Reason, Start
-from wraith.transfer.paths import PathRules
+from wraith.transfer.path_rules import PathRules
 from wraith.transfer.receiver import Receiver
 from wraith.transfer.state import ReceiverState
 from wraith.transfer.wishes import DropFiles

@@ -15,7 +15,7 @@ from wraith.testing.transfer_pipe import PIPE_PEER, TransferPipe
 from wraith.transfer.events import Accepted, Done
 from wraith.transfer.journal_records import JournalHeader, encode_record, encode_verified
 from wraith.transfer.listing import Entry, Kind, ListingIndex, ListingWriter
-from wraith.transfer.memory import MemorySource, MemoryTarget
+from wraith.transfer.memory_store import MemorySource, MemoryTarget
 from wraith.transfer.message_codec import encode_message
 from wraith.transfer.messages import Answer, Have, HaveItem, Message, ProgressMessage, Reason, Skip
 from wraith.transfer.sender import Outgoing, Sender

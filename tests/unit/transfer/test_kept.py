@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from wraith.aio import pipes
-from wraith.aio.pipes import StreamSource
+from wraith.aio.disk import pipes
+from wraith.aio.disk.pipes import StreamSource
 from wraith.content.chunking import CHUNK_BYTES, UNKNOWN_SIZE
 from wraith.content.inventory import Inventory
 from wraith.testing.rng import SeededRng
 from wraith.testing.transfer_pipe import TransferPipe
 from wraith.transfer.events import Aborted, BeginAnew, Done, KeptDamaged, TransferEvent
 from wraith.transfer.kept import BATCH_BYTES, Kept
-from wraith.transfer.memory import MemorySource, MemoryTarget
+from wraith.transfer.memory_store import MemorySource, MemoryTarget
 from wraith.transfer.messages import OfferKind
 from wraith.transfer.reasons import TooLate
 

@@ -16,7 +16,7 @@ from wraith.transfer.listing import (
     decode_page,
     encode_entry,
 )
-from wraith.transfer.paths import PathRules
+from wraith.transfer.path_rules import PathRules
 
 POSIX = PathRules()
 

@@ -7,7 +7,7 @@ import os
 import pytest
 
 from wraith.errors import UnsafePath
-from wraith.transfer.paths import (
+from wraith.transfer.path_rules import (
     PathRules,
     check_link,
     check_name,

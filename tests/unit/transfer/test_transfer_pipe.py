@@ -30,7 +30,7 @@ from wraith.transfer.events import (
     TransferEvent,
 )
 from wraith.transfer.intake import HELD_BYTES_MAX
-from wraith.transfer.memory import MemorySource, MemoryTarget
+from wraith.transfer.memory_store import MemorySource, MemoryTarget
 from wraith.transfer.message_codec import encode_message, offer_id_of
 from wraith.transfer.messages import (
     AllSent,
@@ -45,7 +45,7 @@ from wraith.transfer.messages import (
     Receipt,
     Start,
 )
-from wraith.transfer.paths import PathRules
+from wraith.transfer.path_rules import PathRules
 from wraith.transfer.receiver import Receiver
 from wraith.transfer.sender import Sender
 from wraith.transfer.state import ReceiverState, SenderState

@@ -6,8 +6,7 @@ import pytest
 
 from wraith.errors import DecodeError
 from wraith.types import StreamId
-from wraith.wire.frames import Ping, encode_frame
-from wraith.wire.records import (
+from wraith.wire.control_records import (
     Goaway,
     HandshakeConfirm,
     NewTicket,
@@ -20,6 +19,7 @@ from wraith.wire.records import (
     TicketRequest,
     encode_record,
 )
+from wraith.wire.frames import Ping, encode_frame
 
 SAMPLES: list[tuple[Record, str]] = [
     (HandshakeConfirm(b"h" * 32), "03000021 01" + "68" * 32),

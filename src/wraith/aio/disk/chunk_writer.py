@@ -14,7 +14,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from wraith.aio.chunk_runs import (
+from wraith.aio.disk.chunk_runs import (
     begin_writeback,
     n_verified,
     parts_of,
@@ -22,14 +22,14 @@ from wraith.aio.chunk_runs import (
     runs,
     write_all,
 )
+from wraith.aio.disk.state_folder import StateFolder
 from wraith.aio.disk.suspect import flush
-from wraith.aio.state_folder import StateFolder
 from wraith.content.chunking import file_id
 from wraith.errors import HashMismatch
 from wraith.transfer.chunk_records import ChunkRecord
 from wraith.transfer.journal_records import Dropped, FileDone, encode_record, encode_verified
 from wraith.transfer.listing import Entry
-from wraith.transfer.paths import display_path
+from wraith.transfer.path_rules import display_path
 
 FILES_KEPT: Final = 16
 """Files that are open at a time."""

@@ -13,13 +13,13 @@ from typing import Final
 
 from wraith.aio.disk.chunk_writer import ChunkWriter
 from wraith.aio.disk.complete_notes import CompleteNote
-from wraith.aio.file_placing import Placer, sync_file_system
-from wraith.aio.safe_tree import SafeTree
-from wraith.aio.state_folder import StateFolder
+from wraith.aio.disk.placing import Placer, sync_file_system
+from wraith.aio.disk.safe_tree import SafeTree
+from wraith.aio.disk.state_folder import StateFolder
 from wraith.transfer.answers import AllPlaced, first_paths
 from wraith.transfer.journal_records import CompleteMark, Placing, encode_record
 from wraith.transfer.listing import Entry, Kind
-from wraith.transfer.paths import display_path
+from wraith.transfer.path_rules import display_path
 
 FILE_IDS_SHOWN: Final = 16
 

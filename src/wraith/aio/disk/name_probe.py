@@ -16,7 +16,7 @@ import unicodedata
 from typing import Final
 
 from wraith.aio.disk.seam import LOCK_EX, LOCK_NB, Disk
-from wraith.transfer.paths import STATE_PREFIX, PathRules
+from wraith.transfer.path_rules import STATE_PREFIX, PathRules
 
 PREFIX: Final = STATE_PREFIX + b"probe-e\xcc\x81"
 """Ends with a letter and an accent of its own, which some file systems join."""

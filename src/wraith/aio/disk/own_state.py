@@ -19,10 +19,10 @@ from typing import Final
 
 from wraith.aio.disk.seam import OS_DISK, Disk
 from wraith.errors import TransferError
-from wraith.transfer.paths import STATE_PREFIX
+from wraith.transfer.path_rules import STATE_PREFIX
 
 HOME_NAMES: Final = (b"identity.key", b"peers.json", b"sends", b"receives", b"suspect", b"complete")
-"""What ``aio/state_dir.py`` and ``aio/kept_code.py`` keep in a home."""
+"""What ``aio/disk/home_folder.py`` and ``aio/disk/kept_code.py`` keep in a home."""
 KEYS: Final = "wraith's own keys and codes"
 UNFINISHED: Final = "an unfinished transfer of wraith"
 

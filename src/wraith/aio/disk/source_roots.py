@@ -15,8 +15,8 @@ import os
 from collections import OrderedDict
 from typing import Final
 
+from wraith.aio.disk.safe_tree import SafeTree
 from wraith.aio.disk.seam import OS_DISK, Disk
-from wraith.aio.safe_tree import SafeTree
 
 ROOTS_KEPT: Final = 8
 _FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC

@@ -21,7 +21,7 @@ from wraith.aio.disk.stamp import Stamp
 from wraith.aio.disk.stamp_file import StampFile
 from wraith.errors import TransferError, UnsafePath
 from wraith.transfer.listing import MODE_MASK, Entry, Kind, ListingWriter
-from wraith.transfer.paths import PathRules, check_link, check_name, check_path, display_path
+from wraith.transfer.path_rules import PathRules, check_link, check_name, check_path, display_path
 
 PROBLEMS_SHOWN = 20
 _POSIX = PathRules()

@@ -25,8 +25,8 @@ from pathlib import Path
 from typing import Final
 
 from wraith.aio.disk.private_folder import PrivateFolder
+from wraith.aio.disk.safe_tree import SafeTree
 from wraith.aio.disk.seam import Disk
-from wraith.aio.safe_tree import SafeTree
 from wraith.errors import WraithError
 
 MARK: Final = b"suspect"

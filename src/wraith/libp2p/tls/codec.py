@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from wraith.errors import DecodeError
-from wraith.libp2p.reader import Reader, prefixed
+from wraith.libp2p.reader import Libp2pReader, prefixed
 
 TLS_1_2, TLS_1_3 = 0x0303, 0x0304
 HEADER_BYTES = 4
@@ -112,15 +112,15 @@ def next_message_bytes(buffer: bytes | bytearray) -> int | None:
     return total if len(buffer) >= total else None
 
 
-def open_message(message: bytes, kind: HandshakeType) -> Reader:
+def open_message(message: bytes, kind: HandshakeType) -> Libp2pReader:
     """A reader over the body of a whole message of the expected type."""
-    reader = Reader(message, kind.name.lower())
+    reader = Libp2pReader(message, kind.name.lower())
     if reader.u8() != kind or reader.uint(3) != reader.remaining:
         raise reader.error()
     return reader
 
 
-def _read_extensions(reader: Reader, prefix_optional: bool = False) -> Extensions:
+def _read_extensions(reader: Libp2pReader, prefix_optional: bool = False) -> Extensions:
     if prefix_optional and reader.at_end:
         return ()
     block = reader.sub(2, f"{reader.what} extensions")
@@ -141,7 +141,7 @@ def _write_extensions(extensions: Extensions) -> bytes:
 
 def read_u16_list(body: bytes, what: str, n_prefix: int = 2) -> tuple[int, ...]:
     """A non-empty list of u16, filling ``body`` exactly."""
-    reader = Reader(body, what)
+    reader = Libp2pReader(body, what)
     items = reader.sub(n_prefix, what, low=2)
     reader.end()
     found: list[int] = []
@@ -374,7 +374,7 @@ KeyShare = tuple[int, bytes]
 
 def read_client_shares(body: bytes) -> tuple[KeyShare, ...]:
     """``key_share`` of a ClientHello; may be empty (it asks for a HelloRetryRequest)."""
-    reader = Reader(body, "key_share")
+    reader = Libp2pReader(body, "key_share")
     block = reader.sub(2, "key_share")
     reader.end()
     found: list[KeyShare] = []
@@ -391,7 +391,7 @@ def write_client_shares(shares: tuple[KeyShare, ...]) -> bytes:
 
 
 def read_server_share(body: bytes) -> KeyShare:
-    reader = Reader(body, "key_share")
+    reader = Libp2pReader(body, "key_share")
     share = (reader.u16(), reader.part(2, low=1))
     reader.end()
     return share
@@ -403,14 +403,14 @@ def write_server_share(share: KeyShare) -> bytes:
 
 def read_u16(body: bytes, what: str) -> int:
     """``supported_versions`` of a server, ``key_share`` of a HelloRetryRequest."""
-    reader = Reader(body, what)
+    reader = Libp2pReader(body, what)
     value = reader.u16()
     reader.end()
     return value
 
 
 def read_alpn(body: bytes) -> tuple[bytes, ...]:
-    reader = Reader(body, "alpn")
+    reader = Libp2pReader(body, "alpn")
     block = reader.sub(2, "alpn", low=2)
     reader.end()
     names: list[bytes] = []
@@ -426,7 +426,7 @@ def write_alpn(names: tuple[bytes, ...]) -> bytes:
 
 
 def read_cookie(body: bytes) -> bytes:
-    reader = Reader(body, "cookie")
+    reader = Libp2pReader(body, "cookie")
     cookie = reader.part(2, low=1)
     reader.end()
     return cookie

@@ -7,6 +7,6 @@ and cannot count as passed is explained in ``report``.
 Start reading at ``command``; there is one module per family. Spec: docs/spec/crypto.md §18.
 """
 
-from wraith.testing.vectors.command import Outcome, main, run_file
+from wraith.testing.vectors.command import FileOutcome, main, run_file
 
-__all__ = ["Outcome", "main", "run_file"]
+__all__ = ["FileOutcome", "main", "run_file"]

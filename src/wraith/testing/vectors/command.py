@@ -55,7 +55,7 @@ _TEXT_FAMILIES: tuple[tuple[Callable[[str], bool], Callable[[str, Report], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class FileOutcome:
     """What became of one file: a report, or what is wrong with the file."""
 
     path: Path
@@ -71,21 +71,21 @@ class Outcome:
         )
 
 
-def run_file(path: Path) -> Outcome:
+def run_file(path: Path) -> FileOutcome:
     """Run every case of one file. Never raises for what the file contains."""
     try:
         raw = path.read_bytes()
     except OSError as error:
-        return Outcome(path, malformed=error.strerror or str(error))
+        return FileOutcome(path, malformed=error.strerror or str(error))
     report = Report()
     try:
         known = _run(mlkem.gunzip(raw) if raw[:2] == b"\x1f\x8b" else raw, path, report)
     except Malformed as error:
-        return Outcome(path, malformed=str(error))
+        return FileOutcome(path, malformed=str(error))
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         # Outside a case: the structure around the cases is not what the family has.
-        return Outcome(path, malformed=f"{type(error).__name__}: {error}")
-    return Outcome(path, report) if known else Outcome(path, unknown=True)
+        return FileOutcome(path, malformed=f"{type(error).__name__}: {error}")
+    return FileOutcome(path, report) if known else FileOutcome(path, unknown=True)
 
 
 def _run(raw: bytes, path: Path, report: Report) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from wraith.crypto.secret import Secret
 from wraith.errors import LocalProtocolError, UnsupportedSuite
 from wraith.mls import treemath as tm
-from wraith.mls.codec import Reader, decode
+from wraith.mls.codec import MlsReader, decode
 from wraith.mls.context import GroupContext
 from wraith.mls.framing import (
     AuthenticatedContent,
@@ -52,7 +52,15 @@ from wraith.mls.ratchet_tree import RatchetTree
 from wraith.mls.secret_tree import RatchetKind, SecretTree
 from wraith.mls.suites import CipherSuite, suite_by_id
 from wraith.mls.welcome import GroupInfo, GroupSecrets, Welcome, decode_message, encode_message
-from wraith.testing.vectors.report import Fields, Malformed, Report, Skip, equal, objects, refused
+from wraith.testing.vectors.report import (
+    CaseSkipped,
+    Fields,
+    Malformed,
+    Report,
+    equal,
+    objects,
+    refused,
+)
 
 LIMITS = Limits(members_max=1 << 16, tree_bytes_max=1 << 28, message_bytes_max=1 << 28)
 
@@ -62,7 +70,7 @@ def suite_of(vector: Fields) -> CipherSuite:
     try:
         return suite_by_id(number)
     except UnsupportedSuite:
-        raise Skip(f"suite {number} is refused") from None
+        raise CaseSkipped(f"suite {number} is refused") from None
 
 
 def _has(data: object, *names: str) -> bool:
@@ -94,7 +102,9 @@ def _numbers(vector: Fields, name: str) -> list[int | None]:
 
 
 def _deserialization(vector: Fields) -> None:
-    equal("length", Reader(vector.hex("vlbytes_header")).length("length"), vector.number("length"))
+    equal(
+        "length", MlsReader(vector.hex("vlbytes_header")).length("length"), vector.number("length")
+    )
 
 
 def _tree_math(vector: Fields) -> None:

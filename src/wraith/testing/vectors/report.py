@@ -23,7 +23,7 @@ class Mismatch(Exception):
     """A value is not the one in the vector."""
 
 
-class Skip(Exception):
+class CaseSkipped(Exception):
     """The product cannot express this case. The argument is the reason, a few words."""
 
 
@@ -40,11 +40,11 @@ class Report:
         return sum(self.skipped.values())
 
     def run(self, name: str, case: Callable[[], None]) -> None:
-        """Run one case: returning passes it, ``Skip`` skips it, anything else but ``Malformed``
-        fails it."""
+        """Run one case: returning passes it, ``CaseSkipped`` skips it, anything else but
+        ``Malformed`` fails it."""
         try:
             case()
-        except Skip as reason:
+        except CaseSkipped as reason:
             self.skipped[str(reason)] += 1
         except Malformed:
             raise

@@ -9,7 +9,7 @@ from wraith.crypto.ed25519 import verify
 from wraith.crypto.hkdf import expand, extract, hmac_digest
 from wraith.crypto.x25519 import X25519Key
 from wraith.errors import CryptoError, InvalidKey, InvalidSignature
-from wraith.testing.vectors.report import Fields, Malformed, Report, Skip, equal, refused
+from wraith.testing.vectors.report import CaseSkipped, Fields, Malformed, Report, equal, refused
 from wraith.types import PeerKey
 
 Case = Callable[[Fields, Fields], None]
@@ -58,14 +58,14 @@ def _case_of(algorithm: str) -> Case:
         return lambda group, test: _hmac(_HASHES[algorithm[4:]], group, test)
 
     def unavailable(group: Fields, test: Fields) -> None:
-        raise Skip(f"{algorithm} is not in the product")
+        raise CaseSkipped(f"{algorithm} is not in the product")
 
     return unavailable
 
 
 def _x25519(group: Fields, test: Fields) -> None:
     if group.text("curve") != "curve25519":
-        raise Skip(f"{group.text('curve')} is not in the product")
+        raise CaseSkipped(f"{group.text('curve')} is not in the product")
     key = X25519Key.from_secret(test.hex("private"))
     shared = test.hex("shared")
     public = test.hex("public")
@@ -80,12 +80,12 @@ def _aead(aead: Aead, group: Fields, test: Fields) -> None:
     key, nonce, aad = test.hex("key"), test.hex("iv"), test.hex("aad")
     plain, sealed = test.hex("msg"), test.hex("ct") + test.hex("tag")
     if group.number("tagSize") != 8 * TAG_BYTES:
-        raise Skip("tags of another size than 16 bytes")
+        raise CaseSkipped("tags of another size than 16 bytes")
     if len(key) != 32:
-        raise Skip("keys of another size than 32 bytes")
+        raise CaseSkipped("keys of another size than 32 bytes")
     if expected(test) == "valid":
         if len(nonce) != aead.nonce_bytes:
-            raise Skip(f"nonces of another size than {aead.nonce_bytes} bytes")
+            raise CaseSkipped(f"nonces of another size than {aead.nonce_bytes} bytes")
         equal("ciphertext", seal(aead, key, nonce, aad, plain), sealed)
         equal("plaintext", open_(aead, key, nonce, aad, sealed), plain)
     else:
@@ -99,7 +99,7 @@ def _aead(aead: Aead, group: Fields, test: Fields) -> None:
 def _ed25519(group: Fields, test: Fields) -> None:
     public = group.object("publicKey")
     if public.text("curve") != "edwards25519":
-        raise Skip(f"{public.text('curve')} is not in the product")
+        raise CaseSkipped(f"{public.text('curve')} is not in the product")
     key = PeerKey(public.hex("pk"))
     signature, message = test.hex("sig"), test.hex("msg")
     if expected(test) == "valid":

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from wraith.aio.digest_file import DigestFile
+from wraith.aio.disk.digest_file import DigestFile
+from wraith.aio.disk.journal_file import Journal
+from wraith.aio.disk.listing_file import ListingFile
 from wraith.aio.disk.private_folder import PrivateFolder
+from wraith.aio.disk.safe_tree import SafeTree
 from wraith.aio.disk.seam import OS_DISK, Disk
 from wraith.aio.disk.stamp_file import StampFile
-from wraith.aio.file_journal import Journal
-from wraith.aio.listing_file import ListingFile
-from wraith.aio.safe_tree import SafeTree
 from wraith.transfer.reasons import DiskFailed
 
 pytestmark = pytest.mark.spec("TR-127")

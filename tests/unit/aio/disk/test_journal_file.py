@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from wraith.aio.digest_file import DigestFile
+from wraith.aio.disk.digest_file import DigestFile
+from wraith.aio.disk.journal_file import JOURNAL, Journal, load_journal
 from wraith.aio.disk.private_folder import PrivateFolder
-from wraith.aio.file_journal import JOURNAL, Journal, load_journal
 from wraith.content.chunking import CHUNK_BYTES, UNKNOWN_SIZE, Cut
 from wraith.content.inventory import Inventory
 from wraith.transfer.journal_records import Dropped, Verified, encode_record, replay

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from wraith.aio.file_target import FileTarget
+from wraith.aio.disk.file_target import FileTarget
 
 LEFT = os.fsdecode(b".wraith-probe-e\xcc\x81")
 KILLED = """
 import os, signal, sys
 from wraith.aio.disk.seam import OS_DISK
-from wraith.aio.file_target import FileTarget
+from wraith.aio.disk.file_target import FileTarget
 unlink = OS_DISK.unlink
 def dies(path, *rest, **options):
     if b"probe" in os.fsencode(path):

@@ -9,22 +9,22 @@ from pathlib import Path
 
 import pytest
 
+from wraith.aio.disk.file_source import FileSource
+from wraith.aio.disk.home_folder import HomeFolder
 from wraith.aio.disk.own_state import OwnFolder
-from wraith.aio.file_source import FileSource
-from wraith.aio.state_dir import StateDir
 from wraith.testing.rng import SeededRng
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> StateDir:
-    made = StateDir(tmp_path / "src" / "share" / "home")
+def home(tmp_path: Path) -> HomeFolder:
+    made = HomeFolder(tmp_path / "src" / "share" / "home")
     made.identity(SeededRng(1))
     made.send_folder([tmp_path]).joinpath("code.json").write_text("{}")
     (tmp_path / "src" / "share" / "notes").write_text("mine")
     return made
 
 
-def sent(source: Path, home: StateDir) -> tuple[list[str], list[str]]:
+def sent(source: Path, home: HomeFolder) -> tuple[list[str], list[str]]:
     """What a sender lists, and what it leaves out."""
     scanned = FileSource.scan([source], home=home.home)
     paths = [os.fsdecode(entry.path) for entry in scanned.entries()]
@@ -33,7 +33,7 @@ def sent(source: Path, home: StateDir) -> tuple[list[str], list[str]]:
 
 
 @pytest.mark.spec("TR-126")
-def test_a_home_inside_the_source_stays_out(tmp_path: Path, home: StateDir) -> None:
+def test_a_home_inside_the_source_stays_out(tmp_path: Path, home: HomeFolder) -> None:
     assert sent(tmp_path / "src", home) == (
         ["src", "src/share", "src/share/notes"],
         ["src/share/home"],
@@ -41,19 +41,19 @@ def test_a_home_inside_the_source_stays_out(tmp_path: Path, home: StateDir) -> N
 
 
 @pytest.mark.spec("TR-126")
-def test_a_second_name_of_the_key_stays_out(tmp_path: Path, home: StateDir) -> None:
+def test_a_second_name_of_the_key_stays_out(tmp_path: Path, home: HomeFolder) -> None:
     os.link(home.home / "identity.key", tmp_path / "src" / "copy")
     assert sent(tmp_path / "src", home)[1] == ["src/copy", "src/share/home"]
 
 
 @pytest.mark.spec("TR-126")
-def test_a_home_that_is_reached_through_a_link_stays_out(tmp_path: Path, home: StateDir) -> None:
+def test_a_home_that_is_reached_through_a_link_stays_out(tmp_path: Path, home: HomeFolder) -> None:
     (tmp_path / "link").symlink_to(home.home)
-    assert sent(tmp_path / "src", StateDir(tmp_path / "link"))[1] == ["src/share/home"]
+    assert sent(tmp_path / "src", HomeFolder(tmp_path / "link"))[1] == ["src/share/home"]
 
 
 @pytest.fixture
-def bind(tmp_path: Path, home: StateDir) -> Iterator[Path]:
+def bind(tmp_path: Path, home: HomeFolder) -> Iterator[Path]:
     """The home, mounted a second time elsewhere."""
     folder = tmp_path / "other" / "bound"
     folder.mkdir(parents=True)
@@ -69,7 +69,7 @@ def bind(tmp_path: Path, home: StateDir) -> Iterator[Path]:
 
 
 @pytest.mark.spec("TR-126")
-def test_a_home_that_is_bound_elsewhere_stays_out(home: StateDir, bind: Path) -> None:
+def test_a_home_that_is_bound_elsewhere_stays_out(home: HomeFolder, bind: Path) -> None:
     assert sent(bind.parent, home) == (["other"], ["other/bound"])
     with pytest.raises(OwnFolder):
         sent(bind / "identity.key", home)
@@ -97,7 +97,7 @@ WAYS: dict[str, Callable[[Path], Path]] = {
 
 @pytest.mark.spec("TR-126")
 @pytest.mark.parametrize("way", WAYS)
-def test_what_is_named_itself_is_refused(home: StateDir, way: str) -> None:
+def test_what_is_named_itself_is_refused(home: HomeFolder, way: str) -> None:
     with pytest.raises(OwnFolder) as caught:
         sent(WAYS[way](home.home), home)
     assert caught.value.exit_code == 2
@@ -120,7 +120,7 @@ def test_a_folder_that_only_begins_like_ours_may_hold_what_is_named(tmp_path: Pa
     source.close()
 
 
-def test_other_things_in_a_home_may_be_sent(home: StateDir) -> None:
+def test_other_things_in_a_home_may_be_sent(home: HomeFolder) -> None:
     (home.home / "mine").mkdir()
     (home.home / "mine" / "f").write_text("x")
     assert sent(home.home / "mine", home) == (["mine", "mine/f"], [])

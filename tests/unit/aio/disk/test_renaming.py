@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from wraith.aio.disk.placing import Placer
 from wraith.aio.disk.renaming import rename_to_new
+from wraith.aio.disk.safe_tree import SafeTree
 from wraith.aio.disk.seam import OS_DISK, Disk, StrOrBytesPath
-from wraith.aio.file_placing import Placer
-from wraith.aio.safe_tree import SafeTree
 from wraith.transfer.listing import Entry, Kind
 
 pytestmark = pytest.mark.spec("TR-139")

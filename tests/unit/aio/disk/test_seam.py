@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 
 from wraith.aio.disk.complete_notes import CompleteNote, CompleteNotes
+from wraith.aio.disk.file_source import FileSource
+from wraith.aio.disk.file_target import ExistsPolicy, FileTarget
+from wraith.aio.disk.home_folder import HomeFolder
+from wraith.aio.disk.kept_code import KeptCode, receive_folder, remove_old_codes, send_folder
 from wraith.aio.disk.seam import OS_DISK, Disk
-from wraith.aio.file_source import FileSource
-from wraith.aio.file_target import FileTarget, Policy
-from wraith.aio.files import clear_complete, discard, leftovers
-from wraith.aio.kept_code import KeptCode, receive_folder, remove_old_codes, send_folder
-from wraith.aio.key_log import KeyLog
-from wraith.aio.state_dir import StateDir
+from wraith.aio.disk.store_worker import clear_complete, discard, leftovers
+from wraith.aio.libp2p.key_log import KeyLog
 from wraith.content.chunking import CHUNK_BYTES
 from wraith.testing.rng import SeededRng
 from wraith.testing.transfer_pipe import TransferPipe
@@ -128,7 +128,7 @@ def test_a_transfer_its_resume_and_its_leftovers(world: World) -> None:
     assert same(tree, out / "tree")
     assert list(leftovers(out, world.disk)) == []
 
-    merged = TransferPipe(world.source(tree), world.target(out, policy=Policy.RENAME))
+    merged = TransferPipe(world.source(tree), world.target(out, policy=ExistsPolicy.RENAME))
     merged.run()
     assert (out / "tree" / "below" / "small (1)").read_bytes() == b"x" * 700
     needed = {"open", "pread", "pwritev", "fsync", "syncfs", "renameat2", "flock", "mmap", "rmtree"}
@@ -146,7 +146,7 @@ def test_what_is_discarded(world: World) -> None:
 
 
 def test_a_home_its_codes_and_its_notes(world: World) -> None:
-    home = StateDir(world.folder / "home", world.disk)
+    home = HomeFolder(world.folder / "home", world.disk)
     rng = SeededRng("seam")
     identity = home.identity(rng)
     assert home.identity(rng).public == identity.public

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from wraith.aio.file_source import FileSource
-from wraith.aio.file_target import FileTarget
-from wraith.aio.files import discard, leftovers
+from wraith.aio.disk.file_source import FileSource
+from wraith.aio.disk.file_target import FileTarget
+from wraith.aio.disk.store_worker import discard, leftovers
 from wraith.content.chunking import CHUNK_BYTES
 from wraith.errors import WraithError
 from wraith.testing.rng import SeededRng

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from wraith.aio.disk.file_source import FileSource
+from wraith.aio.disk.file_target import ExistsPolicy, FileTarget
 from wraith.aio.disk.seam import Disk, StrOrBytesPath
 from wraith.aio.disk.suspect import HOME_FOLDER, MARK
-from wraith.aio.file_source import FileSource
-from wraith.aio.file_target import FileTarget, Policy
 from wraith.testing.transfer_pipe import TransferPipe
 from wraith.transfer.events import Aborted, Done
 from wraith.transfer.reasons import DiskFailed
@@ -55,7 +55,7 @@ class _Dying(Disk):
         return os.open(path, flags, mode, dir_fd=dir_fd)
 
 
-def received(tmp_path: Path, policy: Policy, disk: Disk | None = None) -> TransferPipe:
+def received(tmp_path: Path, policy: ExistsPolicy, disk: Disk | None = None) -> TransferPipe:
     source, home = tmp_path / "source", tmp_path / "home"
     home.mkdir(mode=0o700, exist_ok=True)
     source.mkdir(exist_ok=True)
@@ -76,12 +76,12 @@ def marks(tmp_path: Path) -> tuple[bool, bool]:
 
 @pytest.mark.parametrize("nth", [1, 2])
 def test_a_disk_that_cannot_be_read_any_more_is_marked_too(tmp_path: Path, nth: int) -> None:
-    first = received(tmp_path, Policy.REFUSE, _Dying(nth))
+    first = received(tmp_path, ExistsPolicy.REFUSE, _Dying(nth))
     aborted = first.received_events[-1]
     assert isinstance(aborted, Aborted) and isinstance(aborted.error, DiskFailed)
     assert "internal" not in str(aborted.error)
     assert marks(tmp_path) == (True, True)
-    again = received(tmp_path, Policy.OVERWRITE)
+    again = received(tmp_path, ExistsPolicy.OVERWRITE)
     done = again.received_events[-1]
     assert isinstance(done, Done) and done.bytes_reused == 0
 
@@ -96,5 +96,5 @@ PLACES = {
 @pytest.mark.parametrize("which", PLACES)
 def test_a_mark_in_one_place_does_not_need_the_other(tmp_path: Path, which: str) -> None:
     closed, flags, there = PLACES[which]
-    received(tmp_path, Policy.REFUSE, _Dying(1, closed, flags))
+    received(tmp_path, ExistsPolicy.REFUSE, _Dying(1, closed, flags))
     assert marks(tmp_path) == there

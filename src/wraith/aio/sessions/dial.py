@@ -1,0 +1,78 @@
+"""``wraith.connect``: from a code to an established session."""
+
+from __future__ import annotations
+
+from wraith.aio.sessions.endpoint import AsyncEndpoint, effective_config, local_for, open_endpoint
+from wraith.aio.sessions.opening import Opening
+from wraith.aio.sessions.session import Session
+from wraith.aio.sockets.addresses import parse_address
+from wraith.config import EndpointConfig
+from wraith.connection.handshake.node_record import NodeRecord
+from wraith.crypto.ed25519 import Identity
+from wraith.node.codes import to_record
+from wraith.types import SuiteId
+
+
+def connect(
+    code_or_record: str | NodeRecord,
+    *,
+    identity: Identity | None = None,
+    require_pq: bool = True,
+    suites: tuple[SuiteId, ...] | None = None,
+    config: EndpointConfig | None = None,
+    local: str | None = None,
+) -> Opening[Session]:
+    """Dials a node: ``session = await connect(...)`` or ``async with connect(...) as session``.
+
+    All addresses of the record are tried, a quarter of a second apart; the first that answers
+    with the right key wins. The session has its own socket. Cancelled, nothing is left behind.
+
+    Args:
+        code_or_record: a code as ``Listener.record`` shows it, or the record itself.
+        identity: who this side is; a fresh identity when ``None``.
+        require_pq: refuse anything without post-quantum key exchange.
+        suites: what to offer, best first; ``None`` offers all that the policy allows.
+        config: everything else that can be set.
+        local: ``HOST:PORT`` to send from; every interface when ``None``.
+
+    Raises:
+        CodeInvalid: the code is mistyped or of a newer version.
+        HandshakeTimeout: nobody answered: filtered, gone, an old code, or a wrong clock.
+        PeerKeyMismatch: another node answered.
+        NotAuthorised: the node does not accept this identity.
+        PolicyRefused, ConfigError, TransportError: what they say.
+    """
+
+    async def open_() -> Session:
+        record = to_record(code_or_record)
+        chosen = effective_config(config, require_pq=require_pq, suites=suites)
+        endpoint = await open_endpoint(
+            config=chosen,
+            identity=identity,
+            local=parse_address(local) if local is not None else local_for(record),
+            listening=False,
+        )
+        endpoint.private = True
+        try:
+            return await dial(endpoint, record, require_pq=require_pq)
+        except BaseException:
+            endpoint.close()
+            raise
+
+    return Opening(open_)
+
+
+async def dial(endpoint: AsyncEndpoint, record: NodeRecord, *, require_pq: bool) -> Session:
+    """One session from ``endpoint`` to ``record``. Cancelled or failed, the attempt is dropped."""
+    now = endpoint.driver.now()
+    connection = endpoint.machine.connect(record, now, require_pq=require_pq)
+    session = endpoint.adopt(connection)
+    endpoint.driver.wake()
+    try:
+        await session.wait_ready()
+    except BaseException:
+        if not session.is_closed:
+            connection.close(0, "", endpoint.driver.now())
+            endpoint.driver.wake()
+        raise
+    return session

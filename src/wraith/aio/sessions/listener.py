@@ -1,0 +1,232 @@
+"""``wraith.listen``: a node that others can dial."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Final
+
+from wraith.aio.sessions.dial import dial
+from wraith.aio.sessions.endpoint import AsyncEndpoint, effective_config, open_endpoint
+from wraith.aio.sessions.opening import Opening
+from wraith.aio.sessions.session import Session
+from wraith.aio.sessions.waiters import Waiters
+from wraith.aio.sockets.addresses import parse_address
+from wraith.aio.sockets.interfaces import reachable_addresses
+from wraith.config import EndpointConfig
+from wraith.connection import events
+from wraith.connection.connection import Connection
+from wraith.connection.handshake.node_record import NodeRecord
+from wraith.crypto.ed25519 import Identity
+from wraith.errors import CloseCode, LocalProtocolError, WraithError
+from wraith.node.codes import record_to_text, to_record
+from wraith.types import ANY_ADDRESS, Address, PeerKey, SuiteId
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+UNACCEPTED_SESSIONS_MAX: Final = 64
+
+
+def listen(
+    local: str | None = None,
+    *,
+    identity: Identity | None = None,
+    require_pq: bool = True,
+    allow: Iterable[PeerKey] | None = None,
+    suites: tuple[SuiteId, ...] | None = None,
+    config: EndpointConfig | None = None,
+) -> Opening[Listener]:
+    """Listens: ``listener = await listen()`` or ``async with listen() as listener``.
+
+    Args:
+        local: ``HOST:PORT`` to bind; every interface and a free port when ``None``. Port 0 is any.
+        identity: who this node is; a fresh identity when ``None``.
+        require_pq: refuse anything without post-quantum key exchange.
+        allow: the only identities that may connect; ``None`` lets in whoever has the code.
+        suites, config: as for ``connect``.
+
+    Raises:
+        TransportError: the address cannot be bound.
+        PolicyRefused, ConfigError: what they say.
+    """
+
+    async def open_() -> Listener:
+        chosen = effective_config(config, require_pq=require_pq, suites=suites)
+        address = ANY_ADDRESS if local is None else parse_address(local)
+        endpoint = await open_endpoint(
+            config=chosen, identity=identity, local=address, listening=True
+        )
+        return Listener(endpoint, address, allow, require_pq=require_pq)
+
+    return Opening(open_)
+
+
+class Listener:
+    """A listening node. ``async for session in listener``. Not thread-safe.
+
+    Sessions that the program has not taken wait in a queue of 64; further peers are refused.
+
+    Attributes:
+        allow: the identities that may connect; assign a new set at any time. ``None`` lets in
+            everybody who has the code. Sessions that are open already stay open.
+        n_refused: peers that proved their key and were not let in.
+    """
+
+    def __init__(
+        self,
+        endpoint: AsyncEndpoint,
+        bound: Address,
+        allow: Iterable[PeerKey] | None,
+        *,
+        require_pq: bool,
+    ) -> None:
+        self.allow: frozenset[PeerKey] | set[PeerKey] | None = (
+            None if allow is None else frozenset(allow)
+        )
+        self.n_refused = 0
+        self._endpoint = endpoint
+        self._bound = bound
+        self._require_pq = require_pq
+        self._unaccepted: deque[Session] = deque()
+        self._waiters = Waiters()
+        self._closed = False
+        self._closing = False
+        endpoint.on_accept = self._on_incoming
+
+    # --- facts ------------------------------------------------------------------------------
+
+    @property
+    def port(self) -> int:
+        """The UDP port."""
+        return self._endpoint.driver.port
+
+    @property
+    def addresses(self) -> tuple[Address, ...]:
+        """Where peers can reach this node: the bound address, or those of all interfaces."""
+        if self._bound.ip and any(self._bound.ip):
+            return (Address(self._bound.ip, self.port, self._bound.scope),)
+        return reachable_addresses(self.port)
+
+    @property
+    def node_record(self) -> NodeRecord:
+        """What a peer needs to dial this node. Whoever has it can make the node answer."""
+        return self._endpoint.machine.node_record(self.addresses)
+
+    @property
+    def record(self) -> str:
+        """``node_record`` as one word that ``connect`` takes. Give it to the peer privately."""
+        return record_to_text(self.node_record)
+
+    @property
+    def sessions(self) -> tuple[Session, ...]:
+        """The sessions that are open now, accepted by the program or not."""
+        return tuple(self._endpoint.sessions.values())
+
+    # --- sessions ---------------------------------------------------------------------------
+
+    async def accept(self) -> Session:
+        """The next session. Several tasks may wait; cancellation is harmless.
+
+        Raises:
+            LocalProtocolError: the listener is closed.
+        """
+        while not self._unaccepted:
+            if self._closed or self._closing or self._endpoint.driver.closed:
+                raise LocalProtocolError("this listener is closed")
+            await self._waiters.wait()
+        return self._unaccepted.popleft()
+
+    def __aiter__(self) -> Listener:
+        return self
+
+    async def __anext__(self) -> Session:
+        """``async for`` ends when the listener is closed."""
+        try:
+            return await self.accept()
+        except LocalProtocolError:
+            raise StopAsyncIteration from None
+
+    def connect(self, code_or_record: str | NodeRecord) -> Opening[Session]:
+        """As ``wraith.connect``, from this node's own port and identity."""
+
+        async def open_() -> Session:
+            record = to_record(code_or_record)
+            return await dial(self._endpoint, record, require_pq=self._require_pq)
+
+        return Opening(open_)
+
+    # --- the end ----------------------------------------------------------------------------
+
+    async def close(self, grace_s: float = 0.0) -> None:
+        """Lets nobody in any more, waits up to ``grace_s`` for sessions to end, closes the rest.
+
+        Peers are told at the beginning of the grace time and open no more streams. Returns when
+        every peer knows of the end, or three probe timeouts later; 3 s at most.
+        Idempotent. Cancelled during the grace time, it closes at once.
+        """
+        if self._closed:
+            return
+        self._closing = True
+        self._waiters.notify()
+        endpoint = self._endpoint
+        try:
+            if grace_s > 0 and endpoint.sessions and not endpoint.driver.closed:
+                endpoint.machine.go_away(endpoint.driver.now())
+                endpoint.driver.wake()
+                waits = [self._quietly(session) for session in self.sessions]
+                await asyncio.wait_for(asyncio.gather(*waits), grace_s)
+        except TimeoutError:
+            pass
+        finally:
+            self._closed = True
+            try:
+                if not endpoint.driver.closed:
+                    endpoint.machine.close_all(endpoint.driver.now())
+                    endpoint.driver.wake()
+                    await endpoint.driver.flushed()
+                    await endpoint.settled()
+            finally:
+                endpoint.close()
+                self._unaccepted.clear()
+
+    @staticmethod
+    async def _quietly(session: Session) -> None:
+        with contextlib.suppress(WraithError):  # how a session ended is for its owner
+            await session.wait_closed()
+
+    async def __aenter__(self) -> Listener:
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    # --- the endpoint's side ----------------------------------------------------------------
+
+    def _on_incoming(self, connection: Connection, event: events.Event) -> None:
+        """Events of connections that are not sessions yet."""
+        now = self._endpoint.driver.now()
+        match event:
+            case events.PeerAuthenticated(peer):
+                if self.allow is not None and peer not in self.allow:
+                    self.n_refused += 1
+                    connection.refuse(now)
+                elif self._closing or len(self._unaccepted) >= UNACCEPTED_SESSIONS_MAX:
+                    self.n_refused += 1
+                    connection.refuse(now, CloseCode.CONNECTION_ERROR)
+                else:
+                    connection.accept(now)
+                self._endpoint.driver.wake()
+            case events.Established():
+                session = self._endpoint.adopt(connection)
+                self._unaccepted.append(session)
+                self._waiters.notify()
+            case _:
+                pass  # a connection that was refused or lost before it was a session

@@ -1,0 +1,280 @@
+"""The same sessions for programs without asyncio: every call blocks.
+
+One daemon thread, named ``wraith-loop``, runs one event loop for all blocking sessions of the
+process; it starts with the first call and lives until the process ends. Each method may be called
+from any thread but that one. Ctrl-C interrupts the caller's wait and cancels what it waited for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
+from concurrent.futures import CancelledError, Future
+from types import TracebackType
+from typing import Any, TypeVar
+
+from wraith.aio.sessions import dial as _dial
+from wraith.aio.sessions import listener as _listener
+from wraith.aio.sessions.session import Session as AsyncSession
+from wraith.aio.sessions.stream import Stream as AsyncStream
+from wraith.config import EndpointConfig
+from wraith.connection.handshake.node_record import NodeRecord
+from wraith.crypto.ed25519 import Identity
+from wraith.errors import CloseCode, LocalProtocolError
+from wraith.types import Buffer, PeerKey, SecurityInfo, SuiteId
+
+T = TypeVar("T")
+
+_lock = threading.Lock()
+_loop: asyncio.AbstractEventLoop | None = None
+_loop_thread: threading.Thread | None = None
+
+
+def _running_loop() -> asyncio.AbstractEventLoop:
+    """The shared loop, started on first use, and anew in a forked child."""
+    global _loop, _loop_thread
+    with _lock:
+        if _loop is None or _loop_thread is None or not _loop_thread.is_alive():
+            started = threading.Event()
+            loop = asyncio.new_event_loop()
+
+            def run() -> None:
+                asyncio.set_event_loop(loop)
+                loop.call_soon(started.set)
+                loop.run_forever()
+
+            _loop_thread = threading.Thread(target=run, name="wraith-loop", daemon=True)
+            _loop_thread.start()
+            started.wait()
+            _loop = loop
+        return _loop
+
+
+def _wait(coroutine: Coroutine[Any, Any, T], timeout_s: float | None = None) -> T:
+    """Runs ``coroutine`` in the loop's thread and waits for it."""
+    loop = _running_loop()
+    if threading.current_thread() is _loop_thread:
+        coroutine.close()
+        raise LocalProtocolError("a blocking call from the loop's own thread would never return")
+    future: Future[T] = asyncio.run_coroutine_threadsafe(coroutine, loop)
+    try:
+        return future.result(timeout_s)
+    except BaseException:
+        future.cancel()
+        raise
+
+
+async def _call(function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+    return function(*args, **kwargs)
+
+
+async def _awaited(awaitable: Awaitable[T]) -> T:
+    return await awaitable
+
+
+class Stream:
+    """A blocking stream; see ``wraith.Stream`` for what each method means."""
+
+    def __init__(self, stream: AsyncStream) -> None:
+        self._stream = stream
+        self.id = stream.id
+
+    def write(self, data: Buffer) -> None:
+        """Blocks until all of ``data`` is within the send buffer."""
+        _wait(self._stream.write(data))
+
+    def read(self, n_max: int = 65_536, *, timeout_s: float | None = None) -> bytes:
+        """Up to ``n_max`` bytes; ``b""`` at the end; ``TimeoutError`` after ``timeout_s``."""
+        return _wait(self._stream.read(n_max), timeout_s)
+
+    def read_exactly(self, n: int) -> bytes:
+        """Exactly ``n`` bytes; raises ``EOFError`` when the stream ends before."""
+        return _wait(self._stream.read_exactly(n))
+
+    def read_all(self, n_max: int = 16 * 1024 * 1024) -> bytes:
+        """Everything up to the end of the stream."""
+        return _wait(self._stream.read_all(n_max))
+
+    def __iter__(self) -> Iterator[bytes]:
+        while data := self.read():
+            yield data
+
+    def finish(self) -> None:
+        """Ends this side."""
+        _wait(_call(self._stream.finish))
+
+    def wait_sent(self) -> None:
+        """Blocks until everything up to ``finish`` is acknowledged."""
+        _wait(self._stream.wait_sent())
+
+    def reset(self, code: int = CloseCode.APPLICATION) -> None:
+        """Gives up sending."""
+        _wait(_call(self._stream.reset, code))
+
+    def stop(self, code: int = CloseCode.APPLICATION) -> None:
+        """Wants no more."""
+        _wait(_call(self._stream.stop, code))
+
+    def __enter__(self) -> Stream:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        _wait(self._stream.__aexit__(exc_type, exc, traceback))
+
+
+class Session:
+    """A blocking session; see ``wraith.Session`` for what each method means."""
+
+    def __init__(self, session: AsyncSession) -> None:
+        self._session = session
+
+    @property
+    def security(self) -> SecurityInfo:
+        """What the finished handshake negotiated."""
+        return self._session.security
+
+    @property
+    def peer(self) -> PeerKey | None:
+        """The identity that the peer has proved."""
+        return self._session.peer
+
+    @property
+    def is_closed(self) -> bool:
+        """True once the session can carry nothing any more."""
+        return self._session.is_closed
+
+    def open_stream(self, *, priority: int = 128, expedited: bool = False) -> Stream:
+        """Opens a stream."""
+        opening = self._session.open_stream(priority=priority, expedited=expedited)
+        return Stream(_wait(_awaited(opening)))
+
+    def accept_stream(self, *, timeout_s: float | None = None) -> Stream:
+        """Blocks for the next stream of the peer."""
+        return Stream(_wait(self._session.accept_stream(), timeout_s))
+
+    def __iter__(self) -> Iterator[Stream]:
+        while True:
+            try:
+                yield Stream(_wait(self._session.__anext__()))
+            except StopAsyncIteration:
+                return
+
+    def send_datagram(self, data: bytes) -> bool:
+        """Sends one message that may be lost."""
+        return _wait(_call(self._session.send_datagram, data))
+
+    def receive_datagram(self, *, timeout_s: float | None = None) -> bytes:
+        """Blocks for the next message."""
+        return _wait(self._session.receive_datagram(), timeout_s)
+
+    def close(self, code: int = CloseCode.NO_ERROR, reason: str = "") -> None:
+        """Closes now."""
+        _wait(self._session.close(code, reason))
+
+    def wait_closed(self) -> None:
+        """Blocks until the end; raises why."""
+        _wait(self._session.wait_closed())
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        _wait(self._session.__aexit__(exc_type, exc, traceback))
+
+
+class Listener:
+    """A blocking listener; see ``wraith.Listener`` for what each method means."""
+
+    def __init__(self, listener: _listener.Listener) -> None:
+        self._listener = listener
+
+    @property
+    def record(self) -> str:
+        """The code that ``connect`` takes."""
+        return _wait(_call(lambda: self._listener.record))
+
+    def set_allow(self, allow: Iterable[PeerKey] | None) -> None:
+        """Who may connect from now on."""
+        keys = None if allow is None else frozenset(allow)
+        _wait(_call(setattr, self._listener, "allow", keys))
+
+    def accept(self, *, timeout_s: float | None = None) -> Session:
+        """Blocks for the next session."""
+        return Session(_wait(self._listener.accept(), timeout_s))
+
+    def __iter__(self) -> Iterator[Session]:
+        while True:
+            try:
+                yield self.accept()
+            except (LocalProtocolError, CancelledError):
+                return
+
+    def close(self, grace_s: float = 0.0) -> None:
+        """Closes; see ``wraith.Listener.close``."""
+        _wait(self._listener.close(grace_s))
+
+    def __enter__(self) -> Listener:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        with contextlib.suppress(LocalProtocolError):
+            self.close()
+
+
+def connect(
+    code_or_record: str | NodeRecord,
+    *,
+    identity: Identity | None = None,
+    require_pq: bool = True,
+    suites: tuple[SuiteId, ...] | None = None,
+    config: EndpointConfig | None = None,
+    local: str | None = None,
+) -> Session:
+    """As ``wraith.connect``, blocking."""
+    opening = _dial.connect(
+        code_or_record,
+        identity=identity,
+        require_pq=require_pq,
+        suites=suites,
+        config=config,
+        local=local,
+    )
+    return Session(_wait(_awaited(opening)))
+
+
+def listen(
+    local: str | None = None,
+    *,
+    identity: Identity | None = None,
+    require_pq: bool = True,
+    allow: Iterable[PeerKey] | None = None,
+    suites: tuple[SuiteId, ...] | None = None,
+    config: EndpointConfig | None = None,
+) -> Listener:
+    """As ``wraith.listen``, blocking."""
+    opening = _listener.listen(
+        local,
+        identity=identity,
+        require_pq=require_pq,
+        allow=allow,
+        suites=suites,
+        config=config,
+    )
+    return Listener(_wait(_awaited(opening)))

@@ -1,0 +1,569 @@
+"""UDP as fast as the kernel allows it from Python: whole bursts in and out, no decisions.
+
+A raw non-blocking socket per address family. Incoming datagrams are read until the socket is
+empty, at most 64 reads or ``TURN_S`` a turn; what is put aside does not count. The kernel joins
+datagrams of one size where it can (``UDP_GRO``), and what consecutive reads bring from one path in
+datagrams of one size is delivered together, since a call upwards costs as much as a read. Outgoing
+bursts go down in one call
+(``UDP_SEGMENT``), or one datagram a call where the kernel or the path refuses that. asyncio's own
+datagram endpoint takes one datagram per loop turn, which is an order of magnitude slower
+(``datagram_endpoint.py`` keeps it for loops without ``add_reader``).
+
+Must not parse a datagram, keep one, or wait. Every network error means what a lost datagram
+means: nothing is raised, the sender's recovery deals with it. Linux ``udp(7)``, ``ip(7)``.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+import struct
+import sys
+import time
+import weakref
+from asyncio import AbstractEventLoop
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from wraith.abc import NullTracer, Tracer
+from wraith.aio.sockets.addresses import family_of, from_sockaddr, to_sockaddr
+from wraith.errors import TransportError
+from wraith.types import ANY_ADDRESS, Address, NetworkPath, Transmit
+
+#: ``data`` is borrowed: it is valid until the call returns.
+ReceiveBurst = Callable[[memoryview, int, NetworkPath], None]
+#: The end of a group of bursts; false when the socket may hold more.
+EndTurn = Callable[[bool], None]
+#: Looks at what one read brought, before it is delivered; true when it has taken a copy to serve
+#: later. ``data`` is borrowed, as above.
+PutAside = Callable[[memoryview, int, NetworkPath], bool]
+#: A single datagram of so many bytes was refused for its size (EMSGSIZE).
+RefuseSize = Callable[[NetworkPath, int], None]
+
+READS_PER_TURN: Final = 64
+#: Reads of a turn whatever they bring: what is put aside does not use up the others' turn.
+READS_IN_ALL: Final = 512
+#: A turn of reading also ends after this long, so that acknowledgements, timers and other tasks
+#: are not held up by 64 bursts of slow cryptography (4 MiB take 60 ms in pure Python).
+TURN_S: Final = 0.002
+#: What one read may bring, and what is delivered in one call at most.
+READ_BYTES: Final = 65_536
+RECEIVE_BYTES: Final = 8 * READ_BYTES
+BURST_BYTES_MAX: Final = 65_507
+BURST_SEGMENTS_MAX: Final = 64
+BUFFER_BYTES: Final = 8 * 1024 * 1024
+#: After a refused burst the path gets single datagrams for this long, then bursts are tried again.
+NO_BURST_S: Final = 60.0
+#: Strangers choose source addresses, so what is remembered per path is bounded.
+_PATHS_MAX: Final = 4096
+
+_LINUX: Final = sys.platform.startswith("linux")
+_IPPROTO_UDP: Final = 17
+#: Plain numbers: ``&`` with one of ``socket``'s enum members costs microseconds.
+_MSG_TRUNC: Final = int(socket.MSG_TRUNC)
+_IPPROTO_IP: Final = int(socket.IPPROTO_IP)
+_IPPROTO_IPV6: Final = int(socket.IPPROTO_IPV6)
+_UDP_SEGMENT: Final = 103
+_UDP_GRO: Final = 104
+_IP_PKTINFO: Final = getattr(socket, "IP_PKTINFO", 8 if _LINUX else 26)
+_IP_MTU_DISCOVER: Final = 10
+_IPV6_MTU_DISCOVER: Final = 23
+_PMTUDISC_PROBE: Final = 3
+_IP_DONTFRAG_DARWIN: Final = 28
+_IPV6_DONTFRAG: Final = getattr(socket, "IPV6_DONTFRAG", 62)
+_IPV6_RECVPKTINFO: Final = getattr(socket, "IPV6_RECVPKTINFO", 49)
+_IPV6_PKTINFO: Final = getattr(socket, "IPV6_PKTINFO", 50)
+_SO_RCVBUFFORCE: Final = 33
+_SO_SNDBUFFORCE: Final = 32
+_BURST_REFUSED: Final = frozenset({errno.EMSGSIZE, errno.EINVAL, errno.EIO, errno.EOPNOTSUPP})
+#: Ancillary messages that say which local address was called: level and type of each.
+_PACKET_INFOS: Final = frozenset({(_IPPROTO_IP, _IP_PKTINFO), (_IPPROTO_IPV6, _IPV6_PKTINFO)})
+#: One GRO size (int), one packet info of IPv6 (20 bytes), and an int that nobody here asks for.
+_ANCILLARY_BYTES: Final = 2 * socket.CMSG_SPACE(4) + socket.CMSG_SPACE(20) if _LINUX else 128
+
+_Ancillary = list[tuple[int, int, bytes]]
+
+
+#: One buffer serves all sockets of a loop: what is in it is borrowed for one call only.
+_shared_buffers: weakref.WeakKeyDictionary[AbstractEventLoop, bytearray] = (
+    weakref.WeakKeyDictionary()
+)
+
+
+class DatagramSocket(Protocol):
+    """What the driver needs of a socket.
+
+    Attributes:
+        family: ``AF_INET`` or ``AF_INET6``: what it can send to.
+        on_refused_size: told of each single datagram that the host refuses for its size.
+    """
+
+    local: Address
+    datagrams_dropped: int
+    on_refused_size: RefuseSize | None
+
+    @property
+    def family(self) -> int: ...
+
+    def start(
+        self,
+        loop: AbstractEventLoop,
+        receive: ReceiveBurst,
+        turn: EndTurn,
+        put_aside: PutAside,
+    ) -> None:
+        """Begins to deliver bursts; ``turn`` follows each group of them and says whether the socket
+        is empty. What ``put_aside`` takes
+        is not delivered; a path that it let pass is not asked about again in the same group."""
+        ...
+
+    def send(self, transmit: Transmit, start: int) -> int:
+        """Hands ``transmit.data[start:]`` to the kernel; returns the offset of what it left."""
+        ...
+
+    def when_writable(self, resume: Callable[[], None]) -> None:
+        """Calls ``resume`` once, when a ``send`` that fell short may go on."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class _Route:
+    """What sending on one path needs, worked out once."""
+
+    __slots__ = ("ancillary", "burst_after", "by_segment", "sockaddr")
+
+    def __init__(self, path: NetworkPath) -> None:
+        self.sockaddr = to_sockaddr(path.remote)
+        self.ancillary = _packet_info(path.local)
+        self.by_segment: dict[int, _Ancillary] = {}
+        self.burst_after = 0.0
+
+    def for_segments(self, segment_bytes: int) -> _Ancillary:
+        """Ancillary data of a burst. A session uses few sizes; probes of others are bounded."""
+        found = self.by_segment.get(segment_bytes)
+        if found is None:
+            if len(self.by_segment) >= 64:
+                self.by_segment.clear()
+            size = struct.pack("=H", segment_bytes)
+            found = [*self.ancillary, (_IPPROTO_UDP, _UDP_SEGMENT, size)]
+            self.by_segment[segment_bytes] = found
+        return found
+
+
+class UdpSocket:
+    """One bound UDP socket of one address family. Not thread-safe: belongs to its loop.
+
+    Attributes:
+        local: the bound address; its ``ip`` is empty when bound to every interface.
+        receive_buffer_bytes, send_buffer_bytes: what the kernel really gave.
+        bursts_out, bursts_in: True while the kernel segments (GSO) and joins (GRO).
+        datagrams_dropped: datagrams that the kernel refused to send; recovery resends them.
+        on_refused_size: told of single datagrams that were too large for the host's network.
+    """
+
+    def __init__(
+        self, sock: socket.socket, *, offload: bool = True, tracer: Tracer | None = None
+    ) -> None:
+        """Takes over ``sock``, which must be a bound datagram socket."""
+        self._sock = sock
+        self._tracer = tracer or NullTracer()
+        self.family: int = sock.family
+        sock.setblocking(False)
+        self.receive_buffer_bytes = _grow(sock, socket.SO_RCVBUF, _SO_RCVBUFFORCE)
+        self.send_buffer_bytes = _grow(sock, socket.SO_SNDBUF, _SO_SNDBUFFORCE)
+        self._ask_for_packet_info()
+        self._forbid_fragments()
+        self.bursts_in = offload and _try_option(sock, _IPPROTO_UDP, _UDP_GRO, 1)
+        self.bursts_out = offload and _try_option(sock, _IPPROTO_UDP, _UDP_SEGMENT, 0)
+        bound = from_sockaddr(sock.getsockname())
+        self._any = not any(bound.ip)
+        self.local = Address(b"", bound.port) if self._any else bound
+        self.datagrams_dropped = 0
+        self._routes: dict[NetworkPath, _Route] = {}
+        self._paths: dict[tuple[object, bytes], NetworkPath] = {}
+        self._view = memoryview(b"")
+        self._loop: AbstractEventLoop | None = None
+        self._resume: Callable[[], None] | None = None
+        self.on_refused_size: RefuseSize | None = None
+
+    @classmethod
+    def bind(
+        cls, address: Address, *, offload: bool = True, tracer: Tracer | None = None
+    ) -> UdpSocket:
+        """Binds to ``address``; an IPv6 socket never takes IPv4 traffic (V6ONLY).
+
+        Raises:
+            TransportError: the family is missing or the address cannot be bound.
+        """
+        return cls(bound_socket(address), offload=offload, tracer=tracer)
+
+    def _ask_for_packet_info(self) -> None:
+        if self.family == socket.AF_INET:
+            _try_option(self._sock, socket.IPPROTO_IP, _IP_PKTINFO, 1)
+        else:
+            _try_option(self._sock, socket.IPPROTO_IPV6, _IPV6_RECVPKTINFO, 1)
+
+    def _forbid_fragments(self) -> None:
+        """DF on, and the kernel's own idea of the path MTU off: the machine searches (RFC 8899)."""
+        if self.family == socket.AF_INET:
+            if _LINUX:
+                _try_option(self._sock, socket.IPPROTO_IP, _IP_MTU_DISCOVER, _PMTUDISC_PROBE)
+            elif sys.platform == "darwin":
+                _try_option(self._sock, socket.IPPROTO_IP, _IP_DONTFRAG_DARWIN, 1)
+        else:
+            if _LINUX:
+                _try_option(self._sock, socket.IPPROTO_IPV6, _IPV6_MTU_DISCOVER, _PMTUDISC_PROBE)
+            _try_option(self._sock, socket.IPPROTO_IPV6, _IPV6_DONTFRAG, 1)
+
+    # --- in ---------------------------------------------------------------------------------
+
+    def start(
+        self,
+        loop: AbstractEventLoop,
+        receive: ReceiveBurst,
+        turn: EndTurn,
+        put_aside: PutAside,
+    ) -> None:
+        """Begins to deliver. Raises ``NotImplementedError`` on a loop without ``add_reader``."""
+        self._loop = loop
+        buffer = _shared_buffers.get(loop)
+        if buffer is None:
+            buffer = _shared_buffers[loop] = bytearray(RECEIVE_BYTES)
+        self._view = memoryview(buffer)
+        loop.add_reader(self._sock.fileno(), self._read_turn, receive, turn, put_aside)
+
+    def _read_turn(self, receive: ReceiveBurst, turn: EndTurn, put_aside: PutAside) -> None:
+        receive_into, monotonic = self._sock.recvmsg_into, time.monotonic
+        view, paths = self._view, self._paths
+        stop_at = monotonic() + TURN_S
+        # Read and not yet delivered: view[start:end], datagrams of ``segment`` bytes on ``path``.
+        # While it is open, all of them are of that size, and more may follow.
+        start = end = segment = 0
+        path: NetworkPath | None = None
+        passed: NetworkPath | None = None
+        is_open = is_empty = False
+        n_passed = 0
+        for _ in range(READS_IN_ALL):
+            try:
+                n, ancillary, flags, source = receive_into(
+                    (view[end : end + READ_BYTES],), _ANCILLARY_BYTES
+                )
+            except (BlockingIOError, InterruptedError):
+                is_empty = True
+                break
+            except OSError as exc:
+                if exc.errno == errno.EBADF:
+                    return
+                continue  # an ICMP error of some earlier datagram: anyone can forge those
+            size = n
+            local = b""
+            for level, kind, value in ancillary:
+                if level == _IPPROTO_UDP:
+                    if kind == _UDP_GRO:
+                        size = int.from_bytes(value[:4], sys.byteorder)
+                elif (level, kind) in _PACKET_INFOS:
+                    local = value
+            if flags & _MSG_TRUNC or not 0 < size <= n:
+                continue
+            found = paths.get((source, local))
+            if found is None:
+                found = self._learn_path(source, local)
+            if found is not passed:
+                if put_aside(view[end : end + n], size, found):
+                    # It lies behind what is open and is overwritten: known runs stay joined.
+                    if monotonic() >= stop_at or self._loop is None:
+                        break
+                    continue
+                passed = found
+            joins = is_open and found is path and (size == segment or size == n < segment)
+            if not joins:
+                if path is not None:
+                    receive(view[start:end], segment, path)
+                start, segment, path = end, size, found
+            end += n
+            is_open = size == segment and n % size == 0
+            if not is_open or end + READ_BYTES > RECEIVE_BYTES:
+                receive(view[start:end], segment, found)
+                start = end = 0
+                path, is_open = None, False
+            n_passed += 1
+            if n_passed == READS_PER_TURN:
+                break
+            if monotonic() >= stop_at or self._loop is None:
+                break
+        if path is not None:
+            receive(view[start:end], segment, path)
+        turn(is_empty)
+
+    def _learn_path(self, source: tuple[object, ...], info: bytes) -> NetworkPath:
+        """Builds the 4-tuple and remembers it; ``info`` is ``in_pktinfo`` or ``in6_pktinfo``."""
+        local = self.local
+        if self.family == socket.AF_INET and len(info) == 12:
+            local = Address(info[4:8], self.local.port)
+        elif len(info) == 20:
+            (scope,) = struct.unpack("=I", info[16:])
+            linked = info[:2] == b"\xfe\x80"
+            local = Address(info[:16], self.local.port, scope if linked else 0)
+        path = NetworkPath(local, from_sockaddr(source))
+        if len(self._paths) >= _PATHS_MAX:
+            self._paths.clear()
+        self._paths[(source, info)] = path
+        return path
+
+    # --- out --------------------------------------------------------------------------------
+
+    def send(self, transmit: Transmit, start: int) -> int:
+        """Sends ``transmit.data[start:]``, ``start`` being a multiple of the segment size.
+
+        Returns:
+            The offset of the first byte that the kernel did not take: ``len(transmit.data)`` when
+            all is done, less when the socket's buffer is full; call ``when_writable`` then and
+            send the *same* bytes again: their packet numbers are spent.
+        """
+        data, segment_bytes = transmit.data, transmit.segment_bytes
+        end = len(data)
+        route = self._routes.get(transmit.path)
+        if route is None:
+            route = self._learn_route(transmit.path)
+        send, sockaddr = self._sock.sendmsg, route.sockaddr
+        burst_bytes = min(BURST_BYTES_MAX // segment_bytes, BURST_SEGMENTS_MAX) * segment_bytes
+        in_bursts = segment_bytes < burst_bytes and self._may_burst(route)
+        while start < end:
+            left = end - start
+            if in_bursts and segment_bytes < left:
+                n = burst_bytes if burst_bytes < left else left
+                piece = data if n == end else data[start : start + n]
+                try:
+                    send((piece,), route.for_segments(segment_bytes), 0, sockaddr)
+                except (BlockingIOError, InterruptedError):
+                    return start
+                except OSError as exc:
+                    if exc.errno in _BURST_REFUSED:
+                        self._refuse_bursts(route, exc)
+                        in_bursts = False
+                        continue
+                    self._drop(transmit, start, n, exc)
+                start += n
+                continue
+            n = min(segment_bytes, left)
+            try:
+                send((data[start : start + n],), route.ancillary, 0, sockaddr)
+            except (BlockingIOError, InterruptedError):
+                return start
+            except OSError as exc:
+                self._drop(transmit, start, n, exc)
+            start += n
+        return end
+
+    def _learn_route(self, path: NetworkPath) -> _Route:
+        if len(self._routes) >= _PATHS_MAX:
+            self._routes.clear()
+        route = self._routes[path] = _Route(path)
+        return route
+
+    def _may_burst(self, route: _Route) -> bool:
+        if not self.bursts_out:
+            return False
+        if route.burst_after == 0.0:
+            return True
+        if time.monotonic() < route.burst_after:
+            return False
+        route.burst_after = 0.0
+        return True
+
+    def _refuse_bursts(self, route: _Route, exc: OSError) -> None:
+        route.burst_after = time.monotonic() + NO_BURST_S
+        self._tracer.record("udp.no_burst", errno=exc.errno, address=route.sockaddr)
+
+    def _drop(self, transmit: Transmit, start: int, n: int, exc: OSError) -> None:
+        """The kernel refused; it is a lost datagram. A probe above the link's MTU ends here too."""
+        self.datagrams_dropped += -(-n // transmit.segment_bytes)
+        self._tracer.record(
+            "udp.dropped", errno=exc.errno, bytes=n, offset=start, address=transmit.path.remote
+        )
+        is_single = n <= transmit.segment_bytes
+        if exc.errno == errno.EMSGSIZE and is_single and self.on_refused_size is not None:
+            self.on_refused_size(transmit.path, n)
+
+    def when_writable(self, resume: Callable[[], None]) -> None:
+        """Calls ``resume`` once when the kernel has room again. One waiter at a time."""
+        assert self._loop is not None and self._resume is None
+        self._resume = resume
+        self._loop.add_writer(self._sock.fileno(), self._on_writable)
+
+    def _on_writable(self) -> None:
+        assert self._loop is not None
+        self._loop.remove_writer(self._sock.fileno())
+        resume, self._resume = self._resume, None
+        if resume is not None:
+            resume()
+
+    # --- end --------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Stops reading and closes the socket. Idempotent."""
+        loop, self._loop = self._loop, None
+        self._resume = None
+        descriptor = self._sock.fileno()
+        if loop is not None and descriptor >= 0 and not loop.is_closed():
+            loop.remove_reader(descriptor)
+            loop.remove_writer(descriptor)
+        self._sock.close()
+
+    def __del__(self) -> None:
+        self._sock.close()
+
+
+def bound_socket(address: Address) -> socket.socket:
+    """A UDP socket on ``address``; an IPv6 one takes no IPv4 traffic, so both fit on one port.
+
+    Raises:
+        TransportError: the family is missing or the address cannot be bound.
+    """
+    sockaddr = to_sockaddr(address)
+    family = family_of(address)
+    try:
+        sock = socket.socket(family, socket.SOCK_DGRAM | getattr(socket, "SOCK_CLOEXEC", 0))
+    except OSError as exc:
+        raise TransportError(f"cannot open a UDP socket: {exc}") from exc
+    try:
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind(sockaddr)
+    except OSError as exc:
+        sock.close()
+        raise TransportError(
+            f"cannot bind UDP port {address.port} on {sockaddr[0]}: {exc.strerror}"
+        ) from exc
+    return sock
+
+
+def _packet_info(local: Address) -> _Ancillary:
+    """Asks the kernel to send from ``local``, so that a host with several addresses answers from
+    the one that was called."""
+    if len(local.ip) == 4:
+        return [(_IPPROTO_IP, _IP_PKTINFO, struct.pack("=I4s4s", 0, local.ip, bytes(4)))]
+    if len(local.ip) == 16:
+        info = struct.pack("=16sI", local.ip, local.scope)
+        return [(_IPPROTO_IPV6, _IPV6_PKTINFO, info)]
+    return []
+
+
+def _try_option(sock: socket.socket, level: int, option: int, value: int) -> bool:
+    """Sets an option that not every kernel knows. Linux numbers mean other things elsewhere."""
+    if level == _IPPROTO_UDP and not _LINUX:
+        return False
+    try:
+        sock.setsockopt(level, option, value)
+    except OSError:
+        return False
+    return True
+
+
+def _grow(sock: socket.socket, option: int, forced_option: int) -> int:
+    """Asks for a large socket buffer and returns what there is now, in bytes of payload.
+
+    The kernel caps the request (``net.core.rmem_max``) silently; a privileged process may go
+    beyond. Linux reports twice the usable size, for its own book-keeping.
+    """
+    for kind in (option, forced_option) if _LINUX else (option,):
+        try:
+            sock.setsockopt(socket.SOL_SOCKET, kind, BUFFER_BYTES)
+        except OSError:
+            continue
+        if sock.getsockopt(socket.SOL_SOCKET, option) >= 2 * BUFFER_BYTES:
+            break
+    given = sock.getsockopt(socket.SOL_SOCKET, option)
+    return given // 2 if _LINUX else given
+
+
+class SocketSet:
+    """The sockets of one endpoint: at most one per address family, on one port where possible.
+
+    A family that the host does not have is no error; having none is.
+    """
+
+    def __init__(self, sockets: list[DatagramSocket]) -> None:
+        self.sockets = sockets
+        self._tell_refused_size: RefuseSize | None = None
+        #: By the length of the addresses that a socket can send to.
+        self._by_size: dict[int, DatagramSocket] = {
+            4 if sock.family == socket.AF_INET else 16: sock for sock in sockets
+        }
+
+    @classmethod
+    def bind(
+        cls,
+        address: Address = ANY_ADDRESS,
+        *,
+        offload: bool = True,
+        tracer: Tracer | None = None,
+    ) -> SocketSet:
+        """Binds to ``address``, or with an empty ``ip`` to every interface of both families.
+
+        Raises:
+            TransportError: nothing could be bound.
+        """
+        if address.ip:
+            return cls([UdpSocket.bind(address, offload=offload, tracer=tracer)])
+        last: TransportError | None = None
+        for _ in range(8):  # a port that is free for IPv4 may be taken for IPv6
+            sockets: list[DatagramSocket] = []
+            port = address.port
+            for ip in (bytes(4), bytes(16)):
+                try:
+                    sock = UdpSocket.bind(Address(ip, port), offload=offload, tracer=tracer)
+                except TransportError as exc:
+                    last = exc
+                    continue
+                sockets.append(sock)
+                port = sock.local.port
+            clashed = len(sockets) == 1 and last is not None and _is_port_clash(last)
+            if sockets and not (clashed and address.port == 0):
+                return cls(sockets)
+            for bound in sockets:
+                bound.close()
+        assert last is not None
+        raise last
+
+    def tell_refused_size(self, tell: RefuseSize) -> None:
+        """``tell`` is called for each single datagram that the host refuses for its size."""
+        self._tell_refused_size = tell
+        for sock in self.sockets:
+            sock.on_refused_size = tell
+
+    @property
+    def port(self) -> int:
+        """The UDP port of the first socket."""
+        return self.sockets[0].local.port
+
+    def send(self, transmit: Transmit, start: int) -> int:
+        """As ``DatagramSocket.send``; a burst for a missing family is dropped."""
+        sock = self.socket_for(transmit.path)
+        return len(transmit.data) if sock is None else sock.send(transmit, start)
+
+    def socket_for(self, path: NetworkPath) -> DatagramSocket | None:
+        """The socket that leads to ``path``; ``None`` for a missing family."""
+        return self._by_size.get(len(path.remote.ip))
+
+    def start(
+        self,
+        loop: AbstractEventLoop,
+        receive: ReceiveBurst,
+        turn: EndTurn,
+        put_aside: PutAside,
+    ) -> None:
+        """Begins to deliver from every socket."""
+        for sock in self.sockets:
+            sock.start(loop, receive, turn, put_aside)
+
+    def close(self) -> None:
+        """Closes every socket. Idempotent."""
+        for sock in self.sockets:
+            sock.close()
+
+
+def _is_port_clash(error: TransportError) -> bool:
+    cause = error.__cause__
+    return isinstance(cause, OSError) and cause.errno in (errno.EADDRINUSE, errno.EACCES)

@@ -1,0 +1,333 @@
+"""One ``connect()``: which hello goes to which address when, until the responder has confirmed.
+
+::
+
+    addresses   a₀ ──0 ms── a₁ ──250 ms── a₂ …        (IPv6 and IPv4 alternate)
+    per address attempt 0 at 0 s, then ≈ 1, 3, 7 s     (each with a fresh e; at most 3 answerable)
+    per attempt HELLO/1 again when half a RESPONSE is missing
+    winner      FINISH, again at PTO until confirmed   (all other attempts stop before FINISH)
+
+Everything ends 10 s after ``connect()``. What failed on the way is remembered, so that the final
+error says more than "nobody answered" where more is known.
+
+Spec: handshake.md [HS-50] [HS-51] [HS-52] [HS-53] [HS-54].
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from enum import Enum
+
+from wraith.abc import KemSecret
+from wraith.connection.connection import Connection
+from wraith.connection.deadlines import Deadline
+from wraith.connection.handshake.handshake import (
+    AwaitingConfirmation,
+    AwaitingResponse,
+    CookieReply,
+    HandshakeContext,
+    PartialResponse,
+    Proposal,
+    ResponseReply,
+    RetryFullReply,
+    UnsupportedReply,
+)
+from wraith.connection.handshake.negotiate import suite_after_refusal
+from wraith.connection.handshake.node_record import NodeRecord, interleave
+from wraith.errors import HandshakeTimeout, WraithError
+from wraith.types import Address, NetworkPath
+
+ATTEMPT_DELAYS_S = (1.0, 2.0, 4.0)
+ATTEMPT_JITTER = 0.25
+ANSWERABLE_MAX = 3
+RACE_STEP_S = 0.25
+HELLO_TAIL_MAX = 3
+MISSING_PART_S_MIN = 0.05
+FINISH_RESENDS_MAX = 6
+FINISH_PTO_S_MIN = 0.1
+"""A floor under the FINISH timer: on a path of a millisecond six doublings would otherwise be over
+before a busy responder has come round to the first one."""
+
+Outbox = deque[tuple[bytes, NetworkPath]]
+
+
+class DialOutcome(Enum):
+    IGNORED = "no attempt of this connect opens it"
+    TAKEN = "it belonged here; nothing to do"
+    ESTABLISHED = "the connection has its keys"
+    FAILED = "the connect is over; see error"
+
+
+class _Attempt:
+    """One hello under way."""
+
+    __slots__ = ("stage", "sent_at", "tail_at", "n_tails", "tail_delay_s", "had_cookie")
+
+    def __init__(self, stage: AwaitingResponse, sent_at: float, *, had_cookie: bool) -> None:
+        self.stage = stage
+        self.sent_at = sent_at
+        self.tail_at: float | None = None
+        self.n_tails = 0
+        self.tail_delay_s = 0.0
+        self.had_cookie = had_cookie
+
+
+class _Target:
+    """One address and the attempts made there."""
+
+    __slots__ = ("path", "next_at", "n_attempts", "cookie", "attempts")
+
+    def __init__(self, path: NetworkPath, next_at: float) -> None:
+        self.path = path
+        self.next_at: float | None = next_at
+        self.n_attempts = 0
+        self.cookie: bytes | None = None
+        self.attempts: list[_Attempt] = []
+
+
+class Dial(Deadline):
+    """The initiator's side of a connection until it is confirmed; dropped afterwards."""
+
+    __slots__ = (
+        "connection",
+        "error",
+        "remotes",
+        "_context",
+        "_proposal",
+        "_targets",
+        "_outbox",
+        "_kem_secret",
+        "_retried",
+        "_was_sent_back",
+        "_ends_at",
+        "_finish",
+        "_finish_path",
+        "_finish_at",
+        "_finish_delay_s",
+        "_n_finishes",
+    )
+
+    def __init__(
+        self,
+        context: HandshakeContext,
+        record: NodeRecord,
+        proposal: Proposal,
+        connection: Connection,
+        outbox: Outbox,
+        *,
+        local: Address,
+        now: float,
+    ) -> None:
+        super().__init__()
+        self.connection = connection
+        self.error: WraithError | None = None
+        self._context = context
+        self._proposal = proposal
+        self._outbox = outbox
+        self._retried = False
+        self._was_sent_back = False
+        self._ends_at = now + context.config.handshake_timeout_s
+        self._finish: AwaitingConfirmation | None = None
+        self._finish_path: NetworkPath | None = None
+        self._finish_at: float | None = None
+        self._finish_delay_s = 0.0
+        self._n_finishes = 0
+        # One KEM key pair for all attempts: it is never seen outside the veil, so reusing it is
+        # no fingerprint, and generating it is the dearest part of a hello.
+        self._kem_secret: KemSecret | None = context.generate_kem(proposal.suite)
+        self._targets = [
+            _Target(NetworkPath(local, address), now + i * RACE_STEP_S)
+            for i, address in enumerate(interleave(record.addresses))
+        ]
+        #: The addresses that answers may come from.
+        self.remotes: tuple[Address, ...] = tuple(t.path.remote for t in self._targets)
+        self.on_timer(now)
+
+    def next_time(self) -> float:
+        """When ``on_timer`` is due."""
+        times = [self._ends_at]
+        if self._finish is not None:
+            if self._finish_at is not None:
+                times.append(self._finish_at)
+        else:
+            for target in self._targets:
+                if target.next_at is not None:
+                    times.append(target.next_at)
+                times += [a.tail_at for a in target.attempts if a.tail_at is not None]
+        return min(times)
+
+    def on_timer(self, now: float) -> DialOutcome:
+        """Sends what is due. FAILED when the time is over."""
+        if now >= self._ends_at:
+            return self._fail(self.error if self.error is not None else HandshakeTimeout())
+        if self._finish is not None:
+            if self._finish_at is not None and self._finish_at <= now:
+                self._resend_finish(now)
+            return DialOutcome.TAKEN
+        for target in self._targets:
+            if target.next_at is not None and target.next_at <= now:
+                self._start_attempt(target, now)
+            for attempt in target.attempts:
+                if attempt.tail_at is not None and attempt.tail_at <= now:
+                    self._resend_tail(target, attempt, now)
+        return DialOutcome.TAKEN
+
+    def receive(self, datagram: bytes, path: NetworkPath, now: float) -> DialOutcome:
+        """Tries ``datagram`` under every attempt made to its source."""
+        for target in self._targets:
+            if target.path.remote != path.remote:
+                continue
+            for attempt in reversed(target.attempts):
+                reply = attempt.stage.receive(datagram)
+                if reply is None:
+                    continue
+                if self._finish is not None:
+                    return DialOutcome.TAKEN
+                match reply:
+                    case PartialResponse():
+                        self._await_missing_part(attempt, now)
+                        return DialOutcome.TAKEN
+                    case CookieReply():
+                        self._restart_with_cookie(target, attempt, reply.cookie, now)
+                        return DialOutcome.TAKEN
+                    case UnsupportedReply():
+                        return self._retry_with_other_suite(reply, now)
+                    case RetryFullReply():
+                        self._restart_in_full(target, attempt, now)
+                        return DialOutcome.TAKEN
+                    case ResponseReply():
+                        return self._finish_with(target, attempt, path, now)
+        return DialOutcome.IGNORED
+
+    def wipe(self) -> None:
+        """Erases what only the handshake needed."""
+        self._drop_attempts()
+        if self._kem_secret is not None:
+            self._kem_secret.wipe()
+            self._kem_secret = None
+        if self._finish is not None:
+            self._finish.wipe()
+        self._targets.clear()
+
+    # -- hellos ----------------------------------------------------------------------------------
+
+    def _start_attempt(self, target: _Target, now: float) -> None:
+        n = target.n_attempts
+        target.n_attempts += 1
+        if n < len(ATTEMPT_DELAYS_S):
+            target.next_at = now + ATTEMPT_DELAYS_S[n] * self._context.jitter(ATTEMPT_JITTER)
+        else:
+            target.next_at = None
+        self._send_hello(target, now)
+
+    def _send_hello(self, target: _Target, now: float) -> None:
+        stage = AwaitingResponse(
+            self._context, self._proposal, e1=self._kem_secret, cookie=target.cookie
+        )
+        attempt = _Attempt(stage, now, had_cookie=target.cookie is not None)
+        target.attempts.append(attempt)
+        if len(target.attempts) > ANSWERABLE_MAX:
+            target.attempts.pop(0).stage.wipe()
+        for datagram in stage.datagrams:
+            self._outbox.append((datagram, target.path))
+
+    def _await_missing_part(self, attempt: _Attempt, now: float) -> None:
+        if attempt.tail_at is None and attempt.n_tails == 0:
+            attempt.tail_delay_s = max(2 * (now - attempt.sent_at), MISSING_PART_S_MIN)
+            attempt.tail_at = now + attempt.tail_delay_s
+
+    def _resend_tail(self, target: _Target, attempt: _Attempt, now: float) -> None:
+        attempt.n_tails += 1
+        attempt.tail_delay_s *= 2
+        more = attempt.n_tails < HELLO_TAIL_MAX
+        attempt.tail_at = now + attempt.tail_delay_s if more else None
+        for datagram in attempt.stage.tail_again():
+            self._outbox.append((datagram, target.path))
+
+    def _restart_with_cookie(
+        self, target: _Target, attempt: _Attempt, cookie: bytes, now: float
+    ) -> None:
+        target.cookie = cookie
+        target.attempts.remove(attempt)
+        attempt.stage.wipe()
+        # Once per attempt: a hello that carried a cookie and gets another one waits for its timer,
+        # so a responder cannot make this side send faster than it answers.
+        if not attempt.had_cookie:
+            self._send_hello(target, now)
+
+    def _restart_in_full(self, target: _Target, attempt: _Attempt, now: float) -> None:
+        """RETRY_FULL: a fresh XX hello at once, the first time; then by the timer. [HS-65]"""
+        target.attempts.remove(attempt)
+        attempt.stage.wipe()
+        if not self._was_sent_back:
+            self._was_sent_back = True
+            self._send_hello(target, now)
+
+    def _retry_with_other_suite(self, reply: UnsupportedReply, now: float) -> DialOutcome:
+        if self._retried:
+            return DialOutcome.TAKEN
+        self._retried = True
+        try:
+            suite = suite_after_refusal(self._proposal.policy, reply.body)
+        except WraithError as refused:
+            return self._fail(refused)
+        self._proposal = self._proposal.after_refusal(suite, reply.body)
+        self._drop_attempts()
+        if self._kem_secret is None:
+            self._kem_secret = self._context.generate_kem(suite)
+        for target in self._targets:
+            if target.n_attempts:
+                self._send_hello(target, now)
+        return DialOutcome.TAKEN
+
+    # -- the winner ------------------------------------------------------------------------------
+
+    def _finish_with(
+        self, target: _Target, attempt: _Attempt, path: NetworkPath, now: float
+    ) -> DialOutcome:
+        rtt_s = now - attempt.sent_at if attempt.n_tails == 0 else None
+        try:
+            finish = attempt.stage.finish(rtt_sample_s=rtt_s)
+        except WraithError as error:
+            self.error = error
+            target.attempts.remove(attempt)
+            attempt.stage.wipe()
+            if attempt.stage.failure_is_final or not self._is_trying():
+                return self._fail(error)
+            return DialOutcome.TAKEN
+        target.attempts.remove(attempt)
+        self._drop_attempts()
+        if self._kem_secret is not None:
+            self._kem_secret.wipe()
+            self._kem_secret = None
+        self._finish = finish
+        self._finish_path = path
+        rtt_s = max(now - attempt.sent_at, 0.0)
+        self._finish_delay_s = max(3 * rtt_s, FINISH_PTO_S_MIN)
+        self._finish_at = now + self._finish_delay_s
+        self._outbox.append((finish.datagram(), path))
+        self.connection.path = path
+        self.connection.establish(finish.take_result(), now)
+        return DialOutcome.ESTABLISHED
+
+    def _resend_finish(self, now: float) -> None:
+        assert self._finish is not None and self._finish_path is not None
+        self._n_finishes += 1
+        self._finish_delay_s *= 2
+        more = self._n_finishes < FINISH_RESENDS_MAX
+        self._finish_at = now + self._finish_delay_s if more else None
+        self._outbox.append((self._finish.datagram(), self._finish_path))
+
+    def _is_trying(self) -> bool:
+        return any(t.attempts or t.next_at is not None for t in self._targets)
+
+    def _drop_attempts(self) -> None:
+        for target in self._targets:
+            for attempt in target.attempts:
+                attempt.stage.wipe()
+            target.attempts.clear()
+
+    def _fail(self, error: WraithError) -> DialOutcome:
+        self.error = error
+        self.wipe()
+        return DialOutcome.FAILED

@@ -1,0 +1,143 @@
+"""The access keys that an endpoint listens with, and what each remembers of its hellos.
+
+A door is an access key and its replay cache. A key that is removed keeps its cache while a hello
+that it has answered could still be fresh: adding it again must be no amnesty for recordings.
+Opens nothing and answers nobody; ``admission`` does. Spec: handshake.md [HS-30 to HS-33] [HS-72].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from wraith.abc import WallClock
+from wraith.config import EndpointConfig
+from wraith.connection.handshake.endpoint_keys import ACCESS_KEYS_MAX, AccessKey
+from wraith.connection.handshake.replay_cache import ReplayCache
+from wraith.errors import LocalProtocolError
+
+KEPT_SKEWS = 4
+"""How long the cache of a removed key is kept, in clock skews: no entry matters for longer."""
+KEPT_MAX = 16
+FLOORS_MAX = 4_096
+
+
+class AccessDoor:
+    """One access key and the memory of the hellos that it has accepted."""
+
+    __slots__ = ("key", "records", "replays")
+
+    def __init__(self, key: AccessKey, replays: ReplayCache) -> None:
+        self.key = key
+        self.replays = replays
+        #: Replay records that are not on disk yet.
+        self.records: list[bytes] = []
+
+
+class Doors:
+    """At most four doors that are open, and those of the keys removed lately."""
+
+    __slots__ = ("_clock", "_config", "_floors", "_kept", "_open")
+
+    def __init__(self, config: EndpointConfig, clock: WallClock) -> None:
+        self._config = config
+        self._clock = clock
+        self._open: dict[bytes, AccessDoor] = {}
+        #: Doors of removed keys and the time of their removal, oldest first.
+        self._kept: dict[bytes, tuple[AccessDoor, float]] = {}
+        #: Of removed keys whose cache is gone: the newest timestamp that it had accepted.
+        self._floors: dict[bytes, int] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._open)
+
+    def __iter__(self) -> Iterator[AccessDoor]:
+        return iter(tuple(self._open.values()))
+
+    @property
+    def keys(self) -> tuple[AccessKey, ...]:
+        """Oldest first."""
+        return tuple(door.key for door in self._open.values())
+
+    @property
+    def n_entries(self) -> int:
+        """Hellos that are remembered, by removed keys too."""
+        return sum(door.replays.n_entries for door in self._all())
+
+    def _all(self) -> list[AccessDoor]:
+        return [*self._open.values(), *(door for door, _ in self._kept.values())]
+
+    def add(self, key: AccessKey, now: float) -> None:
+        """Raises:
+        LocalProtocolError: this key is open already, or four others are.
+        """
+        public = key.ak.public
+        if public in self._open:
+            raise LocalProtocolError("this access key is in use already")
+        if len(self._open) >= ACCESS_KEYS_MAX:
+            raise LocalProtocolError(f"an endpoint has at most {ACCESS_KEYS_MAX} access keys")
+        self._forget_old(now)
+        kept = self._kept.pop(public, None)
+        if kept is not None:
+            door, _ = kept
+            door.key = key
+            self._open[public] = door
+            return
+        replays = ReplayCache(
+            key.ak,
+            max_clock_skew_s=self._config.max_clock_skew_s,
+            entries_max=self._config.budgets.replay_entries,
+            now=now,
+            unix_now=self._clock.unix_time(),
+            complete=not key.persistent,
+            floor=self._floors.pop(public, -1),
+        )
+        self._open[public] = AccessDoor(key, replays)
+
+    def remove(self, ak_public: bytes, now: float) -> None:
+        """Closes the door of this key, if there is one; what it has answered is remembered."""
+        door = self._open.pop(ak_public, None)
+        if door is None:
+            return
+        self._forget_old(now)
+        self._kept[ak_public] = door, now
+        if len(self._kept) > KEPT_MAX:
+            self._forget(next(iter(self._kept)))
+
+    def _forget_old(self, now: float) -> None:
+        """Lets go of keys that were removed so long ago that all their hellos are stale."""
+        until = now - KEPT_SKEWS * self._config.max_clock_skew_s
+        for public in [public for public, (_, at) in self._kept.items() if at <= until]:
+            self._forget(public)
+
+    def _forget(self, public: bytes) -> None:
+        """Keeps no more of a removed key's hellos than when the newest one was made."""
+        door, _ = self._kept.pop(public)
+        if door.replays.newest < 0:
+            return
+        self._floors[public] = door.replays.newest
+        if len(self._floors) > FLOORS_MAX:
+            del self._floors[next(iter(self._floors))]
+
+    # -- records
+
+    def load(self, ak_public: bytes, records: Sequence[bytes], now: float) -> None:
+        """Raises:
+        LocalProtocolError: no such key is open.
+        """
+        door = self._open.get(ak_public)
+        if door is None:
+            raise LocalProtocolError("no such access key here")
+        door.replays.load(records, now)
+
+    @property
+    def has_records(self) -> bool:
+        return any(door.records for door in self._all())
+
+    def take_records(self) -> list[tuple[bytes, list[bytes]]]:
+        """Records that are not on disk yet, by the public half of their key; the caller's now."""
+        taken: list[tuple[bytes, list[bytes]]] = []
+        for door in self._all():
+            if door.records:
+                taken.append((door.key.ak.public, door.records))
+                door.records = []
+        return taken

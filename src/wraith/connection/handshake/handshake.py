@@ -1,0 +1,376 @@
+"""The initiator's stages: each says what it waits for, and its success returns the next.
+
+::
+
+    AwaitingResponse ── HELLO/0 HELLO/1 sent ── RESPONSE complete ──► AwaitingConfirmation
+         │ COOKIE, UNSUPPORTED, RETRY_FULL: the dial starts another attempt     │ FINISH again until
+         └ anything else: not ours, nothing happens                             └ the first packet
+
+A stage that has been left or wiped refuses everything. No stage sends anything or knows the time
+of day beyond what it is told; ``dialing.py`` decides when.
+
+Spec: handshake.md [HS-3] to [HS-14].
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from wraith.abc import Kem, KemSecret, Rng, WallClock
+from wraith.config import EndpointConfig
+from wraith.connection.data.flow import WindowBudget
+from wraith.connection.handshake.endpoint_keys import EndpointKeys
+from wraith.connection.handshake.flight import (
+    REPRESENTATIVE_BYTES,
+    cut,
+    draw_sizes,
+    redraw_size,
+    seal_part,
+)
+from wraith.connection.handshake.header_masks import HeaderMaskKeys
+from wraith.connection.handshake.negotiate import SuitePolicy, check_accept, make_offer
+from wraith.connection.handshake.node_record import NodeRecord
+from wraith.connection.handshake_result import HandshakeResult
+from wraith.crypto.elligator2 import HiddenKey
+from wraith.crypto.ident import check_ident
+from wraith.crypto.kdf import blake3
+from wraith.crypto.noise import HandshakeState, for_suite
+from wraith.crypto.session_keys import session_secret
+from wraith.crypto.suite import SUITES
+from wraith.crypto.veil import VeilKeys
+from wraith.errors import (
+    CryptoError,
+    LocalProtocolError,
+    NotAuthorised,
+    PeerKeyMismatch,
+    RemoteProtocolError,
+)
+from wraith.types import PeerKey, Role, SuiteId
+from wraith.wire.handshake import (
+    COOKIE_BYTES,
+    DATAGRAM_BYTES_MAX,
+    VERSION,
+    FinishPayload,
+    HelloPayload,
+    HelloPrefix,
+    PartKind,
+    Reassembler,
+    ResponsePayload,
+    TransportParams,
+    decode_part,
+)
+
+MAGIC = b"WRAITHv2"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HandshakeContext:
+    """What every handshake of one endpoint shares."""
+
+    config: EndpointConfig
+    keys: EndpointKeys
+    rng: Rng
+    kem: Kem
+    clock: WallClock
+    hmks: HeaderMaskKeys
+    windows: WindowBudget
+
+    def generate_kem(self, suite: SuiteId) -> KemSecret | None:
+        """A KEM key pair where the suite has a KEM."""
+        return self.kem.generate(self.rng) if SUITES[suite].post_quantum else None
+
+    def jitter(self, share: float) -> float:
+        """A factor uniform in ``1 ± share``."""
+        draw = int.from_bytes(self.rng.public_bytes(4), "big") / 0xFFFFFFFF
+        return 1 + share * (2 * draw - 1)
+
+    def transport_params(self) -> TransportParams:
+        """What this endpoint promises to a new peer, given what it has promised already."""
+        config = self.config
+        stream_window, conn_window = self.windows.initial_windows(config)
+        return TransportParams(
+            idle_s=config.idle_timeout_s,
+            max_udp=config.max_udp_bytes,
+            max_ack_delay_ms=config.max_ack_delay_ms,
+            stream_window=stream_window,
+            conn_window=conn_window,
+            max_streams=config.max_streams,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """What one ``connect()`` asks for. A refusal makes another one, once."""
+
+    access_key: bytes = field(repr=False)
+    access_psk: bytes | None = field(repr=False)
+    peer: PeerKey | None
+    suite: SuiteId
+    offered: tuple[SuiteId, ...]
+    policy: SuitePolicy
+    anonymous: bool = False
+    retry_of: bytes | None = None
+
+    @classmethod
+    def first(cls, record: NodeRecord, policy: SuitePolicy, *, anonymous: bool = False) -> Proposal:
+        """Raises ``PolicyRefused`` when no suite of the record is allowed. [HS-60]"""
+        return cls(
+            access_key=record.access_key,
+            access_psk=record.access_psk,
+            peer=record.peer,
+            suite=policy.first_of(record.suites),
+            offered=policy.allowed,
+            policy=policy,
+            anonymous=anonymous,
+        )
+
+    def after_refusal(self, suite: SuiteId, body: bytes) -> Proposal:
+        """The retry: another suite, and the refusal is part of the transcript. [HS-63]"""
+        return replace(self, suite=suite, retry_of=blake3(body))
+
+    @property
+    def prologue(self) -> bytes:
+        return prologue(self.suite, self.access_key, self.retry_of)
+
+
+def prologue(suite: SuiteId, ak_public: bytes, retry_of: bytes | None) -> bytes:
+    """42 bytes, or 74 in a retry: both sides must agree on all of it. [HS-6]"""
+    return MAGIC + bytes((VERSION, suite)) + ak_public + (retry_of or b"")
+
+
+@dataclass(frozen=True, slots=True)
+class PartialResponse:
+    """A part of RESPONSE has come; another is missing."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseReply:
+    """RESPONSE is complete: call ``finish``."""
+
+
+@dataclass(frozen=True, slots=True)
+class CookieReply:
+    cookie: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class UnsupportedReply:
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class RetryFullReply:
+    """The ticket is not taken: a full handshake, please."""
+
+
+Reply = PartialResponse | ResponseReply | CookieReply | UnsupportedReply | RetryFullReply
+
+
+class AwaitingResponse:
+    """One attempt: a hello with its own ephemeral, waiting for what the responder says to it.
+
+    Args:
+        e1: the KEM key pair of this ``connect()`` (borrowed, never wiped here), if the suite has
+            one.
+        cookie: 32 bytes from an earlier COOKIE of this address.
+    """
+
+    __slots__ = (
+        "datagrams",
+        "failure_is_final",
+        "_context",
+        "_proposal",
+        "_noise",
+        "_offer",
+        "_veil",
+        "_response",
+        "_tail",
+        "_is_done",
+    )
+
+    def __init__(
+        self,
+        context: HandshakeContext,
+        proposal: Proposal,
+        *,
+        e1: KemSecret | None,
+        cookie: bytes | None,
+    ) -> None:
+        self._context = context
+        self._proposal = proposal
+        #: Whether ``finish`` failed for a reason that another attempt cannot change.
+        self.failure_is_final = False
+        self._is_done = False
+        self._response = Reassembler(PartKind.RESPONSE)
+        e = HiddenKey.generate(context.rng)
+        dh = e.exchange(proposal.access_key)
+        self._veil = VeilKeys.derive(dh, e.representative, proposal.access_key, proposal.access_psk)
+        self._noise: HandshakeState = for_suite(
+            proposal.suite,
+            Role.INITIATOR,
+            proposal.prologue,
+            rng=context.rng,
+            kem=context.kem,
+            s=context.keys.static,
+            e=e,
+            e1=e1,
+        )
+        self._offer = make_offer(proposal.suite, context.rng)
+        payload = HelloPayload(
+            versions=(VERSION,), suites=tuple(proposal.offered), extensions=self._offer
+        )
+        # The representative travels in front of HELLO/0, outside the veil.
+        body = self._noise.write_message(payload.encode())[32:]
+        prefix = HelloPrefix(
+            timestamp=int(context.clock.unix_time()),
+            version=VERSION,
+            suite=proposal.suite,
+            cookie=cookie,
+            retry_of=proposal.retry_of,
+        )
+        #: HELLO/0, HELLO/1 …, ready to send, in order.
+        self.datagrams: tuple[bytes, ...]
+        self._tail: tuple[bytes, ...] = ()
+        self.datagrams = self._seal_hello(e.representative, prefix, body)
+
+    def _seal_hello(
+        self, representative: bytes, prefix: HelloPrefix, body: bytes
+    ) -> tuple[bytes, ...]:
+        rng, veil = self._context.rng, self._veil
+        sizes = draw_sizes(rng, len(body), REPRESENTATIVE_BYTES + len(prefix.encode()))
+        first, *tail = cut(PartKind.HELLO, body, sizes, prefix)
+        self._tail = tuple(tail)
+        head = seal_part(rng, veil, Role.INITIATOR, first, sizes[0] - REPRESENTATIVE_BYTES)
+        rest = (
+            seal_part(rng, veil, Role.INITIATOR, part, size)
+            for part, size in zip(tail, sizes[1:], strict=True)
+        )
+        return representative + head, *rest
+
+    def tail_again(self) -> list[bytes]:
+        """HELLO/1 … with other padding: asks for RESPONSE again. Empty for a single-part hello."""
+        if self._is_done:
+            raise LocalProtocolError("this attempt is over")
+        rng = self._context.rng
+        return [
+            seal_part(rng, self._veil, Role.INITIATOR, part, redraw_size(rng, len(part)))
+            for part in self._tail
+        ]
+
+    def receive(self, datagram: bytes) -> Reply | None:
+        """What ``datagram`` says, or ``None``: not for this attempt, or nothing new. [HS-13]"""
+        if self._is_done:
+            return None
+        try:
+            part = decode_part(self._veil.open(Role.RESPONDER, datagram))
+            match part.kind:
+                case PartKind.COOKIE if len(part.fragment) == COOKIE_BYTES:
+                    return CookieReply(part.fragment)
+                case PartKind.UNSUPPORTED:
+                    return UnsupportedReply(part.fragment)
+                case PartKind.RETRY_FULL:
+                    return RetryFullReply()
+                case PartKind.RESPONSE:
+                    self._response.add(part)
+                case _:
+                    return None
+        except (CryptoError, RemoteProtocolError):
+            return None
+        return ResponseReply() if self._response.is_complete else PartialResponse()
+
+    def finish(self, *, rtt_sample_s: float | None) -> AwaitingConfirmation:
+        """Checks RESPONSE and makes FINISH.
+
+        Raises:
+            CryptoError: it does not authenticate; only this attempt is lost.
+            PeerKeyMismatch, NotAuthorised, RemoteProtocolError: it does, and its content is
+                refused; ``failure_is_final`` is set. Nothing was or will be sent.
+        """
+        if self._is_done or not self._response.is_complete:
+            raise LocalProtocolError("there is no response to finish with")
+        context, proposal = self._context, self._proposal
+        payload_bytes = self._noise.read_message(self._response.body())
+        self.failure_is_final = True
+        payload = ResponsePayload.decode(payload_bytes)
+        peer = self._check_peer(payload.ident)
+        check_accept(proposal.suite, self._offer, payload.extensions)
+        own_params = context.transport_params()
+        hmks = context.hmks.live
+        ident = None if proposal.anonymous else context.keys.ident(context.clock.unix_time())
+        finish_payload = FinishPayload(ident=ident, hmk=hmks[0], params=own_params)
+        body = self._noise.write_message(finish_payload.encode())
+        secret = session_secret(*self._noise.chaining_key_and_hash())
+        result = HandshakeResult(
+            session_secret=secret,
+            suite=proposal.suite,
+            role=Role.INITIATOR,
+            peer=peer,
+            peer_params=payload.params,
+            own_params=own_params,
+            peer_hmk=None,
+            own_hmks=hmks,
+            rtt_sample_s=rtt_sample_s,
+        )
+        veil = self._veil
+        self._leave()
+        return AwaitingConfirmation(context.rng, veil, body, result)
+
+    def _check_peer(self, ident: bytes) -> PeerKey:
+        """The identity behind IDENT. [HS-12]"""
+        context, pinned = self._context, self._proposal.peer
+        static_public = self._noise.rs
+        assert static_public is not None
+        if pinned is not None and ident[:32] != pinned.raw:
+            raise PeerKeyMismatch()
+        try:
+            return check_ident(
+                ident,
+                static_public,
+                context.clock.unix_time(),
+                context.config.max_clock_skew_s,
+            )
+        except CryptoError:
+            raise NotAuthorised("the peer's certificate is not valid (any more)") from None
+
+    def _leave(self) -> None:
+        self._is_done = True
+        self._noise.e1 = None  # borrowed: other attempts of this connect() share it
+        self._noise.wipe()
+        self._tail = ()
+        self.datagrams = ()
+
+    def wipe(self) -> None:
+        """Ends this attempt; later calls are refused."""
+        if not self._is_done:
+            self._leave()
+            self._veil.wipe()
+
+
+class AwaitingConfirmation:
+    """FINISH is made; it is sent again, with other padding, until a packet authenticates."""
+
+    __slots__ = ("_rng", "_veil", "_part", "_result")
+
+    def __init__(self, rng: Rng, veil: VeilKeys, body: bytes, result: HandshakeResult) -> None:
+        self._rng = rng
+        self._veil = veil
+        (self._part,) = cut(PartKind.FINISH, body, (DATAGRAM_BYTES_MAX,))
+        self._result: HandshakeResult | None = result
+
+    def take_result(self) -> HandshakeResult:
+        """The session, once."""
+        result, self._result = self._result, None
+        if result is None:
+            raise LocalProtocolError("the result was taken already")
+        return result
+
+    def datagram(self) -> bytes:
+        """FINISH in one datagram, never the same bytes twice. [HS-14]"""
+        size = redraw_size(self._rng, len(self._part))
+        return seal_part(self._rng, self._veil, Role.INITIATOR, self._part, size)
+
+    def wipe(self) -> None:
+        self._veil.wipe()
+        if self._result is not None:
+            self._result.session_secret.wipe()
+            self._result = None

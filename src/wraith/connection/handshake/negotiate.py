@@ -1,0 +1,150 @@
+"""Which suite and which extensions: every choice is a function of two lists and ``require_pq``.
+
+Nothing falls back by itself. The initiator takes the first suite of the record that its own policy
+allows; the responder checks, inside the authenticated transcript, that it would have taken the same
+one; a refusal allows one retry that names the refusal in its prologue. What is allowed is local:
+the enabled suites, without suite D where post-quantum security is required. No message adds to it.
+
+Spec: handshake.md [HS-60] [HS-61] [HS-62] [HS-63] [HS-64].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from wraith.abc import Rng
+from wraith.config import EndpointConfig
+from wraith.connection.handshake.node_record import usable_suites
+from wraith.crypto.suite import SUITES
+from wraith.errors import ConfigError, PolicyRefused, RemoteProtocolError
+from wraith.types import SuiteId
+from wraith.wire.extensions import Extension, ExtensionId, grease
+from wraith.wire.handshake import VERSION, Unsupported
+
+
+@dataclass(frozen=True, slots=True)
+class SuitePolicy:
+    """What one side allows: the suites it would use, best first."""
+
+    allowed: tuple[SuiteId, ...]
+
+    @classmethod
+    def of(
+        cls, config: EndpointConfig, *, require_pq: bool, suite: SuiteId | None = None
+    ) -> SuitePolicy:
+        """The policy of one ``connect()``. ``suite`` narrows it to a single one.
+
+        Raises:
+            ConfigError: ``suite`` is one that has a number and nothing else yet.
+            PolicyRefused: nothing is left; says which setting excludes what.
+        """
+        if suite is not None and suite not in SUITES:
+            raise ConfigError("suite", suite.name, "A, B or D; C is reserved")
+        wanted = config.suites if suite is None else (suite,)
+        if suite is not None and suite not in config.suites:
+            raise PolicyRefused(
+                f"suite {suite.name} is not enabled here",
+                hint=f"add {suite.name} to suites",
+            )
+        allowed = tuple(
+            s for s in usable_suites(wanted) if SUITES[s].post_quantum or not require_pq
+        )
+        if not allowed:
+            raise PolicyRefused(
+                "post-quantum key exchange is required, and no suite that has it is enabled",
+                hint="allow suite A or B, or turn the requirement off explicitly",
+            )
+        return cls(allowed)
+
+    def first_of(self, theirs: Sequence[SuiteId]) -> SuiteId:
+        """The first of ``theirs`` that is allowed here.
+
+        Raises:
+            PolicyRefused: none is.
+        """
+        for suite in theirs:
+            if suite in self.allowed:
+                return suite
+        raise PolicyRefused(
+            "the peer offers no cipher suite that is allowed here",
+            hint="the peer's suites: " + ", ".join(suite.name for suite in theirs),
+        )
+
+
+def responder_suites(config: EndpointConfig) -> tuple[SuiteId, ...]:
+    """What a responder with this configuration accepts, in its order."""
+    return usable_suites(config.suites)
+
+
+def responder_choice(own: Sequence[SuiteId], offered: Iterable[int]) -> SuiteId | None:
+    """The responder's preferred suite among those the initiator offered. [HS-61]"""
+    theirs = set(offered)
+    return next((suite for suite in own if suite in theirs), None)
+
+
+def unsupported_body(own: Sequence[SuiteId]) -> bytes:
+    """The body of UNSUPPORTED: the same bytes for the same configuration. [HS-62]"""
+    return Unsupported((VERSION,), tuple(own)).encode()
+
+
+def suite_after_refusal(policy: SuitePolicy, body: bytes) -> SuiteId:
+    """The suite of the one retry that UNSUPPORTED allows. [HS-63]
+
+    Raises:
+        PolicyRefused: no suite or version in ``body`` is allowed here.
+        DecodeError: ``body`` is malformed.
+    """
+    refusal = Unsupported.decode(body)
+    if VERSION not in refusal.versions:
+        raise PolicyRefused("the peer speaks another version of the protocol only")
+    known = {suite.value for suite in SuiteId}
+    theirs = [SuiteId(code) for code in refusal.suites if code in known]
+    return policy.first_of(theirs)
+
+
+DATAGRAM_FRAME_BYTES_MAX = 65_535
+"""What the DATAGRAM extension tells: the longest DATAGRAM frame that is taken (a u16)."""
+
+
+def make_offer(suite: SuiteId, rng: Rng) -> tuple[Extension, ...]:
+    """EXT_OFFER: what is implemented, and one GREASE id that nobody may stumble over. [HS-64]"""
+    return (*_implemented(suite), grease(rng))
+
+
+def accept_offer(suite: SuiteId, offer: Sequence[Extension]) -> tuple[Extension, ...]:
+    """EXT_ACCEPT: the part of ``offer`` that is implemented here. [HS-64]
+
+    Raises:
+        RemoteProtocolError: an id twice, or POST_QUANTUM does not agree with the suite.
+    """
+    _check_ids(suite, [extension.id for extension in offer])
+    own = {extension.id: extension for extension in _implemented(suite)}
+    return tuple(own[extension.id] for extension in offer if extension.id in own)
+
+
+def check_accept(suite: SuiteId, offer: Sequence[Extension], accept: Sequence[Extension]) -> None:
+    """What was accepted is a part of what was offered. [HS-64]
+
+    Raises:
+        RemoteProtocolError: something was accepted that was not offered, or twice, or POST_QUANTUM
+            does not agree with the suite.
+    """
+    ids = [extension.id for extension in accept]
+    _check_ids(suite, ids)
+    if not set(ids) <= {extension.id for extension in offer}:
+        raise RemoteProtocolError("an extension was accepted that was not offered")
+
+
+def _implemented(suite: SuiteId) -> tuple[Extension, ...]:
+    datagram = Extension(ExtensionId.DATAGRAM, DATAGRAM_FRAME_BYTES_MAX.to_bytes(2, "big"))
+    if SUITES[suite].post_quantum:
+        return Extension(ExtensionId.POST_QUANTUM), datagram
+    return (datagram,)
+
+
+def _check_ids(suite: SuiteId, ids: Sequence[int]) -> None:
+    if len(set(ids)) != len(ids):
+        raise RemoteProtocolError("an extension stands there twice")
+    if (ExtensionId.POST_QUANTUM in ids) is not SUITES[suite].post_quantum:
+        raise RemoteProtocolError("the suite and its extension do not agree")

@@ -1,0 +1,164 @@
+"""The parts of an established connection, built once from what the handshake has left.
+
+Only holds them together, so that the side that receives (connection.py) and the side that sends
+(packet_builder.py) see the same facts. Takes no decisions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from wraith.abc import Kem, Rng
+from wraith.config import EndpointConfig
+from wraith.connection.control import ControlStream
+from wraith.connection.data.acks import AckState
+from wraith.connection.data.datagrams import DatagramQueue
+from wraith.connection.data.flow import ReceiveWindow, SendMemory, WindowBudget
+from wraith.connection.data.mux import StreamMux
+from wraith.connection.data.omitted import OmittedNumbers
+from wraith.connection.data.recovery import Recovery
+from wraith.connection.data.stream_table import StreamTable
+from wraith.connection.events import Event
+from wraith.connection.handshake_result import HandshakeResult
+from wraith.connection.keys import SessionEpochs
+from wraith.connection.paths.cid import CidIndices
+from wraith.connection.paths.congestion import make_controller
+from wraith.connection.paths.pacing import Pacer
+from wraith.connection.paths.path import BASE_DATAGRAM_BYTES, MTU_IDLE_S, MtuSearch
+from wraith.connection.rekey import RekeyControl
+from wraith.types import NetworkPath
+
+
+class ConnectionParts:
+    """Facts and parts of the data phase. Plain attributes, written by connection and builder."""
+
+    __slots__ = (
+        "acks",
+        "cids",
+        "config",
+        "control",
+        "datagrams",
+        "has_heard_goaway",
+        "has_sent_goaway",
+        "idle_s",
+        "is_confirmed",
+        "is_path_proven",
+        "is_suspect",
+        "keys",
+        "knows_hmk",
+        "last_eliciting_sent",
+        "last_gap",
+        "last_received",
+        "mtu",
+        "mux",
+        "n_datagrams_received",
+        "n_datagrams_sent",
+        "n_bytes_received",
+        "n_bytes_sent",
+        "omitted",
+        "pacer",
+        "path",
+        "recovery",
+        "rekey",
+        "rng",
+    )
+
+    def __init__(
+        self,
+        result: HandshakeResult,
+        *,
+        path: NetworkPath,
+        config: EndpointConfig,
+        rng: Rng,
+        kem: Kem,
+        emit: Callable[[Event], None],
+        budget: WindowBudget | None,
+        now: float,
+    ) -> None:
+        ours, theirs = result.own_params, result.peer_params
+        self.config = config
+        self.rng = rng
+        self.path = path
+        ceiling = min(config.max_udp_bytes, theirs.max_udp)
+        pinned = config.datagram_bytes
+        base = min(pinned, theirs.max_udp) if pinned is not None else BASE_DATAGRAM_BYTES
+        self.mtu = MtuSearch(
+            base,
+            ceiling,
+            is_ipv6=len(path.remote.ip) == 16,
+            pinned=pinned is not None,
+            begins_at=now + MTU_IDLE_S,
+        )
+        self.keys = SessionEpochs(result, config.replay_window)
+        self.recovery = Recovery(
+            controller=make_controller(
+                config.congestion, base, window_max=config.send_memory_bytes // 2
+            ),
+            initial_rtt_s=config.initial_rtt_s,
+            max_ack_delay_s=theirs.max_ack_delay_ms / 1_000,
+        )
+        if result.rtt_sample_s is not None:
+            self.recovery.seed_rtt(result.rtt_sample_s, now)
+        self.omitted = OmittedNumbers(rng, self.recovery.controller.window)
+        self.pacer = Pacer(base, now)
+        self.pacer.update(self.recovery.controller.window, self.recovery.srtt, base)
+        self.acks = AckState(ours.max_ack_delay_ms / 1_000)
+        self.acks.set_rtt(self.recovery.srtt)
+        self.cids = CidIndices()
+        self.keys.opener.set_cids(*self.cids.accepted())
+        self.control = ControlStream()
+        self.datagrams = DatagramQueue()
+        table = StreamTable(
+            result.role,
+            config,
+            send_window=theirs.stream_window,
+            conn_send_window=theirs.conn_window,
+            max_streams=theirs.max_streams,
+            own_window=ours.stream_window,
+            own_max_streams=ours.max_streams,
+            conn_window=ReceiveWindow(ours.conn_window, config.conn_window_max, budget),
+        )
+        memory = SendMemory(config.send_memory_bytes, budget.sending if budget else None)
+        self.mux = StreamMux(table, config, emit, memory)
+        self.rekey = RekeyControl(
+            result.role,
+            result.suite,
+            keys=self.keys,
+            kem=kem,
+            rng=rng,
+            config=config,
+            now=now,
+        )
+        self.idle_s = float(min(ours.idle_s, theirs.idle_s))
+        self.is_confirmed = False
+        self.is_path_proven = True  # the handshake has crossed this path both ways
+        self.is_suspect = False
+        self.has_heard_goaway = self.has_sent_goaway = False
+        self.knows_hmk = result.peer_hmk is not None
+        self.last_received = now
+        self.last_gap = now
+        self.last_eliciting_sent = now
+        self.n_bytes_received = self.n_bytes_sent = 0
+        self.n_datagrams_received = self.n_datagrams_sent = 0
+
+    @property
+    def is_going_away(self) -> bool:
+        """Either side has announced the end: no new streams."""
+        return self.has_sent_goaway or self.has_heard_goaway
+
+    def set_pace(self) -> None:
+        """The window or the round-trip time has changed: so does the rate of sending. [RC-11]"""
+        self.pacer.update(self.recovery.controller.window, self.recovery.srtt, self.mtu.current)
+
+    def start_path_anew(self, now: float) -> None:
+        """Another network: round-trip time, window and datagram size of the old one say nothing."""
+        recovery = self.recovery
+        recovery.reset_path()
+        self.acks.set_rtt(recovery.srtt)
+        recovery.controller = make_controller(
+            self.config.congestion,
+            self.mtu.current,
+            window_max=self.config.send_memory_bytes // 2,
+        )
+        self.set_pace()
+        self.mtu.restart(now)

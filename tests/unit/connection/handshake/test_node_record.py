@@ -1,0 +1,69 @@
+"""Node records: what is refused, what is hidden, and in which order addresses are tried."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+
+from wraith.connection.handshake.node_record import NodeRecord, check_psk, interleave
+from wraith.errors import ConfigError
+from wraith.types import Address, SuiteId
+
+AK = bytes(range(32))
+PSK = bytes(range(100, 132))
+
+
+def four(i: int) -> Address:
+    return Address(bytes((10, 0, 0, i)), 1)
+
+
+def six(i: int) -> Address:
+    return Address(bytes(15) + bytes((i,)), 1)
+
+
+@pytest.mark.spec("HS-1")
+@pytest.mark.parametrize(
+    "psk",
+    [b"correct horse battery staple", b"correct horse battery staple 123", bytes(32), bytes(33)],
+)
+def test_a_password_is_not_a_psk(psk: bytes) -> None:
+    with pytest.raises(ConfigError) as refused:
+        check_psk(psk)
+    assert "correct" not in str(refused.value)
+
+
+def test_random_bytes_are_a_psk() -> None:
+    check_psk(PSK)
+
+
+@pytest.mark.parametrize("access_key", [b"", AK[:31], AK + b"x"])
+def test_access_key_has_32_bytes(access_key: bytes) -> None:
+    with pytest.raises(ConfigError):
+        NodeRecord(access_key)
+
+
+@pytest.mark.parametrize("suites", [(), (SuiteId.A, SuiteId.A)])
+def test_suites_are_some_and_different(suites: tuple[SuiteId, ...]) -> None:
+    with pytest.raises(ConfigError):
+        NodeRecord(AK, suites=suites)
+
+
+def test_the_number_of_addresses_is_bounded() -> None:
+    with pytest.raises(ConfigError):
+        NodeRecord(AK, addresses=tuple(four(i) for i in range(17)))
+
+
+def test_what_lets_one_dial_is_not_shown() -> None:
+    text = repr(NodeRecord(AK, access_psk=PSK))
+    assert AK.hex() not in text and repr(AK) not in text and repr(PSK) not in text
+
+
+@pytest.mark.spec("HS-50")
+def test_families_alternate() -> None:
+    mixed = (four(1), four(2), four(3), six(1), six(2))
+    order = interleave(mixed)
+    assert sorted(order) == sorted(mixed)
+    assert all(len(a.ip) != len(b.ip) for a, b in pairwise(order[:4]))
+    assert [a for a in order if len(a.ip) == 4] == [four(1), four(2), four(3)]
+    assert interleave((four(2), four(1))) == (four(2), four(1))

@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import pytest
+
+from wraith.connection.paths.path import MTU_RAISE_S, AnswerBudget, MtuSearch, PathValidation
+from wraith.types import Address, NetworkPath
+
+PATH = NetworkPath(Address(b"\x7f\0\0\1", 1), Address(b"\x7f\0\0\1", 2))
+
+
+def search_to(search: MtuSearch, path_mtu: int) -> int:
+    now = 0.0
+    for _ in range(100):
+        size = search.due(now)
+        if not size:
+            break
+        search.on_sent(size)
+        if size <= path_mtu:
+            search.on_acked(size, now)
+        else:
+            search.on_lost(size, now)
+    return search.current
+
+
+@pytest.mark.spec("CN-36")
+@pytest.mark.parametrize("path_mtu", [1200, 1300, 1452, 1471, 1472, 1500, 4000, 8972])
+def test_finds_the_path_mtu_within_a_step(path_mtu: int) -> None:
+    found = search_to(MtuSearch(1200, 8972, is_ipv6=False, pinned=False), path_mtu)
+    assert path_mtu - 16 <= found <= path_mtu
+
+
+def test_one_lost_probe_does_not_settle_it() -> None:
+    search = MtuSearch(1200, 1472, is_ipv6=False, pinned=False)
+    search.on_sent(search.due(0.0))
+    search.on_lost(1472, 0.0)
+    assert search.due(0.0) == 1472
+
+
+def test_the_search_waits_for_its_time_or_for_something_to_send() -> None:
+    search = MtuSearch(1200, 1472, is_ipv6=False, pinned=False, begins_at=5.0)
+    assert search.due(4.9) == 0 and search.due(5.0) == 1472
+    search.begin(0.0)
+    assert search_to(search, 1472) == 1472
+    search.on_black_hole(9.0)
+    search.begin(9.0)
+    assert search.due(9.0) == 0, "it begins once; what follows has its own times"
+
+
+def test_a_pinned_size_is_never_searched_nor_left() -> None:
+    search = MtuSearch(1400, 8972, is_ipv6=False, pinned=True)
+    assert search.due(0.0) == 0
+    assert not search.on_black_hole(0.0) and search.current == 1400
+
+
+def test_a_black_hole_goes_back_to_the_base_and_searches_later() -> None:
+    search = MtuSearch(1200, 1472, is_ipv6=False, pinned=False)
+    search_to(search, 1472)
+    assert search.on_black_hole(5.0) and search.current == 1200
+    assert search.due(6.0) == 0 and search.due(700.0) > 1200
+    search.restart(10.0)
+    assert search.due(10.0) == 1472
+
+
+@pytest.mark.spec("CN-33")
+def test_an_unproven_address_gets_three_times_what_it_sent_and_three_tries() -> None:
+    validation = PathValidation(PATH, b"8 bytes!", keeps_estimates=True)
+    validation.bytes_received = 100
+    assert validation.room == 300
+    for n in range(3):
+        assert validation.is_due
+        validation.on_sent(100, float(n), 0.5)
+        assert not validation.on_timer(n + 0.4)
+        assert validation.on_timer(n + 0.5) is (n == 2)
+    assert validation.room == 0
+
+
+@pytest.mark.spec("CN-34")
+def test_challenges_are_answered_ten_times_a_second() -> None:
+    budget = AnswerBudget()
+    assert sum(budget.take(1.0) for _ in range(50)) == 10
+    assert sum(budget.take(2.0) for _ in range(50)) == 10
+
+
+@pytest.mark.spec("CN-34")
+def test_a_spent_budget_of_answers_refills_at_ten_a_second() -> None:
+    budget = AnswerBudget()
+    assert sum(budget.take(5.0) for _ in range(20)) == 10
+    assert sum(budget.take(5.5) for _ in range(20)) == 5
+    assert sum(budget.take(6.5) for _ in range(20)) == 10
+
+
+@pytest.mark.spec("CN-36")
+def test_the_size_that_fell_into_a_black_hole_is_not_the_next_one_tried() -> None:
+    search = MtuSearch(1_200, 1_472, is_ipv6=False, pinned=False)
+    assert search_to(search, 1_472) == 1_472
+    assert search.on_black_hole(10.0)
+    assert search.due(10.0 + MTU_RAISE_S - 1) == 0
+    assert 1_200 < search.due(10.0 + MTU_RAISE_S) < 1_472
