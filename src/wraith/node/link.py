@@ -75,12 +75,14 @@ class TransferLink:
         self.connection = connection
         self.machine = machine
         self.peer: PeerKey | None = connection.peer
-        self.since = now
+        #: When the last packet of the peer authenticated, or the peer was asked for one.
+        self.silent_since = now
         self.is_suspect = False
         self.is_done = False
         self.closing_at: float | None = None
         self.blocked_until: float | None = None
         self._limit = limit
+        self._n_heard = 0
         self._control: StreamId | None = None
         self._data: StreamId | None = None
         self._control_out: deque[bytes | memoryview] = deque()
@@ -133,6 +135,8 @@ class TransferLink:
             RemoteProtocolError: the peer broke the transfer's protocol.
             LocalProtocolError: the connection is not open any more.
         """
+        if (n_heard := self.connection.n_authenticated) != self._n_heard:
+            self._n_heard, self.silent_since = n_heard, now
         self._read(now)
         self._write_control(now)
         if isinstance(self.machine, Sender):

@@ -77,9 +77,7 @@ class Node:
         self._receiver = Receiver(rules, self._ids) if rules is not None else None
         self._outcome = NodeOutcome()
         self._events: deque[NodeEvent] = deque()
-        self._peers = Peers(
-            endpoint, config, self, self._events, receives=rules is not None, now=now
-        )
+        self._peers = Peers(endpoint, config, self, self._events, receives=rules is not None)
         self._owners: dict[int, Sender | Receiver] = {}
         self._now = now
         rate = config.limit_bytes_per_s
@@ -92,7 +90,6 @@ class Node:
     ) -> None:
         """As ``Endpoint.receive_datagrams``. What came for the transfer has reached it by then."""
         self._now = now
-        self._peers.heard(now)
         self.endpoint.receive_datagrams(data, segment_bytes, path, now)
         self._pump()
 

@@ -106,7 +106,6 @@ class Peers:
         events: deque[NodeEvent],
         *,
         receives: bool,
-        now: float,
     ) -> None:
         self.links: dict[Connection, TransferLink] = {}
         self.current: TransferLink | None = None
@@ -118,7 +117,6 @@ class Peers:
         self._receives = receives
         self._dialling: Attempts | None = None
         self._lost_at: float | None = None
-        self._heard_at = now
 
     # --- commands -------------------------------------------------------------------------------
 
@@ -172,10 +170,6 @@ class Peers:
 
     # --- time -----------------------------------------------------------------------------------
 
-    def heard(self, now: float) -> None:
-        """Something came in."""
-        self._heard_at = now
-
     def close_finished(self, now: float) -> None:
         """Closes links whose last words have had their time."""
         for link in list(self.links.values()):
@@ -185,8 +179,8 @@ class Peers:
     def handle_timer(self, now: float) -> None:
         """Asks a silent peer, dials, gives up, when it is time."""
         if (at := self._ask_at()) is not None and now >= at:
-            self._heard_at = now
             assert self.current is not None
+            self.current.silent_since = now
             with contextlib.suppress(LocalProtocolError):
                 self.current.connection.ask(now)
         self._dial_when_due(now)
@@ -213,7 +207,7 @@ class Peers:
         machine = link.machine
         if machine.is_over or machine.state in _PATIENT:
             return None
-        return self._heard_at + max(SILENCE_PTOS * link.connection.pto_s, SILENCE_MIN_S)
+        return link.silent_since + max(SILENCE_PTOS * link.connection.pto_s, SILENCE_MIN_S)
 
     # --- what connections say -------------------------------------------------------------------
 
