@@ -44,6 +44,11 @@ def proven_hello(net: LinkedEndpoints, record: NodeRecord, n: int) -> list[bytes
     return [bytes(t.data) for t in host.endpoint.datagrams_to_send(net.now)]
 
 
+def ask_for_cookies(net: LinkedEndpoints, on: bool) -> None:
+    for door in net.r.endpoint._admission._doors:
+        door.hello_full.cookie_mode = on
+
+
 def receive(net: LinkedEndpoints, datagram: bytes, sender: Address) -> None:
     path = NetworkPath(ADDRESS_B, sender)
     net.r.endpoint.receive_datagrams(datagram, len(datagram), path, net.now)
@@ -220,7 +225,7 @@ class TestProvenFlood:
     def test_neighbours_cannot_lock_out_who_has_shown_a_cookie(self) -> None:
         budgets = replace(self.budgets, prefix_rate=0.001, prefix_burst=12)
         net = network(budgets, link=LinkConfig(latency_s=0.005))
-        net.r.endpoint._admission._hello_full.cookie_mode = True
+        ask_for_cookies(net, True)
         assert net.run_until_confirmed(net.dial()), "with a cookie by now"
         neighbour = Address(ADDRESS_A.ip[:3] + b"\x99", 9)
         for _ in range(40):
@@ -228,14 +233,14 @@ class TestProvenFlood:
             net.run(seconds=0.01)
         spent = net.r.endpoint.counters["budget"]
         assert spent >= 30, "nothing is left of the prefix's tokens"
-        net.r.endpoint._admission._hello_full.cookie_mode = False
+        ask_for_cookies(net, False)
         assert net.run_until_confirmed(net.dial())
         assert net.r.endpoint.counters["budget"] == spent
 
     @pytest.mark.spec("HS-27")
     def test_a_hello_that_got_a_cookie_is_spent(self) -> None:
         net = network(self.budgets)
-        net.r.endpoint._admission._hello_full.cookie_mode = True
+        ask_for_cookies(net, True)
         head, _ = proven_hello(net, net.record(), 1)
         for _ in range(5):
             receive(net, head, source(1))

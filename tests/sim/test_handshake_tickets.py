@@ -76,7 +76,8 @@ def test_tickets_do_not_use_up_the_budget_for_full_hellos(
 ) -> None:
     ticketed(100)
     net = linked()
-    gate = net.r.endpoint._admission._hello_full
+    (door,) = net.r.endpoint._admission._doors
+    gate = door.hello_full
     before = gate._bucket.level(net.now)
     net.dial()
     net.run(seconds=0.5)

@@ -249,13 +249,13 @@ class Transfer:
             self._worker.pump()
 
     def _store_records(self) -> None:
-        for _, records in self.node.records_to_store():
+        for public, records in self.node.records_to_store():
             if self._replay is None:
                 continue
             try:
                 self._replay.append(records)
             except OSError as exc:
-                self.node.records_lost()
+                self.node.records_lost(public)
                 # Nobody may be answered any more under this code, so waiting on is useless: the
                 # person is told, and so is a peer who is here. Not now: this is inside a drain.
                 error = disk_error(exc, where="the record of who called", hint=_NO_RECORDS)

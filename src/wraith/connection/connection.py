@@ -107,6 +107,7 @@ class Connection(Moving):
         "_pool",
         "_suite",
         "_tracer",
+        "access_key",
         "config",
         "has_more",
         "peer",
@@ -132,6 +133,8 @@ class Connection(Moving):
         self.config = config
         #: The identity that the peer has proved.
         self.peer: PeerKey | None = None
+        #: Responder: the public half (32 bytes) of the access key that the peer's hello proved.
+        self.access_key: bytes | None = None
         #: ``datagrams_to_send`` stopped at its limit: more may be due at once.
         self.has_more = False
         self._rng = rng
@@ -175,6 +178,7 @@ class Connection(Moving):
         self._suite = SUITES[result.suite]
         self._authenticated_by = result.authenticated_by
         self.peer = result.peer
+        self.access_key = result.access_key
         self._own_hmk = result.own_hmks[0] if result.own_hmks else b""
         parts = self._parts = ConnectionParts(
             result,

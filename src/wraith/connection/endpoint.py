@@ -223,12 +223,13 @@ class Endpoint:
         if self._trim.at is None and self._pool.owns_large:
             self._deadlines.set(self._trim, now + TRIM_S)
         transmits: list[Transmit] = []
-        outboxes = [self._outbox]
-        if self._admission.outbox and not self._admission.has_records:
-            outboxes.append(self._admission.outbox)
-        for outbox in outboxes:
-            while outbox and len(transmits) < TRANSMITS_MAX:
-                datagram, path = outbox.popleft()
+        while self._outbox and len(transmits) < TRANSMITS_MAX:
+            datagram, path = self._outbox.popleft()
+            transmits.append(Transmit(memoryview(datagram), len(datagram), path))
+        answers = self._admission.outbox
+        if answers and not self._admission.has_records:
+            while answers and len(transmits) < TRANSMITS_MAX:
+                datagram, path, _ = answers.popleft()
                 transmits.append(Transmit(memoryview(datagram), len(datagram), path))
         ready, pool, n_bytes = self._ready, self._pool, 0
         while (
@@ -259,11 +260,15 @@ class Endpoint:
         withheld until this has been called. [HS-33]"""
         return self._admission.take_records()
 
-    def records_lost(self) -> None:
-        """What ``records_to_store`` returned last could not be stored: the hellos of it are not
-        answered, nor are their parts that come later. Every attempt that is half open ends; its
-        initiator may begin anew. [HS-33]"""
-        self._admission.drop_unanswered()
+    def records_lost(self, ak_public: bytes) -> None:
+        """What ``records_to_store`` returned last for this key could not be stored: the hellos of
+        it are not answered, nor are their parts that come later. Every attempt of the key that is
+        half open ends; its initiator may begin anew. Those of other keys go on. [HS-33]"""
+        self._admission.end_attempts(ak_public)
+
+    def end_attempts(self, ak_public: bytes) -> None:
+        """Ends every attempt of this key that is half open, in silence. Connections stay."""
+        self._admission.end_attempts(ak_public)
 
     def next_event(self) -> tuple[Connection | None, Event | EndpointEvent] | None:
         """The next fact, with the connection that it is about (``None``: the endpoint).

@@ -22,6 +22,8 @@ class HandshakeResult:
         own_hmks: this endpoint's own header-mask keys, newest first, at most two.
         rtt_sample_s: the handshake's round trip if it was measured without ambiguity.
         authenticated_by: ``static-key`` or ``ticket``.
+        access_key: the public half (32 bytes) of the access key that the hello proved; ``None`` at
+            the initiator.
     """
 
     session_secret: Secret
@@ -34,3 +36,4 @@ class HandshakeResult:
     own_hmks: tuple[bytes, ...] = field(repr=False)
     rtt_sample_s: float | None = None
     authenticated_by: str = "static-key"
+    access_key: bytes | None = field(default=None, repr=False)

@@ -155,9 +155,9 @@ class Node:
         """As ``Endpoint.records_to_store``."""
         return self.endpoint.records_to_store()
 
-    def records_lost(self) -> None:
+    def records_lost(self, ak_public: bytes) -> None:
         """As ``Endpoint.records_lost``."""
-        self.endpoint.records_lost()
+        self.endpoint.records_lost(ak_public)
 
     def next_event(self) -> NodeEvent | None:
         """The next fact, oldest first."""

@@ -182,13 +182,13 @@ async def open_endpoint(
     machine = bound.machine
 
     def store() -> None:
-        try:
-            for access_key, records in machine.records_to_store():
+        for access_key, records in machine.records_to_store():
+            try:
                 if access_key in stores:
                     stores[access_key].append(records)
-        except OSError:
-            machine.records_lost()
-            raise
+            except OSError:
+                machine.records_lost(access_key)
+                raise
 
     endpoint = AsyncEndpoint(machine, bound.rng)
     endpoint.driver = Driver(

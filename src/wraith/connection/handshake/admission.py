@@ -20,14 +20,14 @@ from collections import Counter, OrderedDict, deque
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from wraith.abc import Tracer
 from wraith.connection.connection import Connection
 from wraith.connection.deadlines import Deadline, DeadlineHeap
 from wraith.connection.endpoint_events import ClockSkew, EndpointEvent
-from wraith.connection.handshake.budget import HelloFull, PreAuth
+from wraith.connection.handshake.budget import PreAuth
 from wraith.connection.handshake.cookies import CookieJar
-from wraith.connection.handshake.dialing import Outbox
 from wraith.connection.handshake.doors import AccessDoor, Doors
 from wraith.connection.handshake.endpoint_keys import AccessKey
 from wraith.connection.handshake.half_open import (
@@ -65,6 +65,14 @@ from wraith.wire.handshake import DATAGRAM_BYTES_MAX, DATAGRAM_BYTES_MIN, VERSIO
 REPEATS_MAX = 3
 COMPLETED_MAX = 4_096
 SKEW_EVENT_S = 10.0
+
+
+class Answer(NamedTuple):
+    """A datagram for somebody who has proved the access key with this public half."""
+
+    datagram: bytes
+    path: NetworkPath
+    key: bytes
 
 
 class LateFinish(Deadline):
@@ -111,7 +119,6 @@ class Admission:
         self._suites = responder_suites(config)
         self._refusal_body = unsupported_body(self._suites)
         self._pre_auth = PreAuth(config.budgets, now)
-        self._hello_full = HelloFull(config.budgets, now)
         self._half_open = HalfOpenTable(config.budgets)
         self._strays = Strays()
         self._early = EarlyQueues(config.budgets)
@@ -119,8 +126,7 @@ class Admission:
         self._n_completed = 0
         self._cookies = CookieJar(Secret(context.rng.secret_bytes(32)))
         self._doors = Doors(config, context.clock)
-        self._skew_told_at: float | None = None
-        self.outbox: Outbox = deque()
+        self.outbox: deque[Answer] = deque()
         self.counters: Counter[str] = Counter()
         for key in context.keys.access:
             self.add_key(key, now)
@@ -147,12 +153,15 @@ class Admission:
     def take_records(self) -> list[tuple[bytes, list[bytes]]]:
         return self._doors.take_records()
 
-    def drop_unanswered(self) -> None:
-        """Ends every half-open attempt and forgets what was to be answered."""
+    def end_attempts(self, ak_public: bytes) -> None:
+        """Ends every half-open attempt of this key and forgets what its peers were to be told."""
         for entry in self._half_open:
-            self.count("record_lost")
-            self._drop(entry)
+            if entry.key == ak_public:
+                self.count("attempt_ended")
+                self._drop(entry)
+        kept = [answer for answer in self.outbox if answer.key != ak_public]
         self.outbox.clear()
+        self.outbox.extend(kept)
 
     def stop(self) -> None:
         self._is_listening = False
@@ -234,12 +243,10 @@ class Admission:
             self._drop(entry)
             return True
         finished = stage.take_result(self._context.clock.unix_time(), now)
-        for sibling in self._half_open.on_path(entry.path):
-            if sibling is entry:
-                self._half_open.remove(sibling)
-                self._deadlines.set(sibling, None)
-            else:
-                self._drop(sibling)
+        for sibling in self._half_open.siblings(entry):
+            self._drop(sibling)
+        self._half_open.remove(entry)
+        self._deadlines.set(entry, None)
         self._pre_auth.on_completed(entry.path.remote, now)
         return CompletedHandshake(finished.result, stage.veil, finished.refusal)
 
@@ -342,7 +349,7 @@ class Admission:
         skew_s = hello.timestamp - unix_now
         if abs(skew_s) > self._config.max_clock_skew_s:
             self.count("clock_skew")
-            self._tell_skew(skew_s, now)
+            self._tell_skew(door, skew_s, now)
             return
         if not door.replays.accepts(hello.timestamp):
             self.count("replay_incomplete")
@@ -355,13 +362,13 @@ class Admission:
             door.records.append(encode_record(entry_key, hello.timestamp))
         if hello.version != VERSION or hello.suite not in self._suites:
             self.count("unsupported")
-            self._reply(PartKind.UNSUPPORTED, self._refusal_body, hello, path)
+            self._reply(door, PartKind.UNSUPPORTED, self._refusal_body, hello, path)
             return
         if hello.retry_of is not None and hello.retry_of != blake3(self._refusal_body):
             self.count("retry_mismatch")
             return
         if hello.has_ticket:
-            self._reply(PartKind.RETRY_FULL, b"", hello, path)
+            self._reply(door, PartKind.RETRY_FULL, b"", hello, path)
             return
         ak_public = door.key.ak.public
         is_validated = hello.cookie is not None and self._cookies.check(
@@ -369,10 +376,10 @@ class Admission:
         )
         if is_validated:
             self._pre_auth.on_validated(path.remote, now)
-        if self._hello_full.update(now, len(self._half_open)) and not is_validated:
+        if door.hello_full.update(now, len(self._half_open)) and not is_validated:
             self.count("cookie_sent")
             cookie = self._cookies.make(path.remote, ak_public, unix_now)
-            self._reply(PartKind.COOKIE, cookie, hello, path)
+            self._reply(door, PartKind.COOKIE, cookie, hello, path)
             return
         self._begin(door, hello, path, now, is_validated=is_validated)
 
@@ -386,7 +393,7 @@ class Admission:
         is_validated: bool,
     ) -> None:
         stage = AwaitingHello(self._context, door.key, hello, SuiteId(hello.suite))
-        entry = HalfOpen(path, stage, is_validated=is_validated)
+        entry = HalfOpen(path, stage, key=door.key.ak.public, is_validated=is_validated)
         entry.bytes_received = hello.n_bytes
         for dropped in self._half_open.insert(entry):
             self.count("half_open_replaced")
@@ -401,11 +408,15 @@ class Admission:
 
     def _answer(self, entry: HalfOpen, stage: AwaitingHello, now: float) -> None:
         """A complete, proven hello: ML-KEM and RESPONSE, if the budget allows. [HS-22]"""
-        if not self._hello_full.take(now, len(self._half_open)):
+        door = self._doors.find(entry.key)
+        if door is None:  # removed, and many others since
+            self._drop(entry)
+            return
+        if not door.hello_full.take(now, len(self._half_open)):
             self.count("hello_full")
             self._drop(entry)
             return
-        newer = [e for e in self._half_open.on_path(entry.path) if e.serial > entry.serial]
+        newer = [e for e in self._half_open.siblings(entry) if e.serial > entry.serial]
         if any(isinstance(other.stage, AwaitingFinish) for other in newer):
             self._drop(entry)
             return
@@ -413,7 +424,7 @@ class Admission:
             answered = stage.answer(self._suites, self._context.clock.unix_time())
         except SuiteMismatch:
             self.count("unsupported")
-            self._reply(PartKind.UNSUPPORTED, self._refusal_body, stage.hello, entry.path)
+            self._reply(door, PartKind.UNSUPPORTED, self._refusal_body, stage.hello, entry.path)
             self._drop(entry)
             return
         except (HelloRefused, CryptoError, RemoteProtocolError):
@@ -430,20 +441,27 @@ class Admission:
             self.count("amplification")
             return
         entry.bytes_sent += n_bytes
-        self.outbox.extend((datagram, entry.path) for datagram in datagrams)
+        self.outbox.extend(Answer(datagram, entry.path, entry.key) for datagram in datagrams)
         self._deadlines.set(entry, now + RESPONSE_LIFETIME_S)
 
-    def _reply(self, kind: PartKind, body: bytes, hello: ProvenHello, path: NetworkPath) -> None:
+    def _reply(
+        self,
+        door: AccessDoor,
+        kind: PartKind,
+        body: bytes,
+        hello: ProvenHello,
+        path: NetworkPath,
+    ) -> None:
         """One datagram, never larger than the hello that it answers. [HS-24]"""
         datagram = seal_reply(self._context.rng, hello.veil, kind, body, hello.n_bytes)
-        self.outbox.append((datagram, path))
+        self.outbox.append(Answer(datagram, path, door.key.ak.public))
 
-    def _tell_skew(self, skew_s: float, now: float) -> None:
-        """At most one event in ten seconds: old recordings look the same, and whoever has one
-        must not be able to fill a screen."""
-        if self._skew_told_at is None or now - self._skew_told_at >= SKEW_EVENT_S:
-            self._skew_told_at = now
-            self._events.append(ClockSkew(skew_s))
+    def _tell_skew(self, door: AccessDoor, skew_s: float, now: float) -> None:
+        """At most one event in ten seconds for each key: old recordings look the same, and whoever
+        has one must not be able to fill a screen."""
+        if door.skew_told_at is None or now - door.skew_told_at >= SKEW_EVENT_S:
+            door.skew_told_at = now
+            self._events.append(ClockSkew(skew_s, door.key.ak.public))
 
     def _drop(self, entry: HalfOpen) -> None:
         entry.stage.wipe()
@@ -456,7 +474,8 @@ class Admission:
 
     @property
     def cookie_mode(self) -> bool:
-        return self._hello_full.cookie_mode
+        """Whether the peers of any key are asked for a cookie first."""
+        return any(door.hello_full.cookie_mode for door in self._doors)
 
     @property
     def n_remembered(self) -> int:

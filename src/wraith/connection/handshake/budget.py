@@ -73,6 +73,12 @@ class TokenBucket:
             self._at = now
         return self._tokens
 
+    def resize(self, rate: float, burst: float, now: float) -> None:
+        """Another rate and burst from now on; as full as it was."""
+        part = self.level(now) / self.burst
+        self.rate, self.burst = rate, burst
+        self._tokens = part * burst
+
     def time_of(self, level: float) -> float:
         """When the bucket reaches ``level`` if nothing is taken; the last refill if it has."""
         return self._at + max(0.0, level - self._tokens) / self.rate
@@ -214,20 +220,29 @@ class PreAuth:
 
 
 class HelloFull:
-    """The gate before ML-KEM, and the cookie-mode switch that hangs on its level.
+    """One access key's gate before ML-KEM, and the cookie-mode switch that hangs on its level.
 
     Between two calls the level only rises, so the moments at which it crossed a bound are computed,
     not sampled: the mode does not depend on how often it is asked for.
     """
 
-    __slots__ = ("_bucket", "_half_open_max", "_below_since", "_above_since", "cookie_mode")
+    __slots__ = (
+        "_above_since", "_below_since", "_bucket", "_budgets", "_half_open_max", "cookie_mode",
+    )  # fmt: skip
 
     def __init__(self, budgets: Budgets, now: float) -> None:
+        self._budgets = budgets
         self._bucket = TokenBucket(budgets.hello_full_rate, budgets.hello_full_burst, now)
         self._half_open_max = budgets.cookie_half_open
         self._below_since: float | None = None
         self._above_since: float | None = now
         self.cookie_mode = False
+
+    def set_share(self, share: float, now: float) -> None:
+        """Gives the key this part (0 to 1) of the rate and of the burst from now on."""
+        self._bucket.resize(
+            share * self._budgets.hello_full_rate, share * self._budgets.hello_full_burst, now
+        )
 
     def take(self, now: float, n_half_open: int) -> bool:
         """One token for one response to a complete, proven hello."""

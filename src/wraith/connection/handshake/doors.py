@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 
 from wraith.abc import WallClock
 from wraith.config import EndpointConfig
+from wraith.connection.handshake.budget import HelloFull
 from wraith.connection.handshake.endpoint_keys import ACCESS_KEYS_MAX, AccessKey
 from wraith.connection.handshake.replay_cache import ReplayCache
 from wraith.errors import LocalProtocolError
@@ -22,13 +23,16 @@ FLOORS_MAX = 4_096
 
 
 class AccessDoor:
-    """One access key and the memory of the hellos that it has accepted."""
+    """One access key, the memory of the hellos that it has accepted, and its peers' budget."""
 
-    __slots__ = ("key", "records", "replays")
+    __slots__ = ("hello_full", "key", "records", "replays", "skew_told_at")
 
-    def __init__(self, key: AccessKey, replays: ReplayCache) -> None:
+    def __init__(self, key: AccessKey, replays: ReplayCache, hello_full: HelloFull) -> None:
         self.key = key
         self.replays = replays
+        self.hello_full = hello_full
+        #: When the application was last told of a clock that is off.
+        self.skew_told_at: float | None = None
         #: Replay records that are not on disk yet.
         self.records: list[bytes] = []
 
@@ -81,6 +85,7 @@ class Doors:
             door, _ = kept
             door.key = key
             self._open[public] = door
+            self._share(now)
             return
         replays = ReplayCache(
             key.ak,
@@ -91,13 +96,27 @@ class Doors:
             complete=not key.persistent,
             floor=self._floors.pop(public, -1),
         )
-        self._open[public] = AccessDoor(key, replays)
+        self._open[public] = AccessDoor(key, replays, HelloFull(self._config.budgets, now))
+        self._share(now)
+
+    def find(self, ak_public: bytes) -> AccessDoor | None:
+        """The door of a key that is open or was removed lately."""
+        if (door := self._open.get(ak_public)) is not None:
+            return door
+        kept = self._kept.get(ak_public)
+        return kept[0] if kept is not None else None
+
+    def _share(self, now: float) -> None:
+        """The peers of one key cannot use up what those of the others need. [HS-22]"""
+        for door in self._open.values():
+            door.hello_full.set_share(1 / len(self._open), now)
 
     def remove(self, ak_public: bytes, now: float) -> None:
         """Closes the door of this key, if there is one; what it has answered is remembered."""
         door = self._open.pop(ak_public, None)
         if door is None:
             return
+        self._share(now)
         self._forget_old(now)
         self._kept[ak_public] = door, now
         if len(self._kept) > KEPT_MAX:

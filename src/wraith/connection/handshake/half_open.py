@@ -9,7 +9,7 @@ Spec: handshake.md [HS-23] [HS-24] [HS-25] [HS-28].
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -34,11 +34,17 @@ AMPLIFICATION = 3
 class HalfOpen(Deadline):
     """One attempt of one initiator, from its proven HELLO/0 on."""
 
-    __slots__ = ("path", "stage", "is_validated", "bytes_received", "bytes_sent", "serial")
+    __slots__ = (
+        "bytes_received", "bytes_sent", "is_validated", "key", "path", "serial", "stage",
+    )  # fmt: skip
 
-    def __init__(self, path: NetworkPath, stage: AwaitingHello, *, is_validated: bool) -> None:
+    def __init__(
+        self, path: NetworkPath, stage: AwaitingHello, *, key: bytes, is_validated: bool
+    ) -> None:
         super().__init__()
         self.path = path
+        #: The public half of the access key that it proved.
+        self.key = key
         self.stage: AwaitingHello | AwaitingFinish = stage
         #: A cookie proved that the peer receives at this address.
         self.is_validated = is_validated
@@ -52,15 +58,19 @@ class HalfOpen(Deadline):
 
 
 class HalfOpenTable:
-    """Half-open entries by 4-tuple, with the limits per 4-tuple, per prefix and in all."""
+    """Half-open entries by 4-tuple, with the limits per 4-tuple, per prefix and in all.
 
-    __slots__ = ("_budgets", "_by_path", "_by_prefix", "_all", "_serial")
+    The first two count for each access key apart, and in a full table the key that has most makes
+    room: the peers of one key push out each other."""
+
+    __slots__ = ("_all", "_budgets", "_by_path", "_by_prefix", "_n_of_key", "_serial")
 
     def __init__(self, budgets: Budgets) -> None:
         self._budgets = budgets
         self._by_path: dict[NetworkPath, list[HalfOpen]] = {}
         self._by_prefix: dict[bytes, OrderedDict[int, HalfOpen]] = {}
         self._all: OrderedDict[int, HalfOpen] = OrderedDict()
+        self._n_of_key: Counter[bytes] = Counter()
         self._serial = 0
 
     def __len__(self) -> int:
@@ -74,6 +84,11 @@ class HalfOpenTable:
         """The attempts on ``path``, oldest first."""
         return tuple(self._by_path.get(path, ()))
 
+    def siblings(self, entry: HalfOpen) -> tuple[HalfOpen, ...]:
+        """The other attempts of the same key on the same path, oldest first."""
+        others = self._by_path.get(entry.path, ())
+        return tuple(e for e in others if e.key == entry.key and e is not entry)
+
     def is_on(self, path: NetworkPath) -> bool:
         """Whether there is an attempt on ``path``."""
         return path in self._by_path
@@ -81,8 +96,8 @@ class HalfOpenTable:
     def insert(self, entry: HalfOpen) -> list[HalfOpen]:
         """Adds ``entry``; returns what had to make room, oldest of the same kind first."""
         dropped: list[HalfOpen] = []
-        prefix = prefix_of(entry.path.remote)
-        attempts = self._by_path.get(entry.path, [])
+        prefix = self._prefix_of(entry)
+        attempts = self.siblings(entry)
         if len(attempts) >= ATTEMPTS_PER_PATH:
             dropped.append(attempts[0])
             self.remove(attempts[0])
@@ -95,7 +110,8 @@ class HalfOpenTable:
             dropped.append(oldest)
             self.remove(oldest)
         if len(self._all) >= self._budgets.half_open_max:
-            oldest = next(iter(self._all.values()))
+            ((most, _),) = self._n_of_key.most_common(1)
+            oldest = next(e for e in self._all.values() if e.key == most)
             dropped.append(oldest)
             self.remove(oldest)
         self._serial += 1
@@ -103,21 +119,29 @@ class HalfOpenTable:
         self._by_path.setdefault(entry.path, []).append(entry)
         self._by_prefix.setdefault(prefix, OrderedDict())[entry.serial] = entry
         self._all[entry.serial] = entry
+        self._n_of_key[entry.key] += 1
         return dropped
 
     def remove(self, entry: HalfOpen) -> None:
         """Forgets ``entry``; harmless when it is gone already."""
         if self._all.pop(entry.serial, None) is None:
             return
+        self._n_of_key[entry.key] -= 1
+        if not self._n_of_key[entry.key]:
+            del self._n_of_key[entry.key]
         attempts = self._by_path[entry.path]
         attempts.remove(entry)
         if not attempts:
             del self._by_path[entry.path]
-        prefix = prefix_of(entry.path.remote)
+        prefix = self._prefix_of(entry)
         of_prefix = self._by_prefix[prefix]
         del of_prefix[entry.serial]
         if not of_prefix:
             del self._by_prefix[prefix]
+
+    @staticmethod
+    def _prefix_of(entry: HalfOpen) -> bytes:
+        return prefix_of(entry.path.remote) + entry.key
 
 
 class Strays:

@@ -187,7 +187,9 @@ class AwaitingHello:
         )
         body = noise.write_message(answer.encode())
         self._is_done = True
-        return AwaitingFinish(context, hello.veil, noise, self._suite, body, own_params)
+        return AwaitingFinish(
+            context, hello.veil, noise, self._suite, body, own_params, self._key.ak.public
+        )
 
     def wipe(self) -> None:
         if not self._is_done:
@@ -219,6 +221,7 @@ class AwaitingFinish:
     __slots__ = (
         "veil",
         "n_repeats",
+        "_access_key",
         "_context",
         "_noise",
         "_suite",
@@ -238,6 +241,7 @@ class AwaitingFinish:
         suite: SuiteId,
         body: bytes,
         own_params: TransportParams,
+        access_key: bytes,
     ) -> None:
         self.veil = veil
         #: How often RESPONSE has been sealed again.
@@ -246,6 +250,7 @@ class AwaitingFinish:
         self._noise = noise
         self._suite = suite
         self._own_params = own_params
+        self._access_key = access_key
         self._payload: FinishPayload | None = None
         self._sent_at = 0.0
         self._is_done = False
@@ -311,6 +316,7 @@ class AwaitingFinish:
             peer_hmk=payload.hmk,
             own_hmks=self._context.hmks.live,
             rtt_sample_s=now - self._sent_at if self.n_repeats == 0 else None,
+            access_key=self._access_key,
         )
         self._leave()
         return FinishedHandshake(result, refusal)

@@ -26,8 +26,8 @@ def path(i: int, port: int = 1) -> NetworkPath:
     return NetworkPath(LOCAL, Address(bytes((10, i >> 8, i & 255, 1)), port))
 
 
-def entry(p: NetworkPath) -> HalfOpen:
-    return HalfOpen(p, NO_STAGE, is_validated=False)
+def entry(p: NetworkPath, key: bytes = b"k") -> HalfOpen:
+    return HalfOpen(p, NO_STAGE, key=key, is_validated=False)
 
 
 @pytest.mark.spec("HS-23")
@@ -61,6 +61,31 @@ def test_full_table_replaces_the_oldest_of_the_same_prefix_first() -> None:
     assert len(table) == 4
 
 
+@pytest.mark.spec("HS-23")
+def test_in_a_full_table_the_key_that_has_most_makes_room() -> None:
+    table = HalfOpenTable(Budgets(half_open_max=4))
+    others = [entry(path(1), b"a"), entry(path(2), b"b")]
+    flood = [entry(path(3 + i), b"flood") for i in range(5)]
+    for e in (*others, *flood[:2]):
+        table.insert(e)
+    assert [table.insert(e) for e in flood[2:]] == [[flood[0]], [flood[1]], [flood[2]]]
+    assert table.insert(entry(path(99), b"c")) == [flood[3]]
+    assert set(others) <= set(table)
+
+
+@pytest.mark.spec("HS-23")
+def test_each_key_has_its_own_attempts_on_a_path_and_in_a_prefix() -> None:
+    table = HalfOpenTable(Budgets(half_open_per_prefix=4))
+    one = entry(path(1), b"a")
+    table.insert(one)
+    for port in range(4):
+        assert table.insert(entry(path(1, port), b"b")) == []
+    for _ in range(ATTEMPTS_PER_PATH - 1):
+        table.insert(entry(path(1), b"b"))
+    assert one in table
+    assert len(table.siblings(one)) == 0
+
+
 def test_removing_twice_is_harmless_and_leaves_nothing_behind() -> None:
     table = HalfOpenTable(Budgets())
     one = entry(path(1))
@@ -77,7 +102,7 @@ def test_unvalidated_addresses_get_three_times_what_they_sent() -> None:
     assert one.may_send(3_000) and not one.may_send(3_001)
     one.bytes_sent = 2_000
     assert one.may_send(1_000) and not one.may_send(1_001)
-    assert HalfOpen(path(1), NO_STAGE, is_validated=True).may_send(10**6)
+    assert HalfOpen(path(1), NO_STAGE, key=b"k", is_validated=True).may_send(10**6)
 
 
 class TestStrays:
