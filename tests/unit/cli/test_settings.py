@@ -190,9 +190,9 @@ def test_config_path_and_check(home: Path, capsys: pytest.CaptureFixture[str]) -
 
 def test_a_home_without_the_file_loads_no_parser(home: Path) -> None:
     program = (
-        "import sys; from pathlib import Path; from wraith.aio.disk.home_folder import StateDir; "
+        "import sys; from pathlib import Path; from wraith.aio.disk.home_folder import HomeFolder; "
         "from wraith.cli.settings import read_settings; "
-        f"assert read_settings(StateDir(Path({str(home)!r}))) == {{}}; print(*sys.modules)"
+        f"assert read_settings(HomeFolder(Path({str(home)!r}))) == {{}}; print(*sys.modules)"
     )
     path = os.pathsep.join(filter(None, sys.path))
     loaded = subprocess.run(
