@@ -8,13 +8,14 @@ from collections.abc import Mapping
 import click
 
 from wraith.aio.disk.home_folder import HomeFolder
+from wraith.cli.helping import Helped
 from wraith.cli.output import Output, printable
 from wraith.cli.settings import FILE, KEYS, Setting, read_settings, settings_path
 
 _JSON = click.option("--json", "json_events", is_flag=True, help="JSON lines on stdout.")
 
 
-@click.group("config", invoke_without_command=True)
+@click.group("config", cls=Helped, invoke_without_command=True)
 @click.pass_context
 def config(ctx: click.Context) -> None:
     """Show the settings of this user, and where each is from.

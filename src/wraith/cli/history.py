@@ -10,6 +10,7 @@ import click
 from wraith.aio.clock import SystemClock
 from wraith.aio.disk.history_file import HistoryEntry, HistoryFile
 from wraith.aio.disk.home_folder import HomeFolder
+from wraith.cli.helping import Helped
 from wraith.cli.output import Output, printable, size
 from wraith.node.events import Connected, NodeEvent
 from wraith.transfer.events import Done, OfferReceived, Placed
@@ -22,7 +23,7 @@ A_TEXT = "a text"
 _NAME_MAX = 256
 
 
-@click.group("history", invoke_without_command=True)
+@click.group("history", cls=Helped, invoke_without_command=True)
 @click.option("--json", "json_events", is_flag=True, help="One JSON object per transfer on stdout.")
 @click.pass_context
 def history(ctx: click.Context, json_events: bool) -> None:

@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 import click
 
 import wraith
+from wraith.cli.helping import TOPICS, Helped
 from wraith.cli.output import Output
 from wraith.errors import TransportError, WraithError
 
@@ -21,6 +22,8 @@ INTERRUPTED = 130
 _NETWORK = frozenset(
     {errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EADDRINUSE, errno.EADDRNOTAVAIL}
 )
+
+_TOPICS = " or ".join(TOPICS)
 
 #: command -> (module, attribute, one line of help). The module is imported only when it is used:
 #: every command pays for what the shell loads before it starts.
@@ -38,11 +41,13 @@ COMMANDS = {
         "completion",
         "Print a shell's completion script.",
     ),
+    "help": ("wraith.cli.helping", "help_command", f"Show a command's help, or {_TOPICS}."),
+    "version": ("wraith.cli.helping", "version", "Show the version."),
 }
 ALIASES = {"recieve": "receive", "recv": "receive", "get": "receive", "whoami": "id"}
 
 
-class LazyGroup(click.Group):
+class LazyGroup(Helped):
     """Lists its commands without importing them."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -75,7 +80,7 @@ Examples:
 
 \b
 Exit codes: 0 done, 1 failed, 2 usage, 3 partly done, 10 and up one per kind of error
-(docs/reference/exit-codes.md), 130 interrupted: run the same command again to go on.
+(`wraith help exit-codes`), 130 interrupted: run the same command again to go on.
 """,
 )
 @click.version_option(wraith.__version__, prog_name="wraith", message="%(prog)s %(version)s")
@@ -98,12 +103,15 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         sys.exit(result if isinstance(result, int) else 0)
     except click.exceptions.Exit as stop:
         sys.exit(stop.exit_code)
+    except click.exceptions.NoArgsIsHelpError as nothing_named:
+        Output(json_events=False, quiet=False).result(nothing_named.message)
+        sys.exit(0)
     except click.UsageError as error:
         hint = f"try: {error.ctx.command_path} --help" if error.ctx else "try: wraith --help"
-        output.failure("usage", error.format_message(), hint, 2)
+        output.failure("usage", _sentence(error.format_message()), hint, 2)
         sys.exit(2)
     except click.ClickException as error:
-        output.failure("failed", error.format_message(), "")
+        output.failure("failed", _sentence(error.format_message()), "")
         sys.exit(1)
     except (click.Abort, KeyboardInterrupt):
         hint = "run the same command again to go on where it stopped"
@@ -116,6 +124,13 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         _fail(output, error)
     except OSError as error:
         _fail(output, _system_error(error))
+
+
+def _sentence(text: str) -> str:
+    """A message of click as one line of ours: its tabs and lines are spaces, its end has no full
+    stop."""
+    line = " ".join(text.split()).rstrip(".")
+    return line[:1].lower() + line[1:] if line[1:2].islower() else line
 
 
 def _system_error(error: OSError) -> WraithError:

@@ -11,20 +11,22 @@ import hashlib
 import signal
 from collections.abc import Coroutine, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from wraith.aio.disk.home_folder import HomeFolder
 from wraith.aio.entropy import OsRng
-from wraith.aio.libp2p import Libp2pConnection, Libp2pHost
 from wraith.aio.libp2p.key_log import KeyLog
-from wraith.aio.libp2p.protocols import ECHO_PROTOCOL, serve_echo
+from wraith.cli.helping import Helped
 from wraith.cli.output import Output, printable
 from wraith.cli.running import ending_signals
 from wraith.errors import ContentError, TransportTimeout, WraithError
 from wraith.libp2p.config import PqPolicy, QuicTransportConfig
 from wraith.libp2p.events import QuicSecurity
+
+if TYPE_CHECKING:  # needs the extra; the help of these commands does not
+    from wraith.aio.libp2p import Libp2pConnection, Libp2pHost
 
 DEFAULT_LISTEN = ("/ip4/127.0.0.1/udp/0/quic-v1",)
 ECHO_BYTES_MAX = 1 << 30
@@ -66,7 +68,7 @@ _key_log = click.option(
 _json = click.option("--json", "json_events", is_flag=True, help="JSON lines on stdout.")
 
 
-@click.group("quic")
+@click.group("quic", cls=Helped)
 def quic_group() -> None:
     """Post-quantum QUIC for libp2p: X25519MLKEM768, mutual libp2p certificates.
 
@@ -76,7 +78,7 @@ def quic_group() -> None:
     """
 
 
-@quic_group.command("listen")
+@quic_group.command("listen", short_help="Serve ping, identify and an echo.")
 @click.option(
     "--multiaddr",
     "multiaddrs",
@@ -106,7 +108,7 @@ def listen(
         return _run(_listen(multiaddrs or DEFAULT_LISTEN, config, log, output))
 
 
-@quic_group.command("dial")
+@quic_group.command("dial", short_help="Connect, identify the peer, show what was reached.")
 @click.argument("multiaddr")
 @click.option(
     "--echo",
@@ -139,7 +141,7 @@ def dial(
         return _run(_dial(multiaddr, echo_bytes, config, timeout_s, log, output))
 
 
-@quic_group.command("ping")
+@quic_group.command("ping", short_help="Measure round trips.")
 @click.argument("multiaddr")
 @click.option("--count", type=click.IntRange(1, 100_000), default=1, show_default=True, metavar="N")
 @_policy
@@ -242,6 +244,9 @@ async def _listen(
     key_log: KeyLog | None,
     output: Output,
 ) -> int:
+    from wraith.aio.libp2p import Libp2pHost
+    from wraith.aio.libp2p.protocols import ECHO_PROTOCOL, serve_echo
+
     identity = HomeFolder.default().identity(OsRng())
     host = await Libp2pHost.create(identity, listen=multiaddrs, config=config, key_log=key_log)
     refusals = RefusalLog()
@@ -302,6 +307,8 @@ async def _ping(
     key_log: KeyLog | None,
     output: Output,
 ) -> int:
+    from wraith.aio.libp2p import Libp2pHost
+
     async with await Libp2pHost.create(config=config, key_log=key_log) as host:
         connection = await _connect(host, multiaddr, timeout_s, output)
         output.result(_describe(connection.security))
@@ -323,6 +330,8 @@ async def _dial(
     key_log: KeyLog | None,
     output: Output,
 ) -> int:
+    from wraith.aio.libp2p import Libp2pHost
+
     async with await Libp2pHost.create(config=config, key_log=key_log) as host:
         connection = await _connect(host, multiaddr, timeout_s, output)
         async with _answer_within(timeout_s):
@@ -343,6 +352,8 @@ async def _dial(
 
 async def _echo(connection: Libp2pConnection, n_bytes: int, rng: OsRng) -> str:
     """Sends random bytes, reads them back; the SHA-256 of both, which must be equal."""
+    from wraith.aio.libp2p.protocols import ECHO_PROTOCOL
+
     sent, received = hashlib.sha256(), hashlib.sha256()
     stream = await connection.open_stream(ECHO_PROTOCOL)
 

@@ -28,7 +28,7 @@ Exit codes:
  19 no space       20 protocol broken     21 cryptography failed
  22 closed         23 connection lost     24 timeout
 130 interrupted: the same command goes on where it stopped
-All of them: docs/reference/exit-codes.md
+All of them: wraith help exit-codes
 """
 
 _UNITS = {"": 1, "k": 1_000, "m": 1_000_000, "g": 1_000_000_000}
