@@ -182,13 +182,16 @@ async def open_endpoint(
     machine = bound.machine
 
     def store() -> None:
+        failure: OSError | None = None
         for access_key, records in machine.records_to_store():
             try:
                 if access_key in stores:
                     stores[access_key].append(records)
-            except OSError:
+            except OSError as exc:  # of this key alone: the others' answers leave all the same
                 machine.records_lost(access_key)
-                raise
+                failure = exc
+        if failure is not None:
+            raise failure
 
     endpoint = AsyncEndpoint(machine, bound.rng)
     endpoint.driver = Driver(
