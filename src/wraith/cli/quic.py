@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from wraith.aio.disk.home_folder import HomeFolder
-from wraith.aio.disk.key_log import KeyLog
 from wraith.aio.entropy import OsRng
+from wraith.aio.key_log import KeyLog
 from wraith.cli.helping import Helped
 from wraith.cli.output import Output, printable
 from wraith.cli.running import ending_signals

@@ -152,7 +152,7 @@ class Libp2pHost:
                 a host that only dials.
             config: policy REQUIRE and backend aioquic by default.
             key_log: gets every connection's secrets, a line each, in the format that packet
-                analysers read (:class:`wraith.aio.disk.key_log.KeyLog`). For debugging only.
+                analysers read (:class:`wraith.aio.key_log.KeyLog`). For debugging only.
 
         Raises:
             ConfigError: an address is not a literal QUIC v1 address.

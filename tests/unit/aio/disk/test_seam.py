@@ -16,9 +16,9 @@ from wraith.aio.disk.file_source import FileSource
 from wraith.aio.disk.file_target import ExistsPolicy, FileTarget
 from wraith.aio.disk.home_folder import HomeFolder
 from wraith.aio.disk.kept_code import KeptCode, receive_folder, remove_old_codes, send_folder
-from wraith.aio.disk.key_log import KeyLog
 from wraith.aio.disk.seam import OS_DISK, Disk
 from wraith.aio.disk.store_worker import clear_complete, discard, leftovers
+from wraith.aio.key_log import KeyLog
 from wraith.content.chunking import CHUNK_BYTES
 from wraith.testing.rng import SeededRng
 from wraith.testing.transfer_pipe import TransferPipe
