@@ -146,7 +146,7 @@ def connection_window(point: Point) -> float:
     if point.controller == "fixed":
         session = connection._parts
         assert session is not None
-        session.recovery.controller = controller_of("fixed")
+        session.paths.main.controller = controller_of("fixed")
     flow = Flow(pair.i, pair.r, connection.open_stream(now=pair.now))
     pair.i.transfers.append(flow)  # type: ignore[arg-type]
     pair.r.transfers.append(flow)  # type: ignore[arg-type]

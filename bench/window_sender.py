@@ -19,7 +19,7 @@ from collections import deque
 from wraith.connection.data.recovery import Recovery
 from wraith.connection.data.sent import SentRun
 from wraith.connection.paths.congestion import CongestionController
-from wraith.connection.paths.pacing import Pacer
+from wraith.testing.one_path import one_path
 
 RUN_DATAGRAMS_MAX = 46
 PROBES_PER_PTO = 2
@@ -51,10 +51,10 @@ class WindowSender:
         self.n_received = 0
         self._rtt_s = rtt_s
         self._datagram_bytes = datagram_bytes
-        self._recovery = Recovery(controller=controller, initial_rtt_s=rtt_s, max_ack_delay_s=0.025)
-        self._recovery.seed_rtt(rtt_s, 0.0)
-        self._pacer = Pacer(datagram_bytes, 0.0)
-        self._pacer.update(controller.window, rtt_s, datagram_bytes)
+        self._recovery = Recovery()
+        self._path = one_path(controller, datagram_bytes=datagram_bytes, initial_rtt_s=rtt_s)
+        self._path.rtt.update(rtt_s, 0.0, 0.0)
+        self._path.set_pace()
         self._arrivals: deque[Arrival] = deque()
         self._random = random.Random(seed)
         self._log_keep = math.log1p(-loss) if loss else 0.0
@@ -76,22 +76,22 @@ class WindowSender:
         """Sends what may leave, then goes to the next thing that happens."""
         self._send_allowed()
         arrival = self._arrivals[0][0] if self._arrivals else math.inf
-        timer = self._recovery.timer()
+        timer = self._path.timer()
         timer = math.inf if timer is None else timer
         pace = math.inf if self._pace_at is None else self._pace_at
         self.now = max(self.now, min(arrival, timer, pace))
         if arrival <= self.now:
             self._acknowledge()
-        elif timer <= self.now and self._recovery.on_timer(self.now).pto:
+        elif timer <= self.now and self._recovery.on_timer(self._path, self.now).pto:
             self._send_run(PROBES_PER_PTO)
-            self._update_pacer()
+            self._path.set_pace()
 
     def _send_allowed(self) -> None:
         """As ``PacketBuilder._allowed``: window first, then half a burst's worth of tokens."""
-        size, recovery, pacer = self._datagram_bytes, self._recovery, self._pacer
+        size, path, pacer = self._datagram_bytes, self._path, self._path.pacer
         self._pace_at = None
-        while not recovery.is_window_full(size):
-            room = recovery.room()
+        while not path.is_window_full(size):
+            room = path.room()
             budget = pacer.budget(self.now)
             quantum = max(min(pacer.burst // 2, room), size)
             if budget < quantum:
@@ -102,9 +102,11 @@ class WindowSender:
     def _send_run(self, n: int) -> None:
         size, first = self._datagram_bytes, self.n_sent
         self._recovery.on_sent(
-            SentRun(0, first, n, self.now, size, size, 1, 0, 0, 0, 0, False, (), True, True)
+            SentRun(
+                self._path, 0, first, n, self.now, size, size, 1, 0, 0, 0, 0, False, (), True, True
+            )
         )
-        self._pacer.on_sent(n * size, self.now)
+        self._path.pacer.on_sent(n * size, self.now)
         self.n_sent = end = first + n
         ranges: list[tuple[int, int]] = []
         start = first
@@ -124,8 +126,4 @@ class WindowSender:
         _, ranges = self._arrivals.popleft()
         self.n_received += sum(last - first + 1 for first, last in ranges)
         self._recovery.on_ack(0, ranges[0][1], ranges, 0.0, self.now)
-        self._update_pacer()
-
-    def _update_pacer(self) -> None:
-        recovery = self._recovery
-        self._pacer.update(recovery.controller.window, recovery.srtt, self._datagram_bytes)
+        self._path.set_pace()

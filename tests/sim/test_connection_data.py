@@ -60,9 +60,10 @@ def test_a_loss_that_a_timer_finds_slows_the_pacer_at_once() -> None:
     pair.net.a_to_b.taps.append(lose_the_last_but_one)
     pair.send(bytes(9 * 1_100))
     assert pair.run(seconds=5, until=lambda: connection.stats().lost_packets == 1)
-    assert n_seen <= 10 and not session.recovery.pto_count, "too few follow for another threshold"
-    window, srtt = session.recovery.controller.window, session.recovery.srtt
-    assert session.pacer.rate == pytest.approx(1.25 * window / srtt)
+    assert n_seen <= 10 and not session.paths.main.pto_count, "too few follow for another threshold"
+    path = session.paths.main
+    window, srtt = path.controller.window, path.rtt.srtt
+    assert path.pacer.rate == pytest.approx(1.25 * window / srtt)
 
 
 def test_many_streams_share_one_connection() -> None:
@@ -327,13 +328,13 @@ def test_a_sender_whose_processor_was_busy_makes_up_for_it_within_bounds() -> No
         pair = EstablishedPair(config=EndpointConfig(datagram_bytes=1400), link=link)
         pair.send(bytes(4 * MIB))
         connection = pair.i.connection
-        builder = connection._builder
-        assert builder is not None
+        assert connection._parts is not None
+        path = connection._parts.paths.main
         assert pair.run(
-            until=lambda: connection.stats().cwnd_bytes > 500_000 and builder.pace_at is not None
+            until=lambda: connection.stats().cwnd_bytes > 500_000 and path.pace_at is not None
         )
-        assert builder.pace_at is not None
-        pair.clock.advance(builder.pace_at + seconds)
+        assert path.pace_at is not None
+        pair.clock.advance(path.pace_at + seconds)
         connection.handle_timer(pair.now)
         return sum(len(transmit.data) for transmit in connection.datagrams_to_send(pair.now))
 

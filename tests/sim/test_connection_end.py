@@ -86,8 +86,8 @@ def test_goaway_precedes_close_even_when_the_window_is_full() -> None:
     pair.net.settle()
     session = pair.i.connection._parts
     assert session is not None
-    pair.run(seconds=0.05, until=lambda: session.recovery.room() < 1_200)
-    assert session.recovery.room() < 1_200
+    pair.run(seconds=0.05, until=lambda: session.paths.main.room() < 1_200)
+    assert session.paths.main.room() < 1_200
     pair.i.connection.end("", pair.now)
     pair.run(seconds=2)
     kinds = [type(event) for event in pair.r.events if isinstance(event, ev.GoingAway | ev.Closed)]

@@ -119,10 +119,11 @@ def test_form_b_names_the_session_only_where_the_path_may_have_been_lost() -> No
     pair.run(seconds=1)
     session, builder = pair.i.connection._parts, pair.i.connection._builder
     assert session is not None and builder is not None
-    path, other = session.path, NetworkPath(session.path.local, Address(b"\7\7\7\7", 7))
+    path = session.paths.main
+    other = NetworkPath(path.network.local, Address(b"\7\7\7\7", 7))
 
-    def form(now: float, where: NetworkPath = path, *, is_probe: bool = False) -> int:
-        return builder._form(now, where, is_probe=is_probe)
+    def form(now: float, *, is_probe: bool = False) -> int:
+        return builder._form(path, now, is_probe=is_probe)
 
     assert form(pair.now, is_probe=True) == 0  # the key is not known before accept
     pair.r.connection.accept(pair.now)
@@ -132,13 +133,14 @@ def test_form_b_names_the_session_only_where_the_path_may_have_been_lost() -> No
     assert form(last + 5.1) == 1
     session.last_eliciting_sent = last + 5.1
     assert form(last + 5.2) == 0
-    assert form(last, is_probe=True) == form(last, other) == 1
+    assert form(last, is_probe=True) == builder._form_to(other, last) == 1
+    assert form(last) == builder._form_to(path.network, last) == 0
     builder.names_session = True
     assert form(last) == 1
     pair.i.connection.ping(pair.now)
     pair.net.settle()
     assert form(pair.now) == 0, "one datagram has found the peer, or none will"
-    session.is_suspect = True
+    path.is_suspect = True
     assert form(last) == 1
 
 
@@ -260,7 +262,7 @@ def test_draining_lasts_three_ptos_and_sessions_end_in_common_steps() -> None:
         end = pair.i.connection.next_timer()
         session = pair.i.connection._parts
         assert end is not None and session is not None
-        left = end - pair.now - 3 * session.recovery.pto_s()
+        left = end - pair.now - 3 * session.paths.slowest_pto_s()
         assert -1e-9 <= left <= 0.05
         ends.add(end)
     assert len(ends) < 3

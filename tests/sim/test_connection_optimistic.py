@@ -80,7 +80,7 @@ def test_an_omitted_number_below_all_that_is_outstanding_closes_too() -> None:
     assert pair.run(until=lambda: transfer.is_equal)
     pair.run(seconds=2)
     session = pair.i.connection._parts
-    assert session is not None and session.recovery.n_eliciting == 0
+    assert session is not None and session.paths.main.n_eliciting == 0
     numbers = session.omitted._numbers[0]
     ranges = pair.r.connection._parts.acks._epochs[0].ranges  # type: ignore[union-attr]
     assert not any(pn in ranges for pn in numbers)

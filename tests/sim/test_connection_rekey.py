@@ -219,7 +219,7 @@ def test_what_was_unacknowledged_under_old_keys_is_sent_again_under_new_ones() -
     pair.run(seconds=1)
     session = pair.i.connection._parts
     assert session is not None
-    window = session.recovery.controller.window
+    window = session.paths.main.controller.window
     transfer = pair.send(b"x" * 500, finish=False)
     pair.net.a_to_b.taps.append(lambda d: None)
     pair.net.settle()
@@ -228,8 +228,8 @@ def test_what_was_unacknowledged_under_old_keys_is_sent_again_under_new_ones() -
     assert inbound is not None
     session.keys.old_receive = 0  # as if the switch had just been completed
     inbound.drop_old_epoch(pair.now)
-    assert session.recovery.bytes_in_flight == 0
-    assert session.recovery.controller.window == window
+    assert session.paths.main.bytes_in_flight == 0
+    assert session.paths.main.controller.window == window
     assert transfer.sid in session.mux.scheduler
 
 

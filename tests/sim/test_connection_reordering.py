@@ -112,7 +112,7 @@ def test_loss_alone_changes_neither_the_bounds_nor_any_reduction(loss: float) ->
         session = pair.i.connection._parts
         assert session is not None
         n_lost += pair.net.a_to_b.n_lost
-        assert not session.recovery.reordering.is_raised, f"seed {seed}"
+        assert not session.paths.main.reordering.is_raised, f"seed {seed}"
     assert n_lost
 
 

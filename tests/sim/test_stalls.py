@@ -121,7 +121,7 @@ class TestTheSearchNotices:
             pair.net.hosts[ADDRESS_A].machine = Chatty(pair.i.connection)
             session = pair.r.connection._parts
             assert session is not None
-            session.recovery.controller = Shut(session.recovery.controller)
+            session.paths.main.controller = Shut(session.paths.main.controller)
 
         with pytest.raises(Stalled):
             run_session(CALM, spoil=spoil)

@@ -19,7 +19,8 @@ from wraith.types import Buffer, StreamId
 
 @dataclass(frozen=True, slots=True)
 class ConnectionStats:
-    """Facts of this moment. Bytes are UDP payload since the connection began."""
+    """Facts of this moment: of the path in use, and of the connection since it began. Bytes are UDP
+    payload."""
 
     rtt_s: float
     min_rtt_s: float
@@ -136,7 +137,7 @@ class ApplicationCommands:
         """As ``stream_read``, in the pieces that arrived, without joining them: the caller's."""
         parts = self._reading()
         self._woken()
-        return parts.mux.read(sid, n_max, now, parts.recovery.srtt)
+        return parts.mux.read(sid, n_max, now, parts.paths.main.rtt.srtt)
 
     def stream_readable(self, sid: StreamId) -> int:
         """Bytes that can be read now."""
@@ -153,7 +154,7 @@ class ApplicationCommands:
     def stream_stop(self, sid: StreamId, code: int, now: float) -> None:
         """Asks the peer to stop sending on the stream; what comes is thrown away."""
         parts = self._command()
-        parts.mux.stop(sid, code, now, parts.recovery.srtt)
+        parts.mux.stop(sid, code, now, parts.paths.main.rtt.srtt)
 
     def set_priority(self, sid: StreamId, priority: int, now: float) -> None:
         """Changes the urgency of a stream on both sides: 0 … 255."""
@@ -165,7 +166,7 @@ class ApplicationCommands:
     def max_datagram_bytes(self) -> int:
         """Largest message for ``send_datagram`` on the present path."""
         parts = self._open()
-        return parts.keys.sealer.capacity(parts.mtu.current) - FRAME_OVERHEAD
+        return parts.keys.sealer.capacity(parts.paths.main.mtu.current) - FRAME_OVERHEAD
 
     def send_datagram(self, data: bytes, now: float) -> bool:
         """Queues one unreliable message; false when the queue is full and it was dropped.
@@ -187,13 +188,13 @@ class ApplicationCommands:
 
     def stats(self) -> ConnectionStats:
         parts = self._require_session()
-        recovery = parts.recovery
+        recovery, path = parts.recovery, parts.paths.main
         return ConnectionStats(
-            rtt_s=recovery.srtt,
-            min_rtt_s=recovery.min_rtt,
-            cwnd_bytes=recovery.controller.window,
-            bytes_in_flight=recovery.bytes_in_flight,
-            datagram_bytes=parts.mtu.current,
+            rtt_s=path.rtt.srtt,
+            min_rtt_s=path.rtt.min_rtt,
+            cwnd_bytes=path.controller.window,
+            bytes_in_flight=path.bytes_in_flight,
+            datagram_bytes=path.mtu.current,
             lost_packets=recovery.lost_packets,
             sent_packets=parts.n_datagrams_sent,
             received_packets=parts.n_datagrams_received,

@@ -31,9 +31,7 @@ from wraith.connection.keys import CLOSE_ONLY
 from wraith.connection.moving import Moving
 from wraith.connection.packet_builder import PacketBuilder
 from wraith.connection.parts import ConnectionParts
-from wraith.connection.paths.path import (
-    PathValidation,
-)
+from wraith.connection.paths.open_path import Path
 from wraith.connection.rekey import RekeyFailed, old_epoch_ttl_s
 from wraith.connection.state import Input, LifeCycle, SessionState
 from wraith.connection.timers import Timer, Timers
@@ -159,7 +157,6 @@ class Connection(Moving):
         self._is_authorised = False
         self._own_hmk = b""
         self._keepalive_factor = KEEPALIVE_LOW
-        self._validations: list[PathValidation] = []
         self._close: tuple[int, str] | None = None
         self._close_epochs: list[int] = []
         self._ends_with: tuple[int, str] | None = None
@@ -197,7 +194,7 @@ class Connection(Moving):
         self._inbound = Inbound(parts, self._builder, self.role, self._emit)
         self._timers.set(Timer.SESSION_AGE, now + SESSION_AGE_MAX_S - GOAWAY_LEAD_S)
         self._timers.set(Timer.SESSION_END, now + SESSION_AGE_MAX_S)
-        self._timers.set(Timer.MTU_BEGIN, parts.mtu.next_time)
+        self._timers.set(Timer.MTU_BEGIN, parts.paths.main.mtu.next_time)
         self._events.append(ev.PeerAuthenticated(result.peer))
         if is_initiator:
             self._is_authorised = True
@@ -254,7 +251,7 @@ class Connection(Moving):
     def pto_s(self) -> float:
         """One probe timeout without back-off; of a connection without keys the handshake's."""
         parts = self._parts
-        return self.config.initial_rtt_s if parts is None else parts.recovery.pto_s()
+        return self.config.initial_rtt_s if parts is None else parts.paths.slowest_pto_s()
 
     def claims(self, datagram: Buffer) -> bool:
         """Whether ``datagram`` looks like one of this session's (header test only)."""
@@ -291,7 +288,7 @@ class Connection(Moving):
             raise LocalProtocolError("there is nobody to accept")
         self._is_authorised = True
         self._timers.set(Timer.AUTHORISE, None)
-        parts.mux.grant(now, parts.recovery.srtt)
+        parts.mux.grant(now, parts.paths.main.rtt.srtt)
         parts.control.push(HandshakeConfirm(hmk=self._own_hmk))
         self._events.append(ev.Established(self.security))
         self._events.extend(self._withheld)
@@ -366,11 +363,12 @@ class Connection(Moving):
             parts.is_confirmed = True
             self._timers.set(Timer.CONFIRM, None)
             self._events.append(ev.Confirmed())
-        if parts.is_suspect:
+        main = parts.paths.main
+        if main.is_suspect:
             self._on_recovered(parts, now)
         epoch, pn = result.highest
         keys = parts.keys
-        if path != parts.path:
+        if path != main.network:
             self._on_other_path(parts, path, result, keys.is_highest(epoch, pn), now)
         if keys.newest > keys.current and result.received[0][0] == keys.current:
             parts.rekey.on_old_packet()
@@ -383,7 +381,7 @@ class Connection(Moving):
             parts.rekey.on_traffic()
         if parts.cids.on_received(result.cid_index):
             keys.opener.set_cids(*parts.cids.accepted())
-        srtt = parts.recovery.srtt
+        srtt = main.rtt.srtt
         on_data = parts.mux.on_data
         for sid, offset, at, length, fin in result.runs:
             piece = out[at : at + length]
@@ -409,7 +407,7 @@ class Connection(Moving):
     def _on_new_epoch(self, parts: ConnectionParts, epoch: int, now: float) -> None:
         parts.rekey.on_epoch(now)
         self._life.apply(Input.REKEYED)
-        ttl = old_epoch_ttl_s(parts.recovery.pto_s())
+        ttl = old_epoch_ttl_s(parts.paths.slowest_pto_s())
         self._timers.set(Timer.OLD_EPOCH, now + ttl)
         self._events.append(ev.Rekeyed(epoch))
 
@@ -433,13 +431,15 @@ class Connection(Moving):
         if parts is None or not self._life.is_open:
             return
         parts.acks.on_timer(now)
-        due = parts.recovery.timer()
-        if due is not None and now >= due:
-            self._on_recovery_timer(parts, now)
-        for validation in list(self._validations):
+        paths = parts.paths
+        for path in paths.open:
+            due = path.timer()
+            if due is not None and now >= due:
+                self._on_path_timer(parts, path, now)
+        for validation in list(paths.validations):
             if validation.on_timer(now):
-                self._validations.remove(validation)
-                if not self._validations:
+                paths.validations.remove(validation)
+                if not paths.validations:
                     self._life.apply(Input.PATH_DONE)
         try:
             parts.rekey.check(now)
@@ -479,32 +479,33 @@ class Connection(Moving):
             if parts.last_gap + ttl_s > now:
                 self._timers.set(Timer.SKIPPED_KEYS, parts.last_gap + ttl_s)
 
-    def _on_recovery_timer(self, parts: ConnectionParts, now: float) -> None:
-        assert self._inbound is not None and self._builder is not None
-        outcome = parts.recovery.on_timer(now)
+    def _on_path_timer(self, parts: ConnectionParts, path: Path, now: float) -> None:
+        assert self._inbound is not None
+        outcome = parts.recovery.on_timer(path, now)
         if outcome.lost:
-            parts.set_pace()
+            path.set_pace()
             self._inbound.on_lost(outcome.lost, now)
         if not outcome.pto:
             return
-        self._builder.n_probes = 2 if parts.is_confirmed else 1
-        oldest = parts.recovery.oldest(self._builder.n_probes)
+        path.n_probes = 2 if parts.is_confirmed else 1
+        oldest = parts.recovery.oldest(path, path.n_probes)
         if oldest is not None:
             self._inbound.send_again(oldest)
-        if parts.recovery.pto_count >= SUSPECT_PTOS and not parts.is_suspect:
-            parts.is_suspect = True
+        if path.pto_count >= SUSPECT_PTOS and not path.is_suspect:
+            path.is_suspect = True
             parts.rekey.suspend(now)
             self._events.append(ev.PathSuspect())
             self._shrink_mtu(parts, now)
 
     def _on_recovered(self, parts: ConnectionParts, now: float) -> None:
-        parts.is_suspect = False
+        path = parts.paths.main
+        path.is_suspect = False
         parts.rekey.resume(now)
-        parts.mtu.restart(now)
+        path.mtu.restart(now)
         self._events.append(ev.PathRecovered())
 
     def _skipped_ttl_s(self, parts: ConnectionParts) -> float:
-        return min(max(3 * parts.recovery.pto_s(), SKIPPED_TTL_MIN_S), SKIPPED_TTL_MAX_S)
+        return min(max(3 * parts.paths.slowest_pto_s(), SKIPPED_TTL_MIN_S), SKIPPED_TTL_MAX_S)
 
     def next_timer(self) -> float | None:
         """The earliest deadline, absolute monotonic seconds."""
@@ -512,19 +513,24 @@ class Connection(Moving):
         parts = self._parts
         if parts is None or not self._life.is_open:
             return due
-        times = [due, parts.recovery.timer()]
+        times = [due, parts.paths.next_time()]
         if parts.is_confirmed:  # until then a rekey that is due would have to wait, not to wake
             times.append(parts.rekey.next_time())
         if not parts.acks.is_due:
             times.append(parts.acks.deadline)
-        times.extend(validation.deadline for validation in self._validations)
-        return min((at for at in times if at is not None), default=None)
+        for validation in parts.paths.validations:
+            times.append(validation.deadline)
+        earliest: float | None = None
+        for at in times:
+            if at is not None and (earliest is None or at < earliest):
+                earliest = at
+        return earliest
 
     def _touch(self, now: float) -> None:
         """Restarts idle and keep-alive. [CN-4]"""
         parts = self._parts
         assert parts is not None
-        idle = max(parts.idle_s, IDLE_PTOS_MIN * parts.recovery.pto_s())
+        idle = max(parts.idle_s, IDLE_PTOS_MIN * parts.paths.slowest_pto_s())
         self._timers.set(Timer.IDLE, now + idle)
         if self.role is Role.INITIATOR and self.config.keepalive:
             self._timers.set(Timer.KEEPALIVE, now + self._keepalive_factor * parts.idle_s)
@@ -560,25 +566,26 @@ class Connection(Moving):
         self._begin_rekey(parts, now)
         quiet = parts.last_eliciting_sent <= parts.last_received
         self._send_on_other_paths(builder, out, pool, now)
-        mtu = parts.mtu
+        path = parts.paths.main
+        mtu = path.mtu
         if parts.is_confirmed and mtu.next_time is not None:
             if not mtu.is_begun and (len(parts.mux.scheduler) or parts.datagrams):
                 mtu.begin(now)
             size = mtu.due(now) if not parts.rekey.is_stopped(now) else 0
-            if size and not pool.is_exhausted and parts.recovery.room() >= size:
-                probe = builder.mtu_probe(now, pool, size)
+            if size and not pool.is_exhausted and path.room() >= size:
+                probe = builder.mtu_probe(path, now, pool, size)
                 if probe is not None:
                     out.append(probe)
         n_bytes = 0
         while len(out) < RUNS_PER_CALL and n_bytes < CALL_BYTES and not pool.is_exhausted:
-            transmit = builder.next_run(now, pool)
+            transmit = builder.next_run(path, now, pool)
             if transmit is None:
                 break
             n_bytes += len(transmit.data)
             out.append(transmit)
         else:
             self.has_more = True
-        self._timers.set(Timer.PACE, builder.pace_at)
+        self._timers.set(Timer.PACE, path.pace_at)
         if self._ends_with is not None and not parts.control.has_data():
             self._end(now)
             self._send_close(parts, builder, out, pool, now)
@@ -607,7 +614,7 @@ class Connection(Moving):
     def _hurry_old_epoch(self, parts: ConnectionParts, now: float) -> None:
         """With packet numbers running out, old receive keys go after three PTOs already."""
         assert self._inbound is not None
-        if now - parts.rekey.epoch_at >= 3 * parts.recovery.pto_s():
+        if now - parts.rekey.epoch_at >= 3 * parts.paths.slowest_pto_s():
             self._timers.set(Timer.OLD_EPOCH, None)
             self._inbound.drop_old_epoch(now)
 

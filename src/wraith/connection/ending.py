@@ -117,7 +117,7 @@ class Ending(ApplicationCommands):
         self.go_away(now)
         if self._ends_with is None:
             self._ends_with = (CloseCode.NO_ERROR, reason)
-            self._timers.set(Timer.END, now + parts.recovery.pto_s())
+            self._timers.set(Timer.END, now + parts.paths.slowest_pto_s())
 
     def poison(self) -> None:
         """After a fork: both processes would repeat keys and nonces. Erases everything, sends and
@@ -162,7 +162,7 @@ class Ending(ApplicationCommands):
         assert parts is not None
         self._life.apply(Input.CLOSE)
         self._timers.clear()
-        drained_at = now + DRAIN_PTOS * parts.recovery.pto_s()
+        drained_at = now + DRAIN_PTOS * parts.paths.slowest_pto_s()
         self._timers.set(Timer.DRAIN, ceil(drained_at / DRAIN_STEP_S) * DRAIN_STEP_S)
         self._close = (code, reason)
         self._close_epochs = [parts.keys.send]

@@ -65,7 +65,7 @@ class Inbound:
         self._emit = emit
         self._answers = AnswerBudget()
         # Of the packet at hand: when and where it came, and whether a PING of it was answered.
-        self._now, self._path = 0.0, parts.path
+        self._now, self._path = 0.0, parts.paths.main.network
         self._has_answered = False
         #: ``(code, reason)`` once the peer has closed.
         self.peer_close: tuple[int, str] | None = None
@@ -103,7 +103,7 @@ class Inbound:
         self._parts.mux.on_stream_close(sid, final)
 
     def _on_reset(self, sid: StreamId, code: int, final: int) -> None:
-        self._parts.mux.on_reset(sid, code, final, self._now, self._parts.recovery.srtt)
+        self._parts.mux.on_reset(sid, code, final, self._now, self._parts.paths.main.rtt.srtt)
 
     def _on_stop(self, sid: StreamId, code: int) -> None:
         self._parts.mux.on_stop(sid, code)
@@ -151,19 +151,18 @@ class Inbound:
         if epoch is None:
             return  # keys of that epoch are gone, and what was unacknowledged was sent again
         parts.omitted.check(epoch, frame.ranges)
-        recovery = parts.recovery
-        outcome = recovery.on_ack(
+        outcome = parts.recovery.on_ack(
             epoch, frame.largest, frame.ranges, frame.delay_us8 * DELAY_UNIT_S, now
         )
-        if outcome.rtt_updated:
-            parts.acks.set_rtt(recovery.srtt)
+        main = parts.paths.main
+        if outcome.sampled is main:
+            parts.acks.set_rtt(main.rtt.srtt)
         if outcome.acked or outcome.late:
             self._on_acked(outcome.acked, now)
             self._on_acked(outcome.late, now)  # off the queue for sending again, if still there
-            parts.set_pace()
-            parts.mux.send_buffer = max(
-                parts.config.send_buffer_bytes, 2 * recovery.controller.window
-            )
+            for path in parts.paths.open:
+                path.set_pace()
+            parts.mux.send_buffer = max(parts.config.send_buffer_bytes, 2 * main.controller.window)
         if outcome.lost:
             self.on_lost(outcome.lost, now)
 
@@ -177,7 +176,6 @@ class Inbound:
 
     def _on_acked(self, slices: list[SentSlice], now: float) -> None:
         parts = self._parts
-        parts.is_path_proven = True
         for piece in slices:
             run = piece.run
             if run.length or run.fin:
@@ -189,10 +187,11 @@ class Inbound:
             if run.lead and piece.first == 0:
                 for token in run.lead:
                     self._on_token_acked(token)  # type: ignore[arg-type]
-            if run.mtu_probe and parts.mtu.on_acked(run.datagram_bytes, now):
-                size = parts.mtu.current
-                parts.recovery.controller.set_datagram_bytes(size)
-                self._emit(ev.MtuChanged(size))
+            if run.mtu_probe and run.path.mtu.on_acked(run.datagram_bytes, now):
+                size = run.path.mtu.current
+                run.path.controller.set_datagram_bytes(size)
+                if run.path is parts.paths.main:
+                    self._emit(ev.MtuChanged(size))
 
     def _on_token_acked(self, token: Token) -> None:
         if token[0] == CID_TOKEN:
@@ -204,11 +203,10 @@ class Inbound:
 
     def on_lost(self, slices: list[SentSlice], now: float) -> None:
         """Queues again what these datagrams carried and what must arrive."""
-        parts = self._parts
         for piece in slices:
             run = piece.run
             if run.mtu_probe:
-                parts.mtu.on_lost(run.datagram_bytes, now)
+                run.path.mtu.on_lost(run.datagram_bytes, now)
             else:
                 self.send_again(piece)
 

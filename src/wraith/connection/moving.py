@@ -29,11 +29,10 @@ from wraith.wire.frames import PathChallenge, encode_frame
 class Moving(Ending):
     """The paths of a connection. ``Connection`` sets the attributes."""
 
-    __slots__ = ("_rng", "_validations", "path")
+    __slots__ = ("_rng", "path")
 
     path: NetworkPath
     _rng: Rng
-    _validations: list[PathValidation]
 
     def handle_mtu_exceeded(self, n_bytes: int, now: float) -> None:
         """The local network refused a datagram of ``n_bytes`` for its size. A probe of that size
@@ -41,8 +40,9 @@ class Moving(Ending):
         parts = self._parts
         if parts is None or not self._life.is_open:
             return
-        if n_bytes > parts.mtu.current:
-            parts.mtu.on_refused(n_bytes, now)
+        mtu = parts.paths.main.mtu
+        if n_bytes > mtu.current:
+            mtu.on_refused(n_bytes, now)
         elif n_bytes > BASE_DATAGRAM_BYTES:
             self._shrink_mtu(parts, now)
         self._woken()
@@ -56,7 +56,8 @@ class Moving(Ending):
         now: float,
     ) -> None:
         """Packets from another 4-tuple: a reordered one says nothing, the newest a move. [CN-32]"""
-        for validation in self._validations:
+        paths = parts.paths
+        for validation in paths.validations:
             if validation.path == path:
                 validation.bytes_received += result.authenticated_bytes
                 return
@@ -65,32 +66,32 @@ class Moving(Ending):
         validation = PathValidation(
             path,
             self._rng.public_bytes(8),
-            keeps_estimates=only_port_changed(parts.path, path)
-            and parts.recovery.pto_count < SUSPECT_PTOS,
+            keeps_estimates=only_port_changed(paths.main.network, path)
+            and paths.main.pto_count < SUSPECT_PTOS,
         )
         validation.bytes_received = result.authenticated_bytes
-        if len(self._validations) >= VALIDATIONS_MAX:
-            self._validations.pop(0)
-        self._validations.append(validation)
+        if len(paths.validations) >= VALIDATIONS_MAX:
+            paths.validations.pop(0)
+        paths.validations.append(validation)
         self._life.apply(Input.PATH)
 
     def _on_path_responses(self, parts: ConnectionParts, answers: list[bytes], now: float) -> None:
         for answer in answers:
-            for validation in self._validations:
+            for validation in parts.paths.validations:
                 if validation.tries and validation.challenge == answer:
                     self._use_path(parts, validation, now)
                     break
         answers.clear()
 
     def _use_path(self, parts: ConnectionParts, validation: PathValidation, now: float) -> None:
-        self._validations.clear()
+        paths = parts.paths
+        paths.validations.clear()
         self._life.apply(Input.PATH_DONE)
-        self.path = parts.path = validation.path
-        parts.is_path_proven = True  # the answer came back over it
-        if not validation.keeps_estimates:
-            parts.start_path_anew(now)
+        left = paths.move(validation.path, keeps_estimates=validation.keeps_estimates, now=now)
+        self.path = paths.main.network
+        parts.acks.set_rtt(paths.main.rtt.srtt)
         assert self._inbound is not None
-        self._inbound.on_lost(parts.recovery.leave_path(now), now)
+        self._inbound.on_lost(parts.recovery.leave(left, paths.main, now), now)
         self._events.append(ev.PathChanged())
 
     def _send_on_other_paths(
@@ -99,27 +100,26 @@ class Moving(Ending):
         parts, inbound = self._parts, self._inbound
         assert parts is not None and inbound is not None
         for path, frame in inbound.path_answers:
-            transmit = builder.single(now, pool, frame, path)
+            transmit = builder.single(path, now, pool, frame)
             if transmit is not None:
                 out.append(transmit)
         inbound.path_answers.clear()
-        for validation in self._validations:
+        for validation in parts.paths.validations:
             if not validation.is_due:
                 continue
             frame = encode_frame(PathChallenge(validation.challenge))
             fill = CHALLENGE_PADDED_BYTES if validation.room >= CHALLENGE_PADDED_BYTES else 0
-            transmit = builder.single(now, pool, frame, validation.path, fill_to=fill)
+            transmit = builder.single(validation.path, now, pool, frame, fill_to=fill)
             if transmit is not None:
-                patience = parts.recovery.pto_s()
-                validation.on_sent(len(transmit.data), now, patience)
+                validation.on_sent(len(transmit.data), now, parts.paths.slowest_pto_s())
                 out.append(transmit)
 
     def _shrink_mtu(self, parts: ConnectionParts, now: float) -> None:
-        if parts.mtu.on_black_hole(now):
+        if parts.paths.main.mtu.on_black_hole(now):
             self._set_datagram_bytes(parts)
 
     def _set_datagram_bytes(self, parts: ConnectionParts) -> None:
-        size = parts.mtu.current
-        parts.recovery.controller.set_datagram_bytes(size)
+        size = parts.paths.main.mtu.current
+        parts.paths.main.controller.set_datagram_bytes(size)
         parts.datagrams.drop_oversized(parts.keys.sealer.capacity(size))
         self._events.append(ev.MtuChanged(size))

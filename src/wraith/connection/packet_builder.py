@@ -17,6 +17,7 @@ from wraith.connection.data.sent import SentRun
 from wraith.connection.data.stream_table import OpenStream
 from wraith.connection.keys import CLOSE_ONLY, DATA_STOP
 from wraith.connection.parts import ConnectionParts
+from wraith.connection.paths.open_path import Path
 from wraith.types import NetworkPath, Transmit
 from wraith.wire.frames import Close, MtuProbe, Ping, encode_frame
 
@@ -47,10 +48,8 @@ class PacketBuilder:
         "_is_initiator",
         "_n_unconfirmed",
         "_parts",
-        "n_probes",
         "names_session",
         "oneshots",
-        "pace_at",
     )
 
     def __init__(self, parts: ConnectionParts, *, is_initiator: bool) -> None:
@@ -61,10 +60,6 @@ class PacketBuilder:
         self.oneshots: list[bytes] = []
         #: The next ack-eliciting datagram must find the session from any address.
         self.names_session = False
-        #: Datagrams that a probe timeout still allows beyond window and pacer.
-        self.n_probes = 0
-        #: When the pacer lets the next burst go.
-        self.pace_at: float | None = None
 
     # -- what may leave
 
@@ -75,11 +70,11 @@ class PacketBuilder:
             return UNCONFIRMED_MAX - self._n_unconfirmed
         return CLOSE_ONLY - parts.keys.sealer.next_pn(parts.keys.send)
 
-    def has_work(self) -> bool:
+    def _has_work(self, path: Path) -> bool:
         """Something ack-eliciting waits, whether or not it may leave now."""
         parts = self._parts
         return bool(
-            self.n_probes
+            path.n_probes
             or self.oneshots
             or parts.mux.pending
             or parts.datagrams
@@ -87,84 +82,89 @@ class PacketBuilder:
             or len(parts.mux.scheduler)
         )
 
-    def _allowed(self, datagram_bytes: int, now: float, due: float | None) -> int:
+    @staticmethod
+    def _allowed(path: Path, datagram_bytes: int, now: float, due: float | None) -> int:
         """How many datagrams window and pacer let go now, after a wait for ``due``, if any; sets
         ``pace_at``."""
-        parts = self._parts
-        if parts.recovery.is_window_full(datagram_bytes):
+        if path.is_window_full(datagram_bytes):
             return 0
-        room = parts.recovery.room()
-        budget = parts.pacer.budget(now, due)
+        room, pacer = path.room(), path.pacer
+        budget = pacer.budget(now, due)
         # With a small window the peer would wait for a long run, and we for its answer.
-        share = max(parts.recovery.controller.window // WINDOW_RUNS, BURST_BYTES_MAX)
+        share = max(path.controller.window // WINDOW_RUNS, BURST_BYTES_MAX)
         run_bytes = min(share, BURSTS_PER_RUN * BURST_BYTES_MAX)
-        quantum = min(parts.pacer.burst // 2, run_bytes // 2, room)
+        quantum = min(pacer.burst // 2, run_bytes // 2, room)
         if budget < max(quantum, datagram_bytes):
-            self.pace_at = parts.pacer.next_time(now, max(quantum, datagram_bytes))
+            path.pace_at = pacer.next_time(now, max(quantum, datagram_bytes))
             return 0
         return min(room, budget, run_bytes) // datagram_bytes
 
-    def _form(self, now: float, path: NetworkPath, *, is_probe: bool) -> int:
+    def _form(self, path: Path, now: float, *, is_probe: bool) -> int:
         """1 for form B, which names the session to a receiver that has lost the path. [CN-41]"""
         parts = self._parts
         if not parts.knows_hmk:
             return 0
-        if is_probe or self.names_session or parts.is_suspect:
-            return 1
-        if path != parts.path or not parts.is_path_proven:
+        if is_probe or self.names_session or path.is_suspect:
             return 1
         quiet_since = parts.last_received + FORM_B_SILENCE_S
         return 1 if now >= quiet_since and parts.last_eliciting_sent < quiet_since else 0
 
+    def _form_to(self, network: NetworkPath, now: float) -> int:
+        """As ``_form``, for any address: where the session does not send otherwise it is named."""
+        main = self._parts.paths.main
+        if network == main.network:
+            return self._form(main, now, is_probe=False)
+        return 1 if self._parts.knows_hmk else 0
+
     # -- the next run
 
-    def next_run(self, now: float, pool: BufferPool) -> Transmit | None:
-        """The next burst on the main path, ``None`` when nothing may leave now."""
+    def next_run(self, path: Path, now: float, pool: BufferPool) -> Transmit | None:
+        """The next burst on ``path``, ``None`` when nothing may leave there now."""
         parts = self._parts
-        due, self.pace_at = self.pace_at, None
+        due, path.pace_at = path.pace_at, None
         left = self._packets_left()
         if left <= 0:
             return None
-        datagram_bytes = parts.mtu.current
+        datagram_bytes = path.mtu.current
         n_max = 0
-        if self.has_work():
-            if self.n_probes:
-                n_max = self.n_probes
+        if self._has_work(path):
+            if path.n_probes:
+                n_max = path.n_probes
             else:
-                n_max = self._allowed(datagram_bytes, now, due)
+                n_max = self._allowed(path, datagram_bytes, now, due)
         if n_max:
-            transmit = self._data_run(now, pool, datagram_bytes, min(n_max, left))
+            transmit = self._data_run(path, now, pool, datagram_bytes, min(n_max, left))
             if transmit is not None:
                 return transmit
         if parts.acks.is_due:
-            return self._ack_run(now, pool, datagram_bytes)
+            return self._ack_run(path, now, pool, datagram_bytes)
         return None
 
-    def _ack_run(self, now: float, pool: BufferPool, datagram_bytes: int) -> Transmit | None:
+    def _ack_run(
+        self, path: Path, now: float, pool: BufferPool, datagram_bytes: int
+    ) -> Transmit | None:
         """Acknowledgements alone: neither counted in flight nor paced. With many gaps one asks,
         once a round trip, to be acknowledged itself. [RC-23]"""
         lead = b"".join([encode_frame(frame) for frame in self._parts.acks.frames(now)])
         if not lead:
             self._parts.acks.on_sent()
             return None
-        form = self._form(now, self._parts.path, is_probe=False) if self._parts.is_suspect else 0
-        asks = self._parts.acks.wants_answer and not self._parts.recovery.is_window_full(
-            datagram_bytes
-        )
+        form = self._form(path, now, is_probe=False) if path.is_suspect else 0
+        asks = self._parts.acks.wants_answer and not path.is_window_full(datagram_bytes)
         if asks:
             lead += encode_frame(Ping(token=0))
         return self._seal(
-            now, pool, lead, (), datagram_bytes, 1, form, eliciting=asks, with_acks=True
+            path, now, pool, lead, (), datagram_bytes, 1, form, eliciting=asks, with_acks=True
         )
 
     def _data_run(
-        self, now: float, pool: BufferPool, datagram_bytes: int, n_max: int
+        self, path: Path, now: float, pool: BufferPool, datagram_bytes: int, n_max: int
     ) -> Transmit | None:
         parts = self._parts
-        n_max = min(n_max, self._packets_to_gap(datagram_bytes, n_max))
-        is_probe = self.n_probes > 0
-        form = self._form(now, parts.path, is_probe=is_probe)
-        if form and not parts.is_suspect:
+        n_max = min(n_max, self._packets_to_gap(path, datagram_bytes, n_max))
+        is_probe = path.n_probes > 0
+        form = self._form(path, now, is_probe=is_probe)
+        if form and not path.is_suspect:
             n_max = min(n_max, PROBES_PER_PTO)
         per_burst = min(BURST_DATAGRAMS_MAX, BURST_BYTES_MAX // datagram_bytes)
         n_max = min(n_max, BURSTS_PER_RUN * per_burst)
@@ -180,7 +180,7 @@ class PacketBuilder:
             offset, length = parts.control.next_range(room)
             data = parts.control.send.gather(offset, length)
             return self._seal(
-                now, pool, lead, tokens, datagram_bytes, n_max, form,
+                path, now, pool, lead, tokens, datagram_bytes, n_max, form,
                 eliciting=eliciting, with_acks=with_acks, offset=offset, length=length, data=data,
             )  # fmt: skip
         stream = None if is_stopped else parts.mux.pick()
@@ -190,29 +190,22 @@ class PacketBuilder:
                     return None  # only blocked streams: acknowledgements wait for their own time
                 lead += encode_frame(Ping(token=0))
             return self._seal(
-                now,
-                pool,
-                lead,
-                tokens,
-                datagram_bytes,
-                1,
-                form,
-                eliciting=True,
-                with_acks=with_acks,
-            )
+                path, now, pool, lead, tokens, datagram_bytes, 1, form,
+                eliciting=True, with_acks=with_acks,
+            )  # fmt: skip
         offset, length, fin = stream.send.next_range(room, max(parts.mux.table.conn_send.room, 0))
         return self._seal(
-            now, pool, lead, tokens, datagram_bytes, n_max, form,
+            path, now, pool, lead, tokens, datagram_bytes, n_max, form,
             eliciting=eliciting, with_acks=with_acks, stream=stream, offset=offset, length=length,
             fin=fin,
             data=stream.send.gather(offset, length) if length else [],
         )  # fmt: skip
 
-    def _packets_to_gap(self, datagram_bytes: int, n_max: int) -> int:
+    def _packets_to_gap(self, path: Path, datagram_bytes: int, n_max: int) -> int:
         """How many of ``n_max`` packets may follow each other. Leaves a packet number out now and
         then, before the first: the peer cannot have received it. [RC-25]"""
         parts = self._parts
-        n_sent, window = parts.n_datagrams_sent, parts.recovery.controller.window
+        n_sent, window = parts.n_datagrams_sent, path.controller.window
         left = parts.omitted.packets_left(n_sent, window, datagram_bytes)
         if left is None:
             return n_max
@@ -267,6 +260,7 @@ class PacketBuilder:
 
     def _seal(
         self,
+        path: Path,
         now: float,
         pool: BufferPool,
         lead: bytes,
@@ -304,7 +298,7 @@ class PacketBuilder:
         if with_acks and eliciting:
             tokens = [*tokens, *((ACK_TOKEN, told) for told in parts.acks.on_told())]
         run = SentRun(
-            epoch, first_pn, n, now, datagram_bytes, n_bytes - (n - 1) * datagram_bytes,
+            path, epoch, first_pn, n, now, datagram_bytes, n_bytes - (n - 1) * datagram_bytes,
             sid, offset, taken, first_len, per_len, fin, tuple(tokens), eliciting, eliciting,
         )  # fmt: skip
         parts.recovery.on_sent(run)
@@ -315,18 +309,18 @@ class PacketBuilder:
         elif taken:
             parts.control.send.on_sent(offset, taken, False)
         if eliciting:
-            self._on_eliciting(n, n_bytes, now)
+            self._on_eliciting(path, n, n_bytes, now)
         self._count(n, n_bytes)
-        return Transmit(buffer[:n_bytes], datagram_bytes if n > 1 else n_bytes, parts.path)
+        return Transmit(buffer[:n_bytes], datagram_bytes if n > 1 else n_bytes, path.network)
 
-    def _on_eliciting(self, n: int, n_bytes: int, now: float) -> None:
+    def _on_eliciting(self, path: Path, n: int, n_bytes: int, now: float) -> None:
         parts = self._parts
-        parts.pacer.on_sent(n_bytes, now)
+        path.pacer.on_sent(n_bytes, now)
         parts.last_eliciting_sent = now
         self.names_session = False
         parts.rekey.on_traffic()
-        if self.n_probes:
-            self.n_probes = max(self.n_probes - n, 0)
+        if path.n_probes:
+            path.n_probes = max(path.n_probes - n, 0)
             parts.rekey.on_probe(now)
 
     def _count(self, n: int, n_bytes: int) -> None:
@@ -337,40 +331,39 @@ class PacketBuilder:
 
     def single(
         self,
+        network: NetworkPath,
         now: float,
         pool: BufferPool,
         frame: bytes,
-        path: NetworkPath,
         *,
         fill_to: int = 0,
-        mtu_probe: bool = False,
         epoch: int | None = None,
     ) -> Transmit | None:
-        """One datagram with ``frame`` alone, on any path, filled with zeros to ``fill_to`` bytes.
-
-        Only an MTU probe is followed up: path messages have their own timer and budget, and a
-        CLOSE is never repeated but on demand.
-        """
+        """One datagram with ``frame`` alone, to any address, filled with zeros to ``fill_to``
+        bytes. It is not followed up: path messages have their own timer and budget, and a CLOSE is
+        never repeated but on demand."""
         parts = self._parts
-        datagram_bytes = max(fill_to, parts.mtu.current)
-        buffer = pool.take(datagram_bytes)
-        if buffer is None:
+        sealed = self._seal_one(pool, frame, self._form_to(network, now), fill_to, epoch)
+        if sealed is None:
             return None
-        sealer = parts.keys.sealer
-        epoch = parts.keys.send if epoch is None else epoch
-        first_pn = sealer.next_pn(epoch)
-        lead = frame
-        if fill_to:
-            lead += bytes(max(sealer.capacity(fill_to) - len(frame), 0))
-        n_bytes, n, _, _ = sealer.seal_run(
-            epoch, parts.cids.sent, self._form(now, path, is_probe=False), lead, 0, 0, (), False,
-            datagram_bytes, 1, parts.rng.public_bytes(sealer.dummy_bytes), buffer,
-        )  # fmt: skip
-        parts.recovery.on_sent(
+        buffer, epoch, pn = sealed
+        parts.recovery.on_unfollowed(epoch, pn)
+        return Transmit(buffer, len(buffer), network)
+
+    def mtu_probe(self, path: Path, now: float, pool: BufferPool, size: int) -> Transmit | None:
+        """A datagram of exactly ``size`` bytes; its loss is no congestion signal. [CN-36]"""
+        form = self._form(path, now, is_probe=False)
+        sealed = self._seal_one(pool, encode_frame(MtuProbe()), form, size, None)
+        if sealed is None:
+            return None
+        buffer, epoch, pn = sealed
+        n_bytes = len(buffer)
+        self._parts.recovery.on_sent(
             SentRun(
+                path,
                 epoch,
-                first_pn,
-                n,
+                pn,
+                1,
                 now,
                 n_bytes,
                 n_bytes,
@@ -381,25 +374,45 @@ class PacketBuilder:
                 0,
                 False,
                 (),
-                mtu_probe,
-                mtu_probe,
-                mtu_probe,
+                True,
+                True,
+                True,
             )
         )
-        self._count(n, n_bytes)
-        return Transmit(buffer[:n_bytes], n_bytes, path)
+        path.mtu.on_sent(size)
+        path.pacer.on_sent(size, now)
+        return Transmit(buffer, n_bytes, path.network)
 
-    def mtu_probe(self, now: float, pool: BufferPool, size: int) -> Transmit | None:
-        """A datagram of exactly ``size`` bytes; its loss is no congestion signal. [CN-36]"""
-        frame = encode_frame(MtuProbe())
-        transmit = self.single(now, pool, frame, self._parts.path, fill_to=size, mtu_probe=True)
-        if transmit is not None:
-            self._parts.mtu.on_sent(size)
-            self._parts.pacer.on_sent(size, now)
-        return transmit
+    def _seal_one(
+        self,
+        pool: BufferPool,
+        frame: bytes,
+        form: int,
+        fill_to: int,
+        epoch: int | None,
+    ) -> tuple[memoryview, int, int] | None:
+        """Seals and counts one packet. Returns the datagram, its epoch and its number; ``None``
+        without a buffer."""
+        parts = self._parts
+        datagram_bytes = max(fill_to, parts.paths.main.mtu.current)
+        buffer = pool.take(datagram_bytes)
+        if buffer is None:
+            return None
+        sealer = parts.keys.sealer
+        epoch = parts.keys.send if epoch is None else epoch
+        pn = sealer.next_pn(epoch)
+        lead = frame
+        if fill_to:
+            lead += bytes(max(sealer.capacity(fill_to) - len(frame), 0))
+        n_bytes, n, _, _ = sealer.seal_run(
+            epoch, parts.cids.sent, form, lead, 0, 0, (), False,
+            datagram_bytes, 1, parts.rng.public_bytes(sealer.dummy_bytes), buffer,
+        )  # fmt: skip
+        self._count(n, n_bytes)
+        return buffer[:n_bytes], epoch, pn
 
     def close(
         self, now: float, pool: BufferPool, code: int, reason: str, epoch: int
     ) -> Transmit | None:
         frame = encode_frame(Close(code=code, reason=reason))
-        return self.single(now, pool, frame, self._parts.path, epoch=epoch)
+        return self.single(self._parts.paths.main.network, now, pool, frame, epoch=epoch)

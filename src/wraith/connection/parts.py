@@ -22,9 +22,7 @@ from wraith.connection.events import Event
 from wraith.connection.handshake_result import HandshakeResult
 from wraith.connection.keys import SessionEpochs
 from wraith.connection.paths.cid import CidIndices
-from wraith.connection.paths.congestion import make_controller
-from wraith.connection.paths.pacing import Pacer
-from wraith.connection.paths.path import BASE_DATAGRAM_BYTES, MTU_IDLE_S, MtuSearch
+from wraith.connection.paths.path_set import PathSet
 from wraith.connection.rekey import RekeyControl
 from wraith.types import NetworkPath
 
@@ -42,22 +40,18 @@ class ConnectionParts:
         "has_sent_goaway",
         "idle_s",
         "is_confirmed",
-        "is_path_proven",
-        "is_suspect",
         "keys",
         "knows_hmk",
         "last_eliciting_sent",
         "last_gap",
         "last_received",
-        "mtu",
         "mux",
         "n_datagrams_received",
         "n_datagrams_sent",
         "n_bytes_received",
         "n_bytes_sent",
         "omitted",
-        "pacer",
-        "path",
+        "paths",
         "recovery",
         "rekey",
         "rng",
@@ -78,32 +72,20 @@ class ConnectionParts:
         ours, theirs = result.own_params, result.peer_params
         self.config = config
         self.rng = rng
-        self.path = path
-        ceiling = min(config.max_udp_bytes, theirs.max_udp)
-        pinned = config.datagram_bytes
-        base = min(pinned, theirs.max_udp) if pinned is not None else BASE_DATAGRAM_BYTES
-        self.mtu = MtuSearch(
-            base,
-            ceiling,
-            is_ipv6=len(path.remote.ip) == 16,
-            pinned=pinned is not None,
-            begins_at=now + MTU_IDLE_S,
-        )
-        self.keys = SessionEpochs(result, config.replay_window)
-        self.recovery = Recovery(
-            controller=make_controller(
-                config.congestion, base, window_max=config.send_memory_bytes // 2
-            ),
-            initial_rtt_s=config.initial_rtt_s,
+        self.paths = PathSet(
+            path,
+            config=config,
+            max_udp_bytes=theirs.max_udp,
             max_ack_delay_s=theirs.max_ack_delay_ms / 1_000,
+            rtt_sample_s=result.rtt_sample_s,
+            now=now,
         )
-        if result.rtt_sample_s is not None:
-            self.recovery.seed_rtt(result.rtt_sample_s, now)
-        self.omitted = OmittedNumbers(rng, self.recovery.controller.window)
-        self.pacer = Pacer(base, now)
-        self.pacer.update(self.recovery.controller.window, self.recovery.srtt, base)
+        main = self.paths.main
+        self.keys = SessionEpochs(result, config.replay_window)
+        self.recovery = Recovery()
+        self.omitted = OmittedNumbers(rng, main.controller.window)
         self.acks = AckState(ours.max_ack_delay_ms / 1_000)
-        self.acks.set_rtt(self.recovery.srtt)
+        self.acks.set_rtt(main.rtt.srtt)
         self.cids = CidIndices()
         self.keys.opener.set_cids(*self.cids.accepted())
         self.control = ControlStream()
@@ -131,8 +113,6 @@ class ConnectionParts:
         )
         self.idle_s = float(min(ours.idle_s, theirs.idle_s))
         self.is_confirmed = False
-        self.is_path_proven = True  # the handshake has crossed this path both ways
-        self.is_suspect = False
         self.has_heard_goaway = self.has_sent_goaway = False
         self.knows_hmk = result.peer_hmk is not None
         self.last_received = now
@@ -145,20 +125,3 @@ class ConnectionParts:
     def is_going_away(self) -> bool:
         """Either side has announced the end: no new streams."""
         return self.has_sent_goaway or self.has_heard_goaway
-
-    def set_pace(self) -> None:
-        """The window or the round-trip time has changed: so does the rate of sending. [RC-11]"""
-        self.pacer.update(self.recovery.controller.window, self.recovery.srtt, self.mtu.current)
-
-    def start_path_anew(self, now: float) -> None:
-        """Another network: round-trip time, window and datagram size of the old one say nothing."""
-        recovery = self.recovery
-        recovery.reset_path()
-        self.acks.set_rtt(recovery.srtt)
-        recovery.controller = make_controller(
-            self.config.congestion,
-            self.mtu.current,
-            window_max=self.config.send_memory_bytes // 2,
-        )
-        self.set_pace()
-        self.mtu.restart(now)

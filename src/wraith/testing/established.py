@@ -14,7 +14,6 @@ from wraith.abc import Kem, NullTracer
 from wraith.config import EndpointConfig
 from wraith.connection.connection import Connection
 from wraith.connection.data.flow import WindowBudget
-from wraith.connection.data.sent import SentRun
 from wraith.connection.events import Event, PeerAuthenticated, StreamOpened
 from wraith.connection.handshake_result import HandshakeResult
 from wraith.connection.state import OPEN_STATES
@@ -266,9 +265,5 @@ class EstablishedPair:
                 session.keys.send, session.cids.sent, 0, payload, 0, 0, (), False, 65_000, 1,
                 bytes(sealer.dummy_bytes), out,
             )  # fmt: skip
-            session.recovery.on_sent(
-                SentRun(
-                    epoch, pn, 1, self.now, n_bytes, n_bytes, 0, 0, 0, 0, 0, False, (), False, False
-                )
-            )
+            session.recovery.on_unfollowed(epoch, pn)
             self.net.inject(bytes(out[:n_bytes]), sender.address, target.address)

@@ -6,16 +6,19 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from wraith.connection.paths.open_path import Path
+
 
 @dataclass(slots=True, eq=False)
 class SentRun:
-    """What one run put on the wire: ``n`` datagrams with consecutive packet numbers.
+    """What one run put on the wire of ``path``: ``n`` datagrams with consecutive packet numbers.
 
     All datagrams are ``datagram_bytes`` long but the last (``last_bytes``). Datagram 0 carries
     ``first_len`` stream bytes from ``offset`` on, each later one ``per_len``, the last the rest of
     ``length``. ``lead`` holds opaque tokens of datagram 0 for whoever built it.
     """
 
+    path: Path
     epoch: int
     first_pn: int
     n: int

@@ -21,8 +21,8 @@ MTU_STEP_MIN = 16
 MTU_RAISE_S = 600.0
 MTU_IDLE_S = 0.25
 """So long the search waits for the application's first data; many sessions end before."""
-ETHERNET_IPV4 = 1_472
-ETHERNET_IPV6 = 1_452
+ETHERNET_BYTES = 1_500
+"""What most links carry: the first size to be probed is this less what the carrier adds."""
 
 
 class PathValidation:
@@ -102,7 +102,7 @@ class MtuSearch:
     """Finds the largest datagram that crosses the path, between ``current`` and ``ceiling``.
 
     Nothing is due before ``begins_at`` (monotonic seconds) unless ``begin`` comes first. The first
-    probe goes for the usual ceiling of the address family, the next for the local one;
+    probe goes for what Ethernet carries beside ``overhead_bytes``, the next for the local ceiling;
     then the interval is halved. A size is given up after three lost probes.
     """
 
@@ -119,9 +119,9 @@ class MtuSearch:
     )
 
     def __init__(
-        self, base: int, ceiling: int, *, is_ipv6: bool, pinned: bool, begins_at: float = 0.0
+        self, base: int, ceiling: int, *, overhead_bytes: int, pinned: bool, begins_at: float = 0.0
     ) -> None:
-        self._usual = ETHERNET_IPV6 if is_ipv6 else ETHERNET_IPV4
+        self._usual = ETHERNET_BYTES - overhead_bytes
         self._is_pinned = pinned
         self.current = base
         self.ceiling = base if pinned else max(ceiling, base)

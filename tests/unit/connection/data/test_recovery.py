@@ -6,19 +6,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wraith.connection.data.recovery import PTO_MAX_S, Recovery
+from wraith.connection.data.recovery import Recovery
 from wraith.connection.data.sent import SentRun, SentSlice
 from wraith.connection.paths.congestion import make_controller
+from wraith.connection.paths.open_path import PTO_MAX_S, Path, PathTraits
 from wraith.errors import RemoteProtocolError
+from wraith.testing.one_path import one_path
 
 
-def new_recovery() -> Recovery:
-    return Recovery(
-        controller=make_controller("newreno", 1200), initial_rtt_s=0.333, max_ack_delay_s=0.025
-    )
+def new_recovery(name: str = "newreno") -> tuple[Recovery, Path]:
+    return Recovery(), one_path(make_controller(name, 1200))
 
 
 def run(
+    path: Path,
     first_pn: int,
     n: int,
     time: float,
@@ -28,6 +29,7 @@ def run(
     probe: bool = False,
 ) -> SentRun:
     return SentRun(
+        path=path,
         epoch=epoch,
         first_pn=first_pn,
         n=n,
@@ -53,176 +55,174 @@ def shape(slices: list[SentSlice]) -> list[tuple[int, int]]:
 
 @pytest.mark.spec("RC-1")
 def test_a_packet_is_lost_when_three_later_ones_are_acknowledged() -> None:
-    recovery = new_recovery()
-    recovery.on_sent(run(0, 10, 0.0))
+    recovery, path = new_recovery()
+    recovery.on_sent(run(path, 0, 10, 0.0))
     outcome = recovery.on_ack(0, 9, [(4, 9)], 0.0, 0.1)
     assert shape(outcome.acked) == [(4, 9)]
     assert shape(outcome.lost) == [(0, 3)]
-    assert recovery.bytes_in_flight == 0
+    assert path.bytes_in_flight == 0
     assert recovery.lost_packets == 4
 
 
 @pytest.mark.spec("RC-1")
 def test_a_gap_of_two_is_not_yet_lost_but_sets_the_loss_timer() -> None:
-    recovery = new_recovery()
-    recovery.on_sent(run(0, 4, 0.0))
+    recovery, path = new_recovery()
+    recovery.on_sent(run(path, 0, 4, 0.0))
     outcome = recovery.on_ack(0, 3, [(2, 3)], 0.0, 0.1)
     assert shape(outcome.lost) == [(0, 0)]  # three behind the newest
-    due = recovery.timer()
+    due = path.timer()
     assert due is not None
     assert due == pytest.approx(0.1 * 9 / 8)
-    assert recovery.on_timer(due - 0.001) == ([], False)
-    assert shape(recovery.on_timer(due).lost) == [(1, 1)]
+    assert recovery.on_timer(path, due - 0.001) == ([], False)
+    assert shape(recovery.on_timer(path, due).lost) == [(1, 1)]
 
 
 @pytest.mark.spec("RC-2")
 def test_the_order_across_epochs_is_that_of_sending() -> None:
-    recovery = new_recovery()
-    recovery.on_sent(run(500, 2, 0.0, epoch=0))
-    recovery.on_sent(run(0, 3, 0.01, epoch=1))
+    recovery, path = new_recovery()
+    recovery.on_sent(run(path, 500, 2, 0.0, epoch=0))
+    recovery.on_sent(run(path, 0, 3, 0.01, epoch=1))
     outcome = recovery.on_ack(1, 2, [(0, 2)], 0.0, 0.05)
     assert shape(outcome.lost) == [(500, 501)][:1]  # counters 0 and 1 against 4: 0 and 1 are <= 1
-    assert recovery.n_eliciting == 0
+    assert path.n_eliciting == 0
 
 
 def test_the_first_sample_sets_srtt_and_later_ones_smooth_it() -> None:
-    recovery = new_recovery()
-    recovery.on_sent(run(0, 1, 0.0))
-    assert recovery.on_ack(0, 0, [(0, 0)], 0.0, 0.1).rtt_updated
-    assert [recovery.srtt, recovery.rttvar] == pytest.approx([0.1, 0.05])
-    recovery.on_sent(run(1, 1, 1.0))
+    recovery, path = new_recovery()
+    recovery.on_sent(run(path, 0, 1, 0.0))
+    assert recovery.on_ack(0, 0, [(0, 0)], 0.0, 0.1).sampled
+    assert [path.rtt.srtt, path.rtt.rttvar] == pytest.approx([0.1, 0.05])
+    recovery.on_sent(run(path, 1, 1, 1.0))
     recovery.on_ack(0, 1, [(1, 1)], 0.02, 1.14)  # 140 ms, 20 of them the peer's delay
-    assert recovery.srtt == pytest.approx(0.875 * 0.1 + 0.125 * 0.12)
-    assert recovery.min_rtt == pytest.approx(0.1)
+    assert path.rtt.srtt == pytest.approx(0.875 * 0.1 + 0.125 * 0.12)
+    assert path.rtt.min_rtt == pytest.approx(0.1)
 
 
 def test_an_acknowledgement_that_does_not_cover_its_largest_gives_no_sample() -> None:
-    recovery = new_recovery()
-    recovery.on_sent(run(0, 2, 0.0))
+    recovery, path = new_recovery()
+    recovery.on_sent(run(path, 0, 2, 0.0))
     recovery.on_ack(0, 1, [(1, 1)], 0.0, 0.1)
-    assert not recovery.on_ack(0, 1, [(0, 1)], 0.0, 5.0).rtt_updated
-    assert recovery.srtt == pytest.approx(0.1)
+    assert not recovery.on_ack(0, 1, [(0, 1)], 0.0, 5.0).sampled
+    assert path.rtt.srtt == pytest.approx(0.1)
 
 
 @pytest.mark.spec("RC-3")
 def test_a_number_never_sent_cannot_be_acknowledged() -> None:
-    recovery = new_recovery()
-    recovery.on_sent(run(0, 3, 0.0))
+    recovery, path = new_recovery()
+    recovery.on_sent(run(path, 0, 3, 0.0))
     with pytest.raises(RemoteProtocolError):
         recovery.on_ack(0, 3, [(0, 3)], 0.0, 0.1)
-    assert recovery.n_eliciting == 3
+    assert path.n_eliciting == 3
 
 
 @pytest.mark.spec("RC-4")
 def test_probe_timeouts_double_up_to_the_cap() -> None:
-    recovery = new_recovery()
-    recovery.on_sent(run(0, 1, 0.0))
+    recovery, path = new_recovery()
+    recovery.on_sent(run(path, 0, 1, 0.0))
     waits = []
     now = 0.0
     for _ in range(8):
-        due = recovery.timer()
+        due = path.timer()
         assert due is not None
         waits.append(due - now)
-        assert recovery.on_timer(due).pto
+        assert recovery.on_timer(path, due).pto
         now = due
     # srtt 0.333 and rttvar half of it before any sample, and the peer's delay
     assert waits[0] == pytest.approx(0.333 + 4 * 0.1665 + 0.025)
     assert waits[1:3] == pytest.approx([2 * waits[0], 4 * waits[0]])
     assert waits[-1] == PTO_MAX_S == 5.0
-    assert recovery.bytes_in_flight == 700, "a probe timeout is no loss"
+    assert path.bytes_in_flight == 700, "a probe timeout is no loss"
 
 
 def test_what_a_probe_repeats_is_the_oldest_and_stays_outstanding() -> None:
-    recovery = new_recovery()
-    recovery.on_sent(run(0, 4, 0.0))
-    recovery.on_sent(run(4, 4, 0.1))
-    oldest = recovery.oldest(2)
+    recovery, path = new_recovery()
+    recovery.on_sent(run(path, 0, 4, 0.0))
+    recovery.on_sent(run(path, 4, 4, 0.1))
+    oldest = recovery.oldest(path, 2)
     assert oldest is not None
     assert oldest.stream_range() == (1, 0, 2000, False)
-    assert recovery.n_eliciting == 8
+    assert path.n_eliciting == 8
 
 
 @pytest.mark.spec("RC-5")
 def test_a_lost_mtu_probe_is_no_congestion_signal() -> None:
-    recovery = new_recovery()
-    window = recovery.controller.window
-    recovery.on_sent(run(0, 1, 0.0, probe=True))
-    recovery.on_sent(run(1, 4, 0.0))
+    recovery, path = new_recovery()
+    window = path.controller.window
+    recovery.on_sent(run(path, 0, 1, 0.0, probe=True))
+    recovery.on_sent(run(path, 1, 4, 0.0))
     outcome = recovery.on_ack(0, 4, [(1, 4)], 0.0, 0.1)
     assert shape(outcome.lost) == [(0, 0)]
-    assert recovery.controller.window >= window
+    assert path.controller.window >= window
     assert recovery.lost_packets == 0
 
 
 @pytest.mark.spec("RC-6")
 def test_forgetting_an_epoch_returns_its_data_without_a_congestion_signal() -> None:
-    recovery = new_recovery()
-    recovery.on_sent(run(0, 5, 0.0, epoch=0))
-    recovery.on_sent(run(0, 2, 0.0, epoch=1))
-    window = recovery.controller.window
+    recovery, path = new_recovery()
+    recovery.on_sent(run(path, 0, 5, 0.0, epoch=0))
+    recovery.on_sent(run(path, 0, 2, 0.0, epoch=1))
+    window = path.controller.window
     assert shape(recovery.forget_epoch(0)) == [(0, 4)]
-    assert recovery.controller.window == window
-    assert recovery.bytes_in_flight == 1200 + 700
+    assert path.controller.window == window
+    assert path.bytes_in_flight == 1200 + 700
 
 
 @pytest.mark.spec("RC-7")
 def test_persistent_congestion_collapses_the_window() -> None:
-    recovery = new_recovery()
-    recovery.on_sent(run(0, 1, 0.0))
+    recovery, path = new_recovery()
+    recovery.on_sent(run(path, 0, 1, 0.0))
     recovery.on_ack(0, 0, [(0, 0)], 0.0, 0.01)
     for i in range(1, 30):
-        recovery.on_sent(run(i, 1, 0.02 + i * 0.05))
+        recovery.on_sent(run(path, i, 1, 0.02 + i * 0.05))
     recovery.on_ack(0, 29, [(29, 29)], 0.0, 1.6)
-    assert recovery.controller.window == 2 * 1200 + 700, "and slow start begins with what came"
+    assert path.controller.window == 2 * 1200 + 700, "and slow start begins with what came"
 
 
 @pytest.mark.spec("RC-7")
 @pytest.mark.parametrize("heard", ["nothing between", "two between", "no sample before"])
 def test_congestion_persists_only_when_nothing_came_through_for_three_timeouts(heard: str) -> None:
-    recovery = new_recovery()
-    recovery.on_sent(run(0, 1, 0.0))
+    recovery, path = new_recovery()
+    recovery.on_sent(run(path, 0, 1, 0.0))
     if heard != "no sample before":
         recovery.on_ack(0, 0, [(0, 0)], 0.0, 0.01)
     for i in range(1, 30):
-        recovery.on_sent(run(i, 1, 0.02 + i * 0.0125))
-    window = recovery.controller.window
+        recovery.on_sent(run(path, i, 1, 0.02 + i * 0.0125))
+    window = path.controller.window
     if heard == "two between":
         recovery.on_ack(0, 29, [(29, 29), (20, 20), (10, 10)], 0.0, 0.3925)
     else:
         recovery.on_ack(0, 29, [(29, 29)], 0.0, 0.3925)
-    has_collapsed = recovery.controller.window < 5_000  # two datagrams and what was acknowledged
+    has_collapsed = path.controller.window < 5_000  # two datagrams and what was acknowledged
     assert has_collapsed == (heard == "nothing between")
-    assert recovery.controller.window < window, "but it is a loss in any case"
+    assert path.controller.window < window, "but it is a loss in any case"
 
 
 @pytest.mark.spec("RC-12")
 @pytest.mark.parametrize("name", ["cubic", "newreno"])
 @pytest.mark.parametrize("in_slow_start", [True, False])
 def test_a_window_that_is_not_used_does_not_grow(name: str, in_slow_start: bool) -> None:
-    recovery = Recovery(
-        controller=make_controller(name, 1200), initial_rtt_s=0.333, max_ack_delay_s=0.025
-    )
+    recovery, path = new_recovery(name)
     pn, now = 0, 0.0
     if not in_slow_start:
         for i in range(30):
-            recovery.on_sent(run(i, 1, 0.0))
+            recovery.on_sent(run(path, i, 1, 0.0))
         recovery.on_ack(0, 29, [(10, 29)], 0.0, 0.1)
         pn, now = 30, 0.2
-    assert recovery.controller.in_slow_start == in_slow_start
+    assert path.controller.in_slow_start == in_slow_start
     for _ in range(100):  # flow control, say, lets four datagrams go per round trip
-        recovery.on_sent(run(pn, 4, now))
+        recovery.on_sent(run(path, pn, 4, now))
         recovery.on_ack(0, pn + 3, [(pn, pn + 3)], 0.0, now + 0.1)
         pn, now = pn + 4, now + 0.1
-    unused = recovery.controller.window
+    unused = path.controller.window
     assert unused <= 12_000
     for _ in range(100):
         first = pn
-        while not recovery.is_window_full(1200):
-            recovery.on_sent(run(pn, 1, now))
+        while not path.is_window_full(1200):
+            recovery.on_sent(run(path, pn, 1, now))
             pn += 1
         recovery.on_ack(0, pn - 1, [(first, pn - 1)], 0.0, now + 0.1)
         now += 0.1
-        if recovery.controller.window > unused + 12_000:
+        if path.controller.window > unused + 12_000:
             break
     else:
         pytest.fail("a window that is used grows")
@@ -230,37 +230,37 @@ def test_a_window_that_is_not_used_does_not_grow(name: str, in_slow_start: bool)
 
 @pytest.mark.spec("RC-12")
 def test_all_that_was_in_flight_while_the_window_was_full_counts() -> None:
-    recovery = new_recovery()
-    recovery.on_sent(run(0, 5, 0.0))
-    recovery.on_sent(run(5, 6, 0.0))
+    recovery, path = new_recovery()
+    recovery.on_sent(run(path, 0, 5, 0.0))
+    recovery.on_sent(run(path, 5, 6, 0.0))
     for pn in range(11):  # one acknowledgement each, and nothing more to send
-        window = recovery.controller.window
+        window = path.controller.window
         recovery.on_ack(0, pn, [(0, pn)], 0.0, 0.1)
-        assert recovery.controller.window > window
+        assert path.controller.window > window
 
 
 @pytest.mark.spec("RC-38")
 def test_a_large_window_is_not_filled_by_single_datagrams() -> None:
-    recovery = new_recovery()
-    recovery.controller.window = 800_000
-    recovery.bytes_in_flight = 800_000 - 65_536
-    assert not recovery.is_window_full(1200)
-    recovery.bytes_in_flight += 1
-    assert recovery.is_window_full(1200)
-    recovery.controller.window, recovery.bytes_in_flight = 9_600, 8_400
-    assert not recovery.is_window_full(1200) and recovery.is_window_full(1201)
+    _, path = new_recovery()
+    path.controller.window = 800_000
+    path.bytes_in_flight = 800_000 - 65_536
+    assert not path.is_window_full(1200)
+    path.bytes_in_flight += 1
+    assert path.is_window_full(1200)
+    path.controller.window, path.bytes_in_flight = 9_600, 8_400
+    assert not path.is_window_full(1200) and path.is_window_full(1201)
 
 
 def test_non_eliciting_runs_cost_nothing_and_are_never_lost() -> None:
-    recovery = new_recovery()
-    recovery.on_sent(run(0, 1, 0.0, eliciting=False))
-    assert recovery.timer() is None
-    recovery.on_sent(run(1, 1, 0.0))
+    recovery, path = new_recovery()
+    recovery.on_sent(run(path, 0, 1, 0.0, eliciting=False))
+    assert path.timer() is None
+    recovery.on_sent(run(path, 1, 1, 0.0))
     assert shape(recovery.on_ack(0, 1, [(0, 1)], 0.0, 0.1).acked) == [(1, 1)]
 
 
 def test_stream_ranges_of_slices_tile_the_run() -> None:
-    whole = run(7, 5, 0.0)
+    whole = run(one_path(make_controller("cubic", 1200)), 7, 5, 0.0)
     pieces = [SentSlice(whole, k, k).stream_range() for k in range(5)]
     assert [p[2] for p in pieces] == [1000, 1000, 1000, 1000, 500]
     assert [p[1] for p in pieces] == [7000, 8000, 9000, 10000, 11000]
@@ -276,11 +276,11 @@ def test_the_ledger_equals_a_model_with_one_entry_per_packet(
     sizes: list[int], acks: list[tuple[int, int]]
 ) -> None:
     """Each packet is outstanding, acknowledged or lost; bytes in flight are those outstanding."""
-    recovery = new_recovery()
+    recovery, path = new_recovery()
     outstanding: dict[int, int] = {}
     pn = 0
     for i, n in enumerate(sizes):
-        recovery.on_sent(run(pn, n, i * 0.001))
+        recovery.on_sent(run(path, pn, n, i * 0.001))
         for k in range(n):
             outstanding[pn + k] = 1200 if k < n - 1 else 700
         pn += n
@@ -295,8 +295,8 @@ def test_the_ledger_equals_a_model_with_one_entry_per_packet(
             for number in range(low, high + 1):
                 del outstanding[number]
         assert not any(first <= number <= last for number in outstanding)
-        assert recovery.bytes_in_flight == sum(outstanding.values())
-        assert recovery.n_eliciting == len(outstanding)
+        assert path.bytes_in_flight == sum(outstanding.values())
+        assert path.n_eliciting == len(outstanding)
 
 
 @pytest.mark.spec("RC-36")
@@ -304,39 +304,83 @@ def test_the_ledger_equals_a_model_with_one_entry_per_packet(
 def test_what_was_sent_to_where_the_peer_is_no_longer_goes_back_without_a_signal(
     is_new: bool,
 ) -> None:
-    recovery = new_recovery()
-    recovery.on_sent(run(0, 10, 0.0))
+    recovery, path = new_recovery()
+    recovery.on_sent(run(path, 0, 10, 0.0))
     recovery.on_ack(0, 0, [(0, 0)], 0.0, 0.05)
-    recovery.on_sent(run(10, 3, 0.06, probe=True))
-    window, srtt = recovery.controller.window, recovery.srtt
-    if is_new:
-        recovery.reset_path()
-        assert recovery.latest_rtt == 0
-    assert shape(recovery.leave_path(0.1)) == [(1, 9), (10, 12)], "all of it, at once"
-    assert recovery.bytes_in_flight == recovery.n_eliciting == 0 and recovery.room() == window
-    assert recovery.timer() is None and recovery.lost_packets == 0
-    recovery.on_sent(run(13, 5, 0.1))
-    window, srtt = recovery.controller.window, recovery.srtt
+    recovery.on_sent(run(path, 10, 3, 0.06, probe=True))
+    window, srtt = path.controller.window, path.rtt.srtt
+    left, path = path, one_path(make_controller("newreno", 1200)) if is_new else path
+    assert shape(recovery.leave(left, path, 0.1)) == [(1, 9), (10, 12)], "all of it, at once"
+    assert left.bytes_in_flight == left.n_eliciting == 0 and left.room() == window
+    assert left.timer() is None and recovery.lost_packets == 0
+    recovery.on_sent(run(path, 13, 5, 0.1))
+    window, srtt = path.controller.window, path.rtt.srtt
     outcome = recovery.on_ack(0, 9, [(4, 9)], 0.0, 0.12)
     assert (outcome.acked, outcome.lost, shape(outcome.late)) == ([], [], [(4, 9)])
-    assert not outcome.rtt_updated and recovery.srtt == srtt
-    assert recovery.controller.window == window and recovery.reordering.packets == 3
+    assert outcome.sampled is None and path.rtt.srtt == srtt
+    assert path.controller.window == window and path.reordering.packets == 3
     assert recovery.lost_packets == 0
     outcome = recovery.on_ack(0, 17, [(13, 17)], 0.0, 0.15)
     assert shape(outcome.acked) == [(13, 17)] and outcome.lost == []
-    assert recovery.latest_rtt == pytest.approx(0.05)
-    assert recovery.controller.window >= window
-    assert recovery.bytes_in_flight == recovery.n_eliciting == 0
+    assert path.rtt.latest_rtt == pytest.approx(0.05)
+    assert path.controller.window >= window
+    assert path.bytes_in_flight == path.n_eliciting == 0
 
 
 @pytest.mark.spec("RC-36")
 def test_probe_timeouts_of_the_left_path_do_not_slow_the_new_one() -> None:
-    recovery = new_recovery()
-    recovery.on_sent(run(0, 4, 0.0))
-    while recovery.pto_count < 3:
-        due = recovery.timer()
+    recovery, path = new_recovery()
+    recovery.on_sent(run(path, 0, 4, 0.0))
+    while path.pto_count < 3:
+        due = path.timer()
         assert due is not None
-        recovery.on_timer(due)
-    recovery.leave_path(9.0)
-    recovery.on_sent(run(4, 1, 9.0))
-    assert recovery.timer() == pytest.approx(9.0 + recovery.pto_s())
+        recovery.on_timer(path, due)
+    recovery.leave(path, path, 9.0)
+    recovery.on_sent(run(path, 4, 1, 9.0))
+    assert path.timer() == pytest.approx(9.0 + path.rtt.pto_s())
+
+
+@pytest.mark.spec("RC-39")
+def test_packets_of_one_path_say_nothing_of_those_of_another() -> None:
+    recovery, slow = new_recovery()
+    fast = one_path(make_controller("cubic", 1200))
+    recovery.on_sent(run(slow, 0, 4, 0.0))
+    recovery.on_sent(run(fast, 4, 8, 0.0))
+    before = slow.controller.window
+    outcome = recovery.on_ack(0, 11, [(4, 11)], 0.0, 0.02)
+    assert shape(outcome.acked) == [(4, 11)] and outcome.lost == []
+    assert outcome.sampled is fast and fast.rtt.latest_rtt == pytest.approx(0.02)
+    assert slow.rtt.latest_rtt == 0 and slow.controller.window == before
+    assert (slow.n_eliciting, fast.n_eliciting) == (4, 0)
+    assert (slow.bytes_in_flight, fast.bytes_in_flight) == (3 * 1200 + 700, 0)
+    assert slow.timer() is not None and fast.timer() is None
+    recovery.on_sent(run(fast, 12, 6, 0.03))
+    outcome = recovery.on_ack(0, 17, [(17, 17), (0, 0)], 0.0, 0.05)
+    assert shape(outcome.lost) == [(12, 14)], "by the counter of their path alone"
+    assert fast.controller.window < before + 8 * 1200 and slow.controller.window >= before
+    oldest = recovery.oldest(slow, 2)
+    assert oldest is not None and shape([oldest]) == [(1, 2)]
+
+
+@pytest.mark.spec("RC-39")
+def test_what_was_lost_on_two_paths_is_found_in_the_order_of_numbers() -> None:
+    recovery, first = new_recovery()
+    second = one_path(make_controller("newreno", 1200))
+    recovery.on_sent(run(first, 0, 6, 0.0))
+    recovery.on_sent(run(second, 6, 6, 0.0))
+    assert shape(recovery.on_ack(0, 11, [(11, 11)], 0.0, 0.1).lost) == [(6, 8)]
+    assert shape(recovery.on_ack(0, 11, [(11, 11), (5, 5)], 0.0, 0.11).lost) == [(0, 2)]
+    outcome = recovery.on_ack(0, 11, [(11, 11), (7, 8), (5, 5), (1, 1)], 0.0, 0.12)
+    assert sorted(shape(outcome.late)) == [(1, 1), (7, 8)]
+    assert recovery.lost_packets == 3
+    assert (first.reordering.packets, second.reordering.packets) == (5, 5)
+
+
+def test_a_reliable_path_loses_nothing_by_a_gap_or_by_silence() -> None:
+    traits = PathTraits(is_reliable=True, packet_bytes_max=16_384, overhead_bytes=40)
+    recovery, path = Recovery(), one_path(make_controller("cubic", 1200), traits=traits)
+    recovery.on_sent(run(path, 0, 10, 0.0))
+    assert path.timer() is None
+    outcome = recovery.on_ack(0, 9, [(9, 9)], 0.0, 0.05)
+    assert outcome.lost == [] and path.timer() is None
+    assert shape(recovery.on_ack(0, 9, [(0, 9)], 0.0, 9.0).acked) == [(0, 8)]

@@ -9,29 +9,31 @@ from hypothesis import strategies as st
 from wraith.connection.data.recovery import Recovery
 from wraith.connection.data.sent import SentRun, SentSlice
 from wraith.connection.paths.congestion import AckSample, Cubic, NewReno, make_controller
+from wraith.connection.paths.open_path import Path
 from wraith.testing.established import EstablishedPair
+from wraith.testing.one_path import one_path
 from wraith.types import NetworkPath, Transmit
 
 SIZE = 1200
 RTT_S = 0.1
 
 
-def new_recovery(controller: str = "cubic") -> Recovery:
+def new_recovery(controller: str = "cubic") -> tuple[Recovery, Path]:
     """With a round-trip time of 100 ms, and packet 0 sent and acknowledged."""
-    recovery = Recovery(
-        controller=make_controller(controller, SIZE), initial_rtt_s=0.333, max_ack_delay_s=0.025
-    )
-    send(recovery, 0, 1, 0.0)
+    recovery, path = Recovery(), one_path(make_controller(controller, SIZE))
+    send(recovery, path, 0, 1, 0.0)
     recovery.on_ack(0, 0, [(0, 0)], 0.0, RTT_S)
-    return recovery
+    return recovery, path
 
 
-def send(recovery: Recovery, first_pn: int, n: int, time: float, *, epoch: int = 0) -> None:
+def send(
+    recovery: Recovery, path: Path, first_pn: int, n: int, time: float, *, epoch: int = 0
+) -> None:
     recovery.on_sent(
         SentRun(
-            epoch=epoch, first_pn=first_pn, n=n, time=time, datagram_bytes=SIZE, last_bytes=SIZE,
-            sid=1, offset=first_pn * 1000, length=n * 1000, first_len=1000, per_len=1000,
-            fin=False, lead=(), eliciting=True, in_flight=True,
+            path=path, epoch=epoch, first_pn=first_pn, n=n, time=time, datagram_bytes=SIZE,
+            last_bytes=SIZE, sid=1, offset=first_pn * 1000, length=n * 1000, first_len=1000,
+            per_len=1000, fin=False, lead=(), eliciting=True, in_flight=True,
         )
     )  # fmt: skip
 
@@ -42,17 +44,17 @@ def numbers(slices: list[SentSlice]) -> list[tuple[int, int]]:
 
 @pytest.mark.spec("RC-30")
 def test_a_packet_that_was_declared_lost_and_comes_is_delivered_and_not_lost() -> None:
-    recovery = new_recovery()
-    send(recovery, 1, 10, 0.2)
+    recovery, path = new_recovery()
+    send(recovery, path, 1, 10, 0.2)
     outcome = recovery.on_ack(0, 10, [(7, 10)], 0.0, 0.3)
     assert numbers(outcome.lost) == [(1, 6)]
-    srtt, growing = recovery.srtt, recovery.controller.window
+    srtt, growing = path.rtt.srtt, path.controller.window
     outcome = recovery.on_ack(0, 10, [(7, 10), (3, 4)], 0.0, 0.301)
     assert numbers(outcome.late) == [(3, 4)]
-    assert (outcome.acked, outcome.lost, outcome.rtt_updated) == ([], [], False)
+    assert (outcome.acked, outcome.lost, outcome.sampled) == ([], [], None)
     assert recovery.lost_packets == 4
-    assert recovery.bytes_in_flight == 0
-    assert (recovery.srtt, recovery.controller.window) == (srtt, growing)
+    assert path.bytes_in_flight == 0
+    assert (path.rtt.srtt, path.controller.window) == (srtt, growing)
     assert numbers(recovery.on_ack(0, 10, [(2, 10)], 0.0, 0.302).late) == [(5, 6), (2, 2)]
     assert recovery.on_ack(0, 10, [(2, 10)], 0.0, 0.303).late == [], "told again is not late again"
 
@@ -60,10 +62,10 @@ def test_a_packet_that_was_declared_lost_and_comes_is_delivered_and_not_lost() -
 @pytest.mark.spec("RC-30")
 def test_lost_packets_are_forgotten_after_two_round_trips_and_a_probe_timeout() -> None:
     for wait_s, n_late in ((0.39, 1), (0.42, 0)):  # the probe timeout is longer here: 0.39 s
-        recovery = new_recovery()
-        send(recovery, 1, 10, 0.2)
+        recovery, path = new_recovery()
+        send(recovery, path, 1, 10, 0.2)
         recovery.on_ack(0, 10, [(5, 10)], 0.0, 0.3)
-        keep_s = max(2 * recovery.srtt, recovery.pto_s())
+        keep_s = max(2 * path.rtt.srtt, path.rtt.pto_s())
         assert 0.2 <= keep_s < 0.42
         wait_s = min(wait_s, keep_s - 0.001) if n_late else wait_s
         assert len(recovery.on_ack(0, 10, [(5, 10), (2, 2)], 0.0, 0.3 + wait_s).late) == n_late
@@ -71,10 +73,10 @@ def test_lost_packets_are_forgotten_after_two_round_trips_and_a_probe_timeout() 
 
 @pytest.mark.spec("RC-30")
 def test_at_most_4096_lost_ranges_are_remembered_and_the_oldest_go_first() -> None:
-    recovery = new_recovery()
+    recovery, path = new_recovery()
     n = 5_000
     for i in range(2 * n):
-        send(recovery, 1 + i, 1, 0.2)
+        send(recovery, path, 1 + i, 1, 0.2)
     recovery.on_ack(0, 2 * n, [(2 * k, 2 * k) for k in range(n, 0, -1)], 0.0, 0.3)
     assert recovery.lost_packets == n - 1  # each odd number but the newest
     late = recovery.on_ack(0, 2 * n, [(1, 2 * n)], 0.0, 0.301).late
@@ -85,10 +87,10 @@ def test_at_most_4096_lost_ranges_are_remembered_and_the_oldest_go_first() -> No
 @pytest.mark.spec("RC-30")
 @given(st.data())
 def test_a_long_ledger_is_searched_for_exactly_what_is_acknowledged(data: st.DataObject) -> None:
-    recovery = new_recovery()
+    recovery, path = new_recovery()
     n = 60
     for i in range(2 * n):
-        send(recovery, 1 + i, 1, 0.2)
+        send(recovery, path, 1 + i, 1, 0.2)
     recovery.on_ack(0, 2 * n, [(2 * k, 2 * k) for k in range(n, 0, -1)], 0.0, 0.3)
     lost = set(range(1, 2 * n - 1, 2))
     for _ in range(3):
@@ -102,8 +104,8 @@ def test_a_long_ledger_is_searched_for_exactly_what_is_acknowledged(data: st.Dat
 
 @pytest.mark.spec("RC-31")
 def test_the_window_in_packets_grows_to_the_distance_seen() -> None:
-    recovery = new_recovery()
-    send(recovery, 1, 100, 0.2)
+    recovery, path = new_recovery()
+    send(recovery, path, 1, 100, 0.2)
     assert numbers(recovery.on_ack(0, 20, [(2, 20)], 0.0, 0.3).lost) == [(1, 1)]
     recovery.on_ack(0, 20, [(1, 20)], 0.0, 0.3)  # 19 behind the newest
     outcome = recovery.on_ack(0, 40, [(22, 40), (1, 20)], 0.0, 0.3)
@@ -117,33 +119,33 @@ def test_the_window_in_packets_grows_to_the_distance_seen() -> None:
 def test_the_window_in_time_grows_to_the_delay_seen_and_to_one_round_trip(
     late_s: float, share: float
 ) -> None:
-    recovery = new_recovery()
-    send(recovery, 1, 10, 1.0)
+    recovery, path = new_recovery()
+    send(recovery, path, 1, 10, 1.0)
     recovery.on_ack(0, 10, [(2, 10)], 0.0, 1.0 + RTT_S)
     recovery.on_ack(0, 10, [(1, 10)], 0.0, 1.0 + late_s)
-    send(recovery, 11, 2, 2.0)
+    send(recovery, path, 11, 2, 2.0)
     assert recovery.on_ack(0, 12, [(12, 12)], 0.0, 2.0 + RTT_S).lost == []
-    due = recovery.timer()
+    due = path.timer()
     assert due == pytest.approx(2.0 + (1 + share) * RTT_S, abs=0.001)
 
 
-def one_round(recovery: Recovery, pn: int, now: float) -> None:
-    send(recovery, pn, 1, now)
+def one_round(recovery: Recovery, path: Path, pn: int, now: float) -> None:
+    send(recovery, path, pn, 1, now)
     recovery.on_ack(0, pn, [(pn, pn)], 0.0, now + RTT_S)
 
 
 @pytest.mark.spec("RC-32")
 def test_the_window_falls_by_a_sixteenth_in_sixteen_quiet_round_trips() -> None:
-    recovery = new_recovery()
-    send(recovery, 1, 65, 0.2)
+    recovery, path = new_recovery()
+    send(recovery, path, 1, 65, 0.2)
     recovery.on_ack(0, 65, [(2, 65)], 0.0, 0.3)
     recovery.on_ack(0, 65, [(1, 65)], 0.0, 0.5)
-    window = recovery.reordering
+    window = path.reordering
     assert (window.packets, window.time_share) == (65, 1.0)
     pn, now = 66, 1.0
     seen = []
     for _ in range(16 * 100):
-        one_round(recovery, pn, now)
+        one_round(recovery, path, pn, now)
         pn, now = pn + 1, now + 1.0
         seen.append(window.packets)
         assert window.packets >= 3 and window.time_share >= 1 / 8
@@ -154,81 +156,81 @@ def test_the_window_falls_by_a_sixteenth_in_sixteen_quiet_round_trips() -> None:
 
 @pytest.mark.spec("RC-32")
 def test_while_the_window_in_time_falls_the_one_in_packets_stays_at_three() -> None:
-    recovery = new_recovery()
-    send(recovery, 1, 6, 0.2)
+    recovery, path = new_recovery()
+    send(recovery, path, 1, 6, 0.2)
     recovery.on_ack(0, 6, [(2, 6)], 0.0, 0.3)
     recovery.on_ack(0, 6, [(1, 6)], 0.0, 0.5)
     for i in range(16 * 20):
-        one_round(recovery, 7 + i, 1.0 + i)
-    assert recovery.reordering.time_share > 1 / 8
-    assert recovery.reordering.packets == 3
+        one_round(recovery, path, 7 + i, 1.0 + i)
+    assert path.reordering.time_share > 1 / 8
+    assert path.reordering.packets == 3
 
 
 @pytest.mark.spec("RC-32")
 def test_a_late_packet_keeps_the_window_up() -> None:
-    recovery = new_recovery()
+    recovery, path = new_recovery()
     pn, now = 1, 1.0
     for n in range(70, 110, 2):
-        send(recovery, pn, n, now)
+        send(recovery, path, pn, n, now)
         recovery.on_ack(0, pn + n - 1, [(pn + 1, pn + n - 1)], 0.0, now + RTT_S)
         recovery.on_ack(0, pn + n - 1, [(pn, pn + n - 1)], 0.0, now + RTT_S)
         pn, now = pn + n, now + 1.0
         for _ in range(10):
-            one_round(recovery, pn, now)
+            one_round(recovery, path, pn, now)
             pn, now = pn + 1, now + 1.0
-            assert recovery.reordering.packets == n
+            assert path.reordering.packets == n
 
 
 @pytest.mark.spec("RC-33")
 @pytest.mark.parametrize("controller", ["cubic", "newreno"])
 def test_a_reduction_that_answered_only_late_packets_is_undone(controller: str) -> None:
-    recovery = new_recovery(controller)
-    before = recovery.controller.window
-    send(recovery, 1, 12, 0.2)
+    recovery, path = new_recovery(controller)
+    before = path.controller.window
+    send(recovery, path, 1, 12, 0.2)
     recovery.on_ack(0, 8, [(5, 8)], 0.0, 0.3)
     recovery.on_ack(0, 12, [(10, 12), (5, 8)], 0.0, 0.3)  # one more loss of the same round trip
-    assert recovery.controller.window < before
-    assert not recovery.controller.in_slow_start
+    assert path.controller.window < before
+    assert not path.controller.in_slow_start
     recovery.on_ack(0, 12, [(10, 12), (1, 8)], 0.0, 0.31)
-    assert recovery.controller.window < before, "number 9 may still be lost"
+    assert path.controller.window < before, "number 9 may still be lost"
     recovery.on_ack(0, 12, [(1, 12)], 0.0, 0.32)
-    assert recovery.controller.window >= before
-    assert recovery.controller.in_slow_start
+    assert path.controller.window >= before
+    assert path.controller.in_slow_start
 
 
 @pytest.mark.spec("RC-33")
 def test_a_reduction_stands_when_one_packet_was_lost() -> None:
-    recovery = new_recovery()
-    before = recovery.controller.window
-    send(recovery, 1, 12, 0.2)
+    recovery, path = new_recovery()
+    before = path.controller.window
+    send(recovery, path, 1, 12, 0.2)
     recovery.on_ack(0, 12, [(5, 12)], 0.0, 0.3)
     recovery.on_ack(0, 12, [(5, 12), (1, 3)], 0.0, 0.31)
-    assert recovery.controller.window < before
+    assert path.controller.window < before
     assert recovery.lost_packets == 1
 
 
 @pytest.mark.spec("RC-33")
 def test_a_collapse_for_late_packets_is_undone_too() -> None:
-    recovery = new_recovery()
-    before = recovery.controller.window
+    recovery, path = new_recovery()
+    before = path.controller.window
     for i in range(1, 30):
-        send(recovery, i, 1, 0.2 + i * 0.1)
+        send(recovery, path, i, 1, 0.2 + i * 0.1)
     recovery.on_ack(0, 29, [(29, 29)], 0.0, 3.3)
-    assert recovery.controller.window < 4 * SIZE, "nothing came through for three timeouts"
+    assert path.controller.window < 4 * SIZE, "nothing came through for three timeouts"
     recovery.on_ack(0, 29, [(1, 29)], 0.0, 3.31)
-    assert recovery.controller.window >= before
+    assert path.controller.window >= before
 
 
 @pytest.mark.spec("RC-33")
 def test_only_the_last_reduction_is_undone() -> None:
-    recovery = new_recovery()
-    send(recovery, 1, 12, 0.2)
+    recovery, path = new_recovery()
+    send(recovery, path, 1, 12, 0.2)
     recovery.on_ack(0, 12, [(5, 12)], 0.0, 0.3)
-    send(recovery, 13, 12, 0.31)
+    send(recovery, path, 13, 12, 0.31)
     recovery.on_ack(0, 24, [(17, 24)], 0.0, 0.41)
-    twice = recovery.controller.window
+    twice = path.controller.window
     recovery.on_ack(0, 24, [(17, 24), (1, 4)], 0.0, 0.42)
-    assert recovery.controller.window == twice
+    assert path.controller.window == twice
 
 
 def grown(controller: Cubic | NewReno) -> Cubic | NewReno:
@@ -278,19 +280,20 @@ def test_a_window_that_has_outgrown_the_reduction_stays(kind: type[Cubic] | type
 
 @pytest.mark.spec("RC-34")
 def test_a_new_path_and_new_keys_begin_without_memory() -> None:
-    recovery = new_recovery()
-    send(recovery, 1, 40, 0.2)
+    recovery, path = new_recovery()
+    send(recovery, path, 1, 40, 0.2)
     recovery.on_ack(0, 40, [(35, 40)], 0.0, 0.3)
     recovery.on_ack(0, 40, [(35, 40), (1, 1)], 0.0, 0.31)
-    assert recovery.reordering.packets == 40
-    recovery.reset_path()
-    assert recovery.reordering.packets == 3
+    assert path.reordering.packets == 40
+    path, left = one_path(make_controller("cubic", SIZE)), path
+    assert recovery.leave(left, path, 0.31) == []
+    assert path.reordering.packets == 3
     assert recovery.on_ack(0, 40, [(1, 40)], 0.0, 0.311).late == []
-    recovery = new_recovery()
-    send(recovery, 1, 10, 0.2)
+    recovery, path = new_recovery()
+    send(recovery, path, 1, 10, 0.2)
     recovery.on_ack(0, 10, [(5, 10)], 0.0, 0.3)
     recovery.forget_epoch(0)
-    send(recovery, 1, 10, 0.301)
+    send(recovery, path, 1, 10, 0.301)
     assert recovery.on_ack(0, 10, [(1, 10)], 0.0, 0.31).late == []
 
 
@@ -344,11 +347,11 @@ def test_each_packet_is_acknowledged_once_or_late_once(
     sizes: list[int], acks: list[list[tuple[int, int]]]
 ) -> None:
     """Against a model with one entry per packet: outstanding, lost, or over."""
-    recovery = new_recovery()
+    recovery, path = new_recovery()
     state: dict[int, str] = {}
     pn = 1
     for i, n in enumerate(sizes):
-        send(recovery, pn, n, 1 + i * 0.001)
+        send(recovery, path, pn, n, 1 + i * 0.001)
         state |= dict.fromkeys(range(pn, pn + n), "outstanding")
         pn += n
     for step, spans in enumerate(acks):
@@ -370,4 +373,4 @@ def test_each_packet_is_acknowledged_once_or_late_once(
                 assert state[number] == "outstanding"
                 state[number] = "lost"
         assert recovery.lost_packets == sum(s == "lost" for s in state.values())
-        assert recovery.n_eliciting == sum(s == "outstanding" for s in state.values())
+        assert path.n_eliciting == sum(s == "outstanding" for s in state.values())

@@ -1,79 +1,23 @@
-"""Packets that come late are not lost: how long to wait, and what to do when the wait was short.
-
-``ReorderWindow`` says how far a packet may lag behind later ones before it counts as lost (RFC 9002
-§6.1, RFC 8985). ``LateLedger`` remembers for a while what was declared lost, in ranges and never
-per packet, so that an acknowledgement of it is understood. Both only keep accounts: ``recovery.py``
-asks and decides. Spec: docs/spec/recovery.md [RC-30 to RC-34].
+"""What was declared lost is remembered for a while, in ranges and never per packet, so that an
+acknowledgement of it is understood: it was only late. Keeps accounts; ``recovery.py`` asks and
+decides. Spec: docs/spec/recovery.md [RC-30 to RC-36].
 """
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_right, insort
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import inf
 from operator import itemgetter
 from typing import NamedTuple
 
 from wraith.connection.data.sent import SentRun, SentSlice
+from wraith.connection.paths.open_path import Path
+from wraith.connection.paths.reordering import Reduction
 
-PACKET_THRESHOLD = 3
-TIME_SHARE = 1 / 8
-TIME_SHARE_MAX = 1.0
-SHRINK_ROUNDS = 16
-SHRINK_DIVISOR = 16
 LATE_RANGES_MAX = 4_096
 STEPS_MAX = 8
 """A longer list is searched: else an acknowledgement could cost thousands of steps."""
-
-
-class ReorderWindow:
-    """How late a packet may be: in packets that were sent after it, and in time.
-
-    ``packets``: a packet is lost when one sent so many later is acknowledged. ``time_share``: or
-    when this part of a round trip, beyond the round trip itself, has passed since it was sent.
-    """
-
-    __slots__ = ("_n_quiet_rounds", "_round_end", "packets", "time_share")
-
-    def __init__(self) -> None:
-        self.packets = PACKET_THRESHOLD
-        self.time_share = TIME_SHARE
-        self._round_end = 0
-        self._n_quiet_rounds = 0
-
-    @property
-    def is_raised(self) -> bool:
-        return self.packets > PACKET_THRESHOLD or self.time_share > TIME_SHARE
-
-    def on_late(self, distance: int, time_share: float) -> None:
-        """A packet that counted as lost was ``distance`` packets behind, and later than a round
-        trip by ``time_share`` of one: from now on that is waited for. [RC-31]"""
-        self.packets = max(self.packets, distance + 1)
-        self.time_share = min(max(self.time_share, time_share), TIME_SHARE_MAX)
-        self._n_quiet_rounds = 0
-
-    def on_ack(self, counter: int, next_counter: int) -> None:
-        """Counts round trips: ``counter`` is the newest datagram acknowledged, ``next_counter``
-        the one that is sent next. [RC-32]"""
-        if counter < self._round_end:
-            return
-        self._round_end = next_counter
-        if not self.is_raised:
-            return
-        self._n_quiet_rounds += 1
-        if self._n_quiet_rounds >= SHRINK_ROUNDS:
-            self._n_quiet_rounds = 0
-            step = max(self.packets // SHRINK_DIVISOR, 1)
-            self.packets = max(self.packets - step, PACKET_THRESHOLD)
-            self.time_share = max(self.time_share * (1 - 1 / SHRINK_DIVISOR), TIME_SHARE)
-
-
-@dataclass(slots=True, eq=False)
-class Reduction:
-    """The losses that one reduction of the window answers and that have not proved late."""
-
-    n_lost: int = 0
 
 
 class LostRange(NamedTuple):
@@ -97,8 +41,9 @@ _first_pn = itemgetter(0)
 class LateLedger:
     """What was declared lost, until it is acknowledged after all or its time is over.
 
-    Losses are declared in the order of sending, so each epoch's ranges ascend, in number and in
-    time. At most ``LATE_RANGES_MAX`` ranges over all epochs; the oldest go first. [RC-30]
+    Each epoch's ranges ascend in number. Of one path they ascend in time too, for losses are
+    declared in the order of sending. At most ``LATE_RANGES_MAX`` ranges over all epochs; the
+    oldest go first. [RC-30]
     """
 
     __slots__ = ("_epochs", "_expires_at", "n_ranges")
@@ -114,7 +59,11 @@ class LateLedger:
         first_pn, last_pn = run.first_pn + piece.first, run.first_pn + piece.last
         self._expires_at = min(self._expires_at, expires_at) if self.n_ranges else expires_at
         entry = LostRange(first_pn, last_pn, run, expires_at, reduction)
-        self._epochs.setdefault(run.epoch, []).append(entry)
+        entries = self._epochs.setdefault(run.epoch, [])
+        if entries and entries[-1].first_pn > first_pn:
+            insort(entries, entry, key=_first_pn)  # another path was quicker to lose later ones
+        else:
+            entries.append(entry)
         self.n_ranges += 1
         self._limit()
 
@@ -166,9 +115,14 @@ class LateLedger:
     def forget_epoch(self, epoch: int) -> None:
         self.n_ranges -= len(self._epochs.pop(epoch, ()))
 
-    def clear(self) -> None:
-        self._epochs.clear()
-        self.n_ranges = 0
+    def forget_path(self, path: Path) -> None:
+        for epoch, entries in list(self._epochs.items()):
+            kept = [entry for entry in entries if entry.run.path is not path]
+            self.n_ranges -= len(entries) - len(kept)
+            if kept:
+                self._epochs[epoch] = kept
+            else:
+                del self._epochs[epoch]
 
     def _expire(self, now: float) -> None:
         self._expires_at = inf

@@ -1,0 +1,161 @@
+"""One path to the peer: what is known of it, and what is under way on it.
+
+A path that a session sends on is *open*: the peer has answered there, so it is proven. What is not
+proven yet is a ``PathValidation`` and no path. ``PathSet`` owns the open ones.
+
+A path says how much may leave on it and when something on it is overdue. It keeps no record of
+what was sent: ``recovery.py`` has the ledger of the session, and every ``SentRun`` names its path.
+Spec: docs/spec/recovery.md [RC-4] [RC-12] [RC-38].
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from wraith.connection.paths.congestion import CongestionController
+from wraith.connection.paths.pacing import Pacer
+from wraith.connection.paths.path import MtuSearch
+from wraith.connection.paths.reordering import Reduction, ReorderWindow
+from wraith.connection.paths.rtt import RttEstimator
+from wraith.types import NetworkPath
+
+PTO_MAX_S = 5.0
+ROOM_QUANTUM_BYTES = 65_536
+
+
+class PathTraits(NamedTuple):
+    """What the carrier of a path is like.
+
+    ``is_reliable``: it loses nothing and repeats nothing, so neither a gap nor silence means loss.
+    ``packet_bytes_max``: the largest packet that it takes. ``overhead_bytes``: what it adds to a
+    packet on the wire, down to and with the IP header.
+    """
+
+    is_reliable: bool
+    packet_bytes_max: int
+    overhead_bytes: int
+
+
+UDP_IPV4 = PathTraits(is_reliable=False, packet_bytes_max=65_507, overhead_bytes=28)
+UDP_IPV6 = PathTraits(is_reliable=False, packet_bytes_max=65_507, overhead_bytes=48)
+
+
+def traits_of(network: NetworkPath) -> PathTraits:
+    """The carrier follows from the address: everything is UDP so far."""
+    return UDP_IPV6 if len(network.remote.ip) == 16 else UDP_IPV4
+
+
+class Path:
+    """Estimates, window, pace and datagram size of one path, and its bytes in flight.
+
+    Args:
+        network: the 4-tuple, by which datagrams find their path.
+        rtt, controller, pacer, mtu: owned by the path from now on.
+    """
+
+    __slots__ = (
+        "bytes_in_flight",
+        "controller",
+        "is_suspect",
+        "largest_acked",
+        "last_eliciting_time",
+        "loss_time",
+        "mtu",
+        "n_eliciting",
+        "n_probes",
+        "network",
+        "next_counter",
+        "pace_at",
+        "pacer",
+        "pto_count",
+        "reduction",
+        "reordering",
+        "rtt",
+        "traits",
+        "window_used_at",
+    )
+
+    def __init__(
+        self,
+        network: NetworkPath,
+        *,
+        traits: PathTraits,
+        rtt: RttEstimator,
+        controller: CongestionController,
+        pacer: Pacer,
+        mtu: MtuSearch,
+    ) -> None:
+        self.network = network
+        self.traits = traits
+        self.rtt = rtt
+        self.controller = controller
+        self.pacer = pacer
+        self.mtu = mtu
+        self.reordering = ReorderWindow()
+        #: The newest: losses that come later may belong to it.
+        self.reduction = Reduction()
+        #: Nothing has come back for three probe timeouts.
+        self.is_suspect = False
+        self.bytes_in_flight = 0
+        #: Ack-eliciting datagrams that are neither acknowledged nor declared lost.
+        self.n_eliciting = 0
+        #: Counts the ack-eliciting datagrams of this path in the order of sending, over all epochs.
+        self.next_counter = 0
+        self.largest_acked = -1
+        #: The send counter when the window was last the limit.
+        self.window_used_at = 0
+        self.loss_time: float | None = None
+        self.last_eliciting_time = 0.0
+        self.pto_count = 0
+        #: Datagrams that a probe timeout still allows beyond window and pacer.
+        self.n_probes = 0
+        #: When the pacer lets the next burst go.
+        self.pace_at: float | None = None
+        self.set_pace()
+
+    # -- what may leave
+
+    def room(self) -> int:
+        """Bytes that the congestion window still allows; negative when over it."""
+        return self.controller.window - self.bytes_in_flight
+
+    def is_window_full(self, datagram_bytes: int) -> bool:
+        """Whether less room is left than one datagram or, with a large window, than the smaller of
+        an eighth of it and a kernel burst. [RC-38] Otherwise a sender would fill a large window
+        datagram by datagram, one per acknowledgement, and each would cost as much as a burst."""
+        quantum = min(self.controller.window // 8, ROOM_QUANTUM_BYTES)
+        return self.room() < max(quantum, datagram_bytes)
+
+    def set_pace(self) -> None:
+        """The window or the round-trip time has changed: so does the rate of sending. [RC-11]"""
+        self.pacer.update(self.controller.window, self.rtt.srtt, self.mtu.current)
+
+    # -- what is under way
+
+    def on_sent(self, n: int, n_bytes: int, datagram_bytes: int, now: float) -> int:
+        """``n`` ack-eliciting datagrams leave, ``n_bytes`` of them count as in flight. Returns the
+        send counter of the first."""
+        first = self.next_counter
+        self.next_counter = first + n
+        self.n_eliciting += n
+        self.last_eliciting_time = now
+        self.bytes_in_flight += n_bytes
+        # The window is the limit now if it is full or, in slow start, where the pacer keeps a
+        # sender a little below a window that doubles meanwhile, half full. A sender that has no
+        # more to send, or that flow control or its own speed holds back, never gets there. [RC-12]
+        if self.is_window_full(datagram_bytes) or (
+            self.controller.in_slow_start and 2 * self.bytes_in_flight >= self.controller.window
+        ):
+            self.window_used_at = self.next_counter
+        return first
+
+    def timer(self) -> float | None:
+        """When something on this path is overdue: the loss time, else the PTO, else nothing is
+        outstanding."""
+        if self.loss_time is not None:
+            return self.loss_time
+        if not self.n_eliciting or self.traits.is_reliable:
+            return None
+        return self.last_eliciting_time + min(
+            self.rtt.pto_s() * (1 << min(self.pto_count, 16)), PTO_MAX_S
+        )
