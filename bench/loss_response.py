@@ -144,7 +144,7 @@ def connection_window(point: Point) -> float:
     )
     connection = pair.i.connection
     if point.controller == "fixed":
-        session = connection._parts
+        session = connection._shared.parts
         assert session is not None
         session.paths.main.controller = controller_of("fixed")
     flow = Flow(pair.i, pair.r, connection.open_stream(now=pair.now))

@@ -114,10 +114,10 @@ def test_five_thousand_small_datagrams_pass() -> None:
 @pytest.mark.spec("CN-64")
 def test_of_many_pings_in_a_packet_one_is_answered() -> None:
     pair = EstablishedPair()
-    watch = pair.r.connection._builder
+    watch = pair.r.connection._shared.builder
     assert watch is not None
     pair.run(seconds=1)
-    session = pair.i.connection._parts
+    session = pair.i.connection._shared.parts
     assert session is not None
     sealer, out = session.keys.sealer, bytearray(1_500)
     n_bytes, *_ = sealer.seal_run(

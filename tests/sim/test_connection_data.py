@@ -48,7 +48,7 @@ def test_a_loss_that_a_timer_finds_slows_the_pacer_at_once() -> None:
     pair = EstablishedPair(config=EndpointConfig(datagram_bytes=1_200), seed=4)
     pair.run(seconds=1)
     connection = pair.i.connection
-    session = connection._parts
+    session = connection._shared.parts
     assert session is not None
     n_seen = 0
 
@@ -83,7 +83,7 @@ def exchange(pair: EstablishedPair, body: bytes) -> None:
     assert pair.i.connection.stream_read(transfer.sid, 1, pair.now) == b""
     pair.run(seconds=0.2)
     for side in (pair.i, pair.r):
-        session = side.connection._parts
+        session = side.connection._shared.parts
         assert session is not None and not session.mux.table.streams
 
 
@@ -307,7 +307,7 @@ def test_gaps_of_long_ago_are_not_told_for_ever(both_send: bool) -> None:
     transfer = pair.send(bytes(4 * MIB))
     if both_send:
         pair.send(bytes(8 * MIB), source=pair.r)  # its data take the acknowledgements along
-    session = pair.r.connection._parts
+    session = pair.r.connection._shared.parts
     assert session is not None
     n_told = 0
 
@@ -328,8 +328,8 @@ def test_a_sender_whose_processor_was_busy_makes_up_for_it_within_bounds() -> No
         pair = EstablishedPair(config=EndpointConfig(datagram_bytes=1400), link=link)
         pair.send(bytes(4 * MIB))
         connection = pair.i.connection
-        assert connection._parts is not None
-        path = connection._parts.paths.main
+        assert connection._shared.parts is not None
+        path = connection._shared.parts.paths.main
         assert pair.run(
             until=lambda: connection.stats().cwnd_bytes > 500_000 and path.pace_at is not None
         )

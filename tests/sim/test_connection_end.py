@@ -22,7 +22,7 @@ QUIET = EndpointConfig(idle_timeout_s=3_600)
 def records_received(pair: EstablishedPair) -> list[Record]:
     """Collects what arrives at ``r`` on stream 0."""
     seen: list[Record] = []
-    session = pair.r.connection._parts
+    session = pair.r.connection._shared.parts
     assert session is not None
     parser: RecordParser = session.control._parser
     feed = parser.feed
@@ -84,7 +84,7 @@ def test_goaway_precedes_close_even_when_the_window_is_full() -> None:
     pair.run(seconds=1)
     pair.send(bytes(1 << 20))
     pair.net.settle()
-    session = pair.i.connection._parts
+    session = pair.i.connection._shared.parts
     assert session is not None
     pair.run(seconds=0.05, until=lambda: session.paths.main.room() < 1_200)
     assert session.paths.main.room() < 1_200

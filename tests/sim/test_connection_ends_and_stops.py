@@ -18,7 +18,7 @@ def test_an_end_without_bytes_passes_an_exhausted_connection_window() -> None:
     pair.run(seconds=5)
     assert pair.r.connection.stream_read(ended, 100, pair.now) == b"all of it"
     pair.run(seconds=1)
-    session = pair.i.connection._parts
+    session = pair.i.connection._shared.parts
     assert session is not None
     assert session.mux.table.conn_send.room == 0, "the window is used up"
     pair.i.connection.stream_finish(ended, now=pair.now)
@@ -43,7 +43,7 @@ def test_a_stop_that_comes_twice_is_told_once() -> None:
 def test_a_stream_that_is_reset_with_nothing_but_its_end_to_send_waits_for_nothing() -> None:
     pair = EstablishedPair()
     pair.run(seconds=1)
-    connection, session = pair.i.connection, pair.i.connection._parts
+    connection, session = pair.i.connection, pair.i.connection._shared.parts
     assert session is not None
     sid = connection.open_stream(now=pair.now)
     connection.stream_finish(sid, now=pair.now)

@@ -170,7 +170,7 @@ def test_a_breach_gives_exactly_one_close_with_its_code(name: str) -> None:
 def test_only_the_initiator_of_the_handshake_begins_a_rekey() -> None:
     pair = EstablishedPair(config=CONFIG)
     pair.run(seconds=1)
-    session = pair.r.connection._parts
+    session = pair.r.connection._shared.parts
     assert session is not None
     record = encode_record(RekeyInit(1, b"x" * 32, bytes(1_184)))
     pair.forge(pair.r, control(record[:1_000], session.control.send.written))

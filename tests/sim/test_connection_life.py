@@ -54,7 +54,7 @@ def test_before_accept_data_is_acknowledged_and_buffered_but_not_delivered() -> 
 def test_the_header_mask_key_is_handed_out_only_after_accept() -> None:
     pair = EstablishedPair(accepts=False)
     pair.run(seconds=5)
-    session = pair.i.connection._parts
+    session = pair.i.connection._shared.parts
     assert session is not None and not session.knows_hmk
     pair.r.connection.accept(pair.now)
     pair.run(seconds=1)
@@ -65,7 +65,7 @@ def test_no_window_is_opened_before_accept() -> None:
     pair = EstablishedPair(accepts=False, config=EndpointConfig(stream_window=65_536))
     pair.send(bytes(500_000))
     pair.run(seconds=5)
-    session = pair.i.connection._parts
+    session = pair.i.connection._shared.parts
     assert session is not None and session.mux.table.conn_send.used == 65_536
 
 
@@ -117,7 +117,7 @@ def test_a_failed_handshake_is_told_once() -> None:
 def test_form_b_names_the_session_only_where_the_path_may_have_been_lost() -> None:
     pair = EstablishedPair(config=LONG, accepts=False)
     pair.run(seconds=1)
-    session, builder = pair.i.connection._parts, pair.i.connection._builder
+    session, builder = pair.i.connection._shared.parts, pair.i.connection._shared.builder
     assert session is not None and builder is not None
     path = session.paths.main
     other = NetworkPath(path.network.local, Address(b"\7\7\7\7", 7))
@@ -246,7 +246,7 @@ def test_close_reaches_the_peer_once_and_both_forget_everything() -> None:
     assert isinstance(theirs.error, PeerClosed)
     for side in (pair.i, pair.r):
         assert side.events[-1] in side.of(ev.Closed)
-        assert side.connection.is_drained and side.connection._parts is None
+        assert side.connection.is_drained and side.connection._shared.parts is None
         assert side.connection.next_timer() is None
         with pytest.raises(LocalProtocolError):
             side.connection.open_stream(now=pair.now)
@@ -260,7 +260,7 @@ def test_draining_lasts_three_ptos_and_sessions_end_in_common_steps() -> None:
         pair.run(seconds=1 + offset)
         pair.i.connection.close(0, "", pair.now)
         end = pair.i.connection.next_timer()
-        session = pair.i.connection._parts
+        session = pair.i.connection._shared.parts
         assert end is not None and session is not None
         left = end - pair.now - 3 * session.paths.slowest_pto_s()
         assert -1e-9 <= left <= 0.05
@@ -341,7 +341,7 @@ def test_an_idle_connection_is_small() -> None:
     pairs = [EstablishedPair() for _ in range(10)]
     for pair in pairs:
         pair.run(seconds=1)
-        pair.i.connection._own_pool = pair.r.connection._own_pool = None
+        pair.i.connection._shared.own_pool = pair.r.connection._shared.own_pool = None
         pair.net.links.clear()
     used, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()

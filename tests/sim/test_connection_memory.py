@@ -124,7 +124,7 @@ def test_everything_arrives_through_little_memory() -> None:
     transfers = [pair.send(bytes([n]) * 200_000) for n in range(8)]
     assert pair.run(seconds=120, until=lambda: all(t.is_equal for t in transfers))
     pair.run(seconds=1)
-    session = pair.i.connection._parts
+    session = pair.i.connection._shared.parts
     assert session is not None and session.mux.memory.used == 0
 
 

@@ -25,7 +25,7 @@ def acknowledge_the_void(pair: EstablishedPair, *, every_s: float, seconds: floa
     ``every_s``. Returns the largest window that this gave the initiator, four times its start and
     more if it got there."""
     pair.net.a_to_b.taps.append(lambda _: None)
-    session = pair.i.connection._parts
+    session = pair.i.connection._shared.parts
     assert session is not None
     start = largest = window_of(pair.i)
     end = pair.now + seconds
@@ -79,10 +79,10 @@ def test_an_omitted_number_below_all_that_is_outstanding_closes_too() -> None:
     transfer = pair.send(bytes(2 * MIB))
     assert pair.run(until=lambda: transfer.is_equal)
     pair.run(seconds=2)
-    session = pair.i.connection._parts
+    session = pair.i.connection._shared.parts
     assert session is not None and session.paths.main.n_eliciting == 0
     numbers = session.omitted._numbers[0]
-    ranges = pair.r.connection._parts.acks._epochs[0].ranges  # type: ignore[union-attr]
+    ranges = pair.r.connection._shared.parts.acks._epochs[0].ranges  # type: ignore[union-attr]
     assert not any(pn in ranges for pn in numbers)
     pn = numbers[0]
     pair.forge(pair.r, encode_frame(Ack(0, pn - 1, 0, ((0, pn - 1),))))
@@ -101,13 +101,13 @@ def test_a_gap_is_no_loss_and_is_answered_once() -> None:
         assert pair.run(until=lambda t=transfer: t.is_equal)  # type: ignore[misc]
         pair.run(seconds=1)
     quiet = pair.r.connection.stats().sent_packets - before
-    session = pair.i.connection._parts
+    session = pair.i.connection._shared.parts
     assert session is not None
     session.keys.omit()
     gap_at = pair.now
     transfer = pair.send(bytes(100))
     assert pair.run(until=lambda: transfer.is_equal)
-    acks = pair.r.connection._parts.acks  # type: ignore[union-attr]
+    acks = pair.r.connection._shared.parts.acks  # type: ignore[union-attr]
     assert not acks.has_pending and pair.now < gap_at + 0.015, "a new gap is answered at once"
     before = pair.r.connection.stats().sent_packets
     for _ in range(30):
@@ -121,7 +121,7 @@ def test_a_gap_is_no_loss_and_is_answered_once() -> None:
 @pytest.mark.spec("RC-27")
 def test_omitted_numbers_bring_no_rekey_nearer() -> None:
     pair = EstablishedPair(config=EndpointConfig(rekey_packets=1_000))
-    session = pair.i.connection._parts
+    session = pair.i.connection._shared.parts
     assert session is not None
     for _ in range(1_200):
         session.keys.omit()
@@ -137,7 +137,7 @@ def check_honest(n_packets: int, seed: int) -> None:
         config=EndpointConfig(datagram_bytes=1_200, rekey_interval_s=600), link=link, seed=seed
     )
     transfer = pair.send(bytes(n_packets * 1_150))
-    session = pair.i.connection._parts
+    session = pair.i.connection._shared.parts
     assert session is not None
     assert pair.run(seconds=1e6, until=lambda: transfer.is_equal), f"seed {seed}"
     assert not pair.i.of(ev.Closed) and not pair.r.of(ev.Closed)

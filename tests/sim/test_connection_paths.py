@@ -56,10 +56,10 @@ def test_the_answer_to_a_challenge_does_not_wait_for_a_full_window() -> None:
     pair.send(DATA)
     pair.run(seconds=0.06)
     sender, peer = pair.i.connection, pair.r.connection
-    assert sender._parts is not None and peer._builder is not None
-    assert sender._parts.paths.main.is_window_full(1_200)
+    assert sender._shared.parts is not None and peer._shared.builder is not None
+    assert sender._shared.parts.paths.main.is_window_full(1_200)
     assert sender.datagrams_to_send(pair.now) == []
-    peer._builder.oneshots.append(encode_frame(PathChallenge(b"8 bytes.")))
+    peer._shared.builder.oneshots.append(encode_frame(PathChallenge(b"8 bytes.")))
     (challenge,) = peer.datagrams_to_send(pair.now)
     sender.receive_datagrams(challenge.data, challenge.segment_bytes, sender.path, pair.now)
     (answer,) = sender.datagrams_to_send(pair.now)
@@ -82,8 +82,8 @@ def test_a_move_that_changes_the_port_alone_costs_no_window_and_no_loss() -> Non
     assert pair.run(seconds=0.2, until=lambda: bool(pair.r.of(ev.PathChanged)))
     assert sender.stats().cwnd_bytes >= before.cwnd_bytes
     assert sender.stats().lost_packets == before.lost_packets
-    assert sender._parts is not None
-    assert sender._parts.paths.main.rtt.srtt == pytest.approx(before.rtt_s, rel=0.2)
+    assert sender._shared.parts is not None
+    assert sender._shared.parts.paths.main.rtt.srtt == pytest.approx(before.rtt_s, rel=0.2)
 
 
 @pytest.mark.spec("CN-66")
@@ -108,7 +108,7 @@ def test_a_probe_that_was_under_way_when_the_peer_moved_does_not_end_the_search(
     pair.run(seconds=0.1)
     pair.send(DATA, source=pair.r)
     pair.net.settle()
-    session = pair.r.connection._parts
+    session = pair.r.connection._shared.parts
     assert session is not None and session.paths.main.mtu.probing
     rebind(pair, address)
     pair.i.connection.ask(pair.now)

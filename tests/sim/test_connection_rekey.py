@@ -82,7 +82,7 @@ def test_no_byte_is_lost_over_many_rekeys_under_loss(seed: int) -> None:
     for _ in range(600):
         pair.run(seconds=0.1)
         for side in (pair.i, pair.r):
-            session = side.connection._parts
+            session = side.connection._shared.parts
             assert session is not None
             live = {session.keys.current, session.keys.newest, session.keys.old_receive} - {None}
             n_live = max(n_live, len(live))
@@ -126,7 +126,7 @@ def test_the_old_receive_keys_go_and_late_packets_of_the_old_epoch_are_dropped()
     dropped = pair.i.connection.stats().dropped_packets
     pair.net.inject(kept[0], pair.r.address, pair.i.address)
     assert pair.i.connection.stats().dropped_packets == dropped + 1
-    session = pair.i.connection._parts
+    session = pair.i.connection._shared.parts
     assert session is not None and session.keys.old_receive is None
 
 
@@ -134,7 +134,7 @@ def test_the_old_receive_keys_go_and_late_packets_of_the_old_epoch_are_dropped()
 def test_no_answer_closes_after_thirty_seconds_of_a_working_path() -> None:
     pair = EstablishedPair(config=EndpointConfig(idle_timeout_s=600))
     pair.run(seconds=1)
-    session = pair.r.connection._parts
+    session = pair.r.connection._shared.parts
     assert session is not None
     session.control = DeafControl()  # takes the message and never answers
     pair.i.connection.rekey(pair.now)
@@ -166,7 +166,7 @@ def test_near_the_end_of_the_numbers_only_control_is_sent_and_then_it_closes(
     config = EndpointConfig(rekey_packets=1_000, datagram_bytes=1_200, idle_timeout_s=600)
     pair = EstablishedPair(config=config)
     pair.run(seconds=1)
-    session = pair.r.connection._parts
+    session = pair.r.connection._shared.parts
     assert session is not None
     session.control = DeafControl()
     transfer = pair.send(bytes(4_000_000))
@@ -186,7 +186,7 @@ def test_the_driver_shows_the_new_epoch_at_once_and_again_until_it_is_answered()
     pair = EstablishedPair(config=EndpointConfig(idle_timeout_s=600))
     pair.run(seconds=1)
     pair.i.connection.rekey(pair.now)
-    session = pair.i.connection._parts
+    session = pair.i.connection._shared.parts
     assert session is not None
     assert pair.run(seconds=2, until=lambda: session.keys.send == 1)
     pair.net.a_to_b.config = LinkConfig(latency_s=0.01, loss=1.0)
@@ -205,7 +205,7 @@ def test_no_rekey_begins_while_older_receive_keys_live() -> None:
     pair.run(seconds=5)
     pair.i.connection.rekey(pair.now)
     assert pair.run(seconds=10, until=lambda: rekeyed(pair, 1))
-    session = pair.i.connection._parts
+    session = pair.i.connection._shared.parts
     assert session is not None
     pair.i.connection.rekey(pair.now)
     pair.run(seconds=2)
@@ -217,14 +217,14 @@ def test_no_rekey_begins_while_older_receive_keys_live() -> None:
 def test_what_was_unacknowledged_under_old_keys_is_sent_again_under_new_ones() -> None:
     pair = EstablishedPair(config=EndpointConfig(idle_timeout_s=600))
     pair.run(seconds=1)
-    session = pair.i.connection._parts
+    session = pair.i.connection._shared.parts
     assert session is not None
     window = session.paths.main.controller.window
     transfer = pair.send(b"x" * 500, finish=False)
     pair.net.a_to_b.taps.append(lambda d: None)
     pair.net.settle()
     pair.net.a_to_b.taps.clear()
-    inbound = pair.i.connection._inbound
+    inbound = pair.i.connection._shared.inbound
     assert inbound is not None
     session.keys.old_receive = 0  # as if the switch had just been completed
     inbound.drop_old_epoch(pair.now)
@@ -259,7 +259,7 @@ def test_no_path_mtu_is_searched_with_the_last_numbers_of_an_epoch(
 def test_the_driver_understands_an_index_seven_above_its_new_one_at_once() -> None:
     pair = EstablishedPair(config=EndpointConfig(idle_timeout_s=600))
     pair.run(seconds=1)
-    driver, other = pair.i.connection._parts, pair.r.connection._parts
+    driver, other = pair.i.connection._shared.parts, pair.r.connection._shared.parts
     assert driver is not None and other is not None
     pair.i.connection.rekey(pair.now)
     assert pair.run(seconds=2, until=lambda: driver.keys.send == 1)

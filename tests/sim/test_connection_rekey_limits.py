@@ -20,7 +20,7 @@ PATIENT = EndpointConfig(idle_timeout_s=600)
 
 
 def session_of(side: Side) -> ConnectionParts:
-    session = side.connection._parts
+    session = side.connection._shared.parts
     assert session is not None
     return session
 

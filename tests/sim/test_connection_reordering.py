@@ -109,7 +109,7 @@ def test_loss_alone_changes_neither_the_bounds_nor_any_reduction(loss: float) ->
         )
         transfer = pair.send(bytes(2 << 20))
         assert pair.run(seconds=600, until=lambda: transfer.is_finished)  # noqa: B023
-        session = pair.i.connection._parts
+        session = pair.i.connection._shared.parts
         assert session is not None
         n_lost += pair.net.a_to_b.n_lost
         assert not session.paths.main.reordering.is_raised, f"seed {seed}"

@@ -35,7 +35,7 @@ def test_before_it_is_accepted_a_peer_gets_no_more_streams_and_no_more_window() 
     pair = EstablishedPair(config=CONFIG, accepts=False)
     pair.run(seconds=1)
     assert [churn(pair), churn(pair)] == [N, 0]
-    session = pair.i.connection._parts
+    session = pair.i.connection._shared.parts
     assert session is not None
     assert session.mux.table.conn_send.limit == CONFIG.conn_window
     pair.r.connection.accept(pair.now)
@@ -62,7 +62,7 @@ def test_more_events_than_an_honest_peer_makes_close_before_it_is_accepted() -> 
     packets = [packet for sid in streams for packet in busiest(sid)]
     packets += 256 * [encode_frame(DatagramFrame(0, 0, b"x"))]
     for packet in packets:
-        n_waiting = len(pair.r.connection._withheld)
+        n_waiting = len(pair.r.connection._shared.withheld)
         pair.forge(pair.i, packet)
         if pair.r.of(ev.Closed):
             break

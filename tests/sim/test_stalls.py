@@ -119,7 +119,7 @@ class TestTheSearchNotices:
     def test_a_window_that_is_never_opened_again(self) -> None:
         def spoil(pair: EstablishedPair, simulation: Simulation) -> None:
             pair.net.hosts[ADDRESS_A].machine = Chatty(pair.i.connection)
-            session = pair.r.connection._parts
+            session = pair.r.connection._shared.parts
             assert session is not None
             session.paths.main.controller = Shut(session.paths.main.controller)
 

@@ -16,7 +16,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from wraith.connection.application import ConnectionStats as ConnectionStats
     from wraith.connection.connection import Connection as Connection
     from wraith.connection.endpoint import Endpoint as Endpoint
     from wraith.connection.endpoint_events import ClockSkew as ClockSkew
@@ -25,13 +24,14 @@ if TYPE_CHECKING:
     from wraith.connection.handshake.endpoint_keys import EndpointKeys as EndpointKeys
     from wraith.connection.handshake.node_record import NodeRecord as NodeRecord
     from wraith.connection.state import SessionState as SessionState
+    from wraith.connection.stats import ConnectionStats as ConnectionStats
 
 #: Public name -> the module that defines it.
 _HOMES = {
     "AccessKey": "handshake.endpoint_keys",
     "ClockSkew": "endpoint_events",
     "Connection": "connection",
-    "ConnectionStats": "application",
+    "ConnectionStats": "stats",
     "Endpoint": "endpoint",
     "EndpointKeys": "handshake.endpoint_keys",
     "Event": "events",

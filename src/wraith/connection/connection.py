@@ -1,85 +1,57 @@
-"""One peer, sans-I/O: the established connection.
+"""One peer, sans-I/O: the connection that programs and the endpoint hold.
 
 Bytes, time and commands go in; datagrams, a deadline and events come out. The handshake is the
 endpoint's business: it creates the connection, and ``establish`` hands over what it has agreed.
 
-This file is the life cycle and the dispatch. What each part does stands in its own file: frames in
-``inbound``, streams in ``mux``, keys in ``keys`` and ``rekey``, loss in ``recovery``, sending in
-``packet_builder``, other addresses in ``moving``, the end in ``ending``. Malformed input that is
-not authenticated is silence; a breach of the protocol by the authenticated peer is one CLOSE and
-the event ``Closed``, never an exception.
+This file is facts and commands. A connection is composed of machines that see what is ``shared``
+and not each other's inside: ``data_phase`` (bursts and time in, runs out), ``moving`` (other
+addresses, datagram sizes) and ``ending`` (how it closes).
 
 Spec: docs/spec/connection.md.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from wraith.abc import Kem, Rng, Tracer
 from wraith.config import EndpointConfig
 from wraith.connection import events as ev
-from wraith.connection.application import ConnectionStats
 from wraith.connection.data.buffer_pool import BufferPool
-from wraith.connection.data.datagrams import QUEUE_MESSAGES
+from wraith.connection.data.datagrams import FRAME_OVERHEAD
 from wraith.connection.data.flow import WindowBudget
-from wraith.connection.data.recovery import SUSPECT_PTOS
+from wraith.connection.data.stream_table import DEFAULT_PRIORITY
+from wraith.connection.data_phase import DataPhase
+from wraith.connection.ending import Ending
 from wraith.connection.handshake_result import HandshakeResult
-from wraith.connection.inbound import ONESHOTS_MAX, Inbound
-from wraith.connection.keys import CLOSE_ONLY
+from wraith.connection.inbound import Inbound
 from wraith.connection.moving import Moving
 from wraith.connection.packet_builder import PacketBuilder
 from wraith.connection.parts import ConnectionParts
-from wraith.connection.paths.open_path import Path
-from wraith.connection.rekey import RekeyFailed, old_epoch_ttl_s
-from wraith.connection.state import Input, LifeCycle, SessionState
-from wraith.connection.timers import Timer, Timers
+from wraith.connection.shared import Shared
+from wraith.connection.state import Input, SessionState
+from wraith.connection.stats import ConnectionStats, stats_of
+from wraith.connection.timers import Timer
 from wraith.crypto.suite import SUITES
-from wraith.errors import (
-    CloseCode,
-    HandshakeTimeout,
-    LimitExceeded,
-    LocalProtocolError,
-    RemoteProtocolError,
-    TransportTimeout,
-)
-from wraith.hotpath import OpenResult
+from wraith.errors import CloseCode, LocalProtocolError, WraithError
 from wraith.types import (
     Buffer,
     NetworkPath,
     PeerKey,
     Role,
     SecurityInfo,
+    StreamId,
     Transmit,
 )
 from wraith.wire.control_records import HandshakeConfirm
 from wraith.wire.frames import Ping, encode_frame
 
-__all__ = ["Connection", "ConnectionStats"]
-
-RUNS_PER_CALL = 4
-CALL_BYTES = 128 * 1024
-"""No further run is begun once a call has made so much: what is sealed should leave the machine
-while it is in the processor's cache, and other connections wait for it."""
 SESSION_AGE_MAX_S = 86_400.0
 GOAWAY_LEAD_S = 60.0
 """An aged session says so this long before it ends."""
-KEEPALIVE_LOW, KEEPALIVE_SPAN = 1 / 2, 1 / 3
-IDLE_PTOS_MIN = 3
-SKIPPED_TTL_MIN_S, SKIPPED_TTL_MAX_S = 1.0, 10.0
-WITHHELD_PER_STREAM = 6
-"""So many events for each of ``max_streams`` wait for ``accept``: three a stream, two classes."""
-_WITHHELD = (
-    ev.StreamOpened,
-    ev.StreamReadable,
-    ev.StreamWasReset,
-    ev.StreamWasStopped,
-    ev.DatagramReceived,
-)
 
 
-class Connection(Moving):
+class Connection:
     """One peer. Created by an endpoint, in state Connecting.
 
     Args:
@@ -98,13 +70,13 @@ class Connection(Moving):
 
     __slots__ = (
         "_authenticated_by",
-        "_is_authorised",
-        "_keepalive_factor",
+        "_ending",
         "_kem",
+        "_moving",
         "_own_hmk",
-        "_pool",
+        "_phase",
+        "_shared",
         "_suite",
-        "_tracer",
         "access_key",
         "config",
         "has_more",
@@ -127,7 +99,6 @@ class Connection(Moving):
         wake: Callable[[], None] | None = None,
     ) -> None:
         self.role = role
-        self.path = path
         self.config = config
         #: The identity that the peer has proved.
         self.peer: PeerKey | None = None
@@ -135,33 +106,18 @@ class Connection(Moving):
         self.access_key: bytes | None = None
         #: ``datagrams_to_send`` stopped at its limit: more may be due at once.
         self.has_more = False
-        self._rng = rng
         self._kem = kem
-        self._tracer = tracer
-        self._budget = budget
-        self._pool = pool
-        self._wake = wake
-        self._own_pool: BufferPool | None = None
-        self._life = LifeCycle()
-        self._life.apply(Input.CONNECT)
-        self._events: deque[ev.Event] = deque()
-        self._withheld: list[ev.Event] = []
-        self._timers = Timers()
-        if role is Role.INITIATOR:
-            self._timers.set(Timer.CONFIRM, now + config.handshake_timeout_s)
-        self._parts: ConnectionParts | None = None
-        self._builder: PacketBuilder | None = None
-        self._inbound: Inbound | None = None
         self._suite = SUITES[config.suites[0]]
         self._authenticated_by = ""
-        self._is_authorised = False
         self._own_hmk = b""
-        self._keepalive_factor = KEEPALIVE_LOW
-        self._close: tuple[int, str] | None = None
-        self._close_epochs: list[int] = []
-        self._ends_with: tuple[int, str] | None = None
-        self._n_draining = 0
-        self._n_dropped = 0
+        self._shared = shared = Shared(
+            role=role, path=path, config=config, rng=rng, tracer=tracer, budget=budget, wake=wake
+        )
+        self._ending = Ending(shared)
+        self._moving = Moving(shared)
+        self._phase = DataPhase(shared, self._ending, self._moving, pool)
+        if role is Role.INITIATOR:
+            shared.timers.set(Timer.CONFIRM, now + config.handshake_timeout_s)
 
     # -- from the handshake
 
@@ -171,62 +127,76 @@ class Connection(Moving):
         The initiator may send at once (a few datagrams until it is confirmed). The responder
         waits for ``accept`` or ``refuse``; meanwhile nothing is delivered.
         """
-        self._life.apply(Input.ESTABLISH)
+        shared = self._shared
+        shared.life.apply(Input.ESTABLISH)
         self._suite = SUITES[result.suite]
         self._authenticated_by = result.authenticated_by
         self.peer = result.peer
         self.access_key = result.access_key
         self._own_hmk = result.own_hmks[0] if result.own_hmks else b""
-        parts = self._parts = ConnectionParts(
+        parts = shared.parts = ConnectionParts(
             result,
-            path=self.path,
+            path=shared.path,
             config=self.config,
-            rng=self._rng,
+            rng=shared.rng,
             kem=self._kem,
-            emit=self._emit,
-            budget=self._budget,
+            emit=shared.emit,
+            budget=shared.budget,
             now=now,
         )
-        if self._budget is not None:
-            self._budget.charge(parts.mux.table.conn_window.window)
+        if shared.budget is not None:
+            shared.budget.charge(parts.mux.table.conn_window.window)
         is_initiator = self.role is Role.INITIATOR
-        self._builder = PacketBuilder(parts, is_initiator=is_initiator)
-        self._inbound = Inbound(parts, self._builder, self.role, self._emit)
-        self._timers.set(Timer.SESSION_AGE, now + SESSION_AGE_MAX_S - GOAWAY_LEAD_S)
-        self._timers.set(Timer.SESSION_END, now + SESSION_AGE_MAX_S)
-        self._timers.set(Timer.MTU_BEGIN, parts.paths.main.mtu.next_time)
-        self._events.append(ev.PeerAuthenticated(result.peer))
+        builder = shared.builder = PacketBuilder(parts, is_initiator=is_initiator)
+        shared.inbound = Inbound(parts, builder, self.role, shared.emit)
+        shared.timers.set(Timer.SESSION_AGE, now + SESSION_AGE_MAX_S - GOAWAY_LEAD_S)
+        shared.timers.set(Timer.SESSION_END, now + SESSION_AGE_MAX_S)
+        shared.timers.set(Timer.MTU_BEGIN, parts.paths.main.mtu.next_time)
+        shared.events.append(ev.PeerAuthenticated(result.peer))
         if is_initiator:
-            self._is_authorised = True
-            self._builder.oneshots.append(encode_frame(Ping(token=0)))  # its answer confirms
-            self._events.append(ev.Established(self.security))
+            shared.is_authorised = True
+            builder.oneshots.append(encode_frame(Ping(token=0)))  # its answer confirms
+            shared.events.append(ev.Established(self.security))
         else:
             parts.is_confirmed = True
             parts.mux.grants = False
-            self._timers.set(Timer.AUTHORISE, now + self.config.authorise_timeout_s)
-        self._draw_keepalive()
-        self._touch(now)
+            shared.timers.set(Timer.AUTHORISE, now + self.config.authorise_timeout_s)
+        shared.draw_keepalive()
+        shared.touch(now)
+
+    def fail(self, error: WraithError) -> None:
+        """The handshake failed: Closed in silence, with ``error`` in the event."""
+        self._ending.fail(error)
 
     # -- facts
 
     @property
+    def path(self) -> NetworkPath:
+        """Where the peer is reached."""
+        return self._shared.path
+
+    @path.setter
+    def path(self, path: NetworkPath) -> None:
+        self._shared.path = path
+
+    @property
     def state(self) -> SessionState:
-        return self._life.state
+        return self._shared.life.state
 
     @property
     def confirmed(self) -> bool:
         """The peer has shown that it holds the session's keys."""
-        return self._parts is not None and self._parts.is_confirmed
+        return self._shared.parts is not None and self._shared.parts.is_confirmed
 
     @property
     def authorised(self) -> bool:
         """Application data is delivered."""
-        return self._is_authorised
+        return self._shared.is_authorised
 
     @property
     def security(self) -> SecurityInfo:
         """What was really negotiated."""
-        parts = self._parts
+        parts = self._shared.parts
         return SecurityInfo(
             key_exchange=self._suite.key_exchange,
             post_quantum=self._suite.post_quantum,
@@ -240,84 +210,107 @@ class Connection(Moving):
     @property
     def n_authenticated(self) -> int:
         """Datagrams that have authenticated so far."""
-        return 0 if self._parts is None else self._parts.n_datagrams_received
+        return 0 if self._shared.parts is None else self._shared.parts.n_datagrams_received
 
     @property
     def cid_offset(self) -> int:
         """Where the connection id lies in this session's datagrams (0 … 13); -1 without keys."""
-        return self._parts.keys.cid_offset if self._parts is not None else -1
+        return self._shared.parts.keys.cid_offset if self._shared.parts is not None else -1
 
     @property
     def pto_s(self) -> float:
         """One probe timeout without back-off; of a connection without keys the handshake's."""
-        parts = self._parts
+        parts = self._shared.parts
         return self.config.initial_rtt_s if parts is None else parts.paths.slowest_pto_s()
 
     def claims(self, datagram: Buffer) -> bool:
         """Whether ``datagram`` looks like one of this session's (header test only)."""
-        return self._parts is not None and self._parts.keys.opener.claims(datagram)
+        return self._shared.parts is not None and self._shared.parts.keys.opener.claims(datagram)
 
     def fits(self, datagram: Buffer) -> bool:
         """As ``claims``, and its connection id is one that this session accepts."""
-        return self._parts is not None and self._parts.keys.opener.fits(datagram)
+        return self._shared.parts is not None and self._shared.parts.keys.opener.fits(datagram)
 
     def live_cids(self) -> tuple[bytes, ...]:
         """The connection ids that this side accepts now, 8 bytes each; at most 16."""
-        if self._parts is None:
+        if self._shared.parts is None:
             return ()
-        low, high = self._parts.cids.accepted()
-        return tuple(self._parts.keys.cids(low, high))
+        low, high = self._shared.parts.cids.accepted()
+        return tuple(self._shared.parts.keys.cids(low, high))
 
     @property
     def cid_range(self) -> tuple[int, int]:
         """Indices of ``live_cids``, inclusive: they change only when this does."""
-        return self._parts.cids.accepted() if self._parts is not None else (0, -1)
+        return self._shared.parts.cids.accepted() if self._shared.parts is not None else (0, -1)
 
-    def _open(self) -> ConnectionParts:
-        """The session, if the application may use it now."""
-        if self._parts is None or not self._life.is_open or not self._is_authorised:
-            raise LocalProtocolError("the connection is not established")
-        return self._parts
+    @property
+    def is_drained(self) -> bool:
+        """Closed for good: the endpoint may forget this connection."""
+        return self._ending.is_drained
 
-    # -- commands
+    @property
+    def is_settled(self) -> bool:
+        """Nothing is left to say: Closed, or Draining and both sides have said CLOSE."""
+        return self._ending.is_settled
+
+    def stats(self) -> ConnectionStats:
+        """The figures of this moment."""
+        return stats_of(self._require_parts(), self._phase.n_dropped)
+
+    # -- life
 
     def accept(self, now: float) -> None:
         """Responder: the peer may use this connection. Delivers what has waited."""
-        parts = self._parts
-        if parts is None or not self._life.is_open or self._is_authorised:
+        parts = self._shared.parts
+        if parts is None or not self._shared.life.is_open or self._shared.is_authorised:
             raise LocalProtocolError("there is nobody to accept")
-        self._is_authorised = True
-        self._timers.set(Timer.AUTHORISE, None)
+        self._shared.is_authorised = True
+        self._shared.timers.set(Timer.AUTHORISE, None)
         parts.mux.grant(now, parts.paths.main.rtt.srtt)
         parts.control.push(HandshakeConfirm(hmk=self._own_hmk))
-        self._events.append(ev.Established(self.security))
-        self._events.extend(self._withheld)
-        self._withheld.clear()
-        self._woken()
+        self._shared.events.append(ev.Established(self.security))
+        self._shared.events.extend(self._shared.withheld)
+        self._shared.withheld.clear()
+        self._shared.woken()
 
     def refuse(self, now: float, code: int = CloseCode.AUTHENTICATION_FAILED) -> None:
         """Responder: the peer may not use this connection."""
-        if self._parts is None or not self._life.is_open or self._is_authorised:
-            raise LocalProtocolError("there is nobody to refuse")
-        self._shut(code, "not authorised", now, error=None)
-        self._woken()
+        self._ending.refuse(now, code)
 
     def ping(self, now: float) -> None:
         """Sends something that the peer acknowledges."""
-        if self._builder is None or not self._life.is_open:
-            raise LocalProtocolError("the connection is not established")
-        if len(self._builder.oneshots) < ONESHOTS_MAX:
-            self._builder.oneshots.append(encode_frame(Ping(token=0)))
-        self._woken()
+        self._phase.ping(now)
 
     def ask(self, now: float) -> None:
         """As ``ping``, in the form that finds the session even if this side's address has changed
         unnoticed. [CN-41]"""
-        self.ping(now)
-        assert self._builder is not None
-        self._builder.names_session = True
+        self._phase.ping(now)
+        assert self._shared.builder is not None
+        self._shared.builder.names_session = True
 
-    # -- bytes in
+    def close(self, code: int, reason: str, now: float) -> None:
+        """Closes at once; unsent and unacknowledged bytes are lost. No effect when closing."""
+        self._ending.close(code, reason, now)
+
+    def go_away(self, now: float) -> None:
+        """Tells the peer that this session will end: it opens no new streams from now on, and
+        neither does this side. What is open goes on. Idempotent. [CN-8]"""
+        self._ending.go_away(now)
+
+    def end(self, reason: str, now: float) -> None:
+        """A planned end: GOAWAY, and CLOSE without error as soon as it has left. [CN-8]
+
+        Unsent and unacknowledged bytes are lost, as with ``close``. A connection that is not in
+        use yet is closed at once.
+        """
+        self._ending.end(reason, now)
+
+    def poison(self) -> None:
+        """After a fork: both processes would repeat keys and nonces. Erases everything, sends and
+        tells nothing, refuses all commands. [CN-50]"""
+        self._ending.poison()
+
+    # -- bytes and time in
 
     def receive_datagrams(
         self, data: Buffer, segment_bytes: int, path: NetworkPath, now: float
@@ -327,220 +320,18 @@ class Connection(Moving):
         Returns:
             Positions of the datagrams that are not this session's.
         """
-        parts = self._parts
-        if parts is None:
-            return list(range(-(-len(data) // segment_bytes)))
-        out = bytearray(len(data))  # never used again: a stream may keep what it gets of it
-        result = parts.keys.opener.open_run(data, segment_bytes, out, now)
-        self._n_dropped += result.dropped
-        if result.highest is not None:
-            try:
-                self._on_received(parts, result, memoryview(out), path, now)
-            except RemoteProtocolError as error:
-                self._on_breach(error, now)
-        return result.unclaimed
-
-    def _on_received(
-        self,
-        parts: ConnectionParts,
-        result: OpenResult,
-        out: memoryview,
-        path: NetworkPath,
-        now: float,
-    ) -> None:
-        assert result.highest is not None
-        n_packets = sum(last - first + 1 for _, first, last, _ in result.received)
-        parts.n_datagrams_received += n_packets
-        parts.n_bytes_received += result.authenticated_bytes
-        if not self._life.is_open:
-            self._on_packets_while_draining(result, n_packets)
-            return
-        inbound = self._inbound
-        assert inbound is not None
-        parts.last_received = now
-        self._touch(now)
-        if not parts.is_confirmed:
-            parts.is_confirmed = True
-            self._timers.set(Timer.CONFIRM, None)
-            self._events.append(ev.Confirmed())
-        main = parts.paths.main
-        if main.is_suspect:
-            self._on_recovered(parts, now)
-        epoch, pn = result.highest
-        keys = parts.keys
-        if path != main.network:
-            self._on_other_path(parts, path, result, keys.is_highest(epoch, pn), now)
-        if keys.newest > keys.current and result.received[0][0] == keys.current:
-            parts.rekey.on_old_packet()
-            parts.rekey.check(now)
-        if keys.on_authenticated(epoch, pn):
-            self._on_new_epoch(parts, epoch, now)
-        if parts.acks.on_received(result.received, result.n_eliciting, now):
-            self._on_gap(parts, now)
-        if result.n_eliciting:
-            parts.rekey.on_traffic()
-        if parts.cids.on_received(result.cid_index):
-            keys.opener.set_cids(*parts.cids.accepted())
-        srtt = main.rtt.srtt
-        on_data = parts.mux.on_data
-        for sid, offset, at, length, fin in result.runs:
-            piece = out[at : at + length]
-            if sid:
-                on_data(sid, offset, piece, fin, now, srtt)
-            else:
-                inbound.on_control_data(offset, piece, fin, now)
-        for _, _, frames in result.others:
-            inbound.on_frames(frames, path, now)
-        if parts.rekey.is_running and not self._life.is_rekeying:
-            self._life.apply(Input.REKEY)
-        if inbound.path_responses:
-            self._on_path_responses(parts, inbound.path_responses, now)
-        if inbound.peer_close is not None:
-            self._on_peer_close(parts, *inbound.peer_close, now)
-
-    def _on_gap(self, parts: ConnectionParts, now: float) -> None:
-        """Keys of packets that have not come are kept, but not for long. [CN-49]"""
-        parts.last_gap = now
-        if self._timers.get(Timer.SKIPPED_KEYS) is None:
-            self._timers.set(Timer.SKIPPED_KEYS, now + self._skipped_ttl_s(parts))
-
-    def _on_new_epoch(self, parts: ConnectionParts, epoch: int, now: float) -> None:
-        parts.rekey.on_epoch(now)
-        self._life.apply(Input.REKEYED)
-        ttl = old_epoch_ttl_s(parts.paths.slowest_pto_s())
-        self._timers.set(Timer.OLD_EPOCH, now + ttl)
-        self._events.append(ev.Rekeyed(epoch))
-
-    def _on_breach(self, error: RemoteProtocolError, now: float) -> None:
-        """The authenticated peer broke a rule: exactly one CLOSE. [CN-3]"""
-        self._tracer.record("breach", what=str(error), code=error.close_code)
-        if self._parts is None or not self._life.is_open:
-            return
-        if isinstance(error, RekeyFailed):
-            self._on_rekey_failed(self._parts, error, now)
-        else:
-            self._shut(error.close_code, "", now, error=error)
-
-    # -- time in
+        return self._phase.receive_datagrams(data, segment_bytes, path, now)
 
     def handle_timer(self, now: float) -> None:
         """Acts on every deadline up to ``now``."""
-        for timer in self._timers.pop_due(now):
-            self._on_timer(timer, now)
-        parts = self._parts
-        if parts is None or not self._life.is_open:
-            return
-        parts.acks.on_timer(now)
-        paths = parts.paths
-        for path in paths.open:
-            due = path.timer()
-            if due is not None and now >= due:
-                self._on_path_timer(parts, path, now)
-        for validation in list(paths.validations):
-            if validation.on_timer(now):
-                paths.validations.remove(validation)
-                if not paths.validations:
-                    self._life.apply(Input.PATH_DONE)
-        try:
-            parts.rekey.check(now)
-        except RekeyFailed as error:
-            self._on_rekey_failed(parts, error, now)
+        self._phase.handle_timer(now)
 
-    def _on_timer(self, timer: Timer, now: float) -> None:
-        parts = self._parts
-        if timer is Timer.CONFIRM:
-            self.fail(HandshakeTimeout())
-        elif timer is Timer.DRAIN:
-            self._life.apply(Input.DRAINED)
-            self._erase()
-        elif parts is None or not self._life.is_open:
-            return
-        elif timer is Timer.IDLE:
-            self._shut(CloseCode.IDLE_TIMEOUT, "idle", now, error=TransportTimeout())
-        elif timer is Timer.AUTHORISE:
-            self.refuse(now)
-        elif timer is Timer.SESSION_AGE:
-            if self._is_authorised:
-                self.go_away(now)
-        elif timer is Timer.SESSION_END:
-            self._shut(CloseCode.NO_ERROR, "session too old", now, error=None)
-        elif timer is Timer.END:
-            self._end(now)
-        elif timer is Timer.OLD_EPOCH:
-            assert self._inbound is not None
-            self._inbound.drop_old_epoch(now)
-        elif timer is Timer.KEEPALIVE:
-            self.ping(now)
-            self._draw_keepalive()
-            self._timers.set(Timer.KEEPALIVE, now + self._keepalive_factor * parts.idle_s)
-        elif timer is Timer.SKIPPED_KEYS:
-            ttl_s = self._skipped_ttl_s(parts)
-            parts.keys.opener.expire(now, ttl_s)
-            if parts.last_gap + ttl_s > now:
-                self._timers.set(Timer.SKIPPED_KEYS, parts.last_gap + ttl_s)
+    def handle_mtu_exceeded(self, n_bytes: int, now: float) -> None:
+        """The local network refused a datagram of ``n_bytes`` for its size. A probe of that size
+        is given up; if it was the size in use, back to 1,200 bytes, and search later. [CN-37]"""
+        self._moving.handle_mtu_exceeded(n_bytes, now)
 
-    def _on_path_timer(self, parts: ConnectionParts, path: Path, now: float) -> None:
-        assert self._inbound is not None
-        outcome = parts.recovery.on_timer(path, now)
-        if outcome.lost:
-            path.set_pace()
-            self._inbound.on_lost(outcome.lost, now)
-        if not outcome.pto:
-            return
-        path.n_probes = 2 if parts.is_confirmed else 1
-        oldest = parts.recovery.oldest(path, path.n_probes)
-        if oldest is not None:
-            self._inbound.send_again(oldest)
-        if path.pto_count >= SUSPECT_PTOS and not path.is_suspect:
-            path.is_suspect = True
-            parts.rekey.suspend(now)
-            self._events.append(ev.PathSuspect())
-            self._shrink_mtu(parts, now)
-
-    def _on_recovered(self, parts: ConnectionParts, now: float) -> None:
-        path = parts.paths.main
-        path.is_suspect = False
-        parts.rekey.resume(now)
-        path.mtu.restart(now)
-        self._events.append(ev.PathRecovered())
-
-    def _skipped_ttl_s(self, parts: ConnectionParts) -> float:
-        return min(max(3 * parts.paths.slowest_pto_s(), SKIPPED_TTL_MIN_S), SKIPPED_TTL_MAX_S)
-
-    def next_timer(self) -> float | None:
-        """The earliest deadline, absolute monotonic seconds."""
-        due = self._timers.next()
-        parts = self._parts
-        if parts is None or not self._life.is_open:
-            return due
-        times = [due, parts.paths.next_time()]
-        if parts.is_confirmed:  # until then a rekey that is due would have to wait, not to wake
-            times.append(parts.rekey.next_time())
-        if not parts.acks.is_due:
-            times.append(parts.acks.deadline)
-        for validation in parts.paths.validations:
-            times.append(validation.deadline)
-        earliest: float | None = None
-        for at in times:
-            if at is not None and (earliest is None or at < earliest):
-                earliest = at
-        return earliest
-
-    def _touch(self, now: float) -> None:
-        """Restarts idle and keep-alive. [CN-4]"""
-        parts = self._parts
-        assert parts is not None
-        idle = max(parts.idle_s, IDLE_PTOS_MIN * parts.paths.slowest_pto_s())
-        self._timers.set(Timer.IDLE, now + idle)
-        if self.role is Role.INITIATOR and self.config.keepalive:
-            self._timers.set(Timer.KEEPALIVE, now + self._keepalive_factor * parts.idle_s)
-
-    def _draw_keepalive(self) -> None:
-        """A new jittered interval: ½ … ⅚ of the idle timeout."""
-        draw = int.from_bytes(self._rng.public_bytes(2), "big") / 65_536
-        self._keepalive_factor = KEEPALIVE_LOW + KEEPALIVE_SPAN * draw
-
-    # -- bytes out
+    # -- bytes, time and events out
 
     def datagrams_to_send(self, now: float, pool: BufferPool | None = None) -> list[Transmit]:
         """What is due now, at most a few runs; call again while ``has_more``.
@@ -548,93 +339,139 @@ class Connection(Moving):
         The buffers belong to ``pool``, which its owner reclaims; without one, to this connection,
         and stay valid until the next call.
         """
-        parts, builder = self._parts, self._builder
-        self.has_more = False
-        if parts is None or builder is None:
-            return []
-        if pool is None:
-            pool = self._pool or self._ensure_pool()
-            pool.reclaim()
-        out: list[Transmit] = []
-        if not self._life.is_open:
-            self._send_close(parts, builder, out, pool, now)
-            return out
-        if parts.keys.highest_pn() >= CLOSE_ONLY:
-            self._on_rekey_failed(parts, RekeyFailed("out of packet numbers"), now)
-            self._send_close(parts, builder, out, pool, now)
-            return out
-        self._begin_rekey(parts, now)
-        quiet = parts.last_eliciting_sent <= parts.last_received
-        self._send_on_other_paths(builder, out, pool, now)
-        path = parts.paths.main
-        mtu = path.mtu
-        if parts.is_confirmed and mtu.next_time is not None:
-            if not mtu.is_begun and (len(parts.mux.scheduler) or parts.datagrams):
-                mtu.begin(now)
-            size = mtu.due(now) if not parts.rekey.is_stopped(now) else 0
-            if size and not pool.is_exhausted and path.room() >= size:
-                probe = builder.mtu_probe(path, now, pool, size)
-                if probe is not None:
-                    out.append(probe)
-        n_bytes = 0
-        while len(out) < RUNS_PER_CALL and n_bytes < CALL_BYTES and not pool.is_exhausted:
-            transmit = builder.next_run(path, now, pool)
-            if transmit is None:
-                break
-            n_bytes += len(transmit.data)
-            out.append(transmit)
-        else:
-            self.has_more = True
-        self._timers.set(Timer.PACE, path.pace_at)
-        if self._ends_with is not None and not parts.control.has_data():
-            self._end(now)
-            self._send_close(parts, builder, out, pool, now)
-            return out
-        if quiet and parts.last_eliciting_sent == now > parts.last_received:
-            self._touch(now)
-        return out
+        transmits = self._phase.datagrams_to_send(now, pool)
+        self.has_more = self._phase.has_more
+        return transmits
 
-    def _ensure_pool(self) -> BufferPool:
-        if self._own_pool is None:
-            self._own_pool = BufferPool(n_buffers=RUNS_PER_CALL + 2)
-        return self._own_pool
-
-    def _begin_rekey(self, parts: ConnectionParts, now: float) -> None:
-        rekey = parts.rekey
-        if not parts.is_confirmed:
-            return
-        if parts.keys.old_receive is not None and rekey.is_pn_due():
-            self._hurry_old_epoch(parts, now)
-        if rekey.should_begin(now):
-            parts.control.push(rekey.begin(now))
-            self._life.apply(Input.REKEY)
-        elif (request := rekey.should_ask()) is not None:
-            parts.control.push(request)
-
-    def _hurry_old_epoch(self, parts: ConnectionParts, now: float) -> None:
-        """With packet numbers running out, old receive keys go after three PTOs already."""
-        assert self._inbound is not None
-        if now - parts.rekey.epoch_at >= 3 * parts.paths.slowest_pto_s():
-            self._timers.set(Timer.OLD_EPOCH, None)
-            self._inbound.drop_old_epoch(now)
-
-    # -- events out
+    def next_timer(self) -> float | None:
+        """The earliest deadline, absolute monotonic seconds."""
+        return self._phase.next_timer()
 
     def next_event(self) -> ev.Event | None:
         """The oldest fact not yet told."""
-        if not self._events:
+        if not self._shared.events:
             return None
-        event = self._events.popleft()
-        if type(event) is ev.DatagramReceived and self._parts is not None:
-            self._parts.datagrams.n_unread -= 1
+        event = self._shared.events.popleft()
+        if type(event) is ev.DatagramReceived and self._shared.parts is not None:
+            self._shared.parts.datagrams.n_unread -= 1
         return event
 
-    def _emit(self, event: ev.Event) -> None:
-        if self._is_authorised or not isinstance(event, _WITHHELD):
-            self._events.append(event)
-        elif len(self._withheld) < WITHHELD_PER_STREAM * self.config.max_streams + QUEUE_MESSAGES:
-            self._withheld.append(event)
-        else:  # [CN-61]
-            raise LimitExceeded(
-                "too much before being accepted", close_code=CloseCode.STREAM_LIMIT_EXCEEDED
-            )
+    # -- what the application asks; each raises ``LocalProtocolError`` when it is not allowed now
+
+    def _require_parts(self) -> ConnectionParts:
+        if self._shared.parts is None:
+            raise LocalProtocolError("there is no session yet, or no longer")
+        return self._shared.parts
+
+    def _reading(self) -> ConnectionParts:
+        """The session for reading: what arrived before a close may be read while it drains."""
+        parts = self._require_parts()
+        if not self._shared.is_authorised:
+            raise LocalProtocolError("the connection is not established")
+        return parts
+
+    # -- streams
+
+    def open_stream(
+        self, *, priority: int | None = None, expedited: bool = False, now: float
+    ) -> StreamId:
+        """Opens a bidirectional stream. ``priority`` 0 (most urgent) … 255, default 128, or 0 for
+        an expedited stream. Raises ``LocalProtocolError`` when the peer allows no more now."""
+        if priority is None:
+            priority = 0 if expedited else DEFAULT_PRIORITY
+        if not 0 <= priority <= 255:
+            raise LocalProtocolError("a priority lies between 0 and 255")
+        parts = self._shared.command()
+        if parts.is_going_away:
+            raise LocalProtocolError("this connection is about to end: no new streams")
+        return parts.mux.open(priority=priority, expedited=expedited)
+
+    def can_open_stream(self, *, expedited: bool = False) -> bool:
+        """Whether the peer allows one more stream now (event ``StreamsAvailable`` else)."""
+        parts = self._shared.usable()
+        return not parts.is_going_away and parts.mux.table.can_open(expedited=expedited)
+
+    def stream_write(self, sid: StreamId, data: Buffer, *, fin: bool = False, now: float) -> int:
+        """Takes as much of ``data`` as the send buffer has room for and returns how much.
+
+        ``bytes`` are kept by reference, anything else is copied. ``fin`` ends the stream once all
+        of ``data`` was taken. After a short count, ``StreamWritable`` tells of new room.
+        """
+        return self._shared.command().mux.write(sid, data, fin)
+
+    def stream_write_chunks(
+        self, sid: StreamId, chunks: Iterable[Buffer], n_max: int, now: float
+    ) -> int:
+        """As ``stream_write`` for the first ``n_max`` bytes of several buffers, which have so many
+        at least."""
+        return self._shared.command().mux.write_chunks(sid, chunks, n_max)
+
+    def stream_room(self, sid: StreamId) -> int:
+        """Bytes that ``stream_write`` would take now."""
+        return self._shared.usable().mux.room(sid)
+
+    def stream_unsent(self, sid: StreamId) -> int:
+        """Bytes that were written and never sent; 0 for a stream or a connection that is over."""
+        parts = self._shared.parts
+        return parts.mux.unsent(sid) if parts is not None else 0
+
+    def stream_finish(self, sid: StreamId, now: float) -> None:
+        """Ends the stream after what was written."""
+        self._shared.command().mux.write(sid, b"", True)
+
+    def stream_read(self, sid: StreamId, n_max: int, now: float) -> bytes:
+        """Up to ``n_max`` bytes in order; empty when nothing is there."""
+        return b"".join(self.stream_read_chunks(sid, n_max, now))
+
+    def stream_read_chunks(self, sid: StreamId, n_max: int, now: float) -> list[Buffer]:
+        """As ``stream_read``, in the pieces that arrived, without joining them: the caller's."""
+        parts = self._reading()
+        self._shared.woken()
+        return parts.mux.read(sid, n_max, now, parts.paths.main.rtt.srtt)
+
+    def stream_readable(self, sid: StreamId) -> int:
+        """Bytes that can be read now."""
+        return self._reading().mux.readable(sid)
+
+    def stream_is_finished(self, sid: StreamId) -> bool:
+        """Everything was read and nothing more will come; true for a stream that is gone."""
+        return self._reading().mux.is_finished(sid)
+
+    def stream_reset(self, sid: StreamId, code: int, now: float) -> None:
+        """Gives up sending on the stream; what was not acknowledged may never arrive."""
+        self._shared.command().mux.reset(sid, code)
+
+    def stream_stop(self, sid: StreamId, code: int, now: float) -> None:
+        """Asks the peer to stop sending on the stream; what comes is thrown away."""
+        parts = self._shared.command()
+        parts.mux.stop(sid, code, now, parts.paths.main.rtt.srtt)
+
+    def set_priority(self, sid: StreamId, priority: int, now: float) -> None:
+        """Changes the urgency of a stream on both sides: 0 … 255."""
+        if not 0 <= priority <= 255:
+            raise LocalProtocolError("a priority lies between 0 and 255")
+        self._shared.command().mux.set_priority(sid, priority)
+
+    @property
+    def max_datagram_bytes(self) -> int:
+        """Largest message for ``send_datagram`` on the present path."""
+        parts = self._shared.usable()
+        return parts.keys.sealer.capacity(parts.paths.main.mtu.current) - FRAME_OVERHEAD
+
+    def send_datagram(self, data: bytes, now: float) -> bool:
+        """Queues one unreliable message; false when the queue is full and it was dropped.
+
+        Raises:
+            LocalProtocolError: larger than ``max_datagram_bytes``.
+        """
+        if len(data) > self.max_datagram_bytes:
+            raise LocalProtocolError("this message is too large for one datagram")
+        return self._shared.command().datagrams.push(data)
+
+    def rekey(self, now: float) -> None:
+        """Asks for fresh keys; event ``Rekeyed`` follows. At most once per second."""
+        self._shared.command().rekey.request()
+
+    def export_key(self, label: str, n: int) -> bytes:
+        """``n`` bytes (1 … 65,535) that both ends derive for ``label``, unlike for any other."""
+        return self._require_parts().keys.export(label, n)

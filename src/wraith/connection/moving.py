@@ -6,11 +6,9 @@ the accounts, this applies them. Spec: docs/spec/connection.md [CN-32] [CN-33] [
 
 from __future__ import annotations
 
-from wraith.abc import Rng
 from wraith.connection import events as ev
 from wraith.connection.data.buffer_pool import BufferPool
 from wraith.connection.data.recovery import SUSPECT_PTOS
-from wraith.connection.ending import Ending
 from wraith.connection.packet_builder import PacketBuilder
 from wraith.connection.parts import ConnectionParts
 from wraith.connection.paths.path import (
@@ -20,34 +18,35 @@ from wraith.connection.paths.path import (
     PathValidation,
     only_port_changed,
 )
+from wraith.connection.shared import Shared
 from wraith.connection.state import Input
 from wraith.hotpath import OpenResult
 from wraith.types import NetworkPath, Transmit
 from wraith.wire.frames import PathChallenge, encode_frame
 
 
-class Moving(Ending):
-    """The paths of a connection. ``Connection`` sets the attributes."""
+class Moving:
+    """Follows the peer to other addresses, and the size of datagrams to what the path takes."""
 
-    __slots__ = ("_rng", "path")
+    __slots__ = ("_shared",)
 
-    path: NetworkPath
-    _rng: Rng
+    def __init__(self, shared: Shared) -> None:
+        self._shared = shared
 
     def handle_mtu_exceeded(self, n_bytes: int, now: float) -> None:
         """The local network refused a datagram of ``n_bytes`` for its size. A probe of that size
         is given up; if it was the size in use, back to 1,200 bytes, and search later. [CN-37]"""
-        parts = self._parts
-        if parts is None or not self._life.is_open:
+        parts = self._shared.parts
+        if parts is None or not self._shared.life.is_open:
             return
         mtu = parts.paths.main.mtu
         if n_bytes > mtu.current:
             mtu.on_refused(n_bytes, now)
         elif n_bytes > BASE_DATAGRAM_BYTES:
-            self._shrink_mtu(parts, now)
-        self._woken()
+            self.shrink_mtu(parts, now)
+        self._shared.woken()
 
-    def _on_other_path(
+    def on_other_path(
         self,
         parts: ConnectionParts,
         path: NetworkPath,
@@ -65,7 +64,7 @@ class Moving(Ending):
             return
         validation = PathValidation(
             path,
-            self._rng.public_bytes(8),
+            self._shared.rng.public_bytes(8),
             keeps_estimates=only_port_changed(paths.main.network, path)
             and paths.main.pto_count < SUSPECT_PTOS,
         )
@@ -73,9 +72,9 @@ class Moving(Ending):
         if len(paths.validations) >= VALIDATIONS_MAX:
             paths.validations.pop(0)
         paths.validations.append(validation)
-        self._life.apply(Input.PATH)
+        self._shared.life.apply(Input.PATH)
 
-    def _on_path_responses(self, parts: ConnectionParts, answers: list[bytes], now: float) -> None:
+    def on_responses(self, parts: ConnectionParts, answers: list[bytes], now: float) -> None:
         for answer in answers:
             for validation in parts.paths.validations:
                 if validation.tries and validation.challenge == answer:
@@ -86,18 +85,18 @@ class Moving(Ending):
     def _use_path(self, parts: ConnectionParts, validation: PathValidation, now: float) -> None:
         paths = parts.paths
         paths.validations.clear()
-        self._life.apply(Input.PATH_DONE)
+        self._shared.life.apply(Input.PATH_DONE)
         left = paths.move(validation.path, keeps_estimates=validation.keeps_estimates, now=now)
-        self.path = paths.main.network
+        self._shared.path = paths.main.network
         parts.acks.set_rtt(paths.main.rtt.srtt)
-        assert self._inbound is not None
-        self._inbound.on_lost(parts.recovery.leave(left, paths.main, now), now)
-        self._events.append(ev.PathChanged())
+        assert self._shared.inbound is not None
+        self._shared.inbound.on_lost(parts.recovery.leave(left, paths.main, now), now)
+        self._shared.events.append(ev.PathChanged())
 
-    def _send_on_other_paths(
+    def send_elsewhere(
         self, builder: PacketBuilder, out: list[Transmit], pool: BufferPool, now: float
     ) -> None:
-        parts, inbound = self._parts, self._inbound
+        parts, inbound = self._shared.parts, self._shared.inbound
         assert parts is not None and inbound is not None
         for path, frame in inbound.path_answers:
             transmit = builder.single(path, now, pool, frame)
@@ -114,7 +113,7 @@ class Moving(Ending):
                 validation.on_sent(len(transmit.data), now, parts.paths.slowest_pto_s())
                 out.append(transmit)
 
-    def _shrink_mtu(self, parts: ConnectionParts, now: float) -> None:
+    def shrink_mtu(self, parts: ConnectionParts, now: float) -> None:
         if parts.paths.main.mtu.on_black_hole(now):
             self._set_datagram_bytes(parts)
 
@@ -122,4 +121,4 @@ class Moving(Ending):
         size = parts.paths.main.mtu.current
         parts.paths.main.controller.set_datagram_bytes(size)
         parts.datagrams.drop_oversized(parts.keys.sealer.capacity(size))
-        self._events.append(ev.MtuChanged(size))
+        self._shared.events.append(ev.MtuChanged(size))

@@ -253,7 +253,7 @@ class EstablishedPair:
     def forge(self, sender: Side, payload: bytes, *, times: int = 1) -> None:
         """Delivers packets with exactly ``payload``, sealed with the keys of ``sender``: what a
         hostile but authenticated peer can send."""
-        session = sender.connection._parts
+        session = sender.connection._shared.parts
         assert session is not None
         target = self.r if sender is self.i else self.i
         sealer = session.keys.sealer

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from wraith.aio.sessions.endpoint import AsyncEndpoint
-    from wraith.connection.connection import Connection, ConnectionStats
+    from wraith.connection.connection import Connection
+from wraith.connection.stats import ConnectionStats
 
 #: Streams and datagrams that the program has not taken yet; beyond this they are refused, dropped.
 UNACCEPTED_STREAMS_MAX: Final = 64
