@@ -37,11 +37,11 @@ def tree(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def linted(tree: Path) -> subprocess.CompletedProcess[str]:
-    """The floors contract, checked on ``tree``."""
+def linted(tree: Path, contract: str = "floors") -> subprocess.CompletedProcess[str]:
+    """One contract, checked on ``tree``."""
     lint = "import sys; from importlinter.cli import lint_imports; sys.exit(lint_imports("
     return subprocess.run(
-        [sys.executable, "-c", f"{lint}limit_to_contracts=('floors',), cache_dir=None))"],
+        [sys.executable, "-c", f"{lint}limit_to_contracts=({contract!r},), cache_dir=None))"],
         cwd=tree,
         env=os.environ | {"PYTHONPATH": str(tree / "src")},
         capture_output=True,
@@ -62,6 +62,30 @@ def test_a_room_without_a_floor_is_refused_even_when_it_is_empty(tree: Path) -> 
     done = linted(tree)
     assert done.returncode == 1, done.stderr
     assert "wraith.unplaced" in done.stdout
+
+
+def test_a_file_of_aio_without_a_place_is_refused(tree: Path) -> None:
+    assert linted(tree, "aio").returncode == 0
+    (tree / "src" / "wraith" / "aio" / "unplaced.py").touch()
+    done = linted(tree, "aio")
+    assert done.returncode == 1, done.stderr
+    assert "unplaced" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("contract", "file", "imported"),
+    [
+        ("aio", "aio/sockets/udp.py", "wraith.aio.sessions.stream"),
+        ("circles", "connection/data/acks.py", "wraith.connection.parts"),
+        ("circles", "connection/parts.py", "wraith.connection.handshake.cookies"),
+    ],
+)
+def test_a_circle_between_rooms_is_refused(
+    tree: Path, contract: str, file: str, imported: str
+) -> None:
+    path = tree / "src" / "wraith" / file
+    path.write_text(path.read_text("utf-8") + f"\nimport {imported}\n", "utf-8")
+    assert linted(tree, contract).returncode == 1
 
 
 def test_an_import_that_points_up_is_refused(tree: Path) -> None:

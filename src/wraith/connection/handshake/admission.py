@@ -67,7 +67,7 @@ COMPLETED_MAX = 4_096
 SKEW_EVENT_S = 10.0
 
 
-class Answer(NamedTuple):
+class HelloAnswer(NamedTuple):
     """A datagram for somebody who has proved the access key with this public half."""
 
     datagram: bytes
@@ -126,7 +126,7 @@ class Admission:
         self._n_completed = 0
         self._cookies = CookieJar(Secret(context.rng.secret_bytes(32)))
         self._doors = Doors(config, context.clock)
-        self.outbox: deque[Answer] = deque()
+        self.outbox: deque[HelloAnswer] = deque()
         self.counters: Counter[str] = Counter()
         for key in context.keys.access:
             self.add_key(key, now)
@@ -441,7 +441,7 @@ class Admission:
             self.count("amplification")
             return
         entry.bytes_sent += n_bytes
-        self.outbox.extend(Answer(datagram, entry.path, entry.key) for datagram in datagrams)
+        self.outbox.extend(HelloAnswer(datagram, entry.path, entry.key) for datagram in datagrams)
         self._deadlines.set(entry, now + RESPONSE_LIFETIME_S)
 
     def _reply(
@@ -454,7 +454,7 @@ class Admission:
     ) -> None:
         """One datagram, never larger than the hello that it answers. [HS-24]"""
         datagram = seal_reply(self._context.rng, hello.veil, kind, body, hello.n_bytes)
-        self.outbox.append(Answer(datagram, path, door.key.ak.public))
+        self.outbox.append(HelloAnswer(datagram, path, door.key.ak.public))
 
     def _tell_skew(self, door: AccessDoor, skew_s: float, now: float) -> None:
         """At most one event in ten seconds for each key: old recordings look the same, and whoever
