@@ -4,10 +4,11 @@ Floor: machines. Sans-I/O: datagrams, time and randomness come in as arguments; 
 deadline and events come out. May import ``hotpath``, ``wire``, ``crypto`` and what lies below them.
 Must never touch a socket, a clock or the application's data. Start with ``connection.py`` (one
 peer) and ``endpoint.py`` (routing and first contact); docs/spec/connection.md and
-docs/spec/handshake.md.
+docs/spec/handshake.md. Three rooms lie inside: ``handshake`` (the way to a connection), ``data``
+(streams, acknowledgements, loss) and ``paths`` (the network between two peers).
 
-The public names below load on first use: whoever needs a node record only does not pay for a
-handshake. A program with an event loop of its own needs nothing else; docs/reference/api.md shows
+The public names below load on first use: a program that needs a node record alone does not pay for
+a handshake. A program with an event loop of its own needs nothing else; docs/reference/api.md shows
 how to drive an ``Endpoint``.
 """
 

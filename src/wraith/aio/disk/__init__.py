@@ -1,6 +1,8 @@
-"""How files of this machine are opened: never by a name that somebody else may have changed.
+"""Files of this machine: sources and targets of transfers, journals, codes, the home folder.
 
-Part of ``aio``: it touches the disk and knows neither transfers nor sockets. It imports
-``aio.safe_tree`` and what lies below ``aio``. Start at ``source_roots`` (what is sent) and at
-``stamp`` (whether a file is still the one that was looked at).
+Part of ``aio``: it opens no file by a name that somebody else may have changed, and it asks every
+question of a disk through ``seam``. Start at ``store_worker`` (the thread that serves a transfer),
+``file_source`` and ``file_target``; then at ``private_folder`` (folders of this user alone),
+``source_roots`` and ``safe_tree`` (how a file is reached). ``home_folder`` is ``WRAITH_HOME``;
+``state_folder`` stands beside the target of an unfinished transfer.
 """

@@ -1,2 +1,6 @@
-"""What a session knows of the data that it sends and receives: records and ledgers, no decisions
-about frames, keys or paths."""
+"""Data of a connection: streams, datagrams, acknowledgements and loss.
+
+Part of ``connection``: it decides nothing about frames or keys. Start at ``mux`` (streams as a
+connection uses them) and ``recovery`` (what left and what became of it). Spec:
+docs/spec/connection.md and docs/spec/recovery.md.
+"""
