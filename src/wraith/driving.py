@@ -1,4 +1,4 @@
-"""What every machine answers to, and the one order in which it is driven.
+"""The contract of every machine, and the one order in which it is driven.
 
 ::
 
@@ -38,8 +38,8 @@ class Drainable(Protocol):
         ...
 
     def datagrams_to_send(self, now: float, /) -> Sequence[Transmit]:
-        """What is due now; again until it returns nothing. The buffers are lent until the next
-        call."""
+        """Datagrams that are due now. Call again until it returns none. The buffers are lent until
+        the next call."""
         ...
 
     def next_timer(self) -> float | None:
@@ -51,7 +51,7 @@ class Machine(Drainable, Protocol[EventT_co]):
     """Everything that a driver may ask of a machine."""
 
     def knows(self, datagram: Buffer, path: NetworkPath, /) -> bool:
-        """Whether a datagram from ``path`` seems to belong to a known peer. Says nothing about its
+        """True if a datagram from ``path`` seems to belong to a known peer. Says nothing about its
         authenticity. An empty ``datagram`` asks about the path alone, which is the cheaper."""
         ...
 
@@ -74,7 +74,7 @@ class Machine(Drainable, Protocol[EventT_co]):
 
 
 class Outside(Protocol):
-    """What a machine is connected to while it is drained."""
+    """The outside of a machine while it is drained."""
 
     @property
     def is_open(self) -> bool:

@@ -59,7 +59,7 @@ class StoreFailureTold(OSError):
 
 
 class _FullSocket:
-    """What waits for a socket whose buffer is full, oldest first; the first from ``start`` on."""
+    """Datagrams that wait for a full socket, oldest first; the first from ``start`` on."""
 
     __slots__ = ("_is_lent", "_n_bytes", "_transmits", "paths", "start")
 

@@ -1,4 +1,4 @@
-"""What a forked child must not do: use its parent's sessions.
+"""Refuses a forked child the use of its parent's sessions.
 
 Two processes that seal with one ratchet would use each packet key twice, so after ``os.fork`` every
 endpoint of the parent is poisoned in the child: its keys are wiped and using it raises. The parent

@@ -1,4 +1,4 @@
-"""Which addresses of a code answer, without disturbing what is offered there.
+"""Finds out which addresses of a code answer, without disturbing what is offered there.
 
 Each address is dialled from a socket of its own with an identity made for this purpose. RESPONSE
 proves that the owner of the code is there; FINISH is never sent, so the other side keeps no
@@ -30,7 +30,7 @@ TIMEOUT_S: Final = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """What became of one address. ``detail`` is for people."""
+    """The result for one address. ``detail`` is for people."""
 
     address: str
     ok: bool

@@ -39,7 +39,7 @@ class Strangers:
 
     @property
     def n_bytes(self) -> int:
-        """What is held, the queue's own overhead included: at most ``STRANGER_BYTES``."""
+        """Bytes that are held, the queue's own overhead included: at most ``STRANGER_BYTES``."""
         return self._n_bytes
 
     def put(self, data: memoryview, segment_bytes: int, path: NetworkPath, now: float) -> None:

@@ -53,7 +53,7 @@ _NO_RECORDS: Final = "mend the disk of WRAITH_HOME and run the same command agai
 
 
 class SourceStore(Fulfils, Protocol):
-    """What is sent."""
+    """A source: the files that are sent."""
 
     @property
     def outgoing(self) -> Outgoing: ...

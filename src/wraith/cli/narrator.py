@@ -434,7 +434,7 @@ class Narrator:
 
 
 def offer_lines(event: OfferReceived) -> list[str]:
-    """What a person has to know of an offer before they answer."""
+    """Says all that a person has to know of an offer before they answer."""
     offer, survey = event.offer, event.survey
     if offer.is_text:
         return [f"offered: a text, {_total(offer)}"]

@@ -1,4 +1,4 @@
-"""What an endpoint can tell that belongs to no connection."""
+"""Events of an endpoint that belong to no connection."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a connection can tell: frozen facts, oldest first, read with ``next_event``.
+"""Events of a connection: frozen facts, oldest first, read with ``next_event``.
 
 Events carry no secrets and no references into the machine; acting on one is a command.
 Spec: docs/spec/connection.md.

@@ -1,4 +1,4 @@
-"""What a finished handshake hands to the established connection."""
+"""The result of a finished handshake, as the established connection takes it over."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which connection does a datagram belong to? Tables only; nothing is decided about its content.
+"""Finds the connection of a datagram. Tables only; nothing is decided about its content.
 
 Two tables: by 4-tuple, and by connection id for packets in form B, whose id is masked with this
 endpoint's own key. Connection ids lie at one of 14 offsets, which the layouts allow; a lookup
@@ -68,7 +68,7 @@ class RoutingTable:
         return self._by_path.get(path, ())
 
     def n_towards(self, remote: Address) -> int:
-        """How many connections use a path to ``remote``."""
+        """The number of connections that use a path to ``remote``."""
         return self._n_towards.get(remote, 0)
 
     def use_path(self, route: Route, path: NetworkPath) -> None:

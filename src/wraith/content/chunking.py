@@ -34,7 +34,7 @@ FILE_BYTES_MAX = CHUNK_BYTES * MAX_CHUNKS
 
 
 class Cut:
-    """How one entry is cut into chunks, by its size as a listing gives it.
+    """The cut of one entry into chunks, by its size as a listing gives it.
 
     An entry of unknown size is cut like an endless one: it may have ``MAX_CHUNKS`` chunks, each of
     them full, and any of them may turn out to be shorter.
@@ -67,7 +67,7 @@ class Cut:
 
     @property
     def n_chunks(self) -> int:
-        """How many chunks it has, or may have at most."""
+        """The number of chunks that it has, or may have at most."""
         return MAX_CHUNKS if self._size == UNKNOWN_SIZE else -(-self._size // CHUNK_BYTES)
 
     @property
@@ -130,7 +130,7 @@ def n_unknown(sizes: array[int]) -> int:
 
 
 def n_whole_chunks(n_bytes: int) -> int:
-    """How many full chunks fit into so many bytes."""
+    """The number of full chunks that fit into so many bytes."""
     return n_bytes // CHUNK_BYTES
 
 

@@ -1,4 +1,4 @@
-"""What of a listing is there: whole files as one bit each, unfinished ones as ranges of chunks.
+"""Knows what of a listing is there: whole files as one bit each, others as ranges of chunks.
 
 Both ends keep one: the receiver of what it has verified, the sender of what the receiver has. Its
 size follows the number of *unfinished* files, of which there are few at any time.

@@ -43,7 +43,7 @@ _DATA_TYPE: Final = 0x01
 
 
 class _Plan(NamedTuple):
-    """How one run is cut, decided before anything changes."""
+    """The cut of one run, decided before anything changes."""
 
     n: int
     #: Stream bytes of the first datagram; the others carry ``per_packet``, the last one the rest.

@@ -1,5 +1,5 @@
-"""What aioquic and qh3, which descends from it, have in common behind the seam of
-:mod:`wraith.libp2p.quic`: the settings, the events, the clock, and what a defect of theirs means.
+"""All that aioquic and its descendant qh3 share behind the seam of :mod:`wraith.libp2p.quic`:
+the settings, the events, the clock, and what a defect of theirs means.
 
 Imports neither library; each backend hands its own in.
 

@@ -49,7 +49,7 @@ class Epoch:
         return self.kem.suite
 
     def wipe(self) -> None:
-        """What derives keys of this epoch; what the next epoch needed was taken before."""
+        """Wipes what keys of this epoch derive from; the next epoch has taken its own before."""
         self.secrets.wipe()
         self.secret_tree.wipe()
 

@@ -319,7 +319,7 @@ class MlsGroup:
 
     @property
     def is_active(self) -> bool:
-        """Whether this member is in the group and the group goes on."""
+        """True while this member is in the group and the group goes on."""
         return self._state.closed is None
 
     @property
@@ -590,7 +590,7 @@ class MlsGroup:
         self._state.expire(now)
 
     def next_expiry(self) -> float | None:
-        """When ``expire`` has something to do."""
+        """The time at which ``expire`` has something to do."""
         return min((past.expires for past in self._state.past), default=None)
 
     def wipe(self) -> None:

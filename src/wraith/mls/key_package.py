@@ -97,7 +97,7 @@ class KeyPackage:
 
 
 def default_capabilities(suite: CipherSuite, credential: Credential) -> Capabilities:
-    """What this implementation says of itself: both kinds of credential, one suite."""
+    """The capabilities of this implementation: both kinds of credential, one suite."""
     return Capabilities(
         cipher_suites=(suite.number,),
         credentials=tuple(sorted({CredentialType.BASIC, CredentialType.X509, credential.type})),

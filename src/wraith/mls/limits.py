@@ -1,4 +1,4 @@
-"""How large anything may become. Reaching a limit is a named error, never memory.
+"""Bounds the size of everything. Reaching a limit is a named error, never memory.
 
 Spec: mls §1 [ML-29]; the numbers are those of the group design.
 """

@@ -1,4 +1,4 @@
-"""What it means for a transfer that a connection was closed.
+"""Says what a closed connection means for a transfer.
 
 Spec: docs/spec/transfer.md §10 [TR-94].
 """

@@ -16,7 +16,7 @@ from wraith.transfer.code import Code, decode_code, encode_code
 
 
 def record_of(code: Code) -> NodeRecord:
-    """What an endpoint needs to dial the maker of ``code``.
+    """The record with which an endpoint dials the maker of ``code``.
 
     Raises:
         CodeInvalid: its secret cannot be one that this program made.

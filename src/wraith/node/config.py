@@ -1,4 +1,4 @@
-"""What a node may be told. Frozen, with units in the names."""
+"""The settings of a node. Frozen, with units in the names."""
 
 from __future__ import annotations
 

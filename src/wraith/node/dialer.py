@@ -1,4 +1,4 @@
-"""When to dial, again and again, and when to give up. Pure time arithmetic, no connections.
+"""Decides when to dial again and when to give up. Pure time arithmetic, no connections.
 
 Spec: docs/spec/transfer.md §10 [TR-95].
 """
@@ -33,7 +33,7 @@ class DialPlan:
 
     @property
     def deadline(self) -> float | None:
-        """When to give up; ``None``: never."""
+        """The time at which to give up; ``None``: never."""
         if not self.was_connected:
             return self.since + self._config.connect_timeout_s
         return None if self._config.wait_s is None else self.since + self._config.wait_s
@@ -49,7 +49,7 @@ class DialPlan:
         return min(times) if times else None
 
     def is_due(self, now: float) -> bool:
-        """Whether to dial now; if so the caller does, and says how it went."""
+        """True if it is time to dial: the caller does, and says how it went."""
         if self._next_at is None or now < self._next_at:
             return False
         self._next_at = None

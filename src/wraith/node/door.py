@@ -1,5 +1,5 @@
-"""Who may come in: the identity that was asked for, the receiver that the code belongs to, or
-anybody while nobody has accepted yet.
+"""Decides who may come in: the identity that was asked for, the receiver that the code belongs to,
+or anybody while nobody has accepted yet.
 
 Spec: docs/spec/transfer.md §10 [TR-91, TR-92].
 """

@@ -1,4 +1,4 @@
-"""What a node can tell beyond the events of its transfer.
+"""Events of a node beyond those of its transfer.
 
 Spec: docs/spec/transfer.md §10.
 """

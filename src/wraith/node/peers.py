@@ -59,7 +59,7 @@ _PATIENT = frozenset({ReceiverState.DECIDING, SenderState.AWAITING_ANSWER})
 
 
 class PeersOwner(Protocol):
-    """What the peers need to know of the node, and tell it."""
+    """The node as its peers see it: what they ask, and what they tell it."""
 
     @property
     def is_over(self) -> bool:
@@ -377,7 +377,7 @@ class Peers:
             self._events.append(begun)
 
     def _wait_on(self, now: float) -> None:
-        """Who does not dial waits for the peer to come back."""
+        """A side that does not dial waits for the peer to come back."""
         wait = self._config.wait_s
         if self._lost_at is None or wait is None or self.current is not None:
             return

@@ -1,4 +1,4 @@
-"""What a bulk transfer costs in things that can be counted: no clock, so no machine decides.
+"""Counts what a bulk transfer costs. There is no clock, so no machine decides.
 
     python -m wraith.testing.bulk_cost [--update FILE]
 

@@ -1,4 +1,4 @@
-"""What the fuzz programs of ``tests/fuzz`` call, one function per family of parsers.
+"""The targets of the fuzz programs in ``tests/fuzz``, one function per family of parsers.
 
 Each takes any bytes and returns; it raises only for a defect: an exception that the parser does
 not document, or a value that cannot be written and read back. Used by the programs, by the replay

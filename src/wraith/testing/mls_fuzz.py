@@ -1,4 +1,4 @@
-"""What ``tests/fuzz/fuzz_mls.py`` calls: every decoder of MLS on the same bytes.
+"""The target of ``tests/fuzz/fuzz_mls.py``: every decoder of MLS gets the same bytes.
 
 Each takes any bytes and returns; it raises only for a defect: an exception that the decoder does
 not document, or a value that encodes to other bytes than it was read from.

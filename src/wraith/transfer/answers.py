@@ -1,4 +1,4 @@
-"""What a store answers: plain values, one kind for each wish that wants more than "done".
+"""The answers of a store: plain values, one kind for each wish that wants more than "done".
 
 Spec: transfer §6.
 """

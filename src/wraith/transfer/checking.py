@@ -1,4 +1,4 @@
-"""What a receiver says that it has, on its way to be checked: bounded whatever it says.
+"""Queues what a receiver claims to have until it is checked. The queue is bounded.
 
 Items of HAVE wait here for the disk, counted in bytes of memory; beyond ``CHECKS_BYTES_MAX`` the
 control stream is not read. What holds is noted for the plan of what to send, within

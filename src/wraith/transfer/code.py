@@ -48,7 +48,7 @@ _ALPHABET = frozenset("abcdefghijklmnopqrstuvwxyz234567")
 
 @dataclass(frozen=True, slots=True)
 class Code:
-    """What a code says. ``maker_receives`` is set in codes that ``receive --listen`` prints."""
+    """The contents of a code. ``maker_receives`` is set in codes of ``receive --listen``."""
 
     suites: tuple[SuiteId, ...]
     access_key: bytes

@@ -1,4 +1,4 @@
-"""What a transfer can tell: frozen facts, oldest first, the same kinds on both sides.
+"""Events of a transfer: frozen facts, oldest first, the same kinds on both sides.
 
 Spec: transfer §6.
 """

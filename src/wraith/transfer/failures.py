@@ -1,4 +1,4 @@
-"""Which files of a listing failed, and why: one byte for each, however many there are."""
+"""Notes which files of a listing failed, and why: one byte for each, however many there are."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""What an earlier run left and this one has not read: in which order it is read again, and how
-much of it was.
+"""Orders the reading of what an earlier run left and this one has not read, and counts what was
+read of it.
 
 Chunks that were verified by this process are not among them. Reading goes through the listing once,
 in batches of at most ``BATCH_BYTES``; one batch at a time is under way. Whole files cost four bytes

@@ -134,7 +134,7 @@ def decode_page(page: bytes) -> list[Entry]:
 
 
 class ListingIndex:
-    """What both ends keep of a listing in memory: sizes, where its pages begin, totals."""
+    """The part of a listing that both ends keep in memory: sizes, where its pages begin, totals."""
 
     __slots__ = (
         "_hasher",

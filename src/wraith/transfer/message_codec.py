@@ -1,4 +1,4 @@
-"""How messages of the control stream are written: ``type u8 ‖ length u24 ‖ body``.
+"""Writes and reads messages of the control stream: ``type u8 ‖ length u24 ‖ body``.
 
 A body has at most ``BODY_BYTES_MAX`` bytes. Decoding is total and canonical: a value or
 ``DecodeError``, and every value has one encoding. What the bodies are made of: ``messages``.

@@ -38,7 +38,7 @@ TEXT_BYTES_MAX = 1024 * 1024
 
 
 class OfferKind(IntEnum):
-    """What is offered: files and folders, a stream without a size, or a short text."""
+    """The kind of an offer: files and folders, a stream without a size, or a short text."""
 
     FILES = 0
     STREAM = 1

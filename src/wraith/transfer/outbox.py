@@ -1,4 +1,4 @@
-"""What a machine has to say, until somebody takes it: messages, events, wishes.
+"""Keeps what a machine has to say until somebody takes it: messages, events, wishes.
 
 The parts of a machine share one outbox, so none of them needs to know who stands above it.
 

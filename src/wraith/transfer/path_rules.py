@@ -1,4 +1,4 @@
-"""Which paths may be written on a receiver's disk, and how a path is shown to a person.
+"""Judges which paths may be written on a receiver's disk, and shows a path to a person.
 
 Paths are bytes with ``/`` between their parts, relative, as they stand on the sender's disk. This
 module only judges names; whether a folder on the way is a link on *this* disk is checked by
@@ -31,7 +31,7 @@ _WINDOWS_RESERVED = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class PathRules:
-    """What the receiver's file system can hold. The default is a usual POSIX one."""
+    """The names that the receiver's file system can hold. The default is a usual POSIX one."""
 
     windows: bool = False
     any_bytes: bool = True

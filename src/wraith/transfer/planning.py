@@ -1,4 +1,4 @@
-"""What a sender reads next: everything that the receiver lacks, in listing order, in batches.
+"""Plans what a sender reads next: everything that the receiver lacks, in listing order, in batches.
 
 Spec: transfer §5, §6.
 """

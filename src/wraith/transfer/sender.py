@@ -82,7 +82,7 @@ PAGES_AHEAD = 32
 
 @dataclass(slots=True)
 class Outgoing:
-    """What is offered and what became of it; shared by the connections of one offer.
+    """One offer and what became of it; the connections of the offer share it.
 
     ``kind`` and ``name`` are shown to the receiver. ``failed`` grows when sources change.
     ``bytes_reused`` is what the receiver that is served now had when its first connection began.

@@ -1,4 +1,4 @@
-"""What the machines want from a disk: plain values out, plain answers in.
+"""The wishes of the machines to a disk: plain values out, plain answers in.
 
 A ``Wish[AnswerT]`` says what is wanted and of what type its answer is; a ``Store`` fulfils wishes,
 each kind by one method, or answers with a ``WraithError`` instead. ``Asked`` keeps who hears the
@@ -40,7 +40,7 @@ class Piece(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Wish(ABC, Generic[AnswerT_co]):
-    """What is wanted, under a number of its own; its answer is an ``AnswerT_co``."""
+    """One wish under a number of its own; its answer is an ``AnswerT_co``."""
 
     id: int
 

@@ -1,4 +1,4 @@
-"""Where the six fields of a packet lie: a layout that both ends derive from the session secret.
+"""The layout of a packet's six fields, which both ends derive from the session secret.
 
 It must not claim security. 2,916 layouts hide nothing by themselves; that the bytes look
 random comes from encryption and from masking (``polymorphic``).

@@ -66,7 +66,7 @@ class ControlType(IntEnum):
 
 
 class QosMode(IntEnum):
-    """How far a stream is repaired; the parameter in brackets. [FR-10]"""
+    """The degree to which a stream is repaired; the parameter in brackets. [FR-10]"""
 
     RELIABLE = 0  # (0)
     UNRELIABLE_ORDERED = 1  # (max_age in ms)

@@ -86,7 +86,7 @@ class Ack:
     ranges: tuple[tuple[int, int], ...]
 
     def truncated(self) -> Ack:
-        """What of it an ACK frame can say, which is also what ``encode_frame`` writes. [FR-5]
+        """Returns the part that an ACK frame can say, which ``encode_frame`` writes. [FR-5]
 
         The list ends after 64 further ranges, before a gap above 65,535, and in a run that is
         longer than its field: the highest part of that run is kept. The delay saturates.

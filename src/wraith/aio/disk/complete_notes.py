@@ -1,4 +1,4 @@
-"""Which codes this user has received to the end, for a day.
+"""Notes, for a day, the codes that this user has received to the end.
 
 A receiver that was killed after its receipt cannot tell: its state is gone, and so is the sender.
 The note says it to the next run of the same command, which would else wait for nobody.

@@ -1,4 +1,4 @@
-"""What is sent, read from a disk: a scan into a listing, then chunks of it in large pieces.
+"""Reads from a disk what is sent: a scan makes a listing, then chunks are read in large pieces.
 
 ``FileSource.scan`` walks the paths once (``aio/disk/source_scan.py``) and writes the listing to an
 unlinked file; what cannot be sent is named in one error before anything is offered. ``fulfil``
@@ -312,7 +312,7 @@ class FileSource(Store):
 
 
 def _agrees(sent: bytes, now: bytes) -> bool:
-    """Whether every digest that was sent (zeros: none was) is the one of now."""
+    """True if every digest that was sent (zeros: none was) is the one of now."""
     cuts = (slice(i, i + DIGEST_BYTES) for i in range(0, len(sent), DIGEST_BYTES))
     return all(not any(sent[cut]) or sent[cut] == now[cut] for cut in cuts)
 

@@ -1,4 +1,4 @@
-"""What is received, written to a disk so that a kill at any moment loses almost nothing.
+"""Writes what is received to a disk so that a kill at any moment loses almost nothing.
 
 ``fulfil`` answers the receiver's wishes; it blocks and belongs into one worker thread. What is here
 already and what speaks against an offer is judged in this module; chunks are written by
@@ -73,7 +73,7 @@ _OF_ANY_OFFER = (StorePages, Survey, OpenStore)
 
 
 class ExistsPolicy(Enum):
-    """What to do with a name that exists already. The default refuses before anything moves."""
+    """Says how a name that exists already is treated. The default refuses before anything moves."""
 
     REFUSE = "refuse"
     OVERWRITE = "overwrite"

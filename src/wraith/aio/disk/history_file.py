@@ -1,4 +1,4 @@
-"""What was sent and received here: one line of JSON per transfer that came to its end.
+"""Keeps the history of transfers: one line of JSON for each that came to its end.
 
     HOME/history.jsonl    0600; the last 1,000, for 90 days
 

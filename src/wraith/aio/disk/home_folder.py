@@ -110,7 +110,7 @@ class FolderLock:
 
 @dataclass(frozen=True, slots=True)
 class PeerEntry:
-    """What is known about one peer key. ``pinned`` means that a person chose this key by name."""
+    """One peer key with its name and times. ``pinned`` means that a person chose it by name."""
 
     key: PeerKey
     name: str = ""

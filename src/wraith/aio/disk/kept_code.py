@@ -47,7 +47,7 @@ _COPIES_MAX: Final = 64
 
 @dataclass(frozen=True, slots=True)
 class _Stored:
-    """What ``code.json`` holds."""
+    """The contents of ``code.json``."""
 
     created: float
     secret: bytes = field(repr=False)
@@ -222,12 +222,12 @@ class KeptCode:
 
 
 def send_folder(home: HomeFolder, paths: Iterable[Path]) -> Path:
-    """Where the code of a send of exactly these paths is kept; their order does not matter."""
+    """Names the folder of the code of a send of exactly these paths, in any order."""
     return home.send_folder(sorted({Path(os.path.abspath(path)) for path in paths}))
 
 
 def receive_folder(home: HomeFolder, out: Path) -> Path:
-    """Where the code of ``receive --listen`` into ``out`` is kept."""
+    """Names the folder of the code of ``receive --listen`` into ``out``."""
     name = hashlib.sha256(home.disk.realpath(out)).hexdigest()[:32]
     return home.home / "receives" / name
 

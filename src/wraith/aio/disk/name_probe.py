@@ -1,4 +1,4 @@
-"""What names the file system of a target tells apart, tried once with a file of ours.
+"""Tries, once and with a file of ours, which names the file system of a target tells apart.
 
 The file is empty and lives for milliseconds, but a kill in between would leave it. So each try
 first removes what such a kill has left: a probe that nobody holds a lock on.

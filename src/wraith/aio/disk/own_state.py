@@ -1,4 +1,4 @@
-"""What of this disk is wraith's own and is never sent: its keys, codes and unfinished transfers.
+"""Knows wraith's own files on this disk, which are never sent: keys, codes, unfinished transfers.
 
 Keys and codes are known by device and inode, so a bind mount, a link or a second name of the same
 file does not hide them; an unfinished transfer is known by its name alone. ``WRAITH_HOME`` may be a

@@ -276,7 +276,7 @@ class PrivateFolder:
 
 
 def no_modes(folder: PrivateFolder) -> str:
-    """What to say where a file system keeps no permission bits."""
+    """Makes the warning for a file system that keeps no permission bits."""
     return (
         f"{_shown(folder.path)} lies on a file system without permission bits: "
         "only its owner was checked"
@@ -299,7 +299,7 @@ def _is_folder(path: bytes, disk: Disk) -> bool:
 
 
 def _keeps_modes(fd: int, disk: Disk) -> bool:
-    """Whether a folder that is made in ``fd`` with 0700 has that mode then."""
+    """True if a folder that is made in ``fd`` with 0700 has that mode then."""
     name = _PROBE + secrets.token_hex(8).encode()
     try:
         disk.mkdir(name, 0o700, dir_fd=fd)

@@ -129,7 +129,7 @@ class Disk:
     # --- made of the calls above: a simulated disk need not replace these -----------------------
 
     def lexists(self, path: StrOrBytesPath) -> bool:
-        """Whether there is anything of that name, a link that leads nowhere included."""
+        """True if anything has that name, a link that leads nowhere included."""
         try:
             self.stat(path, follow_symlinks=False)
         except (OSError, ValueError):
@@ -182,7 +182,7 @@ OS_DISK: Final = Disk()
 
 
 def _temporary_folder() -> bytes:
-    """Where the system keeps files without a name. Its own words are a list of folders."""
+    """The folder where the system keeps files without a name. Its own error lists every try."""
     try:
         return tempfile.gettempdirb()
     except FileNotFoundError:

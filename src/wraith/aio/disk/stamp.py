@@ -1,4 +1,4 @@
-"""Whether a file is still the one that was looked at before.
+"""Tells whether a file is still the one that was looked at before.
 
 A size and a modification time are what a sender tells; both can be set by whoever may write the
 file (``touch -r``, ``rsync --inplace -t``, a database). The change time cannot be set, so an
@@ -20,7 +20,7 @@ _U64: Final = (1 << 64) - 1
 
 
 class Difference(Enum):
-    """What became of a file since its stamp was taken."""
+    """The fate of a file since its stamp was taken."""
 
     UNCHANGED = "unchanged"
     """The same bytes: nothing of it was written, and no attribute set."""

@@ -38,7 +38,7 @@ _NAMES_MAX: Final = 10_000
 
 
 class FlushFailed(OSError):
-    """What was written may never reach the disk."""
+    """Written data may never reach the disk."""
 
 
 def flush(disk: Disk, fd: int) -> None:
@@ -50,7 +50,7 @@ def flush(disk: Disk, fd: int) -> None:
 
 
 def is_void_after(exc: OSError) -> bool:
-    """Whether this error of a write or a flush means that what was written before may be lost."""
+    """True if this error of a write or a flush means that earlier writes may be lost."""
     return isinstance(exc, FlushFailed) or exc.errno == errno.EIO
 
 

@@ -189,7 +189,7 @@ class Libp2pHost:
 
     @property
     def listen_addresses(self) -> list[Multiaddr]:
-        """What peers can dial, with our PeerId; a wildcard becomes every address of this host."""
+        """The addresses that peers dial, with our PeerId; a wildcard becomes all of this host."""
         if not self.machine.listening:
             return []
         found = []

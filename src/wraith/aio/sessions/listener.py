@@ -105,14 +105,14 @@ class Listener:
 
     @property
     def addresses(self) -> tuple[Address, ...]:
-        """Where peers can reach this node: the bound address, or those of all interfaces."""
+        """Addresses at which peers reach this node: the bound one, or those of all interfaces."""
         if self._bound.ip and any(self._bound.ip):
             return (Address(self._bound.ip, self.port, self._bound.scope),)
         return reachable_addresses(self.port)
 
     @property
     def node_record(self) -> NodeRecord:
-        """What a peer needs to dial this node. Whoever has it can make the node answer."""
+        """The record to dial this node with. Everyone who has it can make the node answer."""
         return self._endpoint.machine.node_record(self.addresses)
 
     @property

@@ -73,7 +73,7 @@ class Session:
 
     @property
     def security(self) -> SecurityInfo:
-        """What the finished handshake negotiated; the epoch is the present one."""
+        """The terms that the handshake negotiated; the epoch is the present one."""
         return self.connection.security
 
     @property

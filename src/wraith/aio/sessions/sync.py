@@ -137,7 +137,7 @@ class Session:
 
     @property
     def security(self) -> SecurityInfo:
-        """What the finished handshake negotiated."""
+        """The terms that the handshake negotiated."""
         return self._session.security
 
     @property

@@ -6,7 +6,7 @@ import asyncio
 
 
 class Waiters(set["asyncio.Future[None]"]):
-    """Who waits. A change wakes all of them, so that none is lost; each looks again for itself."""
+    """Holds tasks that wait. A change wakes all of them, so none is lost; each looks again."""
 
     __slots__ = ()
 

@@ -1,4 +1,4 @@
-"""Which addresses of this host a code should carry, so that another host can reach it.
+"""Chooses the addresses of this host that a code carries, so that another host can reach it.
 
 At most four IPv4 and two global IPv6 addresses, the one of the default route first. Left out:
 loopback (unless there is nothing else), link-local, multicast and the bridges that container and

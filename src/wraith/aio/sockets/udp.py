@@ -91,7 +91,7 @@ _shared_buffers: weakref.WeakKeyDictionary[AbstractEventLoop, bytearray] = (
 
 
 class DatagramSocket(Protocol):
-    """What the driver needs of a socket.
+    """A socket as the driver needs it.
 
     Attributes:
         family: ``AF_INET`` or ``AF_INET6``: what it can send to.
@@ -129,7 +129,7 @@ class DatagramSocket(Protocol):
 
 
 class _Route:
-    """What sending on one path needs, worked out once."""
+    """Everything that sending on one path needs, worked out once."""
 
     __slots__ = ("ancillary", "burst_after", "by_segment", "sockaddr")
 

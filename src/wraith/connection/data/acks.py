@@ -1,4 +1,4 @@
-"""Which packets have arrived, and when to say so.
+"""Notes which packets have arrived, and decides when to say so.
 
 One range set per live epoch. An acknowledgement is due at the end of a receive batch with two
 ack-eliciting packets outstanding or a new gap, else after half a round trip or ``max_ack_delay``.

@@ -62,7 +62,7 @@ class SendMemory:
 
 
 class WindowBudget:
-    """What all connections of one endpoint may have promised together (``window_sum``).
+    """Bounds what all connections of one endpoint may promise together (``window_sum``).
 
     Once it is used up nothing grows and new connections announce small windows; those are granted
     all the same, so that a peer can always be served.
@@ -101,7 +101,7 @@ class WindowBudget:
 
 
 class ReceiveWindow:
-    """What the peer may send: ``limit`` is absolute and never sinks."""
+    """Bounds what the peer may send: ``limit`` is absolute and never sinks."""
 
     __slots__ = ("_budget", "_last_update", "consumed", "limit", "window", "window_max")
 
@@ -132,7 +132,7 @@ class ReceiveWindow:
 
 
 class SendWindow:
-    """What the peer lets this connection send in all streams together."""
+    """Bounds what this connection may send in all streams together, as the peer says."""
 
     __slots__ = ("limit", "used")
 

@@ -1,4 +1,4 @@
-"""Which stream sends next: eight strict queues, round robin by run inside each.
+"""Picks the stream that sends next: eight strict queues, round robin by run inside each.
 
 A sixteenth of the bytes is kept for the queues below, so that a busy urgent stream cannot starve
 the rest. Stream 0 never passes here: it goes before all others.

@@ -55,12 +55,12 @@ class OpenStream:
 
 
 def stream_class(sid: int) -> int:
-    """Who opened the stream, and whether it is expedited: 0 to 3."""
+    """The class of a stream, 0 to 3: it says who opened it, and whether it is expedited."""
     return sid >> CLASS_SHIFT
 
 
 def stream_number(sid: int) -> int:
-    """Which stream of its class it is, from 1; 0 is no stream."""
+    """The number of a stream in its class, from 1; 0 is no stream."""
     return sid & _NUMBER_MASK
 
 

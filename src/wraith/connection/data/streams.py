@@ -27,7 +27,7 @@ MAX_RANGES = 1_024
 
 
 class SendHalf:
-    """What one side sends on a stream.
+    """The bytes that one side sends on a stream.
 
     Offsets: ``acked_to`` ≤ ``next_offset`` (first byte never sent) ≤ ``written``.
     """
@@ -266,7 +266,7 @@ class SendHalf:
 
 
 class ReceiveHalf:
-    """What one side receives on a stream.
+    """The bytes that one side receives on a stream.
 
     Offsets: ``read_to`` (handed to the application) ≤ ``next_offset`` (in order) ≤ ``highest``.
     """

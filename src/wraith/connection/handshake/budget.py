@@ -1,4 +1,4 @@
-"""What strangers may cost: token buckets in front of every expensive step of the hello path.
+"""Bounds what strangers cost: a token bucket stands before every expensive step of a hello.
 
 Three gates, cheapest first. ``PreAuth`` stands before the Elligator map: one token of the source's
 prefix, then one of the process (a quarter of that rate belongs to prefixes that completed a

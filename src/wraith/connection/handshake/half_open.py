@@ -1,4 +1,4 @@
-"""What the responder keeps between a proven hello and its FINISH, and nothing else.
+"""Keeps what a responder needs between a proven hello and its FINISH, and nothing else.
 
 Everything is bounded by count and by time: half-open entries (per 4-tuple, per prefix, in all),
 second hello halves that overtook the first, datagrams that overtook FINISH, and handshakes that

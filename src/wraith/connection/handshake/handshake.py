@@ -65,7 +65,7 @@ MAGIC = b"WRAITHv2"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HandshakeContext:
-    """What every handshake of one endpoint shares."""
+    """The things that every handshake of one endpoint shares."""
 
     config: EndpointConfig
     keys: EndpointKeys
@@ -85,7 +85,7 @@ class HandshakeContext:
         return 1 + share * (2 * draw - 1)
 
     def transport_params(self) -> TransportParams:
-        """What this endpoint promises to a new peer, given what it has promised already."""
+        """Makes the promises to a new peer; those made already bound them."""
         config = self.config
         stream_window, conn_window = self.windows.initial_windows(config)
         return TransportParams(
@@ -100,7 +100,7 @@ class HandshakeContext:
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """What one ``connect()`` asks for. A refusal makes another one, once."""
+    """The wishes of one ``connect()``. A refusal makes another one, once."""
 
     access_key: bytes = field(repr=False)
     access_psk: bytes | None = field(repr=False)

@@ -1,4 +1,4 @@
-"""Which suite and which extensions: every choice is a function of two lists and ``require_pq``.
+"""Chooses suite and extensions: every choice is a function of two lists and ``require_pq``.
 
 Nothing falls back by itself. The initiator takes the first suite of the record that its own policy
 allows; the responder checks, inside the authenticated transcript, that it would have taken the same
@@ -25,7 +25,7 @@ from wraith.wire.handshake import VERSION, Unsupported
 
 @dataclass(frozen=True, slots=True)
 class SuitePolicy:
-    """What one side allows: the suites it would use, best first."""
+    """The policy of one side: the suites that it would use, best first."""
 
     allowed: tuple[SuiteId, ...]
 
@@ -73,7 +73,7 @@ class SuitePolicy:
 
 
 def responder_suites(config: EndpointConfig) -> tuple[SuiteId, ...]:
-    """What a responder with this configuration accepts, in its order."""
+    """Lists what a responder with this configuration accepts, in its order."""
     return usable_suites(config.suites)
 
 
@@ -124,7 +124,7 @@ def accept_offer(suite: SuiteId, offer: Sequence[Extension]) -> tuple[Extension,
 
 
 def check_accept(suite: SuiteId, offer: Sequence[Extension], accept: Sequence[Extension]) -> None:
-    """What was accepted is a part of what was offered. [HS-64]
+    """Checks that everything accepted was offered. [HS-64]
 
     Raises:
         RemoteProtocolError: something was accepted that was not offered, or twice, or POST_QUANTUM

@@ -1,4 +1,4 @@
-"""What a dialler must know about a node before it can say anything to it.
+"""The record of a node: everything that a dialler must know before it can speak to the node.
 
 Spec: handshake.md [HS-1].
 """

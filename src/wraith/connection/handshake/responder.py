@@ -198,7 +198,7 @@ class AwaitingHello:
 
 
 class FinishOutcome(Enum):
-    """What a datagram that opens under an answered attempt's veil means."""
+    """The meaning of a datagram that opens under the veil of an answered attempt."""
 
     HELLO_AGAIN = "the initiator misses a part of RESPONSE"
     FINISHED = "FINISH is valid"

@@ -1,4 +1,4 @@
-"""Connection ids by index: which one to write, which ones to accept.
+"""Connection ids by index: says which one is written and which ones are accepted.
 
 Both sides derive every id from the session secret, so only an index moves. This file holds the
 index rules and no keys but the id key it derives from.

@@ -30,7 +30,7 @@ NEWRENO_BETA = 0.5
 
 
 class AckSample(NamedTuple):
-    """What one acknowledgement frame says. ``counter`` is the send counter of the newest datagram
+    """The news of one acknowledgement frame. ``counter`` is the send counter of the newest datagram
     it covers, ``next_counter`` the one that the next datagram will get; ``rtt`` 0 = no sample."""
 
     n_bytes: int
@@ -205,7 +205,7 @@ class NewReno:
 
 
 class _CubicState(NamedTuple):
-    """What a reduction changes."""
+    """The values that a reduction changes."""
 
     window: float
     ssthresh: float

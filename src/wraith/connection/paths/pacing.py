@@ -1,4 +1,4 @@
-"""When the next burst may leave: a token bucket over 1.25 × window / srtt.
+"""Decides when the next burst may leave: a token bucket fills at 1.25 × window / srtt.
 
 A burst never exceeds max(10 datagrams, what one millisecond at the present rate holds), so that a
 fast path is served by few large kernel bursts and a slow one is not flooded. A sender that was told

@@ -1,4 +1,4 @@
-"""How one file's cases are counted, and safe access to what a file claims.
+"""Counts the cases of one file, and gives safe access to what a file claims.
 
 A case has *passed* only if the value that was compared with the vector was computed by
 ``wraith.crypto``. Where the product rightly cannot express a case, a provider that exists for tests
