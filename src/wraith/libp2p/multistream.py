@@ -33,16 +33,33 @@ def encode_message(text: str) -> bytes:
 
 
 class _Messages:
-    """Splits incoming bytes into messages; keeps what is incomplete."""
+    """Splits incoming bytes into the messages behind the header, which both sides send first and
+    which is checked here. Keeps what is incomplete."""
 
     def __init__(self) -> None:
         self._buffer = bytearray()
+        self._has_header = False
 
     def feed(self, data: bytes) -> None:
         self._buffer += data
 
     def next(self) -> str | None:
-        """The next whole message. Raises :class:`DecodeError` for one that is malformed."""
+        """The next whole message, ``None`` until it is here.
+
+        Raises:
+            DecodeError: it is malformed.
+            RemoteProtocolError: the peer began with something else than the header.
+        """
+        if not self._has_header:
+            header = self._cut()
+            if header is None:
+                return None
+            if header != HEADER:
+                raise RemoteProtocolError("the peer does not speak multistream 1.0.0")
+            self._has_header = True
+        return self._cut()
+
+    def _cut(self) -> str | None:
         start = next((i + 1 for i, byte in enumerate(self._buffer[:3]) if byte < 0x80), None)
         if start is None:
             if len(self._buffer) >= 3:
@@ -81,7 +98,6 @@ class MultistreamInitiator:
         self.rest = b""
         self._protocols = list(protocols)
         self._index = 0
-        self._header_seen = False
         self._messages = _Messages()
         self._output = encode_message(HEADER) + encode_message(protocols[0])
 
@@ -92,11 +108,7 @@ class MultistreamInitiator:
     def receive(self, data: bytes) -> None:
         self._messages.feed(data)
         while self.chosen is None and (message := self._messages.next()) is not None:
-            if not self._header_seen:
-                if message != HEADER:
-                    raise RemoteProtocolError("the peer does not speak multistream 1.0.0")
-                self._header_seen = True
-            elif message == self._protocols[self._index]:
+            if message == self._protocols[self._index]:
                 self.chosen = message
                 self.rest = self._messages.rest()
             elif message == NOT_AVAILABLE:
@@ -117,7 +129,6 @@ class MultistreamResponder:
         self.chosen: str | None = None
         self.rest = b""
         self._protocols = protocols
-        self._header_seen = False
         self._n_proposals = 0
         self._messages = _Messages()
         self._output = encode_message(HEADER)
@@ -129,11 +140,6 @@ class MultistreamResponder:
     def receive(self, data: bytes) -> None:
         self._messages.feed(data)
         while self.chosen is None and (message := self._messages.next()) is not None:
-            if not self._header_seen:
-                if message != HEADER:
-                    raise RemoteProtocolError("the peer does not speak multistream 1.0.0")
-                self._header_seen = True
-                continue
             self._n_proposals += 1
             if self._n_proposals > PROPOSALS_MAX:
                 raise RemoteProtocolError("the peer proposes too many protocols")
