@@ -57,7 +57,17 @@ def totals(
         at = at + chunk_bytes if at + 2 * chunk_bytes <= len(region) else 0
         start = time.process_time()
         n_bytes, n, taken, _ = sealer.seal_run(
-            0, 0, 0, b"", SID, offset, [chunk], False, datagram, run, random, out
+            epoch=0,
+            cid_index=0,
+            form=0,
+            lead=b"",
+            sid=SID,
+            offset=offset,
+            data=[chunk],
+            datagram_bytes=datagram,
+            n_max=run,
+            random=random,
+            out=out,
         )
         middle = time.process_time()
         result = opener.open_run(memoryview(out)[:n_bytes], datagram, target, 0.0)

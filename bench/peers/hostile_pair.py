@@ -131,9 +131,15 @@ def seal(kind: str, size: int, n_warm: int, n: int) -> list[bytes]:
         for payload in islice(packets(what, sealer.capacity(size)), many):
             out = bytearray(size)
             n_bytes, *_ = sealer.seal_run(
-                0, 0, 0, payload, 0, 0, (), False, max(size, 64), 1,
-                os.urandom(sealer.dummy_bytes), out,
-            )  # fmt: skip
+                epoch=0,
+                cid_index=0,
+                form=0,
+                lead=payload,
+                datagram_bytes=max(size, 64),
+                n_max=1,
+                random=os.urandom(sealer.dummy_bytes),
+                out=out,
+            )
             assert n_bytes == size
             sealed.append(bytes(out))
     return sealed

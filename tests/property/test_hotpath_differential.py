@@ -30,10 +30,10 @@ LEADS = (
 )
 
 
-def outcome(sealer: Any, arguments: tuple[Any, ...]) -> Any:
+def outcome(sealer: Any, arguments: dict[str, Any]) -> Any:
     """The result of ``seal_run``, or the class of what it raised."""
     try:
-        return sealer.seal_run(*arguments)
+        return sealer.seal_run(**arguments)
     except (ValueError, OverflowError):
         return ValueError
     except NonceExhausted:
@@ -50,23 +50,25 @@ def test_the_same_runs_are_sealed(data: st.DataObject) -> None:
     rng = Random(data.draw(seeds))
     for _ in range(6):
         segments = [rng.randbytes(rng.choice([0, 1, 40, 3000])) for _ in range(rng.randint(0, 4))]
-        arguments = (
-            rng.choice([0, 5, 5, 6]),
-            rng.choice([0, 1, 7, (1 << 32) - 1]),
-            rng.randint(0, 1),
-            rng.choice(LEADS),
-            rng.choice([0, 0x40000001, (1 << 32) - 1]),
-            rng.choice([0, 1000, (1 << 63), (1 << 64) - 5]),
-            segments,
-            rng.random() < 0.3,
-            rng.choice([40, 52, 61, 62, 63, 80, 120, 600, 1200, 1400, 9000, 65_507, 65_508]),
-            rng.choice([1, 2, 46, 64]),
-            rng.randbytes(rng.choice([0, 15, 40, 64 * 16])),
-        )
+        arguments = {
+            "epoch": rng.choice([0, 5, 5, 6]),
+            "cid_index": rng.choice([0, 1, 7, (1 << 32) - 1]),
+            "form": rng.randint(0, 1),
+            "lead": rng.choice(LEADS),
+            "sid": rng.choice([0, 0x40000001, (1 << 32) - 1]),
+            "offset": rng.choice([0, 1000, (1 << 63), (1 << 64) - 5]),
+            "data": segments,
+            "fin": rng.random() < 0.3,
+            "datagram_bytes": rng.choice(
+                [40, 52, 61, 62, 63, 80, 120, 600, 1200, 1400, 9000, 65_507, 65_508]
+            ),
+            "n_max": rng.choice([1, 2, 46, 64]),
+            "random": rng.randbytes(rng.choice([0, 15, 40, 64 * 16])),
+        }
         room, at = rng.choice([30, 1199, 5000, 65_536]), rng.choice([0, 0, 17])
         outs = [bytearray(b"\xcc" * room) for _ in sealers]
         results = [
-            outcome(sealer, (*arguments, out, at))
+            outcome(sealer, {**arguments, "out": out, "at": at})
             for sealer, out in zip(sealers, outs, strict=True)
         ]
         assert results[0] == results[1], arguments
@@ -125,11 +127,9 @@ def test_the_same_arguments_are_refused(wrong: dict[str, Any]) -> None:
     session = PacketSession(1, bytes(range(32)))
     for module in (_python, native):
         sealer = session.sealer(module, 0, 5)
-        chosen = good | wrong
-        at = chosen.pop("at", 0)
-        assert outcome(sealer, (*chosen.values(), bytearray(70_000), at)) is ValueError, module
+        assert outcome(sealer, {**good, "out": bytearray(70_000), **wrong}) is ValueError, module
         assert sealer.next_pn(0) == 0
-        assert sealer.seal_run(*good.values(), bytearray(70_000), 0)[1] == 1
+        assert sealer.seal_run(**good, out=bytearray(70_000))[1] == 1
 
 
 @settings(max_examples=150)
@@ -149,10 +149,19 @@ def test_the_same_bursts_are_opened(data: st.DataObject) -> None:
         for _ in range(rng.choice([1, 5, 5, 30])):
             lead = rng.choice([lead for lead in LEADS if len(lead) < 30])
             written, *_ = sealer.seal_run(
-                rng.randint(0, 1), rng.randint(0, 9), rng.randint(0, 1), lead,
-                rng.choice([SID, SID + 1]), rng.randint(0, 3) * 10, [rng.randbytes(10)],
-                rng.random() < 0.1, size, 9, rng.randbytes(200), out,
-            )  # fmt: skip
+                epoch=rng.randint(0, 1),
+                cid_index=rng.randint(0, 9),
+                form=rng.randint(0, 1),
+                lead=lead,
+                sid=rng.choice([SID, SID + 1]),
+                offset=rng.randint(0, 3) * 10,
+                data=[rng.randbytes(10)],
+                fin=rng.random() < 0.1,
+                datagram_bytes=size,
+                n_max=9,
+                random=rng.randbytes(200),
+                out=out,
+            )
             pool.append(bytes(out[:written]).ljust(size, b"\x00")[:size])
             # As sent (short), filled up (does not authenticate), or exactly of the common size.
             pool[-1] = bytes(out[:written]) if rng.random() < 0.9 else pool[-1]
@@ -211,7 +220,16 @@ def test_a_busy_epoch_stays_the_same(aead: int, seed: int) -> None:
         n = rng.choice([1, 3, 16, 46, 46, 46])
         for sealer, out in zip(sealers, outs, strict=True):
             result = sealer.seal_run(
-                0, 0, 0, b"", SID, 0, [bytes(4000)], False, size, n, bytes(16 * n), out
+                epoch=0,
+                cid_index=0,
+                form=0,
+                lead=b"",
+                sid=SID,
+                data=[bytes(4000)],
+                datagram_bytes=size,
+                n_max=n,
+                random=bytes(16 * n),
+                out=out,
             )
             assert result[1] == n
         assert outs[0] == outs[1]

@@ -38,7 +38,16 @@ def sealed(module: ModuleType, n: int, session: PacketSession = SESSION) -> list
     sealer, out = session.sealer(module), bytearray(200)
     packets = []
     for _ in range(n):
-        written, *_ = sealer.seal_run(0, 0, 0, PING, 0, 0, [], False, 200, 1, bytes(16), out)
+        written, *_ = sealer.seal_run(
+            epoch=0,
+            cid_index=0,
+            form=0,
+            lead=PING,
+            datagram_bytes=200,
+            n_max=1,
+            random=bytes(16),
+            out=out,
+        )
         packets.append(bytes(out[:written]))
     return packets
 
@@ -160,9 +169,19 @@ def test_a_stream_survives_loss_order_and_any_batching(name: str, data: st.DataO
     while at < len(stream):
         rest = [stream[at : max(at, cut)], stream[max(at, cut) :]]
         written, n, taken, _ = sealer.seal_run(
-            0, 2, rng.randint(0, 1), PING, SID, at, rest, True, size, rng.randint(2, 9),
-            rng.randbytes(200), out,
-        )  # fmt: skip
+            epoch=0,
+            cid_index=2,
+            form=rng.randint(0, 1),
+            lead=PING,
+            sid=SID,
+            offset=at,
+            data=rest,
+            fin=True,
+            datagram_bytes=size,
+            n_max=rng.randint(2, 9),
+            random=rng.randbytes(200),
+            out=out,
+        )
         assert taken > 0
         datagrams += [bytes(out[i : min(i + size, written)]) for i in range(0, written, size)]
         at += taken

@@ -382,7 +382,16 @@ def test_masked_fields_look_random_and_so_does_their_difference() -> None:
     n, out, head = 2_000, bytearray(64), []
     for pn in range(n):
         random = keyed_hash(b"\x11" * 32, pn.to_bytes(4, "big"))
-        sealer.seal_run(0, 0, 0, bytes(4), 0, 0, [], False, 64, 1, random, out)
+        sealer.seal_run(
+            epoch=0,
+            cid_index=0,
+            form=0,
+            lead=bytes(4),
+            datagram_bytes=64,
+            n_max=1,
+            random=random,
+            out=out,
+        )
         head.append(int.from_bytes(out[:13], "big"))
     for values in (head, [a ^ b for a, b in itertools.pairwise(head)]):
         for bit in range(104):

@@ -121,9 +121,15 @@ def test_of_many_pings_in_a_packet_one_is_answered() -> None:
     assert session is not None
     sealer, out = session.keys.sealer, bytearray(1_500)
     n_bytes, *_ = sealer.seal_run(
-        0, session.cids.sent, 0, b"".join(encode_frame(Ping(n)) for n in range(50)), 0, 0, (),
-        False, 1_400, 1, bytes(sealer.dummy_bytes), out,
-    )  # fmt: skip
+        epoch=0,
+        cid_index=session.cids.sent,
+        form=0,
+        lead=b"".join(encode_frame(Ping(n)) for n in range(50)),
+        datagram_bytes=1_400,
+        n_max=1,
+        random=bytes(sealer.dummy_bytes),
+        out=out,
+    )
     path = NetworkPath(pair.r.address, pair.i.address)
     pair.r.connection.receive_datagrams(bytes(out[:n_bytes]), n_bytes, path, pair.now)
     assert watch.oneshots == [encode_frame(Pong(0))]

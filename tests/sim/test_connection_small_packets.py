@@ -53,9 +53,15 @@ class Victim:
             for payload in islice(packets(what, sealer.capacity(size)), many):
                 out = bytearray(size)
                 n_bytes, *_ = sealer.seal_run(
-                    0, 0, 0, payload, 0, 0, (), False, max(size, 64), 1, bytes(sealer.dummy_bytes),
-                    out,
-                )  # fmt: skip
+                    epoch=0,
+                    cid_index=0,
+                    form=0,
+                    lead=payload,
+                    datagram_bytes=max(size, 64),
+                    n_max=1,
+                    random=bytes(sealer.dummy_bytes),
+                    out=out,
+                )
                 found.append(bytes(out[:n_bytes]))
         return found
 

@@ -79,7 +79,8 @@ impl Sealer {
     /// `offset`. `out` must not overlap an input. Returns bytes written, datagrams, stream bytes taken,
     /// stream bytes of the first datagram. Raises `ValueError`, `BufferError` and `NonceExhausted` before
     /// anything changes. Runs without the interpreter lock.
-    #[pyo3(signature = (epoch, cid_index, form, lead, sid, offset, data, fin, datagram_bytes, n_max, random, out, at = 0))]
+    #[pyo3(signature = (*, epoch, cid_index, form, lead, sid = U32(0), offset = U64(0), data = None, fin = false,
+                      datagram_bytes, n_max, random, out, at = 0))]
     #[allow(clippy::too_many_arguments)]
     fn seal_run(
         &mut self,
@@ -90,7 +91,7 @@ impl Sealer {
         lead: &Bound<'_, PyAny>,
         sid: U32,
         offset: U64,
-        data: &Bound<'_, PyAny>,
+        data: Option<&Bound<'_, PyAny>>,
         fin: bool,
         datagram_bytes: i64,
         n_max: i64,
@@ -102,7 +103,7 @@ impl Sealer {
             return Err(PyValueError::new_err("form is 0 (A) or 1 (B)"));
         }
         let (lead, random) = (Input::get(lead)?, Input::get(random)?);
-        let views = buffers::inputs(data)?;
+        let views = data.map_or_else(|| Ok(Vec::new()), buffers::inputs)?;
         let mut out = Output::get(out)?;
         let mut inputs: Vec<&[u8]> = views.iter().map(Input::as_slice).collect();
         inputs.extend([lead.as_slice(), random.as_slice()]);

@@ -11,6 +11,8 @@ Spec: docs/spec/connection.md [CN-40, CN-41].
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from wraith.connection.data.buffer_pool import BUFFER_BYTES, BufferPool
 from wraith.connection.data.mux import Token
 from wraith.connection.data.sent import SentRun
@@ -39,6 +41,29 @@ CID_TOKEN = -1
 """A token ``(CID_TOKEN, index)``: this packet was the first with that connection-id index."""
 ACK_TOKEN = -2
 """A token ``(ACK_TOKEN, told)``: this packet acknowledged what ``AckState.on_told`` said."""
+
+
+class Lead(NamedTuple):
+    """What goes first in a run: encoded frames, the tokens that they stand for, whether they are
+    ack-eliciting, and whether acknowledgements are among them."""
+
+    frames: bytes
+    tokens: list[Token]
+    is_eliciting: bool
+    has_acks: bool
+
+
+class Content(NamedTuple):
+    """Stream bytes of a run, contiguous from ``offset``; without ``stream`` those of stream 0."""
+
+    stream: OpenStream | None
+    offset: int
+    length: int
+    fin: bool
+    data: list[bytes | memoryview]
+
+
+NO_CONTENT = Content(None, 0, 0, False, [])
 
 
 class PacketBuilder:
@@ -145,17 +170,19 @@ class PacketBuilder:
     ) -> Transmit | None:
         """Acknowledgements alone: neither counted in flight nor paced. With many gaps one asks,
         once a round trip, to be acknowledged itself. [RC-23]"""
-        lead = b"".join([encode_frame(frame) for frame in self._parts.acks.frames(now)])
+        acks = self._parts.acks
+        lead = b"".join([encode_frame(frame) for frame in acks.frames(now)])
         if not lead:
-            self._parts.acks.on_sent()
+            acks.on_sent()
             return None
         form = self._form(path, now, is_probe=False) if path.is_suspect else 0
-        asks = self._parts.acks.wants_answer and not path.is_window_full(datagram_bytes)
+        asks = acks.wants_answer and not path.is_window_full(datagram_bytes)
         if asks:
             lead += encode_frame(Ping(token=0))
         return self._seal(
-            path, now, pool, lead, (), datagram_bytes, 1, form, eliciting=asks, with_acks=True
-        )
+            path, now, pool, Lead(lead, [], asks, True), form=form, datagram_bytes=datagram_bytes,
+            n_max=1,
+        )  # fmt: skip
 
     def _data_run(
         self, path: Path, now: float, pool: BufferPool, datagram_bytes: int, n_max: int
@@ -174,32 +201,33 @@ class PacketBuilder:
         if not is_stopped:
             n_max = max(min(n_max, parts.rekey.data_packets_left()), 1)
         capacity = parts.keys.sealer.capacity(datagram_bytes)
-        lead, tokens, eliciting, with_acks = self._lead(now, capacity, is_stopped)
+        lead = self._lead(now, capacity, is_stopped)
         room = n_max * (capacity - DATA_FRAME_HEADER)
-        if parts.control.has_data():
-            offset, length = parts.control.next_range(room)
-            data = parts.control.send.gather(offset, length)
-            return self._seal(
-                path, now, pool, lead, tokens, datagram_bytes, n_max, form,
-                eliciting=eliciting, with_acks=with_acks, offset=offset, length=length, data=data,
-            )  # fmt: skip
-        stream = None if is_stopped else parts.mux.pick()
-        if stream is None:
-            if not eliciting:
+        content = self._content(room, is_stopped)
+        if content is None:
+            if not lead.is_eliciting:
                 if not is_probe:
                     return None  # only blocked streams: acknowledgements wait for their own time
-                lead += encode_frame(Ping(token=0))
-            return self._seal(
-                path, now, pool, lead, tokens, datagram_bytes, 1, form,
-                eliciting=True, with_acks=with_acks,
-            )  # fmt: skip
-        offset, length, fin = stream.send.next_range(room, max(parts.mux.table.conn_send.room, 0))
+                frames = lead.frames + encode_frame(Ping(token=0))
+                lead = lead._replace(frames=frames, is_eliciting=True)
+            content, n_max = NO_CONTENT, 1
         return self._seal(
-            path, now, pool, lead, tokens, datagram_bytes, n_max, form,
-            eliciting=eliciting, with_acks=with_acks, stream=stream, offset=offset, length=length,
-            fin=fin,
-            data=stream.send.gather(offset, length) if length else [],
-        )  # fmt: skip
+            path, now, pool, lead, content, form=form, datagram_bytes=datagram_bytes, n_max=n_max
+        )
+
+    def _content(self, room: int, is_stopped: bool) -> Content | None:
+        """The next stream bytes, at most ``room``; ``None`` if no stream may send."""
+        parts = self._parts
+        if parts.control.has_data():
+            offset, length = parts.control.next_range(room)
+            return Content(None, offset, length, False, parts.control.send.gather(offset, length))
+        stream = None if is_stopped else parts.mux.pick()
+        if stream is None:
+            return None
+        conn_room = max(parts.mux.table.conn_send.room, 0)
+        offset, length, fin = stream.send.next_range(room, conn_room)
+        data = stream.send.gather(offset, length) if length else []
+        return Content(stream, offset, length, fin, data)
 
     def _packets_to_gap(self, path: Path, datagram_bytes: int, n_max: int) -> int:
         """How many of ``n_max`` packets may follow each other. Leaves a packet number out now and
@@ -215,11 +243,8 @@ class PacketBuilder:
                 parts.omitted.on_omitted(epoch, parts.keys.omit(), n_sent, window)
         return left or n_max
 
-    def _lead(
-        self, now: float, capacity: int, is_stopped: bool
-    ) -> tuple[bytes, list[Token], bool, bool]:
-        """Frames that go first, the tokens they stand for, whether they are ack-eliciting, and
-        whether acknowledgements are among them. Nothing is taken from a queue that does not fit."""
+    def _lead(self, now: float, capacity: int, is_stopped: bool) -> Lead:
+        """Frames that go first. Nothing is taken from a queue that does not fit."""
         parts = self._parts
         acks = b""
         left = OTHER_FRAMES_MAX
@@ -234,7 +259,7 @@ class PacketBuilder:
             lead += self.oneshots.pop(0)
             left -= 1
         if is_stopped:
-            return acks + lead, tokens, bool(lead), bool(acks)
+            return Lead(acks + lead, tokens, bool(lead), bool(acks))
         pending = parts.mux.pending
         looked_at: list[Token] = []  # not a copy of all: a peer can make thousands of them wait
         for token in pending:
@@ -252,9 +277,10 @@ class PacketBuilder:
             frames = parts.datagrams.take(room - len(lead), DATAGRAM_FRAMES_MAX)
             if not frames and not lead and acks:
                 # A message of full size leaves no room for acknowledgements: they follow.
-                return parts.datagrams.take(capacity, DATAGRAM_FRAMES_MAX), tokens, True, False
+                frames = parts.datagrams.take(capacity, DATAGRAM_FRAMES_MAX)
+                return Lead(frames, tokens, True, False)
             lead += frames
-        return acks + lead, tokens, bool(lead), bool(acks)
+        return Lead(acks + lead, tokens, bool(lead), bool(acks))
 
     # -- sealing
 
@@ -263,22 +289,16 @@ class PacketBuilder:
         path: Path,
         now: float,
         pool: BufferPool,
-        lead: bytes,
-        tokens: list[Token] | tuple[()],
+        lead: Lead,
+        content: Content = NO_CONTENT,
+        *,
+        form: int,
         datagram_bytes: int,
         n_max: int,
-        form: int,
-        *,
-        eliciting: bool,
-        with_acks: bool,
-        stream: OpenStream | None = None,
-        offset: int = 0,
-        length: int = 0,
-        fin: bool = False,
-        data: list[bytes | memoryview] | None = None,
     ) -> Transmit | None:
         parts = self._parts
         sealer = parts.keys.sealer
+        stream, offset, length, fin, data = content
         per_len = sealer.capacity(datagram_bytes) - DATA_FRAME_HEADER
         n_max = min(n_max, length // per_len + 2)  # beside the lead, and a short last one
         buffer = pool.take(n_max * datagram_bytes)
@@ -288,21 +308,26 @@ class PacketBuilder:
         sid = stream.sid if stream is not None else 0
         n_random = n_max * sealer.dummy_bytes
         n_bytes, n, taken, first_len = sealer.seal_run(
-            epoch, parts.cids.sent, form, lead, sid, offset, data or (), fin, datagram_bytes, n_max,
-            parts.rng.public_bytes(n_random) if n_random else b"", buffer,
+            epoch=epoch, cid_index=parts.cids.sent, form=form, lead=lead.frames,
+            sid=sid, offset=offset, data=data, fin=fin,
+            datagram_bytes=datagram_bytes, n_max=n_max,
+            random=parts.rng.public_bytes(n_random) if n_random else b"", out=buffer,
         )  # fmt: skip
         fin = fin and taken == length and (n > 1 or first_len == taken)
-        eliciting = eliciting or taken > 0 or fin
+        eliciting = lead.is_eliciting or taken > 0 or fin
+        tokens = lead.tokens
         if parts.cids.sent > parts.cids.confirmed:
             tokens = [*tokens, (CID_TOKEN, parts.cids.sent)]
-        if with_acks and eliciting:
+        if lead.has_acks and eliciting:
             tokens = [*tokens, *((ACK_TOKEN, told) for told in parts.acks.on_told())]
         run = SentRun(
-            path, epoch, first_pn, n, now, datagram_bytes, n_bytes - (n - 1) * datagram_bytes,
-            sid, offset, taken, first_len, per_len, fin, tuple(tokens), eliciting, eliciting,
+            path=path, epoch=epoch, first_pn=first_pn, n=n, time=now,
+            datagram_bytes=datagram_bytes, last_bytes=n_bytes - (n - 1) * datagram_bytes,
+            sid=sid, offset=offset, length=taken, first_len=first_len, per_len=per_len, fin=fin,
+            lead=tuple(tokens), eliciting=eliciting, in_flight=eliciting,
         )  # fmt: skip
         parts.recovery.on_sent(run)
-        if with_acks:
+        if lead.has_acks:
             parts.acks.on_sent()
         if stream is not None:
             parts.mux.on_sent(stream, offset, taken, fin, n_bytes)
@@ -358,27 +383,11 @@ class PacketBuilder:
             return None
         buffer, epoch, pn = sealed
         n_bytes = len(buffer)
-        self._parts.recovery.on_sent(
-            SentRun(
-                path,
-                epoch,
-                pn,
-                1,
-                now,
-                n_bytes,
-                n_bytes,
-                0,
-                0,
-                0,
-                0,
-                0,
-                False,
-                (),
-                True,
-                True,
-                True,
-            )
-        )
+        run = SentRun(
+            path=path, epoch=epoch, first_pn=pn, n=1, time=now, datagram_bytes=n_bytes,
+            last_bytes=n_bytes, eliciting=True, in_flight=True, mtu_probe=True,
+        )  # fmt: skip
+        self._parts.recovery.on_sent(run)
         path.mtu.on_sent(size)
         path.pacer.on_sent(size, now)
         return Transmit(buffer, n_bytes, path.network)
@@ -405,8 +414,9 @@ class PacketBuilder:
         if fill_to:
             lead += bytes(max(sealer.capacity(fill_to) - len(frame), 0))
         n_bytes, n, _, _ = sealer.seal_run(
-            epoch, parts.cids.sent, form, lead, 0, 0, (), False,
-            datagram_bytes, 1, parts.rng.public_bytes(sealer.dummy_bytes), buffer,
+            epoch=epoch, cid_index=parts.cids.sent, form=form, lead=lead,
+            datagram_bytes=datagram_bytes, n_max=1,
+            random=parts.rng.public_bytes(sealer.dummy_bytes), out=buffer,
         )  # fmt: skip
         self._count(n, n_bytes)
         return buffer[:n_bytes], epoch, pn

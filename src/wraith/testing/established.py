@@ -262,8 +262,14 @@ class EstablishedPair:
             epoch = session.keys.send
             pn = sealer.next_pn(epoch)
             n_bytes, *_ = sealer.seal_run(
-                session.keys.send, session.cids.sent, 0, payload, 0, 0, (), False, 65_000, 1,
-                bytes(sealer.dummy_bytes), out,
-            )  # fmt: skip
+                epoch=session.keys.send,
+                cid_index=session.cids.sent,
+                form=0,
+                lead=payload,
+                datagram_bytes=65_000,
+                n_max=1,
+                random=bytes(sealer.dummy_bytes),
+                out=out,
+            )
             session.recovery.on_unfollowed(epoch, pn)
             self.net.inject(bytes(out[:n_bytes]), sender.address, target.address)

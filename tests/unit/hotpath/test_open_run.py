@@ -40,7 +40,18 @@ def test_a_burst_comes_back_as_one_run(hotpath: ModuleType, secret: bytes, aead:
     payload = bytes(i * 31 & 0xFF for i in range(40_000))
     out = bytearray(65_536)
     n_bytes, n, taken, _ = sealer.seal_run(
-        0, 5, 0, PING, SID, 1000, [payload], True, 1400, 46, bytes(1024), out
+        epoch=0,
+        cid_index=5,
+        form=0,
+        lead=PING,
+        sid=SID,
+        offset=1000,
+        data=[payload],
+        fin=True,
+        datagram_bytes=1400,
+        n_max=46,
+        random=bytes(1024),
+        out=out,
     )
     received = bytearray(65_536)
     result = opener.open_run(memoryview(out)[:n_bytes], 1400, received, 0.0)

@@ -201,7 +201,16 @@ def test_in_order_packets_prune_too() -> None:
     out = bytearray(65_536)
     datagrams: list[bytes] = []
     for _ in range(300):
-        n, *_ = sealer.seal_run(0, 0, 0, PING, 0, 0, [], False, 1200, 1, bytes(16), out)
+        n, *_ = sealer.seal_run(
+            epoch=0,
+            cid_index=0,
+            form=0,
+            lead=PING,
+            datagram_bytes=1200,
+            n_max=1,
+            random=bytes(16),
+            out=out,
+        )
         datagrams.append(bytes(out[:n]))
     open_all(opener, [d for pn, d in enumerate(datagrams[:256]) if pn != 2])
     receiving = opener._by_phase[0]

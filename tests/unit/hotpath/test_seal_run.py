@@ -182,7 +182,17 @@ def test_out_is_written_from_at_and_nowhere_else(hotpath: ModuleType) -> None:
     sealer = session.sealer(hotpath)
     out = bytearray(b"\xee" * 3000)
     written, *_ = sealer.seal_run(
-        0, 0, 0, PING, SID, 0, [b"abc"], False, 1200, 64, bytes(64), memoryview(out)[:2500], 300
+        epoch=0,
+        cid_index=0,
+        form=0,
+        lead=PING,
+        sid=SID,
+        data=[b"abc"],
+        datagram_bytes=1200,
+        n_max=64,
+        random=bytes(64),
+        out=memoryview(out)[:2500],
+        at=300,
     )
     assert out[:300] == b"\xee" * 300 and out[300 + written :] == b"\xee" * (2700 - written)
     opener = session.opener(hotpath)
@@ -227,7 +237,17 @@ def test_a_wrong_argument_changes_nothing(hotpath: ModuleType, changes: dict[str
 def test_a_buffer_that_cannot_be_written_changes_nothing(hotpath: ModuleType) -> None:
     sealer = PacketSession(2, b"\x42" * 32).sealer(hotpath)
     with pytest.raises((ValueError, TypeError, BufferError)):
-        sealer.seal_run(0, 0, 0, PING, SID, 0, [], False, 1200, 1, bytes(64), bytes(1200))
+        sealer.seal_run(
+            epoch=0,
+            cid_index=0,
+            form=0,
+            lead=PING,
+            sid=SID,
+            datagram_bytes=1200,
+            n_max=1,
+            random=bytes(64),
+            out=bytes(1200),
+        )
     assert sealer.next_pn(0) == 0
 
 
@@ -322,7 +342,18 @@ def test_an_epoch_ends_at_its_bound_and_the_far_end_still_opens(hotpath: ModuleT
     out, random = bytearray(65_536), bytes(1024)
     while (left := PN_BOUND - sealer.next_pn(0)) > 64:
         n = min(64, left - 1)
-        sealer.seal_run(0, 0, 0, b"", SID, 0, [bytes(12 * n)], False, 64, n, random, out)
+        sealer.seal_run(
+            epoch=0,
+            cid_index=0,
+            form=0,
+            lead=b"",
+            sid=SID,
+            data=[bytes(12 * n)],
+            datagram_bytes=64,
+            n_max=n,
+            random=random,
+            out=out,
+        )
     while sealer.next_pn(0) < PN_BOUND:
         _, datagrams = seal(sealer, lead=PING)
         assert open_all(opener, datagrams)[0].dropped == 0

@@ -186,7 +186,8 @@ def test_a_forked_child_is_sound() -> None:
         "s.add_epoch(0, bytes(32))\n"
         "out = bytearray(2000)\n"
         "pid = os.fork()\n"
-        "r = s.seal_run(0, 0, 0, b'', 1, 0, [b'x'], False, 1400, 1, bytes(7), out)\n"
+        "r = s.seal_run(epoch=0, cid_index=0, form=0, lead=b'', sid=1, data=[b'x'],"
+        " datagram_bytes=1400, n_max=1, random=bytes(7), out=out)\n"
         "assert r[1] == 1\n"
         "if pid: assert os.waitpid(pid, 0)[1] == 0\n"
     )

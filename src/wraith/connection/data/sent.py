@@ -9,13 +9,14 @@ from typing import NamedTuple
 from wraith.connection.paths.open_path import Path
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, kw_only=True)
 class SentRun:
     """What one run put on the wire of ``path``: ``n`` datagrams with consecutive packet numbers.
 
     All datagrams are ``datagram_bytes`` long but the last (``last_bytes``). Datagram 0 carries
     ``first_len`` stream bytes from ``offset`` on, each later one ``per_len``, the last the rest of
-    ``length``. ``lead`` holds opaque tokens of datagram 0 for whoever built it.
+    ``length``. ``lead`` holds opaque tokens of datagram 0 for whoever built it. The ``delivered``
+    fields and ``first_sent_time`` are those of the path when the run left.
     """
 
     path: Path
@@ -25,17 +26,20 @@ class SentRun:
     time: float
     datagram_bytes: int
     last_bytes: int
-    sid: int
-    offset: int
-    length: int
-    first_len: int
-    per_len: int
-    fin: bool
-    lead: tuple[object, ...]
+    sid: int = 0
+    offset: int = 0
+    length: int = 0
+    first_len: int = 0
+    per_len: int = 0
+    fin: bool = False
+    lead: tuple[object, ...] = ()
     eliciting: bool
     in_flight: bool
     mtu_probe: bool = False
     counter: int = 0
+    delivered_bytes: int = 0
+    delivered_time: float = 0.0
+    first_sent_time: float = 0.0
     pending: list[tuple[int, int]] = field(default_factory=list)
 
     def slice_bytes(self, first: int, last: int) -> int:
