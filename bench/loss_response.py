@@ -32,7 +32,12 @@ from report import Cell, Report
 from window_sender import WindowSender
 
 from wraith.config import EndpointConfig
-from wraith.connection.paths.congestion import AckSample, CongestionController, make_controller
+from wraith.connection.paths.congestion import (
+    AckSample,
+    Controller,
+    WindowController,
+    make_controller,
+)
 from wraith.testing.established import EstablishedPair, Side
 from wraith.testing.netem import LinkConfig
 from wraith.types import StreamId
@@ -48,7 +53,7 @@ TOLERANCE = 0.25
 losses are virtual, so nothing but a change of the code moves it."""
 
 
-class FixedWindow:
+class FixedWindow(WindowController):
     """A controller that never changes its mind."""
 
     in_slow_start = False
@@ -103,7 +108,7 @@ class Point:
     seed: int
 
 
-def controller_of(name: str) -> CongestionController:
+def controller_of(name: str) -> Controller:
     if name == "fixed":
         return FixedWindow(FIXED_WINDOW * DATAGRAM_BYTES)
     return make_controller(name, DATAGRAM_BYTES)

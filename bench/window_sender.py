@@ -18,7 +18,7 @@ from collections import deque
 
 from wraith.connection.data.recovery import Recovery
 from wraith.connection.data.sent import SentRun
-from wraith.connection.paths.congestion import CongestionController
+from wraith.connection.paths.congestion import Controller
 from wraith.testing.one_path import one_path
 
 RUN_DATAGRAMS_MAX = 46
@@ -38,7 +38,7 @@ class WindowSender:
 
     def __init__(
         self,
-        controller: CongestionController,
+        controller: Controller,
         *,
         rtt_s: float,
         loss: float,
@@ -103,9 +103,10 @@ class WindowSender:
         size, first = self._datagram_bytes, self.n_sent
         self._recovery.on_sent(
             SentRun(
-                self._path, 0, first, n, self.now, size, size, 1, 0, 0, 0, 0, False, (), True, True
+                path=self._path, epoch=0, first_pn=first, n=n, time=self.now, datagram_bytes=size,
+                last_bytes=size, eliciting=True, in_flight=True,
             )
-        )
+        )  # fmt: skip
         self._path.pacer.on_sent(n * size, self.now)
         self.n_sent = end = first + n
         ranges: list[tuple[int, int]] = []

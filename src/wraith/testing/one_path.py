@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from wraith.connection.paths.congestion import CongestionController
+from wraith.connection.paths.congestion import Controller
 from wraith.connection.paths.open_path import UDP_IPV4, Path, PathTraits
 from wraith.connection.paths.pacing import Pacer
 from wraith.connection.paths.path import MtuSearch
@@ -13,7 +13,7 @@ NETWORK = NetworkPath(Address(bytes(4), 1), Address(bytes(4), 2))
 
 
 def one_path(
-    controller: CongestionController,
+    controller: Controller,
     *,
     datagram_bytes: int = 1_200,
     initial_rtt_s: float = 0.333,

@@ -119,6 +119,9 @@ class Recovery:
             return  # never acknowledged by itself, never lost: only its numbers count
         n_bytes = run.slice_bytes(0, run.n - 1) if run.in_flight else 0
         run.counter = run.path.on_sent(run.n, n_bytes, run.datagram_bytes, run.time)
+        path = run.path
+        run.delivered_bytes, run.delivered_time = path.delivered_bytes, path.delivered_time
+        run.first_sent_time = path.first_sent_time
         run.pending = [(0, run.n - 1)]
         self._epochs.setdefault(run.epoch, []).append(run)
 
@@ -177,6 +180,10 @@ class Recovery:
         if rtt_updated:
             path.rtt.update(now - newest.run.time, ack_delay_s, now)
         n_bytes = self._settle(acked)
+        run = newest.run
+        path.delivered_bytes += n_bytes
+        path.delivered_time, path.first_sent_time = now, run.time
+        interval_s = max(run.time - run.first_sent_time, now - run.delivered_time)
         path.reordering.on_ack(newest_counter, path.next_counter)
         lost += self._detect_lost(path, now)
         path.pto_count = 0
@@ -190,6 +197,8 @@ class Recovery:
                 srtt=path.rtt.srtt,
                 app_limited=newest_counter >= path.window_used_at,
                 now=now,
+                delivered_bytes=path.delivered_bytes - run.delivered_bytes,
+                interval_s=interval_s if interval_s >= path.rtt.min_rtt else 0.0,
             )
         )
         return rtt_updated

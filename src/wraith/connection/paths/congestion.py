@@ -1,12 +1,14 @@
 """Congestion controllers behind one seam: CUBIC (RFC 9438) with HyStart++ (RFC 9406), NewReno.
 
-Windows are bytes. A controller is told once per acknowledgement frame and once per loss event,
+Windows are bytes. A controller is told once per run, per acknowledgement frame and per loss event,
 never per packet. It knows nothing of packets, streams or sockets.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from collections.abc import Callable
+from types import MappingProxyType
+from typing import Final, NamedTuple, Protocol
 
 INITIAL_WINDOW_DATAGRAMS = 10
 INITIAL_WINDOW_BYTES_MAX = 14_720
@@ -31,7 +33,12 @@ NEWRENO_BETA = 0.5
 
 class AckSample(NamedTuple):
     """The news of one acknowledgement frame. ``counter`` is the send counter of the newest datagram
-    it covers, ``next_counter`` the one that the next datagram will get; ``rtt`` 0 = no sample."""
+    it covers, ``next_counter`` the one that the next datagram will get; ``rtt`` 0 = no sample.
+
+    ``delivered_bytes`` arrived during the ``interval_s`` that ends now and began when the newest
+    datagram was sent: their quotient is the delivery rate (draft-ietf-ccwg-bbr-06 §4.1). The
+    interval is 0 where it says nothing, because it is shorter than the smallest round trip.
+    """
 
     n_bytes: int
     sent_time: float
@@ -41,13 +48,23 @@ class AckSample(NamedTuple):
     srtt: float
     app_limited: bool
     now: float
+    delivered_bytes: int = 0
+    interval_s: float = 0.0
 
 
-class CongestionController(Protocol):
+class Controller(Protocol):
+    """Decides the window of one path and, if it likes, the rate of sending."""
+
     window: int
+    pacing_rate: float | None
+    """Bytes per second; ``None``: the pacer follows window and round-trip time. [RC-11]"""
 
     @property
     def in_slow_start(self) -> bool: ...
+
+    def on_sent(self, n_bytes: int, in_flight: int, now: float, /) -> None:
+        """``n_bytes`` have left, and ``in_flight`` are under way with them."""
+        ...
 
     def on_ack(self, ack: AckSample, /) -> None: ...
 
@@ -137,7 +154,19 @@ class HyStart:
             self.css_rounds = 0
 
 
-class NewReno:
+class WindowController:
+    """What controllers by window have in common: nothing depends on what was just sent, and the
+    pacer takes its rate from the window."""
+
+    __slots__ = ()
+
+    pacing_rate: float | None = None
+
+    def on_sent(self, n_bytes: int, in_flight: int, now: float) -> None:
+        """Acknowledgements and losses say all that the window needs."""
+
+
+class NewReno(WindowController):
     """RFC 9002 §7, with HyStart++ in slow start."""
 
     __slots__ = (
@@ -216,7 +245,7 @@ class _CubicState(NamedTuple):
     w_est: float
 
 
-class Cubic:
+class Cubic(WindowController):
     """RFC 9438, with HyStart++ in slow start."""
 
     __slots__ = (
@@ -349,10 +378,14 @@ class Cubic:
         self._epoch_start = None
 
 
+CONTROLLERS: Final = MappingProxyType[str, Callable[[int, int], Controller]](
+    {"cubic": Cubic, "newreno": NewReno}
+)
+"""By the name in ``EndpointConfig``: made of the size of datagrams and the largest window."""
+
+
 def make_controller(
     name: str, datagram_bytes: int, *, window_max: int = WINDOW_MAX_BYTES
-) -> CongestionController:
-    """``cubic`` or ``newreno`` (checked by ``EndpointConfig``); its window never grows beyond
-    ``window_max`` bytes. [CN-66]"""
-    kind = NewReno if name == "newreno" else Cubic
-    return kind(datagram_bytes, window_max)
+) -> Controller:
+    """One of ``CONTROLLERS``; its window never grows beyond ``window_max`` bytes. [CN-66]"""
+    return CONTROLLERS[name](datagram_bytes, window_max)

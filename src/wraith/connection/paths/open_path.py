@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from wraith.connection.paths.congestion import CongestionController
+from wraith.connection.paths.congestion import Controller
 from wraith.connection.paths.pacing import Pacer
 from wraith.connection.paths.path import MtuSearch
 from wraith.connection.paths.reordering import Reduction, ReorderWindow
@@ -56,6 +56,9 @@ class Path:
     __slots__ = (
         "bytes_in_flight",
         "controller",
+        "delivered_bytes",
+        "delivered_time",
+        "first_sent_time",
         "is_suspect",
         "largest_acked",
         "last_eliciting_time",
@@ -81,7 +84,7 @@ class Path:
         *,
         traits: PathTraits,
         rtt: RttEstimator,
-        controller: CongestionController,
+        controller: Controller,
         pacer: Pacer,
         mtu: MtuSearch,
     ) -> None:
@@ -97,6 +100,11 @@ class Path:
         #: Nothing has come back for three probe timeouts.
         self.is_suspect = False
         self.bytes_in_flight = 0
+        #: What has arrived so far, when that was last said, and when the newest of it was sent: the
+        #: delivery rate is measured from there.
+        self.delivered_bytes = 0
+        self.delivered_time = 0.0
+        self.first_sent_time = 0.0
         #: Ack-eliciting datagrams that are neither acknowledged nor declared lost.
         self.n_eliciting = 0
         #: Counts the ack-eliciting datagrams of this path in the order of sending, over all epochs.
@@ -128,18 +136,25 @@ class Path:
 
     def set_pace(self) -> None:
         """The window or the round-trip time has changed: so does the rate of sending. [RC-11]"""
-        self.pacer.update(self.controller.window, self.rtt.srtt, self.mtu.current)
+        rate = self.controller.pacing_rate
+        if rate is None:
+            self.pacer.update(self.controller.window, self.rtt.srtt, self.mtu.current)
+        else:
+            self.pacer.set_rate(rate, self.mtu.current)
 
     # -- what is under way
 
     def on_sent(self, n: int, n_bytes: int, datagram_bytes: int, now: float) -> int:
         """``n`` ack-eliciting datagrams leave, ``n_bytes`` of them count as in flight. Returns the
         send counter of the first."""
+        if not self.bytes_in_flight:
+            self.delivered_time = self.first_sent_time = now  # idle time is no delivery time
         first = self.next_counter
         self.next_counter = first + n
         self.n_eliciting += n
         self.last_eliciting_time = now
         self.bytes_in_flight += n_bytes
+        self.controller.on_sent(n_bytes, self.bytes_in_flight, now)
         # The window is the limit now if it is full or, in slow start, where the pacer keeps a
         # sender a little below a window that doubles meanwhile, half full. A sender that has no
         # more to send, or that flow control or its own speed holds back, never gets there. [RC-12]

@@ -28,7 +28,11 @@ class Pacer:
         self._at = now
 
     def update(self, window_bytes: int, srtt_s: float, datagram_bytes: int) -> None:
-        self._rate = PACING_GAIN * window_bytes / max(srtt_s, 1e-6)
+        self.set_rate(PACING_GAIN * window_bytes / max(srtt_s, 1e-6), datagram_bytes)
+
+    def set_rate(self, bytes_per_s: float, datagram_bytes: int) -> None:
+        """As ``update``, by a controller that says the rate itself."""
+        self._rate = bytes_per_s
         self._burst = max(float(BURST_DATAGRAMS * datagram_bytes), self._rate * BURST_S)
 
     @property

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from wraith.connection.data.recovery import Recovery
 from wraith.connection.data.sent import SentRun, SentSlice
-from wraith.connection.paths.congestion import make_controller
+from wraith.connection.paths.congestion import AckSample, Cubic, make_controller
 from wraith.connection.paths.open_path import PTO_MAX_S, Path, PathTraits
 from wraith.errors import RemoteProtocolError
 from wraith.testing.one_path import one_path
@@ -384,3 +384,63 @@ def test_a_reliable_path_loses_nothing_by_a_gap_or_by_silence() -> None:
     outcome = recovery.on_ack(0, 9, [(9, 9)], 0.0, 0.05)
     assert outcome.lost == [] and path.timer() is None
     assert shape(recovery.on_ack(0, 9, [(0, 9)], 0.0, 9.0).acked) == [(0, 8)]
+
+
+class Listening(Cubic):
+    """Keeps what a controller is told, and asks for a rate of its own."""
+
+    __slots__ = ("acks", "sent")
+
+    pacing_rate: float | None = 123_000.0
+
+    def __init__(self) -> None:
+        super().__init__(1200)
+        self.window = 1 << 30
+        self.acks: list[AckSample] = []
+        self.sent: list[tuple[int, int, float]] = []
+
+    def on_sent(self, n_bytes: int, in_flight: int, now: float) -> None:
+        self.sent.append((n_bytes, in_flight, now))
+
+    def on_ack(self, ack: AckSample) -> None:
+        self.acks.append(ack)
+
+
+@pytest.mark.spec("RC-40")
+def test_a_controller_hears_the_rate_of_delivery() -> None:
+    """Ten datagrams every 10 ms over 100 ms: 1,150,000 bytes a second, however they are heard."""
+    controller = Listening()
+    recovery, path = Recovery(), one_path(controller)
+    for i in range(40):
+        recovery.on_sent(run(path, 10 * i, 10, i * 0.01))
+        if i >= 10:
+            recovery.on_ack(0, 10 * (i - 10) + 9, [(0, 10 * (i - 10) + 9)], 0.0, i * 0.01)
+    rates = [ack.delivered_bytes / ack.interval_s for ack in controller.acks if ack.interval_s]
+    assert len(rates) >= 29
+    assert rates[-15:] == pytest.approx([1_150_000.0] * 15)
+    # What was held back comes at once: the time to send it bounds the rate.
+    recovery.on_ack(0, 399, [(0, 399)], 0.0, 0.4901)
+    last = controller.acks[-1]
+    assert last.delivered_bytes / last.interval_s == pytest.approx(1_150_000.0, rel=0.1)
+
+
+@pytest.mark.spec("RC-40")
+def test_time_without_anything_in_flight_is_no_delivery_time() -> None:
+    controller = Listening()
+    recovery, path = Recovery(), one_path(controller)
+    recovery.on_sent(run(path, 0, 1, 0.0))
+    recovery.on_ack(0, 0, [(0, 0)], 0.0, 0.1)
+    recovery.on_sent(run(path, 1, 1, 50.0))
+    recovery.on_ack(0, 1, [(1, 1)], 0.0, 50.1)
+    assert controller.acks[-1].interval_s == pytest.approx(0.1)
+    assert controller.acks[-1].delivered_bytes == 700
+
+
+def test_a_controller_hears_what_is_sent_and_may_set_the_pace() -> None:
+    controller = Listening()
+    recovery, path = Recovery(), one_path(controller)
+    recovery.on_sent(run(path, 0, 2, 0.5))
+    recovery.on_sent(run(path, 2, 1, 0.6, eliciting=False))
+    recovery.on_sent(run(path, 3, 1, 0.7))
+    assert controller.sent == [(1_900, 1_900, 0.5), (700, 2_600, 0.7)]
+    assert path.pacer.rate == 123_000.0

@@ -8,7 +8,7 @@ from wraith.config import EndpointConfig
 from wraith.connection.paths.congestion import (
     CSS_ROUNDS,
     AckSample,
-    CongestionController,
+    Controller,
     Cubic,
     HyStart,
     NewReno,
@@ -74,9 +74,7 @@ def test_one_reduction_per_round_trip(name: str, beta: float) -> None:
     assert controller.window == pytest.approx(before * beta * beta, abs=2)
 
 
-def drive(
-    controller: CongestionController, until: float, rtt: float, *, start: float = 0.0
-) -> float:
+def drive(controller: Controller, until: float, rtt: float, *, start: float = 0.0) -> float:
     """One acknowledgement of the whole window per round trip, after one loss at time 0."""
     now = start
     while now < until:
