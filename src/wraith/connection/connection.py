@@ -28,6 +28,7 @@ from wraith.connection.inbound import Inbound
 from wraith.connection.moving import Moving
 from wraith.connection.packet_builder import PacketBuilder
 from wraith.connection.parts import ConnectionParts
+from wraith.connection.paths.shaper import Shaper
 from wraith.connection.shared import Shared
 from wraith.connection.state import Input, SessionState
 from wraith.connection.stats import ConnectionStats, stats_of
@@ -64,6 +65,7 @@ class Connection:
         pool: shared output buffers.
         wake: called by every command that may leave something to send, so that an endpoint with
             many connections need not ask all of them. It must only take a note.
+        shaper: decides sizes and release times of runs, beside window and pacer.
 
     Commands raise ``LocalProtocolError`` when they are not allowed now, and change nothing then.
     """
@@ -75,6 +77,7 @@ class Connection:
         "_moving",
         "_own_hmk",
         "_phase",
+        "_shaper",
         "_shared",
         "_suite",
         "access_key",
@@ -97,6 +100,7 @@ class Connection:
         budget: WindowBudget | None = None,
         pool: BufferPool | None = None,
         wake: Callable[[], None] | None = None,
+        shaper: Shaper | None = None,
     ) -> None:
         self.role = role
         self.config = config
@@ -107,6 +111,7 @@ class Connection:
         #: ``datagrams_to_send`` stopped at its limit: more may be due at once.
         self.has_more = False
         self._kem = kem
+        self._shaper = shaper
         self._suite = SUITES[config.suites[0]]
         self._authenticated_by = ""
         self._own_hmk = b""
@@ -147,7 +152,9 @@ class Connection:
         if shared.budget is not None:
             shared.budget.charge(parts.mux.table.conn_window.window)
         is_initiator = self.role is Role.INITIATOR
-        builder = shared.builder = PacketBuilder(parts, is_initiator=is_initiator)
+        builder = shared.builder = PacketBuilder(
+            parts, is_initiator=is_initiator, shaper=self._shaper
+        )
         shared.inbound = Inbound(parts, builder, self.role, shared.emit)
         shared.timers.set(Timer.SESSION_AGE, now + SESSION_AGE_MAX_S - GOAWAY_LEAD_S)
         shared.timers.set(Timer.SESSION_END, now + SESSION_AGE_MAX_S)

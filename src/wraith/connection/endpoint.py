@@ -23,6 +23,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from functools import partial
+from heapq import heappop, heappush
 
 from wraith.abc import Kem, Rng, Tracer, WallClock
 from wraith.config import EndpointConfig
@@ -40,6 +41,7 @@ from wraith.connection.handshake.handshake import HandshakeContext, Proposal
 from wraith.connection.handshake.header_masks import HeaderMaskKeys
 from wraith.connection.handshake.negotiate import SuitePolicy, responder_suites
 from wraith.connection.handshake.node_record import NodeRecord
+from wraith.connection.paths.shaper import Shaper
 from wraith.connection.routing import SESSIONS_PER_PATH, Route, RoutingTable
 from wraith.connection.state import OPEN_STATES
 from wraith.errors import CloseCode, ConnectFailed, LocalProtocolError, WraithError
@@ -62,6 +64,10 @@ CALL_BYTES = 128 * 1024
 with the next call, while this much is still in the processor's cache."""
 
 
+DELAYED_MAX = 1_024
+"""Handshake datagrams that may wait for their time; further ones leave at once."""
+
+
 class _Trim(Deadline):
     """When to look whether the output buffers are still in use."""
 
@@ -74,6 +80,7 @@ class Endpoint:
         rng, clock, kem, tracer: the seams to the world.
         listening: whether hellos are answered at all.
         now: monotonic seconds.
+        shaper: decides sizes and release times of what leaves, handshakes included.
     """
 
     def __init__(
@@ -87,6 +94,7 @@ class Endpoint:
         tracer: Tracer,
         listening: bool,
         now: float,
+        shaper: Shaper | None = None,
     ) -> None:
         self.config = config
         self.keys = keys
@@ -107,6 +115,10 @@ class Endpoint:
         self._eventful: deque[Route] = deque()
         self._events: deque[EndpointEvent] = deque()
         self._outbox: Outbox = deque()
+        self._shaper = shaper
+        #: Handshake datagrams that the shaper lets go later, by time.
+        self._delayed: list[tuple[float, int, bytes, NetworkPath]] = []
+        self._n_delayed = 0
         self._pool = BufferPool()
         self._trim = _Trim()
         self._windows = WindowBudget(config.window_sum, config.send_memory_sum)
@@ -120,6 +132,7 @@ class Endpoint:
             clock=clock,
             hmks=self._hmks,
             windows=self._windows,
+            shaper=shaper,
         )
         self._admission = Admission(
             context=self._context,
@@ -223,14 +236,20 @@ class Endpoint:
         if self._trim.at is None and self._pool.owns_large:
             self._deadlines.set(self._trim, now + TRIM_S)
         transmits: list[Transmit] = []
+        while self._delayed and self._delayed[0][0] <= now and len(transmits) < TRANSMITS_MAX:
+            _, _, datagram, path = heappop(self._delayed)
+            transmits.append(Transmit(memoryview(datagram), len(datagram), path))
+        shaper = self._shaper
         while self._outbox and len(transmits) < TRANSMITS_MAX:
             datagram, path = self._outbox.popleft()
-            transmits.append(Transmit(memoryview(datagram), len(datagram), path))
+            if shaper is None or not self._delays(shaper, datagram, path, now):
+                transmits.append(Transmit(memoryview(datagram), len(datagram), path))
         answers = self._admission.outbox
         if answers and not self._admission.has_records:
             while answers and len(transmits) < TRANSMITS_MAX:
                 datagram, path, _ = answers.popleft()
-                transmits.append(Transmit(memoryview(datagram), len(datagram), path))
+                if shaper is None or not self._delays(shaper, datagram, path, now):
+                    transmits.append(Transmit(memoryview(datagram), len(datagram), path))
         ready, pool, n_bytes = self._ready, self._pool, 0
         while (
             ready
@@ -299,7 +318,10 @@ class Endpoint:
             return self._now
         if self._admission.outbox and not self._admission.has_records:
             return self._now
-        return self._deadlines.next_time()
+        due = self._deadlines.next_time()
+        if self._delayed and (due is None or self._delayed[0][0] < due):
+            return self._delayed[0][0]
+        return due
 
     # -- commands --------------------------------------------------------------------------------
 
@@ -441,6 +463,15 @@ class Endpoint:
             raise LocalProtocolError("this process was forked; the endpoint cannot be used here")
         self._now = now
 
+    def _delays(self, shaper: Shaper, datagram: bytes, path: NetworkPath, now: float) -> bool:
+        """Whether the shaper wants this handshake datagram to leave later: then it waits."""
+        at = shaper.handshake_time(path, len(datagram), now)
+        if at <= now or len(self._delayed) >= DELAYED_MAX:
+            return False
+        self._n_delayed += 1
+        heappush(self._delayed, (at, self._n_delayed, datagram, path))
+        return True
+
     def _is_crowded(self, remote: Address) -> bool:
         dials = self._dials_by_remote.get(remote, ())
         n_dials = sum(not route.paths for route in dials)  # those with a path are counted there
@@ -460,6 +491,7 @@ class Endpoint:
             budget=self._windows,
             pool=self._pool,
             wake=partial(self._touch, route),
+            shaper=self._shaper,
         )
 
     def _deliver(

@@ -20,6 +20,7 @@ from wraith.connection.data.stream_table import OpenStream
 from wraith.connection.keys import CLOSE_ONLY, DATA_STOP
 from wraith.connection.parts import ConnectionParts
 from wraith.connection.paths.open_path import Path
+from wraith.connection.paths.shaper import Shaper
 from wraith.types import NetworkPath, Transmit
 from wraith.wire.frames import Close, MtuProbe, Ping, encode_frame
 
@@ -73,12 +74,16 @@ class PacketBuilder:
         "_is_initiator",
         "_n_unconfirmed",
         "_parts",
+        "_shaper",
         "names_session",
         "oneshots",
     )
 
-    def __init__(self, parts: ConnectionParts, *, is_initiator: bool) -> None:
+    def __init__(
+        self, parts: ConnectionParts, *, is_initiator: bool, shaper: Shaper | None = None
+    ) -> None:
         self._parts = parts
+        self._shaper = shaper
         self._is_initiator = is_initiator
         self._n_unconfirmed = 0
         #: Encoded ack-eliciting frames that are sent once and never again (PING, PONG, PATH_*).
@@ -157,6 +162,13 @@ class PacketBuilder:
                 n_max = path.n_probes
             else:
                 n_max = self._allowed(path, datagram_bytes, now, due)
+        if self._shaper is not None and (n_max or parts.acks.is_due):
+            shape = self._shaper.run(path.network, datagram_bytes, max(n_max, 1), now)
+            if shape.at > now:
+                path.pace_at = shape.at if path.pace_at is None else min(shape.at, path.pace_at)
+                return None
+            datagram_bytes = min(shape.datagram_bytes, datagram_bytes)
+            n_max = min(shape.n_max, n_max)
         if n_max:
             transmit = self._data_run(path, now, pool, datagram_bytes, min(n_max, left))
             if transmit is not None:

@@ -17,6 +17,7 @@ from wraith.connection.endpoint_events import EndpointEvent
 from wraith.connection.events import Closed, Confirmed, Event, PeerAuthenticated
 from wraith.connection.handshake.endpoint_keys import AccessKey, EndpointKeys
 from wraith.connection.handshake.node_record import NodeRecord
+from wraith.connection.paths.shaper import Shaper
 from wraith.errors import WraithError
 from wraith.testing.clock import VirtualCalendar, VirtualClock
 from wraith.testing.netem import Link, LinkConfig
@@ -104,6 +105,7 @@ def endpoint_host(
     rng: Rng | None = None,
     skew_s: float = 0.0,
     accepts: bool | None = True,
+    shaper: Shaper | None = None,
 ) -> EndpointHost:
     """An endpoint whose keys and choices follow from ``seed``."""
     rng = SeededRng(seed) if rng is None else rng
@@ -121,6 +123,7 @@ def endpoint_host(
         tracer=NullTracer(),
         listening=listening,
         now=clock.now,
+        shaper=shaper,
     )
     return EndpointHost(endpoint, calendar, accepts)
 
@@ -200,16 +203,18 @@ def linked(
     config: EndpointConfig | None = None,
     config_r: EndpointConfig | None = None,
     kem: Kem | None = None,
+    shaper: Shaper | None = None,
 ) -> LinkedEndpoints:
-    """Two endpoints, one of them listening, ready to ``dial``."""
+    """Two endpoints, one of them listening, ready to ``dial``; ``shaper`` is that of both."""
     clock = VirtualClock()
-    i = endpoint_host(clock, f"i{seed}", config=config, kem=kem)
+    i = endpoint_host(clock, f"i{seed}", config=config, kem=kem, shaper=shaper)
     r = endpoint_host(
         clock,
         f"r{seed}",
         config=config_r if config_r is not None else config,
         kem=kem,
         listening=True,
+        shaper=shaper,
     )
     return LinkedEndpoints(clock, i, r, link=link, seed=seed)
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from wraith.abc import Rng
+from wraith.connection.paths.shaper import Shaper
 from wraith.crypto.veil import VeilKeys
 from wraith.types import Role
 from wraith.wire.handshake import (
@@ -35,16 +36,27 @@ def uniform(rng: Rng, low: int, high: int) -> int:
     return low + int.from_bytes(rng.public_bytes(8), "big") % (high - low + 1)
 
 
-def draw_sizes(rng: Rng, body_bytes: int, first_extra: int = 0) -> tuple[int, ...]:
+def draw_sizes(
+    rng: Rng, body_bytes: int, first_extra: int = 0, shaper: Shaper | None = None
+) -> tuple[int, ...]:
     """Datagram sizes for a body.
 
     Args:
         body_bytes: what the parts have to carry together.
         first_extra: bytes of the first datagram beyond the part overhead (representative, prefix).
+        shaper: chooses the sizes, and so their number.
     Returns:
         As few sizes as can hold the body, each in [600, 1200].
     """
     overhead = PART_OVERHEAD + PAD_BYTES_MIN
+    if shaper is not None:
+        chosen: list[int] = []
+        room = -first_extra
+        while room < body_bytes and len(chosen) < PARTS_MAX:
+            chosen.append(_choose(shaper, DATAGRAM_BYTES_MIN))
+            room += chosen[-1] - overhead
+        if room >= body_bytes:
+            return tuple(chosen)
     n = 1
     while n * (DATAGRAM_BYTES_MAX - overhead) - first_extra < body_bytes:
         n += 1
@@ -89,8 +101,16 @@ def seal_part(rng: Rng, veil: VeilKeys, sender: Role, plaintext: bytes, size: in
     return veil.seal(sender, plaintext + padding)
 
 
-def redraw_size(rng: Rng, plaintext_bytes: int) -> int:
+def _choose(shaper: Shaper, least: int) -> int:
+    chosen = shaper.handshake_bytes(least, DATAGRAM_BYTES_MAX)
+    return min(max(chosen, least), DATAGRAM_BYTES_MAX)
+
+
+def redraw_size(rng: Rng, plaintext_bytes: int, shaper: Shaper | None = None) -> int:
     """Another size for a part that is sealed again, as it is: its cut must stay what it was, or
     parts of two sealings would not fit together."""
     need = plaintext_bytes + VEIL_TAG_BYTES + PAD_BYTES_MIN
-    return uniform(rng, max(DATAGRAM_BYTES_MIN, need), DATAGRAM_BYTES_MAX)
+    least = max(DATAGRAM_BYTES_MIN, need)
+    if shaper is not None:
+        return _choose(shaper, least)
+    return uniform(rng, least, DATAGRAM_BYTES_MAX)

@@ -31,6 +31,7 @@ from wraith.connection.handshake.header_masks import HeaderMaskKeys
 from wraith.connection.handshake.negotiate import SuitePolicy, check_accept, make_offer
 from wraith.connection.handshake.node_record import NodeRecord
 from wraith.connection.handshake_result import HandshakeResult
+from wraith.connection.paths.shaper import Shaper
 from wraith.crypto.elligator2 import HiddenKey
 from wraith.crypto.ident import check_ident
 from wraith.crypto.kdf import blake3
@@ -74,6 +75,7 @@ class HandshakeContext:
     clock: WallClock
     hmks: HeaderMaskKeys
     windows: WindowBudget
+    shaper: Shaper | None = None
 
     def generate_kem(self, suite: SuiteId) -> KemSecret | None:
         """A KEM key pair where the suite has a KEM."""
@@ -237,7 +239,8 @@ class AwaitingResponse:
         self, representative: bytes, prefix: HelloPrefix, body: bytes
     ) -> tuple[bytes, ...]:
         rng, veil = self._context.rng, self._veil
-        sizes = draw_sizes(rng, len(body), REPRESENTATIVE_BYTES + len(prefix.encode()))
+        extra = REPRESENTATIVE_BYTES + len(prefix.encode())
+        sizes = draw_sizes(rng, len(body), extra, self._context.shaper)
         first, *tail = cut(PartKind.HELLO, body, sizes, prefix)
         self._tail = tuple(tail)
         head = seal_part(rng, veil, Role.INITIATOR, first, sizes[0] - REPRESENTATIVE_BYTES)
@@ -251,9 +254,9 @@ class AwaitingResponse:
         """HELLO/1 … with other padding: asks for RESPONSE again. Empty for a single-part hello."""
         if self._is_done:
             raise LocalProtocolError("this attempt is over")
-        rng = self._context.rng
+        rng, shaper = self._context.rng, self._context.shaper
         return [
-            seal_part(rng, self._veil, Role.INITIATOR, part, redraw_size(rng, len(part)))
+            seal_part(rng, self._veil, Role.INITIATOR, part, redraw_size(rng, len(part), shaper))
             for part in self._tail
         ]
 
@@ -313,7 +316,7 @@ class AwaitingResponse:
         )
         veil = self._veil
         self._leave()
-        return AwaitingConfirmation(context.rng, veil, body, result)
+        return AwaitingConfirmation(context, veil, body, result)
 
     def _check_peer(self, ident: bytes) -> PeerKey:
         """The identity behind IDENT. [HS-12]"""
@@ -349,10 +352,12 @@ class AwaitingResponse:
 class AwaitingConfirmation:
     """FINISH is made; it is sent again, with other padding, until a packet authenticates."""
 
-    __slots__ = ("_rng", "_veil", "_part", "_result")
+    __slots__ = ("_context", "_veil", "_part", "_result")
 
-    def __init__(self, rng: Rng, veil: VeilKeys, body: bytes, result: HandshakeResult) -> None:
-        self._rng = rng
+    def __init__(
+        self, context: HandshakeContext, veil: VeilKeys, body: bytes, result: HandshakeResult
+    ) -> None:
+        self._context = context
         self._veil = veil
         (self._part,) = cut(PartKind.FINISH, body, (DATAGRAM_BYTES_MAX,))
         self._result: HandshakeResult | None = result
@@ -366,8 +371,9 @@ class AwaitingConfirmation:
 
     def datagram(self) -> bytes:
         """FINISH in one datagram, never the same bytes twice. [HS-14]"""
-        size = redraw_size(self._rng, len(self._part))
-        return seal_part(self._rng, self._veil, Role.INITIATOR, self._part, size)
+        rng = self._context.rng
+        size = redraw_size(rng, len(self._part), self._context.shaper)
+        return seal_part(rng, self._veil, Role.INITIATOR, self._part, size)
 
     def wipe(self) -> None:
         self._veil.wipe()

@@ -254,17 +254,17 @@ class AwaitingFinish:
         self._payload: FinishPayload | None = None
         self._sent_at = 0.0
         self._is_done = False
-        self._sizes = draw_sizes(context.rng, len(body))
+        self._sizes = draw_sizes(context.rng, len(body), shaper=context.shaper)
         self._parts = cut(PartKind.RESPONSE, body, self._sizes)
 
     def response(self, now: float) -> list[bytes]:
         """All parts of RESPONSE, sealed now. [HS-25]"""
-        rng = self._context.rng
+        rng, shaper = self._context.rng, self._context.shaper
         self.n_repeats += 1
         self._sent_at = now
         sizes = self._sizes
         if self.n_repeats:
-            sizes = tuple(redraw_size(rng, len(part)) for part in self._parts)
+            sizes = tuple(redraw_size(rng, len(part), shaper) for part in self._parts)
         return [
             seal_part(rng, self.veil, Role.RESPONDER, part, size)
             for part, size in zip(self._parts, sizes, strict=True)
