@@ -86,9 +86,9 @@ async def listening(
         config=EndpointConfig(),
         identity=None,
         local=LOOPBACK,
-        access=(AccessKey(ak, psk, persistent=True),),
+        access=AccessKey(ak, psk, persistent=True),
         listening=True,
-        replay_files={ak.public: files},
+        replay=files,
     )
 
     def accept(connection: Connection, event: events.Event) -> None:
@@ -233,7 +233,7 @@ async def test_a_lasting_key_without_files_is_refused() -> None:
     key = AccessKey(X25519Key.generate(OsRng()), None, persistent=True)
     with pytest.raises(ConfigError, match="replay_files"):
         await open_endpoint(
-            config=EndpointConfig(), identity=None, access=(key,), listening=True, local=LOOPBACK
+            config=EndpointConfig(), identity=None, access=key, listening=True, local=LOOPBACK
         )
 
 

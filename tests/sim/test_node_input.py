@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Sequence
 
 from wraith.node.events import Connected, Finished, NodeEvent
-from wraith.node.node import Node
 from wraith.testing.netem import LinkConfig
 from wraith.testing.node_pair import ADDRESS_B, NodeHost, NodeSimulation
 from wraith.testing.rng import SeededRng
@@ -21,8 +20,9 @@ DATA = SeededRng("node input").public_bytes(3_000_000)
 class Watched:
     """A node whose events and wishes are taken after each call, and counted by that call."""
 
-    def __init__(self, node: Node) -> None:
-        self.node = node
+    def __init__(self, host: NodeHost) -> None:
+        self.node = host.node
+        self.transfer = host.transfer
         self.events: list[NodeEvent] = []
         self.wishes: list[Wish[object]] = []
         self.found: dict[str, Counter[type]] = {
@@ -33,10 +33,11 @@ class Watched:
         }
 
     def look(self, call: str) -> None:
-        while (event := self.node.next_event()) is not None:
+        while (told := self.node.next_event()) is not None:
+            _, event = told
             self.events.append(event)
             self.found[call][type(event)] += 1
-        while (wish := self.node.next_wish()) is not None:
+        while (wish := self.transfer.next_wish()) is not None:
             self.wishes.append(wish)
             self.found[call][type(wish)] += 1
 
@@ -65,11 +66,11 @@ def service(watched: Watched, host: NodeHost, now: float) -> bool:
     for event in watched.events:
         host.events.append(event)
         if isinstance(event, OfferReceived):
-            watched.node.accept(event.offer_id, now)
+            watched.transfer.accept(event.offer_id, now)
     watched.events.clear()
     wishes, watched.wishes = watched.wishes, []
     for wish in wishes:
-        watched.node.io_done(wish.id, host.store.fulfil(wish), now)
+        watched.transfer.io_done(wish.id, host.store.fulfil(wish), now)
     watched.look("command")
     return busy
 
@@ -80,7 +81,7 @@ def test_events_and_wishes_are_there_when_the_input_has_been_taken() -> None:
     )
     target = MemoryTarget()
     host = simulation.start_receiver(target)
-    watched = Watched(host.node)
+    watched = Watched(host)
     simulation.add_host(watched, ADDRESS_B, lambda now: service(watched, host, now))
     assert simulation.run(seconds=30, until=lambda: host.finished is not None)
     received = watched.found["receive"]

@@ -94,7 +94,7 @@ def test_an_acceptance_that_was_read_after_another_one_binds_nobody() -> None:
     sim, hosts, _ = _crowd(0)
     for host in hosts:
         host.answer = None
-    peers = sim.sender.node._peers
+    peers = sim.sender.transfer._peers
     assert sim.run(seconds=10, until=lambda: len(peers.links) >= 2)
     first, second = list(peers.links.values())[:2]
     assert peers.bind(first, sim.now)

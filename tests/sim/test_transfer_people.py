@@ -89,7 +89,7 @@ def test_of_two_who_look_the_first_to_accept_gets_it() -> None:
     )
     (offer,) = second.of(OfferReceived)
     assert isinstance(offer, OfferReceived)
-    second.node.accept(offer.offer_id, sim.now)
+    second.transfer.accept(offer.offer_id, sim.now)
     assert sim.run_until_finished(sim.sender, first, second)
     assert isinstance(error_of(first), Busy) and error_of(second) is None
     assert target.placed == {b"f": DATA}
@@ -116,7 +116,7 @@ def test_the_binding_ends_with_a_refusal() -> None:
     sim.kill(ADDRESS_B)
     again = sim.start_receiver(MemoryTarget(), answer=Reason.DECLINED)
     assert sim.run_until_finished(again, seconds=30)
-    assert sim.sender.node.bound_to is None
+    assert sim.sender.transfer.bound_to is None
     other = sim.start_receiver(target := MemoryTarget(), name="other", address=ADDRESS_C)
     assert sim.run_until_finished(other, sim.sender)
     assert target.placed == {b"f": DATA}
@@ -225,7 +225,7 @@ def test_an_interrupted_receiver_says_so_and_goes_on_later() -> None:
         seconds=60,
         until=lambda: any(isinstance(e, Progress) and e.bytes_done for e in receiver.events),
     )
-    receiver.node.stop(sim.now)
+    receiver.transfer.stop(sim.now)
     assert sim.run_until_finished(receiver, seconds=5)
     assert error_of(receiver).exit_code == 130  # type: ignore[union-attr]
     sim.run(seconds=1)
@@ -242,7 +242,7 @@ def test_an_interrupted_sender_leaves_the_receiver_trying() -> None:
     sim = NodeSimulation(MemorySource({b"f": DATA}), link=SLOW)
     receiver = sim.start_receiver(target := MemoryTarget())
     assert sim.run(seconds=60, until=lambda: bool(receiver.of(Accepted)))
-    sim.sender.node.stop(sim.now)
+    sim.sender.transfer.stop(sim.now)
     assert sim.run_until_finished(sim.sender, seconds=5)
     sim.run(seconds=5)
     assert receiver.finished is None

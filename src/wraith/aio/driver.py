@@ -13,8 +13,8 @@ Rules that it keeps:
 - what the kernel has left of a burst goes again, as the same bytes: they are sealed and their
   numbers spent. A socket that is full stops only what leads through it: the machine is told to hold
   those paths, and while every socket is full it is not asked at all;
-- replay records are stored before the datagrams of the same drain are asked for; if they cannot be
-  stored the datagrams are dropped, which the protocol survives: a forgotten record it does not;
+- replay records are stored before the datagrams of the same drain are asked for; answers whose
+  records cannot be stored have been taken back by then;
 - what comes from nobody that the machine knows waits until the known ones have been fed; it gets
   what is left of a turn of ``STRANGERS_TURN_S``, and ``STRANGERS_LEAST_S`` in any case;
 - a drain ends after ``TURN_S`` and goes on in the next turn, so other tasks, reads and timers live;
@@ -48,14 +48,9 @@ IDS_PER_TURN: Final = 16
 STRANGERS_LEAST_S: Final = 0.0001
 #: A timer that is due while the kernel's buffer is full waits this long instead of spinning.
 _BLOCKED_TIMER_S: Final = 0.001
-_DROPPED_CALLS_MAX: Final = 64
 #: What is kept for a full socket while others are served. A machine hands out no more than one
 #: call's bulk for each path that it is told to hold; beyond this datagrams are lost.
 HELD_BYTES_MAX: Final = 4 * 1024 * 1024
-
-
-class StoreFailureTold(OSError):
-    """Raised by a ``store`` whose owner tells the failure: no warning is needed as well."""
 
 
 class _FullSocket:
@@ -112,8 +107,8 @@ class Driver(Generic[EventT]):
             reported to the loop and loses no event.
         after_events: called whenever the events that were there have been delivered.
         on_failed: called once if the machine raised; the driver is closed by then.
-        store: called before each ``datagrams_to_send``; raises ``OSError`` when what must be on
-            disk is not.
+        store: called before each ``datagrams_to_send``. When it returns, what must be on disk is
+            there, or the machine has taken back what depends on it.
     """
 
     def __init__(
@@ -135,7 +130,6 @@ class Driver(Generic[EventT]):
         self._store = store
         self._tracer = tracer or NullTracer()
         self._full: dict[DatagramSocket, _FullSocket] = {}
-        self._is_stored = True
         self.datagrams_dropped = 0
         self._strangers = Strangers()
         self._peers_took_s = 0.0
@@ -334,15 +328,13 @@ class Driver(Generic[EventT]):
                 return False
             for full in self._full.values():
                 full.own()
-        self._is_stored = self._store is None or self._stored()
+        if self._store is not None:
+            self._store()
         return True
 
     def send(self, transmits: Sequence[Transmit]) -> bool:
         """Hands ``transmits`` to the kernel. True when the machine may have more."""
         if not transmits:
-            return False
-        if not self._is_stored:
-            self._drop_due(self.now())
             return False
         sockets = self._sockets
         for transmit in transmits:
@@ -369,22 +361,6 @@ class Driver(Generic[EventT]):
         if transmit.path not in full.paths:
             full.paths.add(transmit.path)
             self._machine.hold(transmit.path)
-
-    def _stored(self) -> bool:
-        assert self._store is not None
-        try:
-            self._store()
-        except OSError as exc:
-            told = isinstance(exc, StoreFailureTold)
-            self._tracer.record("driver.store_failed", warning=not told, errno=exc.errno)
-            return False
-        return True
-
-    def _drop_due(self, now: float) -> None:
-        """Loses everything that is due: among it are the answers that must not leave."""
-        for _ in range(_DROPPED_CALLS_MAX):
-            if not self._machine.datagrams_to_send(now):
-                break
 
     def deliver(self, now: float) -> bool:
         """Delivers every event; a handler may close the driver, or issue commands."""

@@ -9,21 +9,19 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from wraith.aio.assembly import bind_endpoint
-from wraith.aio.driver import Driver
+from wraith.aio.running import RunningNode, run_node
 from wraith.aio.sessions.endpoint import local_for
 from wraith.aio.sockets.addresses import format_address
 from wraith.config import EndpointConfig
 from wraith.connection import events
-from wraith.connection.endpoint import Endpoint
 from wraith.connection.handshake.node_record import NodeRecord
-from wraith.errors import HandshakeTimeout, WraithError
+from wraith.errors import ConnectionLost, HandshakeTimeout, WraithError
 from wraith.node.codes import text_to_record
-from wraith.types import Buffer, NetworkPath, SuiteId, Transmit
+from wraith.node.session_service import SessionEvent, SessionService
+from wraith.types import SuiteId
 
 TIMEOUT_S: Final = 5.0
 
@@ -59,24 +57,20 @@ async def _reach(record: NodeRecord, timeout_s: float) -> Reach:
     loop = asyncio.get_running_loop()
     answer: asyncio.Future[WraithError | None] = loop.create_future()
     started = time.monotonic()
-    driver: Driver[None] | None = None
+    running: RunningNode | None = None
     try:
         # Nothing is entrusted to this connection: any suite will do.
         config = EndpointConfig(suites=(SuiteId.A, SuiteId.B, SuiteId.D))
-        bound = await bind_endpoint(config=config, local=local_for(record))
-        probe = _Probe(bound.machine, record, answer)
-        driver = Driver(probe, bound.sockets, on_event=lambda _: None)
-        driver.start()
-        probe.dial(loop.time())
-        driver.wake()
+        running = await run_node(config=config, local=local_for(record))
+        _Probe(running, answer).dial(record)
         error = await asyncio.wait_for(answer, timeout_s)
     except TimeoutError:
         return Reach(text, False, f"no answer within {timeout_s:g} s")
     except WraithError as exc:
         return Reach(text, False, str(exc))
     finally:
-        if driver is not None:
-            driver.close()
+        if running is not None:
+            running.driver.close()
     if isinstance(error, HandshakeTimeout):
         return Reach(text, False, f"no answer within {timeout_s:g} s")
     if error is not None:
@@ -85,55 +79,37 @@ async def _reach(record: NodeRecord, timeout_s: float) -> Reach:
 
 
 class _Probe:
-    """An endpoint that stops between RESPONSE and FINISH. Implements the driver's contract."""
+    """Dials, and closes the sockets between RESPONSE and FINISH: an event is delivered before
+    anything that follows from it leaves (``driving.drain``). Implements ``running.Shell``."""
 
-    def __init__(
-        self, endpoint: Endpoint, record: NodeRecord, answer: asyncio.Future[WraithError | None]
-    ) -> None:
-        self._endpoint = endpoint
-        self._record = record
+    def __init__(self, running: RunningNode, answer: asyncio.Future[WraithError | None]) -> None:
+        self._running = running
         self._answer = answer
+        self._service = SessionService()
+        running.add(self._service, self)
 
-    def dial(self, now: float) -> None:
-        self._endpoint.connect(self._record, now, require_pq=False)
+    def dial(self, record: NodeRecord) -> None:
+        now = self._running.driver.now()
+        self._running.node.connect(self._service, record, now, require_pq=False)
+        self._running.driver.wake()
 
-    def knows(self, datagram: Buffer, path: NetworkPath) -> bool:
-        return self._endpoint.knows(datagram, path)
+    def on_event(self, pair: SessionEvent) -> None:
+        match pair[1]:
+            case events.Established():
+                self._end(None)
+            case events.Closed(error=error):
+                self._end(error or HandshakeTimeout())
 
-    def receive_datagrams(
-        self, data: Buffer, segment_bytes: int, path: NetworkPath, now: float
-    ) -> None:
-        self._endpoint.receive_datagrams(data, segment_bytes, path, now)
+    def after_events(self) -> None:
+        pass
 
-    def handle_mtu_exceeded(self, path: NetworkPath, n_bytes: int, now: float) -> None:
-        self._endpoint.handle_mtu_exceeded(path, n_bytes, now)
+    def on_failed(self, error: Exception) -> None:
+        self._end(ConnectionLost(f"internal error: {error!r}"))
 
-    def hold(self, path: NetworkPath) -> None:
-        self._endpoint.hold(path)
+    def on_record_lost(self, error: OSError) -> None:
+        pass
 
-    def release(self, path: NetworkPath) -> None:
-        self._endpoint.release(path)
-
-    def handle_timer(self, now: float) -> None:
-        self._endpoint.handle_timer(now)
-
-    def datagrams_to_send(self, now: float) -> Sequence[Transmit]:
-        self._look()
-        return () if self._answer.done() else self._endpoint.datagrams_to_send(now)
-
-    def next_timer(self) -> float | None:
-        return None if self._answer.done() else self._endpoint.next_timer()
-
-    def next_event(self) -> None:
-        self._look()
-
-    def _look(self) -> None:
-        """Before anything is sent: has the answer come? Then nothing more leaves."""
-        while (pair := self._endpoint.next_event()) is not None:
-            if self._answer.done():
-                continue
-            match pair[1]:
-                case events.Established():
-                    self._answer.set_result(None)
-                case events.Closed(error=error):
-                    self._answer.set_result(error or HandshakeTimeout())
+    def _end(self, error: WraithError | None) -> None:
+        self._running.driver.close()
+        if not self._answer.done():
+            self._answer.set_result(error)

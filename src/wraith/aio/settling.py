@@ -1,4 +1,4 @@
-"""Waiting until every peer of an endpoint knows that it is over.
+"""Waiting until every peer of a service knows that it is over.
 
 A connection is settled once its peer has said CLOSE too, or has had three probe timeouts for it.
 That changes in a drain only, so it is looked at after each of them and at no other time.
@@ -9,10 +9,10 @@ Spec: docs/spec/connection.md [CN-5, CN-6].
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
-from wraith.connection.endpoint import Endpoint
+from wraith.connection.connection import Connection
 
 
 class Watchable(Protocol):
@@ -25,10 +25,13 @@ class Watchable(Protocol):
 
 
 def when_settled(
-    driver: Watchable, machine: Endpoint, limit_s: float, then: Callable[[], None]
+    driver: Watchable,
+    connections: Callable[[], Iterable[Connection]],
+    limit_s: float,
+    then: Callable[[], None],
 ) -> None:
-    """Calls ``then`` once: when nothing is left to tell any peer of ``machine``, when ``driver`` is
-    closed, or after ``limit_s``. Never before this returns."""
+    """Calls ``then`` once: when nothing is left to tell the peer of any of ``connections``, when
+    ``driver`` is closed, or after ``limit_s``. Never before this returns."""
     limit: asyncio.TimerHandle | None = None
     is_over = False
 
@@ -41,7 +44,7 @@ def when_settled(
             then()
 
     def look() -> bool:
-        if driver.closed or all(connection.is_settled for connection in machine.connections):
+        if driver.closed or all(connection.is_settled for connection in connections()):
             end()
         return is_over
 
@@ -53,8 +56,15 @@ def when_settled(
     driver.watch(look)
 
 
-async def settled(driver: Watchable, machine: Endpoint, limit_s: float) -> None:
+async def settled(
+    driver: Watchable, connections: Callable[[], Iterable[Connection]], limit_s: float
+) -> None:
     """As ``when_settled``. Cancellation is harmless."""
     done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    when_settled(driver, machine, limit_s, lambda: None if done.done() else done.set_result(None))
+
+    def then() -> None:
+        if not done.done():
+            done.set_result(None)
+
+    when_settled(driver, connections, limit_s, then)
     await done

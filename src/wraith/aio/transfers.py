@@ -1,4 +1,4 @@
-"""A transfer that runs: one node on sockets, with its disk, as a stream of events.
+"""A transfer that runs: a service of a node on sockets, with its disk, as a stream of events.
 
 ::
 
@@ -21,13 +21,11 @@ import contextlib
 from collections.abc import AsyncIterator, Sequence
 from typing import Final, Protocol
 
-from wraith.aio.assembly import BoundEndpoint, bind_endpoint
+from wraith.aio.assembly import bind_node
 from wraith.aio.disk.failures import disk_error
 from wraith.aio.disk.replay_files import ReplayFiles
 from wraith.aio.disk.store_worker import StoreWorker
-from wraith.aio.driver import Driver, StoreFailureTold
-from wraith.aio.fork import poison_after_fork
-from wraith.aio.settling import settled
+from wraith.aio.running import RunningNode
 from wraith.config import EndpointConfig
 from wraith.connection.connection import Connection
 from wraith.connection.handshake.endpoint_keys import AccessKey
@@ -37,7 +35,7 @@ from wraith.errors import LocalProtocolError, WraithError
 from wraith.node.codes import code_of
 from wraith.node.config import NodeConfig
 from wraith.node.events import Finished, NodeEvent
-from wraith.node.node import Node
+from wraith.node.transfer_service import TransferService
 from wraith.transfer.code import encode_code
 from wraith.transfer.messages import Reason
 from wraith.transfer.path_rules import PathRules
@@ -76,36 +74,31 @@ class Transfer:
     """See the module. Made by ``open``; belongs to one event loop; ``close`` it.
 
     The caller closes the store and the replay files afterwards.
+
+    Attributes:
+        service: the machine; ``accept``, ``decline`` and ``stop`` are here.
     """
 
     def __init__(
         self,
-        node: Node,
+        running: RunningNode,
+        service: TransferService,
         store: Fulfils,
-        bound: BoundEndpoint,
         *,
         replay: ReplayFiles | None,
         access: AccessKey | None,
+        owns_node: bool,
     ) -> None:
-        self.node = node
+        self.service = service
+        self._running = running
+        self._driver = running.driver
         self._access = access
-        self._replay = replay
-        self._rng = bound.rng
-        self._tracer = bound.tracer
+        self._owns_node = owns_node
+        self._tracer = running.tracer
         self._events: asyncio.Queue[NodeEvent | Exception] = asyncio.Queue()
         self._store = store
         self._worker: StoreWorker | None = None
-        self._port = bound.sockets.port
-        self._driver: Driver[NodeEvent] = Driver(
-            node,
-            bound.sockets,
-            on_event=self._on_event,
-            after_events=self._hand_on_wishes,
-            on_failed=self._events.put_nowait,
-            store=self._store_records,
-            tracer=self._tracer,
-        )
-        poison_after_fork(self)
+        running.add(service, self, key=access, replay=replay)
 
     @classmethod
     async def open(
@@ -113,64 +106,74 @@ class Transfer:
         *,
         source: SourceStore | None = None,
         target: TargetStore | None = None,
-        identity: Identity,
-        endpoint_config: EndpointConfig,
+        identity: Identity | None = None,
+        endpoint_config: EndpointConfig | None = None,
         node_config: NodeConfig,
         access: AccessKey | None = None,
         replay: ReplayFiles | None = None,
         local: Address = ANY_ADDRESS,
         preferred_port: int = 0,
+        at: RunningNode | None = None,
     ) -> Transfer:
-        """Binds sockets and makes the node; nothing is sent or answered before ``start``.
+        """Binds sockets and makes the node; nothing is sent or answered before ``start``. At a node
+        that runs already (``at``) peers may come in at once.
 
         Args:
             source, target: exactly one: what is sent, or where to receive.
+            identity, endpoint_config, local: as for ``open_node``; not together with ``at``.
             access: listen with this key; ``None`` only dials.
             replay: the key's records on disk, for a key that outlives the process.
-            local: the address to bind; its port 0 takes any.
             preferred_port: with port 0 in ``local``, taken if it is free.
+            at: the node to listen at, or to dial from.
         Raises:
             TransportError: the address cannot be bound.
+            LocalProtocolError: four services listen at that node already.
         """
         store = source if source is not None else target
         if store is None or (source is not None and target is not None):
             raise ValueError("a transfer either sends or receives")
-        bound = await bind_endpoint(
-            config=endpoint_config,
-            identity=identity,
-            access=(access,) if access is not None else (),
-            replay_files={access.ak.public: replay} if access and replay else None,
-            local=local,
-            preferred_port=preferred_port,
-        )
+        if at is not None and (identity, endpoint_config, local) != (None, None, ANY_ADDRESS):
+            raise ValueError("a node that runs has an identity and an address of its own")
+        running = at
+        if running is None:
+            bound = await bind_node(
+                config=endpoint_config or EndpointConfig(),
+                identity=identity,
+                local=local,
+                preferred_port=preferred_port,
+            )
+            running = RunningNode(bound)
         try:
-            node = Node(
-                bound.machine,
+            service = TransferService(
+                running.node,
+                key=access,
                 offer=source.outgoing if source is not None else None,
                 rules=target.rules if target is not None else None,
                 config=node_config,
-                now=asyncio.get_running_loop().time(),
+                now=running.driver.now(),
             )
+            return cls(running, service, store, replay=replay, access=access, owns_node=at is None)
         except BaseException:
-            bound.sockets.close()
+            if at is None:
+                running.abandon()
             raise
-        return cls(node, store, bound, replay=replay, access=access)
 
     @property
     def port(self) -> int:
         """The UDP port that it is bound to."""
-        return self._port
+        return self._running.port
 
     @property
     def connection(self) -> Connection | None:
         """For figures of the connection in use."""
-        return self.node.connection
+        return self.service.connection
 
     def code(self, addresses: Sequence[Address], *, maker_receives: bool = False) -> str:
         """The code that leads here. It is a secret: whoever holds it may take part."""
         if self._access is None:
             raise LocalProtocolError("only who listens has a code")
-        record = self.node.endpoint.node_record(addresses, key=self._access)
+        endpoint = self._running.node.endpoint
+        record = endpoint.node_record(addresses, key=self._access)
         return encode_code(code_of(record, maker_receives=maker_receives))
 
     # --- running --------------------------------------------------------------------------------
@@ -179,21 +182,25 @@ class Transfer:
         """Begins to listen, or to dial ``record``."""
         driver = self._driver
         self._worker = StoreWorker(
-            self.node, self._store, now=lambda: driver.now(), on_answered=driver.wake
+            self.service, self._store, now=lambda: driver.now(), on_answered=driver.wake
         )
-        driver.start()
+        if self._owns_node:
+            self._running.start()
         if record is not None:
-            self.node.dial(record, self._driver.now())
-            self._driver.wake()
+            self.service.dial(record, driver.now())
+        driver.wake()
 
     async def events(self) -> AsyncIterator[NodeEvent]:
         """Everything that happens; ends after ``Finished``.
 
         Raises:
             InternalError: a defect of ours ended it.
+            LocalProtocolError: the node was closed under it.
         """
         while True:
             event = await self._events.get()
+            if isinstance(event, WraithError):
+                raise event
             if isinstance(event, Exception):
                 raise InternalError(f"internal error: {type(event).__name__}: {event}")
             yield event
@@ -206,58 +213,60 @@ class Transfer:
         Raises:
             StateViolation: that offer is gone; one that came after it stays pending.
         """
-        self.node.accept(offer_id, self._driver.now())
+        self.service.accept(offer_id, self._driver.now())
         self._driver.wake()
 
     def decline(self, reason: Reason = Reason.DECLINED) -> None:
         """Refuses the offer; does nothing when it has gone meanwhile."""
         with contextlib.suppress(LocalProtocolError):
-            self.node.decline(self._driver.now(), reason=reason)
+            self.service.decline(self._driver.now(), reason=reason)
         self._driver.wake()
 
     def stop(self, error: WraithError | None = None) -> None:
         """Ends everything; the peer is told and what is verified stays. ``Finished`` follows."""
         if not self._driver.closed:
-            self.node.stop(self._driver.now(), error)
+            self.service.stop(self._driver.now(), error)
             self._driver.wake()
 
     async def close(self) -> None:
-        """Lets last packets leave, then closes sockets and the disk thread. Idempotent."""
+        """Lets last packets leave, then closes sockets and the disk thread; at a node of others it
+        leaves, and peers that are still there are told. Idempotent."""
+        if not self._owns_node:
+            self._running.drop(self.service)
         await self._driver.flushed()
-        await settled(self._driver, self.node.endpoint, LINGER_S)
-        self._driver.close()
+        await self._running.settled(self.service, LINGER_S)
+        if self._owns_node:
+            self._running.drop(self.service)
+            self._driver.close()
         if self._worker is not None:
             await self._worker.closed(_STORE_END_S)
 
     def abandon(self) -> None:
-        """Closes the sockets at once, without a word to anyone."""
-        self._driver.close()
+        """Closes the sockets at once, without a word to anyone; at a node of others it leaves."""
+        if self._owns_node:
+            self._driver.close()
+        self._running.drop(self.service)
 
-    def poison(self) -> None:
-        """In a forked child: nothing of this may be used there."""
-        self.node.endpoint.poison()
-        self._driver.poison()
-        self._rng.forget()
+    # --- what the node tells (running.Shell) ----------------------------------------------------
 
-    def _on_event(self, event: NodeEvent) -> None:
+    def on_event(self, event: NodeEvent) -> None:
+        """Hands on one event."""
         # The kind alone: what an event holds may be private.
         self._tracer.record("transfer.event", kind=type(event).__name__)
         self._events.put_nowait(event)
 
-    def _hand_on_wishes(self) -> None:
+    def after_events(self) -> None:
+        """Hands on wishes."""
         if self._worker is not None:
             self._worker.pump()
 
-    def _store_records(self) -> None:
-        for public, records in self.node.records_to_store():
-            if self._replay is None:
-                continue
-            try:
-                self._replay.append(records)
-            except OSError as exc:
-                self.node.records_lost(public)
-                # Nobody may be answered any more under this code, so waiting on is useless: the
-                # person is told, and so is a peer who is here. Not now: this is inside a drain.
-                error = disk_error(exc, where="the record of who called", hint=_NO_RECORDS)
-                asyncio.get_running_loop().call_soon(self.stop, error)
-                raise StoreFailureTold(exc.errno, exc.strerror) from None
+    def on_failed(self, error: Exception) -> None:
+        """The node is gone."""
+        self._events.put_nowait(error)
+
+    def on_record_lost(self, error: OSError) -> None:
+        """Nobody may be answered any more under this code, so waiting on is useless: the person is
+        told, and so is a peer who is here."""
+        failed = disk_error(error, where="the record of who called", hint=_NO_RECORDS)
+        # Not now: this is inside a drain.
+        asyncio.get_running_loop().call_soon(self.stop, failed)

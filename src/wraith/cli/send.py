@@ -365,7 +365,7 @@ class _Sending:
             case Bound(peer):
                 self._kept.bind(peer)
             case Declined():
-                self._kept.bind(transfer.node.bound_to)
+                self._kept.bind(transfer.service.bound_to)
             case Done() if self._plan.node.keep:
                 self._kept.bind(None)
             case _:

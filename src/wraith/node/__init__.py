@@ -1,30 +1,39 @@
-"""The node: one endpoint and one transfer, joined. Still no I/O of any kind.
+"""The node: one endpoint and the services at its port, joined. Still no I/O of any kind.
 
-Floor: above ``connection`` and ``transfer``, below ``aio``. It routes stream bytes between the two,
-decides who may have the offer, dials again when a peer falls silent, and says when all is over.
+Floor: above ``connection`` and ``transfer``, below ``aio``. ``Node`` decides to whom a connection
+belongs: one that came in to the service whose access key its hello proved, one that was dialled to
+the service that dialled. At most four services listen at one node.
 
-**How to drive it.** The contract of an ``Endpoint``, and wishes for a disk on top::
+- ``SessionService``: what programs open. It hands on events; the program decides.
+- ``TransferService``: one transfer. It routes stream bytes between connections and the transfer,
+  decides who may have the offer, dials again when a peer falls silent, and says when all is over.
 
-    node = Node(endpoint, offer=source.outgoing, config=NodeConfig(), now=now)     # a sender
-    node = Node(endpoint, rules=target.rules, config=NodeConfig(), now=now)        # a receiver
-    node.dial(record_of(code), now)                          # either of them, if it is to dial
+**How to drive it.** The contract of an ``Endpoint``; each service has commands of its own::
+
+    node = Node(endpoint, now=now)                           # an endpoint without access keys
+    send = TransferService(node, key=key, offer=source.outgoing, config=NodeConfig(), now=now)
+    take = TransferService(node, rules=target.rules, config=NodeConfig(), now=now)
+    node.add(SessionService(), now, key=other_key)
+    take.dial(record_of(code), now)                          # what listens may dial, too
 
     node.receive_datagrams(data, segment_bytes, path, now)   # bytes in
     node.handle_timer(now)                                   # time in
     node.datagrams_to_send(now)                              # bytes out; again until it is empty
     node.records_to_store()                                  # before those bytes leave
-    node.next_event()                                        # facts, until None
-    node.next_wish() -> Wish | None                          # for the disk, until None
-    node.io_done(wish.id, result, now)                       # its answer (or a WraithError)
+    node.next_event() -> (service, event) | None             # facts
+    send.next_wish() -> Wish | None                          # for the disk, until None
+    send.io_done(wish.id, result, now)                       # its answer (or a WraithError)
     node.next_timer()
+    node.remove(send, now)                                   # with its key; its peers are told
 
-``aio.driver.Driver`` drives it like an endpoint, ``aio.files.StoreWorker`` fulfils its wishes in a
-thread, and ``aio.transfers.Transfer`` joins the two.
+``aio.running.RunningNode`` drives it on sockets, ``aio.files.StoreWorker`` fulfils the wishes of a
+transfer in a thread, and ``aio.transfers.Transfer`` joins the two.
 
-**Commands.** ``accept(now)`` / ``decline(now, reason=…)`` answer ``OfferReceived``;
+**Commands of a transfer.** ``accept(offer_id, now)`` / ``decline(now, reason=…)`` answer
+``OfferReceived``;
 ``stop(now)`` ends everything gracefully (Ctrl-C): the peer is told, what is verified stays.
 
-**Events** (``node.events`` and ``transfer.events``), roughly in this order:
+**Events of a transfer** (``node.events`` and ``transfer.events``), roughly in this order:
 
 - ``Dialling(attempt)``, ``StillTrying(seconds)``: nobody has answered yet.
 - ``Connected(peer, security, is_this_machine, address)``: with the security card.
@@ -38,17 +47,20 @@ thread, and ``aio.transfers.Transfer`` joins the two.
 - ``Placed(placed, text, failed_paths, file_ids)`` at the receiver: the files are there.
 - ``Done(n_files, bytes_total, bytes_transferred, bytes_reused, n_failed)``.
 - ``Finished(done, error)``: the last one. Exit status: ``error.exit_code``, else 3 if
-  ``done.n_failed``, else 0. Go on driving until ``node.is_quiet`` (a few round trips at most), so
+  ``done.n_failed``, else 0. Go on driving until it ``is_quiet`` (a few round trips at most), so
   that the CLOSE leaves.
 
 With ``keep`` a sender never finishes by itself; each complete receiver gives one ``Done``.
 
-Start reading at ``node``, then ``peers`` (who comes in, dialling again) and ``link``.
+Start reading at ``node`` and ``service``; of a transfer at ``transfer_service``, then ``peers``
+(who comes in, dialling again) and ``link``.
 Spec: docs/spec/transfer.md §10.
 """
 
 from wraith.node.codes import code_of, record_of
 from wraith.node.config import NodeConfig
 from wraith.node.node import Node
+from wraith.node.session_service import SessionService
+from wraith.node.transfer_service import TransferService
 
-__all__ = ["Node", "NodeConfig", "code_of", "record_of"]
+__all__ = ["Node", "NodeConfig", "SessionService", "TransferService", "code_of", "record_of"]

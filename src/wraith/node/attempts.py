@@ -1,15 +1,16 @@
-"""The dials of one node: which are under way, when the next one is due, when to give up.
+"""The dials of one transfer: which are under way, when the next one is due, when to give up.
 
-One attempt at a time; whether the connection that there is should give way to one is the node's
-business.
+One attempt at a time; whether the connection that there is should give way to one is the business
+of ``peers``.
 
 Spec: docs/spec/transfer.md §10 [TR-95].
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from wraith.connection.connection import Connection
-from wraith.connection.endpoint import Endpoint
 from wraith.connection.handshake.node_record import NodeRecord
 from wraith.errors import CloseCode
 from wraith.node.config import NodeConfig
@@ -18,15 +19,18 @@ from wraith.node.events import Dialling
 
 
 class Attempts:
-    """Dials ``record`` from ``endpoint``, as ``plan`` says."""
+    """Dials ``record`` by ``connect``, as ``plan`` says."""
 
     def __init__(
-        self, endpoint: Endpoint, record: NodeRecord, config: NodeConfig, now: float
+        self,
+        connect: Callable[[NodeRecord, float], Connection],
+        record: NodeRecord,
+        config: NodeConfig,
+        now: float,
     ) -> None:
         self.plan = DialPlan(config, now)
-        self._endpoint = endpoint
+        self._connect = connect
         self._record = record
-        self._config = config
         self._under_way: set[Connection] = set()
 
     def dial_when_due(self, now: float) -> Dialling | None:
@@ -38,9 +42,7 @@ class Attempts:
         plan = self.plan
         if self._under_way or not plan.is_due(now):
             return None
-        attempt = self._endpoint.connect(
-            self._record, now, require_pq=self._config.require_pq, suite=self._config.suite
-        )
+        attempt = self._connect(self._record, now)
         self._under_way.add(attempt)
         return Dialling(plan.attempts, plan.was_connected)
 

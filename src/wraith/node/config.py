@@ -1,4 +1,4 @@
-"""The settings of a node. Frozen, with units in the names."""
+"""The settings of a transfer at a node. Frozen, with units in the names."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ is worth more than a fresh start."""
 
 
 class DialPlan:
-    """One node's dialling. ``record`` is kept by the caller.
+    """One transfer's dialling. ``record`` is kept by the caller.
 
     Before anyone ever answered the time limit is ``connect_timeout_s`` from the start, afterwards
     ``wait_s`` from the moment the last connection was lost.

@@ -22,7 +22,7 @@ class Verdict(Enum):
 
 
 class Door:
-    """One node's. ``bound`` is the receiver that has accepted; at a receiver, the sender whose
+    """One transfer's. ``bound`` is the receiver that has accepted; at a receiver, the sender whose
     offer was accepted."""
 
     def __init__(self, *, receives: bool, expected: PeerKey | None, bound: PeerKey | None) -> None:

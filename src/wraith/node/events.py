@@ -1,4 +1,4 @@
-"""Events of a node beyond those of its transfer.
+"""Events of the service of a transfer, beyond those of the transfer itself.
 
 Spec: docs/spec/transfer.md §10.
 """
@@ -74,7 +74,7 @@ class Bound:
 
 @dataclass(frozen=True, slots=True)
 class LinkLost:
-    """No connection any more; the node goes on trying or waiting until ``until`` (monotonic;
+    """No connection any more; it goes on trying or waiting until ``until`` (monotonic;
     ``None``: without limit)."""
 
     reason: str

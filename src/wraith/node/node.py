@@ -1,97 +1,157 @@
-"""One endpoint and one transfer. How to drive it stands in the package's docstring.
+"""One endpoint and the services at its port. How to drive it stands in the package's docstring.
 
 ::
 
-    Endpoint ── events ──► Node ── stream bytes ──► Link ──► Sender | Receiver ──► wishes, events
-       ▲                     │
-       └──── commands ─────── Peers: who may come in, dialling, silence
+    datagrams ──► FirstLook (of strangers) ──► Endpoint ── events ──► whose connection is it?
+                                                  ▲                     │ accepted: its access key
+                                                  │                     │ dialled: who dialled
+                                                  └──── commands ──── Service (at most four listen)
 
-Spec: docs/spec/transfer.md §10.
+The node decides to whom a connection belongs and nothing about what is said on it.
+
+Spec: docs/adr/0021-services-are-chosen-by-access-key.md, handshake.md [HS-82].
 """
 
 from __future__ import annotations
 
 import contextlib
 from collections import deque
-from collections.abc import Callable
-from dataclasses import replace
-from itertools import count
+from typing import Any
 
 from wraith.connection.connection import Connection
 from wraith.connection.endpoint import Endpoint
+from wraith.connection.events import Closed, PeerAuthenticated
+from wraith.connection.handshake.endpoint_keys import ACCESS_KEYS_MAX, AccessKey
 from wraith.connection.handshake.node_record import NodeRecord
-from wraith.errors import (
-    LocalProtocolError,
-    RemoteProtocolError,
-    WraithError,
-)
-from wraith.node.config import NodeConfig
-from wraith.node.events import NodeCloseCode, NodeEvent
-from wraith.node.link import RateLimit, TransferLink
-from wraith.node.outcome import GRACE_S, NodeOutcome
-from wraith.node.peers import Peers
-from wraith.transfer import reasons
-from wraith.transfer.events import (
-    Aborted,
-    Accepted,
-    BeginAnew,
-    Declined,
-    Done,
-    Placed,
-    TransferEvent,
-)
-from wraith.transfer.messages import Reason
-from wraith.transfer.path_rules import PathRules
-from wraith.transfer.receiver import Receiver
-from wraith.transfer.sender import Outgoing, Sender
-from wraith.transfer.wishes import Wish
-from wraith.types import Buffer, NetworkPath, PeerKey, Transmit
+from wraith.connection.state import OPEN_STATES
+from wraith.errors import CloseCode, LocalProtocolError
+from wraith.node.service import FirstLook, Service
+from wraith.types import Buffer, NetworkPath, SuiteId, Transmit
 
-_RETRIED = frozenset({Reason.INTERRUPTED, Reason.OTHER})
+AnyService = Service[Any]
 
 
 class Node:
-    """See the package. Exactly one of ``offer`` (sends) and ``rules`` (receives) is given.
+    """See the package.
 
     Args:
-        endpoint: the node drives it from now on; nobody else may.
-        offer: what to send, e.g. ``FileSource.outgoing``.
-        rules: what the target can hold, e.g. ``FileTarget.rules``.
+        endpoint: one without access keys. The node drives it from now on; nobody else may.
     """
 
-    def __init__(
-        self,
-        endpoint: Endpoint,
-        *,
-        offer: Outgoing | None = None,
-        rules: PathRules | None = None,
-        config: NodeConfig,
-        now: float,
-    ) -> None:
-        if (offer is None) == (rules is None):
-            raise ValueError("a node either sends or receives")
+    def __init__(self, endpoint: Endpoint, *, now: float) -> None:
         self.endpoint = endpoint
-        self.config = config
-        self._offer = offer
-        self._ids = count(1)
-        self._receiver = Receiver(rules, self._ids) if rules is not None else None
-        self._outcome = NodeOutcome()
-        self._events: deque[NodeEvent] = deque()
-        self._peers = Peers(endpoint, config, self, self._events, receives=rules is not None)
-        self._owners: dict[int, Sender | Receiver] = {}
+        self._services: tuple[AnyService, ...] = ()
+        #: By the public half of the access key; of those too that only finish what they have begun.
+        self._by_key: dict[bytes, AnyService] = {}
+        self._listening: set[bytes] = set()
+        self._owners: dict[Connection, AnyService] = {}
+        #: Closed for their service; the endpoint still answers their last packets.
+        self._ending: deque[tuple[Connection, AnyService]] = deque()
+        self._looks: tuple[FirstLook, ...] = ()
         self._now = now
-        rate = config.limit_bytes_per_s
-        self._limit = RateLimit(rate, now) if rate is not None else None
+
+    # --- services -------------------------------------------------------------------------------
+
+    def add(self, service: AnyService, now: float, *, key: AccessKey | None = None) -> None:
+        """Takes ``service`` in; with ``key`` it listens: whoever proves that key is its peer.
+
+        Raises:
+            LocalProtocolError: four services listen already, or another one has this key.
+        """
+        self._now = now
+        if key is not None:
+            if key.ak.public in self._by_key:
+                raise LocalProtocolError("a service at this port listens with this access key")
+            if len(self._listening) >= ACCESS_KEYS_MAX:
+                raise LocalProtocolError(
+                    f"{ACCESS_KEYS_MAX} services listen at this port already",
+                    hint="close one of them, or listen at another port",
+                )
+            self.endpoint.add_access_key(key, now)
+            self._by_key[key.ak.public] = service
+            self._listening.add(key.ak.public)
+        if service not in self._services:
+            self._services = (*self._services, service)
+
+    def stop_listening(self, service: AnyService) -> None:
+        """Answers no more hellos of its key. What has begun goes on, half-open attempts too."""
+        for public in self._keys_of(service):
+            self._listening.discard(public)
+            self.endpoint.remove_access_key(public)
+
+    def go_away(self, service: AnyService, now: float) -> None:
+        """Stops listening, and tells every peer of ``service`` that its connection will end."""
+        self._now = now
+        self.stop_listening(service)
+        for connection in self._owned_by(service):
+            if connection.authorised and connection.state in OPEN_STATES:
+                connection.go_away(now)
+
+    def end_all(self, service: AnyService, now: float) -> None:
+        """Stops listening, and ends every connection of ``service`` as planned; it is told of each.
+        Its half-open attempts end in silence."""
+        self._now = now
+        self.stop_listening(service)
+        for public in self._keys_of(service):
+            self.endpoint.end_attempts(public)
+        for connection in self._owned_by(service):
+            connection.end("", now)
+
+    def remove(self, service: AnyService, now: float) -> None:
+        """Takes ``service`` away with its key, as ``end_all`` does it. It is told nothing more.
+        Harmless when it is gone already."""
+        self.end_all(service, now)
+        for public in self._keys_of(service):
+            del self._by_key[public]
+        for connection in self._owned_by(service):
+            self._release(connection)
+        self._services = tuple(one for one in self._services if one is not service)
+
+    def connections_of(self, service: AnyService) -> tuple[Connection, ...]:
+        """Those of ``service``, with those that have closed and are not drained yet."""
+        ending = (c for c, owner in self._ending if owner is service and not c.is_drained)
+        return (*self._owned_by(service), *ending)
+
+    @property
+    def services(self) -> tuple[AnyService, ...]:
+        """All of them, in the order in which they came."""
+        return self._services
+
+    def look_first(self, look: FirstLook) -> None:
+        """Shows datagrams of strangers to ``look`` before anybody else, after earlier ones."""
+        self._looks = (*self._looks, look)
+
+    def connect(
+        self,
+        service: AnyService,
+        record: NodeRecord,
+        now: float,
+        *,
+        require_pq: bool = True,
+        suite: SuiteId | None = None,
+    ) -> Connection:
+        """Dials for ``service``; the events of the connection go to it.
+
+        Raises:
+            WraithError: as ``Endpoint.connect``.
+        """
+        self._now = now
+        connection = self.endpoint.connect(record, now, require_pq=require_pq, suite=suite)
+        self._owners[connection] = service
+        return connection
 
     # --- bytes and time in ----------------------------------------------------------------------
 
     def receive_datagrams(
         self, data: Buffer, segment_bytes: int, path: NetworkPath, now: float
     ) -> None:
-        """As ``Endpoint.receive_datagrams``. What came for the transfer has reached it by then."""
+        """As ``Endpoint.receive_datagrams``. What came for a service has reached it by then."""
         self._now = now
-        self.endpoint.receive_datagrams(data, segment_bytes, path, now)
-        self._pump()
+        if self._looks and not self.endpoint.knows(b"", path):
+            self._show_first(memoryview(data), segment_bytes, path, now)
+        else:
+            self.endpoint.receive_datagrams(data, segment_bytes, path, now)
+        self.pump(now)
 
     def knows(self, datagram: Buffer, path: NetworkPath) -> bool:
         """As ``Endpoint.knows``."""
@@ -113,41 +173,22 @@ class Node:
         """Does what is due at ``now``."""
         self._now = now
         self.endpoint.handle_timer(now)
-        self._on_due(now)
-        self._pump()
+        for service in self._services:
+            service.handle_timer(now)
+        while self._ending and self._ending[0][0].is_drained:
+            self._ending.popleft()
+        self.pump(now)
 
-    def _on_due(self, now: float) -> None:
-        if self._receiver is not None:
-            self._guarded(self._receiver_timer)
-        self._peers.close_finished(now)
-        outcome = self._outcome
-        if outcome.is_told:
-            return
-        if outcome.words_until is not None and now >= outcome.words_until:
-            self._finish_now()
-            return
-        if outcome.receipt_until is not None and now >= outcome.receipt_until:
-            assert self._receiver is not None
-            self._end(self._receiver.done(), None)
-            return
-        self._peers.handle_timer(now)
-
-    def _receiver_timer(self) -> None:
-        assert self._receiver is not None
-        self._receiver.handle_timer(self._now)
-
-    # --- bytes, facts, wishes and time out ------------------------------------------------------
+    # --- bytes, facts and time out --------------------------------------------------------------
 
     def datagrams_to_send(self, now: float) -> list[Transmit]:
-        """Bursts that are due now; again until there is none. A data stream that runs dry is filled
-        from what the transfer has ready."""
+        """Bursts that are due now; again until there is none."""
         self._now = now
-        if (link := self._peers.current) is not None and link.runs_dry:
-            with contextlib.suppress(LocalProtocolError):  # it is closing, as below
-                link.refill(now)
+        for service in self._services:
+            service.before_sending(now)
         transmits = self.endpoint.datagrams_to_send(now)
-        if not transmits and self._peers.take_events(now):  # sending may end a connection
-            self._pump()
+        if not transmits and self._take_events(now):  # sending may end a connection
+            self.pump(now)
             transmits = self.endpoint.datagrams_to_send(now)
         return transmits
 
@@ -159,277 +200,91 @@ class Node:
         """As ``Endpoint.records_lost``."""
         self.endpoint.records_lost(ak_public)
 
-    def next_event(self) -> NodeEvent | None:
-        """The next fact, oldest first."""
-        return self._events.popleft() if self._events else None
-
-    def next_wish(self) -> Wish[object] | None:
-        """The next wish for the disk. Fulfil wishes in this order; answer with ``io_done``."""
-        receiver = self._receiver
-        if receiver is not None:
-            wish = receiver.next_wish()
-            if wish is not None:
-                self._owners[wish.id] = receiver
-            return wish
-        for link in self._peers.links.values():
-            asked = link.machine.next_wish()
-            if asked is not None:
-                self._owners[asked.id] = link.machine
-                return asked
+    def next_event(self) -> tuple[AnyService, Any] | None:
+        """The next fact of any service, with the service; of each the oldest first."""
+        for service in self._services:
+            event = service.next_event()
+            if event is not None:
+                return service, event
         return None
-
-    def io_done(self, wish_id: int, result: object, now: float) -> None:
-        """The answer to a wish: of the type that it names, or a ``WraithError``."""
-        self._now = now
-        machine = self._owners.pop(wish_id)
-        if isinstance(machine, Sender):
-            machine.io_done(wish_id, result)
-        else:
-            self._guarded(lambda: machine.io_done(wish_id, result, now))
-        self._pump()
 
     def next_timer(self) -> float | None:
         """When to call ``handle_timer``."""
-        outcome = self._outcome
-        times = [self.endpoint.next_timer(), outcome.words_until, outcome.receipt_until]
-        times.append(self._peers.next_timer())
-        if self._receiver is not None:
-            times.append(self._receiver.next_timer())
-        due = [t for t in times if t is not None]
-        return min(due) if due else None
+        first = self.endpoint.next_timer()
+        for service in self._services:
+            due = service.next_timer()
+            if due is not None and (first is None or due < first):
+                first = due
+        return first
 
-    @property
-    def is_finished(self) -> bool:
-        """``Finished`` has been told, or waits among the events."""
-        return self._outcome.is_told
-
-    @property
-    def is_quiet(self) -> bool:
-        """Finished, and nothing of it waits to be sent."""
-        return self.is_finished and not self._peers.links
-
-    @property
-    def bound_to(self) -> PeerKey | None:
-        """The receiver that the code belongs to, if one has accepted."""
-        return self._peers.door.bound
-
-    @property
-    def connection(self) -> Connection | None:
-        """The connection that the transfer runs over now: for figures, not for commands."""
-        current = self._peers.current
-        return current.connection if current is not None else None
-
-    # --- commands -------------------------------------------------------------------------------
-
-    def dial(self, record: NodeRecord, now: float) -> None:
-        """Dials ``record`` until someone answers, and again whenever the connection is lost."""
+    def pump(self, now: float) -> None:
+        """Events of the endpoint, then every service, until nothing moves: after all that comes in,
+        and after commands of a service."""
         self._now = now
-        self._peers.dial(record, now)
-        self._pump()
-
-    def accept(self, offer_id: bytes, now: float) -> None:
-        """Accepts the offer that ``OfferReceived`` told of under this ``offer_id``.
-
-        Raises:
-            StateViolation: that offer is gone, and another one, if there is one, stays pending.
-            LocalProtocolError: this node sends.
-        """
-        self._now = now
-        if self._receiver is None:
-            raise LocalProtocolError("only a receiver accepts an offer")
-        self._receiver.accept(offer_id)
-        self._peers.serve_only(self._receiver.peer)
-        self._pump()
-
-    def decline(self, now: float, *, reason: Reason = Reason.DECLINED) -> None:
-        """Refuses the offer (``Reason.LIST_ONLY``: it was only looked at)."""
-        self._now = now
-        if self._receiver is None:
-            raise LocalProtocolError("only a receiver declines an offer")
-        try:
-            self._receiver.decline(reasons.error_of(reason, ""), reason)
-        except RemoteProtocolError:
-            raise LocalProtocolError("there is no offer to decline") from None
-        self._pump()
-
-    def stop(self, now: float, error: WraithError | None = None) -> None:
-        """Ends everything: peers are told, what is verified stays. ``Finished`` follows within
-        two seconds. The default error is ``reasons.Interrupted``."""
-        self._now = now
-        error = error if error is not None else reasons.Interrupted()
-        for machine in self._machines():
-            machine.abort(error)
-        if self._receiver is not None and self._receiver.is_placed:
-            self._end(self._receiver.done(), None)  # everything is there: no failure any more
-        else:
-            self._end(None, error)
-        self._pump()
-
-    # --- inside: moving bytes -------------------------------------------------------------------
-
-    def _machines(self) -> list[Sender | Receiver]:
-        if self._receiver is not None:
-            return [self._receiver]
-        return [link.machine for link in self._peers.links.values()]
-
-    def _pump(self) -> None:
-        """Events of the endpoint, stream bytes, events of the machines, until nothing moves. Ends
-        everything that comes in."""
         while True:
-            self._peers.take_events(self._now)
-            for link in list(self._peers.links.values()):
-                self._pump_link(link)
-            if not self._take_machine_events():
+            self._take_events(now)
+            moved = False
+            for service in self._services:
+                moved = service.pump(now) or moved
+            if not moved:
                 return
 
-    def _pump_link(self, link: TransferLink) -> None:
-        try:
-            # A connection that is closing takes nothing more; its last event says so.
-            with contextlib.suppress(LocalProtocolError):
-                link.pump(self._now)
-        except RemoteProtocolError as exc:
-            self.on_breach(link, exc)
+    # --- inside ---------------------------------------------------------------------------------
 
-    def _guarded(self, action: Callable[[], None]) -> None:
-        """Runs what may find that the peer of the current link broke the protocol."""
-        try:
-            action()
-        except RemoteProtocolError as exc:
-            if self._peers.current is not None:
-                self.on_breach(self._peers.current, exc)
+    def _show_first(
+        self, data: memoryview, segment_bytes: int, path: NetworkPath, now: float
+    ) -> None:
+        for at in range(0, len(data), max(segment_bytes, 1)):
+            one = data[at : at + segment_bytes]
+            if not self.endpoint.knows(one, path) and any(
+                look.takes(one, path, now) for look in self._looks
+            ):
+                continue
+            self.endpoint.receive_datagrams(one, len(one), path, now)
 
-    def _take_machine_events(self) -> bool:
+    def _take_events(self, now: float) -> bool:
+        """Hands every event of the endpoint to its service; true if there was one."""
         moved = False
-        if self._receiver is not None:
-            while (event := self._receiver.next_event()) is not None:
-                moved = True
-                self._on_transfer_event(self._peers.current, event)
-            return moved
-        for link in list(self._peers.links.values()):
-            while (event := link.machine.next_event()) is not None:
-                moved = True
-                self._on_transfer_event(link, event)
+        next_event = self.endpoint.next_event
+        while (pair := next_event()) is not None:
+            moved = True
+            connection, event = pair
+            if connection is None:
+                self._on_endpoint_event(event, now)
+                continue
+            service = self._owners.get(connection)
+            if service is None:
+                if type(event) is not PeerAuthenticated:
+                    continue  # of a service that is gone
+                if (service := self._claim(connection, now)) is None:
+                    continue
+            service.on_event(connection, event, now)  # type: ignore[arg-type]
+            if type(event) is Closed:
+                self._release(connection)
         return moved
 
-    # --- inside: what the transfer says ---------------------------------------------------------
+    def _on_endpoint_event(self, event: Any, now: float) -> None:
+        service = self._by_key.get(event.access_key)
+        if service is not None:
+            service.on_endpoint_event(event, now)
 
-    def _on_transfer_event(self, link: TransferLink | None, event: TransferEvent) -> None:
-        if not self._may_go_on(link, event):
-            return
-        if isinstance(event, Declined) and link is not None:
-            event = replace(event, peer=link.peer)
-        self._events.append(event)
-        match event:
-            case Done():
-                self._on_done(link, event)
-            case Placed():
-                self._outcome.receipt_until = self._now + self.config.receipt_wait_s
-            case BeginAnew() if link is not None:
-                text = "something that it had kept was damaged and is fetched again"
-                self._peers.close(link, NodeCloseCode.ANEW, self._now, text)
-            case Declined(by_peer, reason, error, _):
-                self._last_words(link)
-                door = self._peers.door
-                if by_peer and link is not None and door.bound == link.peer:
-                    door.bound = None
-                is_final = self.config.end_on_decline and reason is not Reason.LIST_ONLY
-                if link is not None:
-                    link.is_done = True
-                if not by_peer or is_final:
-                    self._end(None, error)
-            case Aborted(by_peer, reason, error):
-                self._last_words(link)
-                if not by_peer or (self._receiver is not None and reason not in _RETRIED):
-                    self._end(None, error)
-            case _:
-                pass
+    def _claim(self, connection: Connection, now: float) -> AnyService | None:
+        """Whose peer this is that nobody knew until now: it proved the key of that service."""
+        service = self._by_key.get(connection.access_key or b"")
+        if service is None:  # it went while this one was on its way
+            with contextlib.suppress(LocalProtocolError):
+                connection.refuse(now, CloseCode.CONNECTION_ERROR)
+            return None
+        self._owners[connection] = service
+        return service
 
-    def _may_go_on(self, link: TransferLink | None, event: TransferEvent) -> bool:
-        """False for a receiver whose acceptance came too late: nothing is told of it."""
-        if self._offer is None or link is None or not isinstance(event, Accepted):
-            return True
-        return self._peers.bind(link, self._now)
+    def _release(self, connection: Connection) -> None:
+        while self._ending and self._ending[0][0].is_drained:
+            self._ending.popleft()
+        self._ending.append((connection, self._owners.pop(connection)))
 
-    def _on_done(self, link: TransferLink | None, done: Done) -> None:
-        self._outcome.receipt_until = None
-        self._last_words(link)
-        if link is not None:
-            link.is_done = True
-        if self._offer is not None and self.config.keep:
-            self._peers.door.bound = None
-            return
-        self._end(done, None)
+    def _owned_by(self, service: AnyService) -> list[Connection]:
+        return [c for c, owner in self._owners.items() if owner is service]
 
-    def _last_words(self, link: TransferLink | None) -> None:
-        """What is in the control stream still goes out; then the connection closes."""
-        if link is not None:
-            link.finish(self._now, GRACE_S)
-
-    # --- what the peers ask and tell (node.peers.Host) ------------------------------------------
-
-    @property
-    def is_over(self) -> bool:
-        """The outcome is decided; last words may still be under way."""
-        return self._outcome.is_decided
-
-    def join(self, connection: Connection, now: float) -> TransferLink:
-        """The transfer begins on ``connection``."""
-        if self._receiver is not None:
-            self._receiver.begin(connection.peer)
-            return TransferLink(connection, self._receiver, limit=self._limit, now=now)
-        assert self._offer is not None
-        return TransferLink(connection, Sender(self._offer, self._ids), limit=self._limit, now=now)
-
-    def is_satisfied(self, link: TransferLink) -> bool:
-        """Nothing is missing any more that ``link`` could bring."""
-        return link.is_done or (self._receiver is not None and self._receiver.is_done)
-
-    def on_link_lost(self) -> None:
-        """The link that the transfer ran over is gone."""
-        if self._receiver is not None:
-            self._receiver.connection_lost()
-
-    def on_all_gone(self) -> None:
-        """No link is left after the end was decided: there is nobody for last words."""
-        if self._outcome.words_until is not None:
-            self._finish_now()
-
-    def on_offer_unread(self, link: TransferLink) -> None:
-        """The receiver speaks another version: as if it had declined for that reason. [TR-136]"""
-        text = "newer wraith needed at the receiver: it could not read the offer"
-        declined = Declined(True, Reason.UNSUPPORTED, reasons.NewerNeeded(text))
-        self._on_transfer_event(link, declined)
-
-    def on_breach(self, link: TransferLink, error: RemoteProtocolError) -> None:
-        """Closes ``link``, whose peer broke the transfer's protocol, with one CLOSE. A sender keeps
-        waiting for another peer. A receiver ends, because nobody else can send to it."""
-        self._peers.close(link, error.close_code or NodeCloseCode.BROKEN, self._now)
-        if self._receiver is not None:
-            self._end(None, error)
-
-    def give_up(self, error: WraithError) -> None:
-        """Nobody can be reached, or it is of no use to try."""
-        if self._receiver is not None and self._receiver.is_placed:
-            self._end(self._receiver.done(), None)  # only the receipt did not get through
-        else:
-            self._end(None, error)
-
-    # --- inside: the end ------------------------------------------------------------------------
-
-    def _end(self, done: Done | None, error: WraithError | None) -> None:
-        """The outcome is known; after last words ``Finished`` follows."""
-        if self.is_over:
-            return
-        self._outcome.decide(done, error, self._now)
-        self._peers.stop_dialling(self._now)
-        if not self._peers.links:
-            self._finish_now()
-            return
-        for link in self._peers.links.values():
-            link.finish(self._now, GRACE_S)
-
-    def _finish_now(self) -> None:
-        finished = self._outcome.tell()
-        self._peers.close_all(self._now)
-        self.endpoint.stop_listening()
-        self._events.append(finished)
+    def _keys_of(self, service: AnyService) -> list[bytes]:
+        return [public for public, owner in self._by_key.items() if owner is service]

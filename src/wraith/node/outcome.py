@@ -1,4 +1,4 @@
-"""The outcome of a node: decided once, told after last words, which may take ``GRACE_S``.
+"""The outcome of a transfer: decided once, told after last words, which may take ``GRACE_S``.
 
 Spec: docs/spec/transfer.md §6.
 """

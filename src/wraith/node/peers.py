@@ -1,4 +1,4 @@
-"""The connections of one node: who comes in, which one the transfer runs over, and what happens
+"""The connections of one transfer: who comes in, which one the transfer runs over, and what happens
 when it is lost.
 
 ::
@@ -19,8 +19,6 @@ from typing import Protocol
 
 from wraith.connection import events as conn_events
 from wraith.connection.connection import Connection
-from wraith.connection.endpoint import Endpoint
-from wraith.connection.endpoint_events import ClockSkew, EndpointEvent
 from wraith.connection.handshake.node_record import NodeRecord
 from wraith.errors import (
     CloseCode,
@@ -37,7 +35,6 @@ from wraith.node.config import NodeConfig
 from wraith.node.door import Door, Verdict
 from wraith.node.events import (
     Bound,
-    ClockSkewSeen,
     Connected,
     LinkLost,
     NodeCloseCode,
@@ -59,11 +56,20 @@ _PATIENT = frozenset({ReceiverState.DECIDING, SenderState.AWAITING_ANSWER})
 
 
 class PeersOwner(Protocol):
-    """The node as its peers see it: what they ask, and what they tell it."""
+    """The transfer and its node as the peers see them: what they ask, and what they tell."""
 
     @property
     def is_over(self) -> bool:
         """The outcome is decided."""
+        ...
+
+    @property
+    def identity(self) -> PeerKey:
+        """Who this node is."""
+        ...
+
+    def connect(self, record: NodeRecord, now: float) -> Connection:
+        """Dials ``record`` once. Raises ``WraithError`` if that is not possible."""
         ...
 
     def join(self, connection: Connection, now: float) -> TransferLink:
@@ -100,7 +106,6 @@ class Peers:
 
     def __init__(
         self,
-        endpoint: Endpoint,
         config: NodeConfig,
         host: PeersOwner,
         events: deque[NodeEvent],
@@ -110,7 +115,6 @@ class Peers:
         self.links: dict[Connection, TransferLink] = {}
         self.current: TransferLink | None = None
         self.door = Door(receives=receives, expected=config.expected_peer, bound=config.bound_to)
-        self._endpoint = endpoint
         self._config = config
         self._host = host
         self._events = events
@@ -122,7 +126,7 @@ class Peers:
 
     def dial(self, record: NodeRecord, now: float) -> None:
         """Dials ``record`` now and whenever no connection is left."""
-        self._dialling = Attempts(self._endpoint, record, self._config, now)
+        self._dialling = Attempts(self._host.connect, record, self._config, now)
         self._dial_when_due(now)
 
     def bind(self, link: TransferLink, now: float) -> bool:
@@ -211,21 +215,8 @@ class Peers:
 
     # --- what connections say -------------------------------------------------------------------
 
-    def take_events(self, now: float) -> bool:
-        """Acts on every event of the endpoint; true if there was one."""
-        moved = False
-        while (pair := self._endpoint.next_event()) is not None:
-            moved = True
-            connection, event = pair
-            if connection is not None:
-                self._on_event(connection, event, now)
-            elif isinstance(event, ClockSkew):
-                self._events.append(ClockSkewSeen(event.skew_s))
-        return moved
-
-    def _on_event(
-        self, connection: Connection, event: conn_events.Event | EndpointEvent, now: float
-    ) -> None:
+    def on_event(self, connection: Connection, event: conn_events.Event, now: float) -> None:
+        """Acts on a fact about one connection."""
         link = self.links.get(connection)
         match event:
             case conn_events.PeerAuthenticated(peer) if connection.role is Role.RESPONDER:
@@ -296,7 +287,7 @@ class Peers:
             self._dialling.plan.on_connected()
         self._lost_at = None
         self.current = self.links[connection] = self._host.join(connection, now)
-        own = self._endpoint.keys.identity.public
+        own = self._host.identity
         self._events.append(
             Connected(peer, connection.security, peer == own, connection.path.remote, again)
         )

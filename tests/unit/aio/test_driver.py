@@ -280,25 +280,6 @@ async def test_records_are_stored_before_their_datagrams_leave(rig: Callable[...
 
 
 @pytest.mark.asyncio
-async def test_without_the_store_the_datagrams_do_not_leave(rig: Callable[..., Rig]) -> None:
-    failing = True
-
-    def store() -> None:
-        if failing:
-            raise OSError("disk full")
-
-    one = rig(EchoMachine(), store=store)
-    for i in range(10):
-        one.machine.queue(bytes([i]), 1, PATH)
-    one.socket.deliver(b"hello")
-    assert one.socket.sent == []
-    assert one.machine.n_due == 0
-    failing = False
-    one.socket.deliver(b"again")
-    assert one.socket.sent == [b"again"], "what was refused is not sent later"
-
-
-@pytest.mark.asyncio
 async def test_an_exception_in_a_handler_loses_no_event(rig: Callable[..., Rig]) -> None:
     one = rig(EchoMachine(echo=False))
     seen: list[EchoEvent] = []

@@ -7,8 +7,9 @@ import asyncio
 import pytest
 
 from wraith.abc import NullTracer
-from wraith.aio.assembly import BoundEndpoint
+from wraith.aio.assembly import BoundNode
 from wraith.aio.entropy import OsRng
+from wraith.aio.running import RunningNode
 from wraith.aio.sockets.udp import SocketSet
 from wraith.aio.transfers import Transfer
 from wraith.testing.node_pair import NodeSimulation
@@ -22,19 +23,19 @@ async def test_a_transfer_hears_of_a_size_that_the_host_refuses() -> None:
     source = MemorySource({b"f": bytes(3_000_000)})
     simulation = NodeSimulation(source)
     simulation.start_receiver(MemoryTarget())
-    node = simulation.sender.node
+    service = simulation.sender.transfer
 
     def has_searched() -> bool:
-        connection = node.connection
+        connection = service.connection
         return connection is not None and connection.stats().datagram_bytes > 1_200
 
     assert simulation.run(seconds=5, until=has_searched)
-    connection = node.connection
+    connection = service.connection
     assert connection is not None
 
     sockets = SocketSet.bind(Address(b"\x7f\0\0\1", 0))
-    bound = BoundEndpoint(node.endpoint, sockets, OsRng(), NullTracer())
-    transfer = Transfer(node, source, bound, replay=None, access=None)
+    running = RunningNode(BoundNode(service.node, sockets, OsRng(), NullTracer()))
+    transfer = Transfer(running, service, source, replay=None, access=None, owns_node=True)
     transfer.start()
     try:
         refuse = sockets.sockets[0].on_refused_size

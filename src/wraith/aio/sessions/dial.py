@@ -64,15 +64,12 @@ def connect(
 
 async def dial(endpoint: AsyncEndpoint, record: NodeRecord, *, require_pq: bool) -> Session:
     """One session from ``endpoint`` to ``record``. Cancelled or failed, the attempt is dropped."""
-    now = endpoint.driver.now()
-    connection = endpoint.machine.connect(record, now, require_pq=require_pq)
-    session = endpoint.adopt(connection)
-    endpoint.driver.wake()
+    session = endpoint.connect(record, require_pq=require_pq)
     try:
         await session.wait_ready()
     except BaseException:
         if not session.is_closed:
-            connection.close(0, "", endpoint.driver.now())
+            session.connection.close(0, "", endpoint.driver.now())
             endpoint.driver.wake()
         raise
     return session

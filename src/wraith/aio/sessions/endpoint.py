@@ -1,4 +1,4 @@
-"""One pure ``Endpoint`` with its sockets, driver and sessions: what connect and listen share.
+"""The sessions of a program at a node: what connect and listen share.
 
 Turns ``(connection, event)`` pairs into calls on the right session and nothing else.
 Spec: docs/reference/api.md.
@@ -6,18 +6,15 @@ Spec: docs/reference/api.md.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Final
 
 from wraith.abc import Kem
-from wraith.aio.assembly import bind_endpoint
 from wraith.aio.disk.replay_files import ReplayFiles
-from wraith.aio.driver import Driver
 from wraith.aio.entropy import OsRng
-from wraith.aio.fork import poison_after_fork
+from wraith.aio.running import LINGER_S, RunningNode, run_node
 from wraith.aio.sessions.session import Session
-from wraith.aio.settling import settled, when_settled
+from wraith.aio.settling import when_settled
 from wraith.config import EndpointConfig
 from wraith.connection import events
 from wraith.connection.connection import Connection
@@ -25,12 +22,9 @@ from wraith.connection.endpoint import Endpoint
 from wraith.connection.handshake.endpoint_keys import AccessKey
 from wraith.connection.handshake.node_record import NodeRecord
 from wraith.crypto.ed25519 import Identity
-from wraith.errors import ConfigError, ConnectionLost, PolicyRefused
+from wraith.errors import ConfigError, ConnectionLost, PolicyRefused, WraithError
+from wraith.node.session_service import SessionEvent, SessionService
 from wraith.types import ANY_ADDRESS, Address, SuiteId
-
-ConnectionEvent = tuple[Connection | None, object]
-#: A closed endpoint answers late packets of its peers this long at most before its sockets go.
-LINGER_S: Final = 3.0
 
 
 def effective_config(
@@ -56,67 +50,93 @@ def effective_config(
 
 
 class AsyncEndpoint:
-    """Sockets, driver, machine and sessions. Made by ``open_endpoint``; internal to ``wraith.aio``.
+    """The sessions of one program at a running node. Internal to ``wraith.aio``.
 
     Attributes:
-        machine: the pure endpoint; call ``driver.wake()`` after a command to it.
-        on_accept: decides about an incoming connection that has proved its key, and is given the
-            session once it is established; ``None`` at an endpoint that only dials.
-        private: the endpoint serves one outgoing session and ends with it.
+        running: the node. ``owns_node``: it was made for this and ends with it.
+        key: the access key to listen with; ``None`` only dials.
+        on_accept: decides about an incoming connection that has proved the key, and is given the
+            session once it is established.
+        on_gone: called when nobody can come any more.
+        private: it serves one outgoing session and ends with it.
     """
 
     def __init__(
         self,
-        machine: Endpoint,
-        rng: OsRng,
+        running: RunningNode,
+        *,
+        key: AccessKey | None = None,
+        replay: ReplayFiles | None = None,
+        owns_node: bool,
     ) -> None:
-        self.machine = machine
+        self.running = running
+        self.driver = running.driver
+        self.key = key
+        self.service = SessionService()
         self.sessions: dict[Connection, Session] = {}
         self.on_accept: Callable[[Connection, events.Event], None] | None = None
-        self.on_endpoint_event: Callable[[object], None] | None = None
+        self.on_gone: Callable[[], None] | None = None
         self.private = False
-        self.driver: Driver[ConnectionEvent]
-        self._rng = rng
+        self._owns_node = owns_node
         self._is_lingering = False
-        poison_after_fork(self)
+        self._is_closed = False
+        running.add(self.service, self, key=key, replay=replay)
 
-    def poison(self) -> None:
-        """In a forked child: wipes the machine's copies of keys and never sends again."""
-        self.machine.poison()
-        self.driver.poison()
-        self._rng.forget()
+    @property
+    def machine(self) -> Endpoint:
+        """The pure endpoint; call ``driver.wake()`` after a command to it."""
+        return self.running.node.endpoint
+
+    @property
+    def closed(self) -> bool:
+        """True after ``close``, or when the node is gone."""
+        return self._is_closed or self.driver.closed
+
+    def connect(self, record: NodeRecord, *, require_pq: bool) -> Session:
+        """Begins to dial; raises as ``Endpoint.connect``."""
+        connection = self.running.node.connect(
+            self.service, record, self.driver.now(), require_pq=require_pq
+        )
+        self.driver.wake()
+        return self.adopt(connection)
 
     def adopt(self, connection: Connection) -> Session:
         """A session for ``connection``, which delivers its events from now on."""
         session = self.sessions[connection] = Session(self, connection)
         return session
 
-    def on_event(self, pair: ConnectionEvent) -> None:
-        """Delivers one event of the machine."""
+    # --- what the node tells (running.Shell) ----------------------------------------------------
+
+    def on_event(self, pair: SessionEvent) -> None:
+        """Delivers one event of the service."""
         connection, event = pair
-        if connection is None:
-            if self.on_endpoint_event is not None:
-                self.on_endpoint_event(event)
-            return
         session = self.sessions.get(connection)
         if session is None:
             if self.on_accept is not None:
-                self.on_accept(connection, event)  # type: ignore[arg-type]
+                self.on_accept(connection, event)
             return
-        session.handle(event)  # type: ignore[arg-type]
+        session.handle(event)
         if isinstance(event, events.Closed):
             del self.sessions[connection]
             self.retire_if_unused()
 
+    def after_events(self) -> None:
+        """Nothing waits for that."""
+
     def on_failed(self, error: Exception) -> None:
-        """The machine raised: nothing can be said to peers any more."""
-        for session in list(self.sessions.values()):
-            session.fail(ConnectionLost(f"internal error: {error!r}"))
-        self.sessions.clear()
+        """The node is gone: nothing can be said to peers any more."""
+        words = str(error) if isinstance(error, WraithError) else f"internal error: {error!r}"
+        self._fail_all(words)
+
+    def on_record_lost(self, error: OSError) -> None:
+        """The peer was not answered and dials again; the program is not told."""
+        self.running.tracer.record("node.record_lost", warning=True, errno=error.errno)
+
+    # --- the end --------------------------------------------------------------------------------
 
     def retire_if_unused(self) -> None:
-        """A dialled session's own endpoint goes once its machine has nothing left to say."""
-        if not self.private or self.driver.closed or self._is_lingering:
+        """A dialled session's own node goes once its machine has nothing left to say."""
+        if not self.private or self.closed or self._is_lingering:
             return
         if all(session.is_closed for session in self.sessions.values()):
             self.linger()
@@ -124,20 +144,30 @@ class AsyncEndpoint:
     async def settled(self) -> None:
         """After everything was closed: answers late packets until each peer has said CLOSE too,
         or has had three probe timeouts for it; ``LINGER_S`` at most. Cancellation is harmless."""
-        await settled(self.driver, self.machine, LINGER_S)
+        await self.running.settled(self.service)
 
     def linger(self) -> None:
         """Stays until the machine has nothing left to answer, then closes the sockets."""
-        if not self._is_lingering and not self.driver.closed:
+        if not self._is_lingering and not self.closed:
             self._is_lingering = True
-            when_settled(self.driver, self.machine, LINGER_S, self.close)
+            connections = self.running.node.connections_of
+            when_settled(self.driver, lambda: connections(self.service), LINGER_S, self.close)
 
     def close(self) -> None:
-        """Closes the sockets at once. Idempotent."""
-        self.driver.close()
+        """Closes the sockets at once. At a node of others it leaves, and peers are told.
+        Idempotent."""
+        self._is_closed = True
+        if self._owns_node:
+            self.driver.close()
+        self._fail_all("the endpoint was closed")
+        self.running.drop(self.service)
+
+    def _fail_all(self, words: str) -> None:
         for session in list(self.sessions.values()):
-            session.fail(ConnectionLost("the endpoint was closed"))
+            session.fail(ConnectionLost(words))
         self.sessions.clear()
+        if self.on_gone is not None:
+            self.on_gone()
 
 
 async def open_endpoint(
@@ -145,65 +175,30 @@ async def open_endpoint(
     config: EndpointConfig,
     identity: Identity | None,
     local: Address = ANY_ADDRESS,
-    access: tuple[AccessKey, ...] | None = None,
+    access: AccessKey | None = None,
     listening: bool,
     kem: Kem | None = None,
-    replay_files: Mapping[bytes, ReplayFiles] | None = None,
+    replay: ReplayFiles | None = None,
 ) -> AsyncEndpoint:
-    """Binds sockets to ``local`` and starts driving a new endpoint.
+    """The sessions of a node of their own, which binds ``local``.
 
     Args:
         identity: who this node is; a fresh one when ``None``.
-        access: the access keys to listen with; one fresh key when ``None`` and ``listening``.
-        replay_files: for each access key that outlives the process (by its public half) its
-            replay records on disk. The caller closes them after the endpoint.
+        access: the access key to listen with; a fresh one when ``None`` and ``listening``.
+        replay: the replay records on disk of an access key that outlives the process. The caller
+            closes them after the endpoint.
 
     Raises:
         TransportError: nothing could be bound.
         ConfigError: ``kem`` is one that only simulations may use, or a persistent access key has
             no replay files.
     """
-    if getattr(kem, "insecure", False):
-        raise ConfigError("kem", getattr(kem, "name", kem), "a KEM that keeps secrets")
-    if access is None:
-        access = (AccessKey.generate(OsRng(), with_psk=True),) if listening else ()
-    stores = dict(replay_files or {})
-    for key in access:
-        if key.persistent and key.ak.public not in stores:
-            raise ConfigError("replay_files", "nothing", "the files of each persistent access key")
-    bound = await bind_endpoint(
-        config=config,
-        identity=identity,
-        access=access,
-        replay_files=stores,
-        local=local,
-        kem=kem,
-    )
-    machine = bound.machine
-
-    def store() -> None:
-        failure: OSError | None = None
-        for access_key, records in machine.records_to_store():
-            try:
-                if access_key in stores:
-                    stores[access_key].append(records)
-            except OSError as exc:  # of this key alone: the others' answers leave all the same
-                machine.records_lost(access_key)
-                failure = exc
-        if failure is not None:
-            raise failure
-
-    endpoint = AsyncEndpoint(machine, bound.rng)
-    endpoint.driver = Driver(
-        machine,
-        bound.sockets,
-        on_event=endpoint.on_event,
-        on_failed=endpoint.on_failed,
-        store=store if stores else None,
-        tracer=bound.tracer,
-    )
-    endpoint.driver.start()
-    return endpoint
+    if access is None and listening:
+        access = AccessKey.generate(OsRng(), with_psk=True)
+    if access is not None and access.persistent and replay is None:
+        raise ConfigError("replay_files", "nothing", "the files of each persistent access key")
+    running = await run_node(config=config, identity=identity, local=local, kem=kem)
+    return AsyncEndpoint(running, key=access, replay=replay, owns_node=True)
 
 
 def local_for(record: NodeRecord) -> Address:

@@ -8,6 +8,8 @@ from collections import deque
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
+from wraith.aio.entropy import OsRng
+from wraith.aio.running import RunningNode
 from wraith.aio.sessions.dial import dial
 from wraith.aio.sessions.endpoint import AsyncEndpoint, effective_config, open_endpoint
 from wraith.aio.sessions.opening import Opening
@@ -18,9 +20,10 @@ from wraith.aio.sockets.interfaces import reachable_addresses
 from wraith.config import EndpointConfig
 from wraith.connection import events
 from wraith.connection.connection import Connection
+from wraith.connection.handshake.endpoint_keys import AccessKey
 from wraith.connection.handshake.node_record import NodeRecord
 from wraith.crypto.ed25519 import Identity
-from wraith.errors import CloseCode, LocalProtocolError, WraithError
+from wraith.errors import CloseCode, ConfigError, LocalProtocolError, WraithError
 from wraith.node.codes import record_to_text, to_record
 from wraith.types import ANY_ADDRESS, Address, PeerKey, SuiteId
 
@@ -38,6 +41,7 @@ def listen(
     allow: Iterable[PeerKey] | None = None,
     suites: tuple[SuiteId, ...] | None = None,
     config: EndpointConfig | None = None,
+    at: RunningNode | None = None,
 ) -> Opening[Listener]:
     """Listens: ``listener = await listen()`` or ``async with listen() as listener``.
 
@@ -47,9 +51,12 @@ def listen(
         require_pq: refuse anything without post-quantum key exchange.
         allow: the only identities that may connect; ``None`` lets in whoever has the code.
         suites, config: as for ``connect``.
+        at: a node that runs already (``wraith.aio.open_node``): the listener has an access key of
+            its own there, and shares the port with what else listens.
 
     Raises:
         TransportError: the address cannot be bound.
+        LocalProtocolError: four services listen at that node already.
         PolicyRefused, ConfigError: what they say.
     """
 
@@ -59,9 +66,25 @@ def listen(
         endpoint = await open_endpoint(
             config=chosen, identity=identity, local=address, listening=True
         )
-        return Listener(endpoint, address, allow, require_pq=require_pq)
+        return Listener(endpoint, allow, require_pq=require_pq)
 
-    return Opening(open_)
+    async def open_at(node: RunningNode) -> Listener:
+        for name, value in (
+            ("local", local),
+            ("identity", identity),
+            ("suites", suites),
+            ("config", config),
+        ):
+            if value is not None:
+                raise ConfigError(
+                    name, "given with at", "nothing: the node that is there has its own"
+                )
+        effective_config(node.node.endpoint.config, require_pq=require_pq)
+        key = AccessKey.generate(OsRng(), with_psk=True)
+        endpoint = AsyncEndpoint(node, key=key, owns_node=False)
+        return Listener(endpoint, allow, require_pq=require_pq)
+
+    return Opening(open_ if at is None else lambda: open_at(at))
 
 
 class Listener:
@@ -78,7 +101,6 @@ class Listener:
     def __init__(
         self,
         endpoint: AsyncEndpoint,
-        bound: Address,
         allow: Iterable[PeerKey] | None,
         *,
         require_pq: bool,
@@ -88,20 +110,21 @@ class Listener:
         )
         self.n_refused = 0
         self._endpoint = endpoint
-        self._bound = bound
+        self._bound = endpoint.running.local
         self._require_pq = require_pq
         self._unaccepted: deque[Session] = deque()
         self._waiters = Waiters()
         self._closed = False
         self._closing = False
         endpoint.on_accept = self._on_incoming
+        endpoint.on_gone = self._waiters.notify
 
     # --- facts ------------------------------------------------------------------------------
 
     @property
     def port(self) -> int:
         """The UDP port."""
-        return self._endpoint.driver.port
+        return self._endpoint.running.port
 
     @property
     def addresses(self) -> tuple[Address, ...]:
@@ -112,8 +135,8 @@ class Listener:
 
     @property
     def node_record(self) -> NodeRecord:
-        """The record to dial this node with. Everyone who has it can make the node answer."""
-        return self._endpoint.machine.node_record(self.addresses)
+        """The record to dial this node with. Whoever has it can make the node answer."""
+        return self._endpoint.machine.node_record(self.addresses, key=self._endpoint.key)
 
     @property
     def record(self) -> str:
@@ -134,7 +157,7 @@ class Listener:
             LocalProtocolError: the listener is closed.
         """
         while not self._unaccepted:
-            if self._closed or self._closing or self._endpoint.driver.closed:
+            if self._closed or self._closing or self._endpoint.closed:
                 raise LocalProtocolError("this listener is closed")
             await self._waiters.wait()
         return self._unaccepted.popleft()
@@ -173,8 +196,8 @@ class Listener:
         self._waiters.notify()
         endpoint = self._endpoint
         try:
-            if grace_s > 0 and endpoint.sessions and not endpoint.driver.closed:
-                endpoint.machine.go_away(endpoint.driver.now())
+            if grace_s > 0 and endpoint.sessions and not endpoint.closed:
+                endpoint.running.node.go_away(endpoint.service, endpoint.driver.now())
                 endpoint.driver.wake()
                 waits = [self._quietly(session) for session in self.sessions]
                 await asyncio.wait_for(asyncio.gather(*waits), grace_s)
@@ -183,8 +206,8 @@ class Listener:
         finally:
             self._closed = True
             try:
-                if not endpoint.driver.closed:
-                    endpoint.machine.close_all(endpoint.driver.now())
+                if not endpoint.closed:
+                    endpoint.running.node.end_all(endpoint.service, endpoint.driver.now())
                     endpoint.driver.wake()
                     await endpoint.driver.flushed()
                     await endpoint.settled()

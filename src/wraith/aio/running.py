@@ -1,0 +1,249 @@
+"""A node that runs: one port of this process, its driver, and who runs the services there.
+
+::
+
+    node = await open_node("0.0.0.0:4433", identity=...)
+    listener = await wraith.listen(at=node)                  # at most four that listen
+    transfer = await Transfer.open(source=..., node_config=..., access=key, at=node)
+    await node.close()
+
+``wraith.listen``, ``wraith.connect`` and ``Transfer.open`` make one of their own without ``at``.
+Every service has a *shell*, which gets its events. A shell that goes takes its service, the key
+and the peers with it; the others stay.
+
+Spec: docs/adr/0021-services-are-chosen-by-access-key.md.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from types import TracebackType
+from typing import Any, Final, Protocol
+
+from wraith.abc import Kem
+from wraith.aio.assembly import BoundNode, bind_node
+from wraith.aio.disk.replay_files import ReplayFiles
+from wraith.aio.driver import Driver
+from wraith.aio.fork import poison_after_fork
+from wraith.aio.sessions.opening import Opening
+from wraith.aio.settling import settled
+from wraith.aio.sockets.addresses import parse_address
+from wraith.config import EndpointConfig
+from wraith.connection.handshake.endpoint_keys import AccessKey
+from wraith.crypto.ed25519 import Identity
+from wraith.errors import LocalProtocolError
+from wraith.node.node import AnyService
+from wraith.types import ANY_ADDRESS, Address
+
+#: A node that closes answers late packets of its peers this long at most before its sockets go.
+LINGER_S: Final = 3.0
+
+
+class Shell(Protocol):
+    """Who runs a service. Called on the loop; may issue commands."""
+
+    def on_event(self, event: Any, /) -> None:
+        """An event of the service."""
+        ...
+
+    def after_events(self) -> None:
+        """All events that were there have been delivered."""
+        ...
+
+    def on_failed(self, error: Exception, /) -> None:
+        """The node is gone without a proper end: ``error`` says why."""
+        ...
+
+    def on_record_lost(self, error: OSError, /) -> None:
+        """The record of a hello for the key of this service could not be stored; its sender was not
+        answered. Called inside a drain."""
+        ...
+
+
+class RunningNode:
+    """See the module. Not thread-safe; belongs to the loop in which it was made.
+
+    Attributes:
+        node: the machine; call ``driver.wake()`` after a command to it.
+        local: what was asked to be bound.
+    """
+
+    def __init__(self, bound: BoundNode) -> None:
+        self.node = bound.node
+        self.local = bound.local
+        self.tracer = bound.tracer
+        self._rng = bound.rng
+        self._shells: dict[AnyService, Shell] = {}
+        self._replay: dict[bytes, tuple[ReplayFiles, Shell]] = {}
+        self._port = bound.sockets.port
+        self.driver: Driver[tuple[AnyService, Any]] = Driver(
+            bound.node,
+            bound.sockets,
+            on_event=self._on_event,
+            after_events=self._after_events,
+            on_failed=self._on_failed,
+            store=self._store,
+            tracer=bound.tracer,
+        )
+        poison_after_fork(self)
+
+    def start(self) -> None:
+        """Begins to drive: nothing was sent or answered before."""
+        self.driver.start()
+
+    @property
+    def port(self) -> int:
+        """The UDP port."""
+        return self._port
+
+    def add(
+        self,
+        service: AnyService,
+        shell: Shell,
+        *,
+        key: AccessKey | None = None,
+        replay: ReplayFiles | None = None,
+    ) -> None:
+        """Takes ``service`` in, unless it is there, and gives its events to ``shell``.
+
+        Args:
+            key: it listens with this one.
+            replay: the key's records on disk, for a key that outlives the process. The caller
+                closes them after ``remove``.
+        Raises:
+            LocalProtocolError: the node is closed, or four services listen there already.
+        """
+        now = self.driver.now()
+        if self.driver.closed:
+            raise LocalProtocolError("this node is closed")
+        if service not in self.node.services:
+            self.node.add(service, now, key=key)
+        self._shells[service] = shell
+        if key is None or replay is None:
+            return
+        self._replay[key.ak.public] = replay, shell
+        # Without this the machine refuses what may be a replay: right for incomplete records.
+        if not replay.history.complete_after:
+            self.node.endpoint.load_replay_records(key.ak.public, replay.history.records, now)
+
+    def drop(self, service: AnyService) -> None:
+        """Takes ``service`` away: its peers are told, its shell hears nothing more, the others go
+        on. Idempotent."""
+        shell = self._shells.pop(service, None)
+        self._replay = {key: one for key, one in self._replay.items() if one[1] is not shell}
+        if not self.driver.closed:
+            self.node.remove(service, self.driver.now())
+            self.driver.wake()
+
+    async def settled(self, service: AnyService, limit_s: float = LINGER_S) -> None:
+        """After the connections of ``service`` were closed: answers their late packets until each
+        peer has said CLOSE too, or has had three probe timeouts for it; ``limit_s`` at most.
+        Cancellation is harmless."""
+        await settled(self.driver, lambda: self.node.connections_of(service), limit_s)
+
+    async def close(self) -> None:
+        """Ends every service, tells every peer, and closes the sockets. Idempotent."""
+        try:
+            if not self.driver.closed:
+                for service in self.node.services:
+                    self.node.end_all(service, self.driver.now())
+                self.driver.wake()
+                await self.driver.flushed()
+                await asyncio.gather(*(self.settled(one) for one in self.node.services))
+        finally:
+            self.abandon()
+
+    def abandon(self) -> None:
+        """Closes the sockets at once, without a word to anyone. Idempotent."""
+        self.driver.close()
+        self._on_failed(LocalProtocolError("this node is closed"))
+
+    def poison(self) -> None:
+        """In a forked child: wipes the machine's copies of keys and never sends again."""
+        self.node.endpoint.poison()
+        self.driver.poison()
+        self._rng.forget()
+
+    async def __aenter__(self) -> RunningNode:
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    # --- what the driver tells ------------------------------------------------------------------
+
+    def _on_event(self, told: tuple[AnyService, Any]) -> None:
+        service, event = told
+        shell = self._shells.get(service)
+        if shell is not None:
+            shell.on_event(event)
+
+    def _after_events(self) -> None:
+        for shell in tuple(self._shells.values()):
+            shell.after_events()
+
+    def _on_failed(self, error: Exception) -> None:
+        shells, self._shells = self._shells, {}
+        for shell in shells.values():
+            shell.on_failed(error)
+
+    def _store(self) -> None:
+        """Puts replay records on disk before the answers leave. A disk that fails costs the peers
+        of that key their answers, and nobody else anything."""
+        for public, records in self.node.records_to_store():
+            if public not in self._replay:
+                continue
+            files, shell = self._replay[public]
+            try:
+                files.append(records)
+            except OSError as exc:
+                self.node.records_lost(public)
+                shell.on_record_lost(exc)
+
+
+def open_node(
+    local: str | None = None,
+    *,
+    identity: Identity | None = None,
+    config: EndpointConfig | None = None,
+) -> Opening[RunningNode]:
+    """A node for several services at one port: ``async with open_node() as node``.
+
+    All of its services have one identity and one configuration. Who is a peer of two of them can
+    tell that they are one node.
+
+    Args:
+        local: ``HOST:PORT`` to bind; every interface and a free port when ``None``.
+        identity: who this node is; a fresh identity when ``None``.
+        config: everything that can be set.
+
+    Raises:
+        TransportError: the address cannot be bound.
+    """
+
+    async def open_() -> RunningNode:
+        return await run_node(
+            config=config or EndpointConfig(),
+            identity=identity,
+            local=ANY_ADDRESS if local is None else parse_address(local),
+        )
+
+    return Opening(open_)
+
+
+async def run_node(
+    *,
+    config: EndpointConfig,
+    identity: Identity | None = None,
+    local: Address = ANY_ADDRESS,
+    kem: Kem | None = None,
+) -> RunningNode:
+    """As ``bind_node``, and drives it."""
+    running = RunningNode(await bind_node(config=config, identity=identity, local=local, kem=kem))
+    running.start()
+    return running
