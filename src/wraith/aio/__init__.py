@@ -11,6 +11,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from wraith.aio.running import RunningNode as RunningNode
+    from wraith.aio.running import open_node as open_node
     from wraith.aio.sessions.dial import connect as connect
     from wraith.aio.sessions.listener import Listener as Listener
     from wraith.aio.sessions.listener import listen as listen
@@ -21,11 +23,13 @@ _HOMES = {
     "connect": "wraith.aio.sessions.dial",
     "listen": "wraith.aio.sessions.listener",
     "Listener": "wraith.aio.sessions.listener",
+    "RunningNode": "wraith.aio.running",
     "Session": "wraith.aio.sessions.session",
     "Stream": "wraith.aio.sessions.stream",
+    "open_node": "wraith.aio.running",
 }
 
-__all__ = ["connect", "listen", "Listener", "Session", "Stream"]
+__all__ = ["connect", "listen", "open_node", "Listener", "RunningNode", "Session", "Stream"]
 
 
 def __getattr__(name: str) -> object:

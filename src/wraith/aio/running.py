@@ -68,6 +68,10 @@ class RunningNode:
         local: what was asked to be bound.
     """
 
+    __slots__ = (
+        "__weakref__", "_port", "_replay", "_rng", "_shells", "driver", "local", "node", "tracer",
+    )  # fmt: skip
+
     def __init__(self, bound: BoundNode) -> None:
         self.node = bound.node
         self.local = bound.local
@@ -195,6 +199,8 @@ class RunningNode:
     def _store(self) -> None:
         """Puts replay records on disk before the answers leave. A disk that fails costs the peers
         of that key their answers, and nobody else anything."""
+        if not self._replay:
+            return  # only keys that outlive the process make records
         for public, records in self.node.records_to_store():
             if public not in self._replay:
                 continue

@@ -15,7 +15,6 @@ Spec: docs/adr/0021-services-are-chosen-by-access-key.md, handshake.md [HS-82].
 from __future__ import annotations
 
 import contextlib
-from collections import deque
 from typing import Any
 
 from wraith.connection.connection import Connection
@@ -38,15 +37,20 @@ class Node:
         endpoint: one without access keys. The node drives it from now on; nobody else may.
     """
 
+    # A dialled session has a node of its own: what an empty one holds is paid for each.
+    __slots__ = (
+        "_by_key", "_ending", "_listening", "_looks", "_now", "_owners", "_services", "endpoint",
+    )  # fmt: skip
+
     def __init__(self, endpoint: Endpoint, *, now: float) -> None:
         self.endpoint = endpoint
         self._services: tuple[AnyService, ...] = ()
         #: By the public half of the access key; of those too that only finish what they have begun.
         self._by_key: dict[bytes, AnyService] = {}
-        self._listening: set[bytes] = set()
+        self._listening: tuple[bytes, ...] = ()
         self._owners: dict[Connection, AnyService] = {}
         #: Closed for their service; the endpoint still answers their last packets.
-        self._ending: deque[tuple[Connection, AnyService]] = deque()
+        self._ending: list[tuple[Connection, AnyService]] = []
         self._looks: tuple[FirstLook, ...] = ()
         self._now = now
 
@@ -69,15 +73,17 @@ class Node:
                 )
             self.endpoint.add_access_key(key, now)
             self._by_key[key.ak.public] = service
-            self._listening.add(key.ak.public)
+            self._listening = (*self._listening, key.ak.public)
         if service not in self._services:
             self._services = (*self._services, service)
 
     def stop_listening(self, service: AnyService) -> None:
         """Answers no more hellos of its key. What has begun goes on, half-open attempts too."""
         for public in self._keys_of(service):
-            self._listening.discard(public)
             self.endpoint.remove_access_key(public)
+        self._listening = tuple(
+            public for public in self._listening if self._by_key[public] is not service
+        )
 
     def go_away(self, service: AnyService, now: float) -> None:
         """Stops listening, and tells every peer of ``service`` that its connection will end."""
@@ -175,8 +181,7 @@ class Node:
         self.endpoint.handle_timer(now)
         for service in self._services:
             service.handle_timer(now)
-        while self._ending and self._ending[0][0].is_drained:
-            self._ending.popleft()
+        self._forget_drained()
         self.pump(now)
 
     # --- bytes, facts and time out --------------------------------------------------------------
@@ -279,9 +284,12 @@ class Node:
         return service
 
     def _release(self, connection: Connection) -> None:
-        while self._ending and self._ending[0][0].is_drained:
-            self._ending.popleft()
+        self._forget_drained()
         self._ending.append((connection, self._owners.pop(connection)))
+
+    def _forget_drained(self) -> None:
+        if self._ending and self._ending[0][0].is_drained:  # they drain about in order
+            self._ending = [one for one in self._ending if not one[0].is_drained]
 
     def _owned_by(self, service: AnyService) -> list[Connection]:
         return [c for c, owner in self._owners.items() if owner is service]

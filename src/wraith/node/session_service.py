@@ -7,8 +7,6 @@ Spec: docs/reference/api.md.
 
 from __future__ import annotations
 
-from collections import deque
-
 from wraith.connection.connection import Connection
 from wraith.connection.endpoint_events import EndpointEvent
 from wraith.connection.events import Event
@@ -19,12 +17,17 @@ SessionEvent = tuple[Connection, Event]
 class SessionService:
     """Hands on ``(connection, event)`` pairs, oldest first. Decides nothing."""
 
+    # Two lists, the older one turned round: an empty deque is six times as large, and a dialled
+    # session has a service of its own.
+    __slots__ = ("_newer", "_older")
+
     def __init__(self) -> None:
-        self._events: deque[SessionEvent] = deque()
+        self._newer: list[SessionEvent] = []
+        self._older: list[SessionEvent] = []
 
     def on_event(self, connection: Connection, event: Event, now: float) -> None:
         """As ``Service.on_event``."""
-        self._events.append((connection, event))
+        self._newer.append((connection, event))
 
     def on_endpoint_event(self, event: EndpointEvent, now: float) -> None:
         """Somebody's clock is off: a program is not told, because it cannot act on it."""
@@ -45,4 +48,9 @@ class SessionService:
 
     def next_event(self) -> SessionEvent | None:
         """The next pair."""
-        return self._events.popleft() if self._events else None
+        if not self._older:
+            if not self._newer:
+                return None
+            self._newer.reverse()
+            self._older, self._newer = self._newer, []
+        return self._older.pop()

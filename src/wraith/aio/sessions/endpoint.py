@@ -61,6 +61,11 @@ class AsyncEndpoint:
         private: it serves one outgoing session and ends with it.
     """
 
+    __slots__ = (
+        "_is_closed", "_is_lingering", "_owns_node", "driver", "key", "on_accept", "on_gone",
+        "private", "running", "service", "sessions",
+    )  # fmt: skip
+
     def __init__(
         self,
         running: RunningNode,
