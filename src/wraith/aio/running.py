@@ -77,8 +77,8 @@ class RunningNode:
         self.local = bound.local
         self.tracer = bound.tracer
         self._rng = bound.rng
-        self._shells: dict[AnyService, Shell] = {}
-        self._replay: dict[bytes, tuple[ReplayFiles, Shell]] = {}
+        self._shells: tuple[tuple[AnyService, Shell], ...] = ()
+        self._replay: tuple[tuple[bytes, ReplayFiles, Shell], ...] = ()
         self._port = bound.sockets.port
         self.driver: Driver[tuple[AnyService, Any]] = Driver(
             bound.node,
@@ -122,10 +122,10 @@ class RunningNode:
             raise LocalProtocolError("this node is closed")
         if service not in self.node.services:
             self.node.add(service, now, key=key)
-        self._shells[service] = shell
+        self._shells = (*self._shells, (service, shell))
         if key is None or replay is None:
             return
-        self._replay[key.ak.public] = replay, shell
+        self._replay = (*self._replay, (key.ak.public, replay, shell))
         # Without this the machine refuses what may be a replay: right for incomplete records.
         if not replay.history.complete_after:
             self.node.endpoint.load_replay_records(key.ak.public, replay.history.records, now)
@@ -133,8 +133,9 @@ class RunningNode:
     def drop(self, service: AnyService) -> None:
         """Takes ``service`` away: its peers are told, its shell hears nothing more, the others go
         on. Idempotent."""
-        shell = self._shells.pop(service, None)
-        self._replay = {key: one for key, one in self._replay.items() if one[1] is not shell}
+        gone = [shell for one, shell in self._shells if one is service]
+        self._shells = tuple(one for one in self._shells if one[0] is not service)
+        self._replay = tuple(one for one in self._replay if one[2] not in gone)
         if not self.driver.closed:
             self.node.remove(service, self.driver.now())
             self.driver.wake()
@@ -183,17 +184,17 @@ class RunningNode:
 
     def _on_event(self, told: tuple[AnyService, Any]) -> None:
         service, event = told
-        shell = self._shells.get(service)
-        if shell is not None:
-            shell.on_event(event)
+        for one, shell in self._shells:
+            if one is service:
+                shell.on_event(event)
 
     def _after_events(self) -> None:
-        for shell in tuple(self._shells.values()):
+        for _, shell in self._shells:
             shell.after_events()
 
     def _on_failed(self, error: Exception) -> None:
-        shells, self._shells = self._shells, {}
-        for shell in shells.values():
+        shells, self._shells = self._shells, ()
+        for _, shell in shells:
             shell.on_failed(error)
 
     def _store(self) -> None:
@@ -202,14 +203,14 @@ class RunningNode:
         if not self._replay:
             return  # only keys that outlive the process make records
         for public, records in self.node.records_to_store():
-            if public not in self._replay:
-                continue
-            files, shell = self._replay[public]
-            try:
-                files.append(records)
-            except OSError as exc:
-                self.node.records_lost(public)
-                shell.on_record_lost(exc)
+            for key, files, shell in self._replay:
+                if key != public:
+                    continue
+                try:
+                    files.append(records)
+                except OSError as exc:
+                    self.node.records_lost(public)
+                    shell.on_record_lost(exc)
 
 
 def open_node(

@@ -83,6 +83,7 @@ class Connection:
         "access_key",
         "config",
         "has_more",
+        "owner",
         "peer",
         "role",
     )
@@ -108,6 +109,8 @@ class Connection:
         self.peer: PeerKey | None = None
         #: Responder: the public half (32 bytes) of the access key that the peer's hello proved.
         self.access_key: bytes | None = None
+        #: For whoever uses this connection to keep what it likes; nothing here looks at it.
+        self.owner: object = None
         #: ``datagrams_to_send`` stopped at its limit: more may be due at once.
         self.has_more = False
         self._kem = kem

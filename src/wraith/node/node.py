@@ -19,7 +19,7 @@ from typing import Any
 
 from wraith.connection.connection import Connection
 from wraith.connection.endpoint import Endpoint
-from wraith.connection.events import Closed, PeerAuthenticated
+from wraith.connection.events import PeerAuthenticated
 from wraith.connection.handshake.endpoint_keys import ACCESS_KEYS_MAX, AccessKey
 from wraith.connection.handshake.node_record import NodeRecord
 from wraith.connection.state import OPEN_STATES
@@ -38,19 +38,15 @@ class Node:
     """
 
     # A dialled session has a node of its own: what an empty one holds is paid for each.
-    __slots__ = (
-        "_by_key", "_ending", "_listening", "_looks", "_now", "_owners", "_services", "endpoint",
-    )  # fmt: skip
+    __slots__ = ("_keyed", "_listening", "_looks", "_now", "_services", "endpoint")
 
     def __init__(self, endpoint: Endpoint, *, now: float) -> None:
         self.endpoint = endpoint
         self._services: tuple[AnyService, ...] = ()
-        #: By the public half of the access key; of those too that only finish what they have begun.
-        self._by_key: dict[bytes, AnyService] = {}
+        #: Services by the public half of their access key, those too that only finish what they
+        #: have begun.
+        self._keyed: tuple[tuple[bytes, AnyService], ...] = ()
         self._listening: tuple[bytes, ...] = ()
-        self._owners: dict[Connection, AnyService] = {}
-        #: Closed for their service; the endpoint still answers their last packets.
-        self._ending: list[tuple[Connection, AnyService]] = []
         self._looks: tuple[FirstLook, ...] = ()
         self._now = now
 
@@ -64,7 +60,7 @@ class Node:
         """
         self._now = now
         if key is not None:
-            if key.ak.public in self._by_key:
+            if self._service_of(key.ak.public) is not None:
                 raise LocalProtocolError("a service at this port listens with this access key")
             if len(self._listening) >= ACCESS_KEYS_MAX:
                 raise LocalProtocolError(
@@ -72,7 +68,7 @@ class Node:
                     hint="close one of them, or listen at another port",
                 )
             self.endpoint.add_access_key(key, now)
-            self._by_key[key.ak.public] = service
+            self._keyed = (*self._keyed, (key.ak.public, service))
             self._listening = (*self._listening, key.ak.public)
         if service not in self._services:
             self._services = (*self._services, service)
@@ -81,15 +77,13 @@ class Node:
         """Answers no more hellos of its key. What has begun goes on, half-open attempts too."""
         for public in self._keys_of(service):
             self.endpoint.remove_access_key(public)
-        self._listening = tuple(
-            public for public in self._listening if self._by_key[public] is not service
-        )
+            self._listening = tuple(one for one in self._listening if one != public)
 
     def go_away(self, service: AnyService, now: float) -> None:
         """Stops listening, and tells every peer of ``service`` that its connection will end."""
         self._now = now
         self.stop_listening(service)
-        for connection in self._owned_by(service):
+        for connection in self.connections_of(service):
             if connection.authorised and connection.state in OPEN_STATES:
                 connection.go_away(now)
 
@@ -100,23 +94,19 @@ class Node:
         self.stop_listening(service)
         for public in self._keys_of(service):
             self.endpoint.end_attempts(public)
-        for connection in self._owned_by(service):
+        for connection in self.connections_of(service):
             connection.end("", now)
 
     def remove(self, service: AnyService, now: float) -> None:
         """Takes ``service`` away with its key, as ``end_all`` does it. It is told nothing more.
         Harmless when it is gone already."""
         self.end_all(service, now)
-        for public in self._keys_of(service):
-            del self._by_key[public]
-        for connection in self._owned_by(service):
-            self._release(connection)
+        self._keyed = tuple(one for one in self._keyed if one[1] is not service)
         self._services = tuple(one for one in self._services if one is not service)
 
     def connections_of(self, service: AnyService) -> tuple[Connection, ...]:
         """Those of ``service``, with those that have closed and are not drained yet."""
-        ending = (c for c, owner in self._ending if owner is service and not c.is_drained)
-        return (*self._owned_by(service), *ending)
+        return tuple(c for c in self.endpoint.connections if c.owner is service)
 
     @property
     def services(self) -> tuple[AnyService, ...]:
@@ -143,7 +133,7 @@ class Node:
         """
         self._now = now
         connection = self.endpoint.connect(record, now, require_pq=require_pq, suite=suite)
-        self._owners[connection] = service
+        connection.owner = service
         return connection
 
     # --- bytes and time in ----------------------------------------------------------------------
@@ -181,7 +171,6 @@ class Node:
         self.endpoint.handle_timer(now)
         for service in self._services:
             service.handle_timer(now)
-        self._forget_drained()
         self.pump(now)
 
     # --- bytes, facts and time out --------------------------------------------------------------
@@ -257,42 +246,28 @@ class Node:
             if connection is None:
                 self._on_endpoint_event(event, now)
                 continue
-            service = self._owners.get(connection)
-            if service is None:
-                if type(event) is not PeerAuthenticated:
-                    continue  # of a service that is gone
-                if (service := self._claim(connection, now)) is None:
-                    continue
-            service.on_event(connection, event, now)  # type: ignore[arg-type]
-            if type(event) is Closed:
-                self._release(connection)
+            if connection.owner is None and type(event) is PeerAuthenticated:
+                self._claim(connection, now)
+            for service in self._services:
+                if service is connection.owner:
+                    service.on_event(connection, event, now)  # type: ignore[arg-type]
+                    break
         return moved
 
     def _on_endpoint_event(self, event: Any, now: float) -> None:
-        service = self._by_key.get(event.access_key)
+        service = self._service_of(event.access_key)
         if service is not None:
             service.on_endpoint_event(event, now)
 
-    def _claim(self, connection: Connection, now: float) -> AnyService | None:
-        """Whose peer this is that nobody knew until now: it proved the key of that service."""
-        service = self._by_key.get(connection.access_key or b"")
-        if service is None:  # it went while this one was on its way
+    def _claim(self, connection: Connection, now: float) -> None:
+        """Finds whose peer somebody new is: the service whose key was proved."""
+        connection.owner = self._service_of(connection.access_key)
+        if connection.owner is None:  # the service went while this one was on its way
             with contextlib.suppress(LocalProtocolError):
                 connection.refuse(now, CloseCode.CONNECTION_ERROR)
-            return None
-        self._owners[connection] = service
-        return service
 
-    def _release(self, connection: Connection) -> None:
-        self._forget_drained()
-        self._ending.append((connection, self._owners.pop(connection)))
-
-    def _forget_drained(self) -> None:
-        if self._ending and self._ending[0][0].is_drained:  # they drain about in order
-            self._ending = [one for one in self._ending if not one[0].is_drained]
-
-    def _owned_by(self, service: AnyService) -> list[Connection]:
-        return [c for c, owner in self._owners.items() if owner is service]
+    def _service_of(self, ak_public: bytes | None) -> AnyService | None:
+        return next((service for public, service in self._keyed if public == ak_public), None)
 
     def _keys_of(self, service: AnyService) -> list[bytes]:
-        return [public for public, owner in self._by_key.items() if owner is service]
+        return [public for public, owner in self._keyed if owner is service]
