@@ -42,6 +42,7 @@ def answers_of(net: LinkedEndpoints) -> list[bytes]:
 
 
 @pytest.mark.spec("HS-65")
+@pytest.mark.spec("HS-82")
 def test_a_ticket_is_sent_back_and_a_full_hello_follows_at_once(
     ticketed: Callable[[int], list[HelloPrefix]],
 ) -> None:
@@ -56,6 +57,7 @@ def test_a_ticket_is_sent_back_and_a_full_hello_follows_at_once(
     assert [prefix.ticket for prefix in prefixes] == [TICKET, None]
     assert net.now < 0.2, "one more round trip, no timer"
     assert hellos[0][:32] != hellos[2][:32], "a fresh ephemeral"
+    assert net.r.incoming[0].access_key == net.record().access_key
     assert len(net.r.incoming) == 1
 
 
