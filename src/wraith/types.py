@@ -87,9 +87,12 @@ class PeerKey:
     def parse(cls, text: str) -> PeerKey:
         """Inverse of ``str``. Raises ``ValueError`` when ``text`` is not such a key."""
         cleaned = text.strip().upper()
-        raw = base64.b32decode(cleaned + "=" * (-len(cleaned) % 8))
+        try:
+            raw = base64.b32decode(cleaned + "=" * (-len(cleaned) % 8))
+        except ValueError:  # binascii's own words speak of padding
+            raw = b""
         if len(raw) != 32:
-            raise ValueError("a peer key has 32 bytes")
+            raise ValueError("a peer key has 52 characters, a to z and 2 to 7")
         return cls(raw)
 
     @property

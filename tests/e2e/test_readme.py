@@ -177,7 +177,7 @@ def test_the_transcripts_of_going_on_are_what_the_commands_say(homes: TwoHomes) 
         receiver.kill()
     assert (receiver.returncode, sender.wait_exit()) == (0, 0), said
 
-    seen = shapes(said[1:])  # the first line is the security card
+    seen = shapes(said[2:])  # whom it dials, and the security card
     assert seen == shapes(transcript(TUTORIAL, "wraith: offered: 1 file"))
     rest = iter(seen)  # the page shows some of them, in this order
     assert all(text in rest for text in shapes(transcript(RESUME, "wraith: ")))

@@ -66,10 +66,11 @@ class RunningNode:
     Attributes:
         node: the machine; call ``driver.wake()`` after a command to it.
         local: what was asked to be bound.
+        sockets: the bound ones.
     """
 
     __slots__ = (
-        "__weakref__", "_port", "_replay", "_rng", "_shells", "driver", "local", "node", "tracer",
+        "__weakref__", "_replay", "_rng", "_shells", "driver", "local", "node", "sockets", "tracer",
     )  # fmt: skip
 
     def __init__(self, bound: BoundNode) -> None:
@@ -79,7 +80,7 @@ class RunningNode:
         self._rng = bound.rng
         self._shells: tuple[tuple[AnyService, Shell], ...] = ()
         self._replay: tuple[tuple[bytes, ReplayFiles, Shell], ...] = ()
-        self._port = bound.sockets.port
+        self.sockets = bound.sockets
         self.driver: Driver[tuple[AnyService, Any]] = Driver(
             bound.node,
             bound.sockets,
@@ -98,7 +99,7 @@ class RunningNode:
     @property
     def port(self) -> int:
         """The UDP port."""
-        return self._port
+        return self.sockets.port
 
     def add(
         self,

@@ -21,9 +21,9 @@ _SECRET_FIELDS = frozenset({"key", "psk", "seed", "secret", "root", "code", "tic
 class LoggingTracer:
     """Implements ``wraith.abc.Tracer`` over the logger ``wraith.<first word of the record>``.
 
-    A record's name is ``part.what``; its level is DEBUG, or WARNING when a field ``warning`` is
-    true. Values under the name ``address`` are hidden unless ``show_addresses``; bytes are shown
-    as a length only.
+    A record's name is ``part.what``; its level is DEBUG, or WARNING or INFO when a field
+    ``warning`` or ``info`` is true. Values under the name ``address`` are hidden unless
+    ``show_addresses``; bytes are shown as a length only.
     """
 
     __slots__ = ("_loggers", "_show_addresses")
@@ -38,7 +38,9 @@ class LoggingTracer:
         logger = self._loggers.get(part)
         if logger is None:
             logger = self._loggers[part] = logging.getLogger(f"{LOGGER_NAME}.{part}")
-        level = logging.WARNING if fields.pop("warning", False) else logging.DEBUG
+        level = logging.INFO if fields.pop("info", False) else logging.DEBUG
+        if fields.pop("warning", False):
+            level = logging.WARNING
         if logger.isEnabledFor(level):
             shown = " ".join(f"{key}={self._shown(key, value)}" for key, value in fields.items())
             logger.log(level, "%s %s", name, shown)

@@ -34,9 +34,10 @@ from wraith.crypto.ed25519 import Identity
 from wraith.errors import LocalProtocolError, WraithError
 from wraith.node.codes import code_of
 from wraith.node.config import NodeConfig
-from wraith.node.events import Finished, NodeEvent
+from wraith.node.events import Connected, Finished, LinkLost, NodeEvent, Refused
 from wraith.node.transfer_service import TransferService
 from wraith.transfer.code import encode_code
+from wraith.transfer.events import Accepted, Declined
 from wraith.transfer.messages import Reason
 from wraith.transfer.path_rules import PathRules
 from wraith.transfer.sender import Outgoing
@@ -47,6 +48,10 @@ from wraith.types import ANY_ADDRESS, Address
 LINGER_S: Final = 1.0
 #: A read from a terminal or a pipe may never end; a disk should.
 _STORE_END_S: Final = 5.0
+#: The events of a transfer that a log without details has too.
+_TOLD: Final = (Connected, Accepted, Declined, LinkLost, Finished)
+#: Anybody can forge an ICMP error.
+_REFUSED_MAX: Final = 16
 _NO_RECORDS: Final = "mend the disk of WRAITH_HOME and run the same command again; it goes on there"
 
 
@@ -98,6 +103,7 @@ class Transfer:
         self._events: asyncio.Queue[NodeEvent | Exception] = asyncio.Queue()
         self._store = store
         self._worker: StoreWorker | None = None
+        self._refused: set[tuple[Address, int]] = set()
         running.add(service, self, key=access, replay=replay)
 
     @classmethod
@@ -187,6 +193,8 @@ class Transfer:
         if self._owns_node:
             self._running.start()
         if record is not None:
+            if self._owns_node:  # errors are the socket's, and cannot be told apart by service
+                self._running.sockets.tell_errors(self._on_icmp_error)
             self.service.dial(record, driver.now())
         driver.wake()
 
@@ -252,8 +260,16 @@ class Transfer:
     def on_event(self, event: NodeEvent) -> None:
         """Hands on one event."""
         # The kind alone: what an event holds may be private.
-        self._tracer.record("transfer.event", kind=type(event).__name__)
+        if self._owns_node and isinstance(event, Connected):
+            self._running.sockets.tell_errors(None)
+        told = isinstance(event, _TOLD)
+        self._tracer.record("transfer.event", kind=type(event).__name__, info=told)
         self._events.put_nowait(event)
+
+    def _on_icmp_error(self, address: Address, number: int) -> None:
+        if (address, number) not in self._refused and len(self._refused) < _REFUSED_MAX:
+            self._refused.add((address, number))
+            self._events.put_nowait(Refused(address, number))
 
     def after_events(self) -> None:
         """Hands on wishes."""

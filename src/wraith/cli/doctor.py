@@ -29,12 +29,21 @@ DESCRIPTORS_WANTED = 1_024
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line of the report. ``ok`` false means that something is missing, not that all fails."""
+    """One line of the report. ``ok`` false means that something is wrong, not that all fails;
+    ``is_absent``: something optional is not here, and nothing is wrong."""
 
     name: str
     ok: bool
     detail: str
     hint: str = ""
+    is_absent: bool = False
+
+    @property
+    def mark(self) -> str:
+        """How a line of the report begins."""
+        if not self.ok:
+            return "--"
+        return "··" if self.is_absent else "ok"
 
 
 @click.command("doctor")
@@ -43,8 +52,9 @@ class Finding:
 def doctor(json_events: bool, code: str | None) -> int:
     """Say what works on this machine, and what does not.
 
-    With --reach, dial every address of a code and say which one answered. The transfer itself is
-    not touched.
+    A line begins with `ok`, with `··` where something optional is absent, or with `--` where
+    something is wrong. With --reach, dial every address of a code and say which one answered. The
+    transfer itself is not touched.
     """
     output = Output(json_events=json_events, quiet=False)
     if code is not None:
@@ -57,10 +67,11 @@ def doctor(json_events: bool, code: str | None) -> int:
             "finding",
             name=finding.name,
             ok=finding.ok,
+            absent=finding.is_absent,
             detail=finding.detail,
             hint=finding.hint,
         )
-        output.result(f"{'ok ' if finding.ok else '-- '} {finding.name:14} {finding.detail}")
+        output.result(f"{finding.mark}  {finding.name:14} {finding.detail}")
         if finding.hint:
             output.result(f"{'':18} hint: {finding.hint}")
     return 1 if broken else 0
@@ -84,7 +95,7 @@ def findings() -> Iterator[Finding]:
     for extra, module in (("quic", "aioquic"), ("qh3", "qh3")):
         found = importlib.util.find_spec(module) is not None
         detail = "installed" if found else f"not installed: {install_command(extra)}"
-        yield Finding(f"extra {extra}", True, detail)
+        yield Finding(f"extra {extra}", True, detail, is_absent=not found)
 
 
 _CLOCK = " (a handshake works when both clocks agree within a minute)"
@@ -92,7 +103,8 @@ _CLOCK = " (a handshake works when both clocks agree within a minute)"
 
 def _hot_path() -> Finding:
     native = hotpath.NAME == "native"
-    return Finding("hot path", True, f"{'native' if native else 'pure Python'}: {hotpath.reason()}")
+    detail = f"{'native' if native else 'pure Python'}: {hotpath.reason()}"
+    return Finding("hot path", True, detail, is_absent=not native)
 
 
 def _udp() -> Finding:
@@ -117,7 +129,7 @@ def _ipv6() -> Finding:
     try:
         bound_socket(Address(bytes(15) + b"\x01", 0)).close()
     except (OSError, WraithError):
-        return Finding("IPv6", True, "not available; IPv4 alone is used")
+        return Finding("IPv6", True, "not available; IPv4 alone is used", is_absent=True)
     return Finding("IPv6", True, "available")
 
 

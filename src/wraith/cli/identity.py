@@ -8,8 +8,9 @@ import click
 
 from wraith.aio.disk.home_folder import HomeFolder, PeerEntry
 from wraith.aio.entropy import OsRng
+from wraith.cli.helping import Helped
 from wraith.cli.output import Output, printable
-from wraith.errors import ConfigError
+from wraith.errors import ConfigError, TransferError
 from wraith.types import PeerKey
 
 
@@ -25,7 +26,7 @@ def show_id(json_events: bool) -> None:
     output.result(str(key))
 
 
-@click.group("peers", invoke_without_command=True)
+@click.group("peers", cls=Helped, invoke_without_command=True)
 @click.option("--json", "json_events", is_flag=True, help="One JSON object per peer on stdout.")
 @click.pass_context
 def peers(ctx: click.Context, json_events: bool) -> None:
@@ -64,13 +65,23 @@ def forget_peer(name_or_key: str) -> None:
     """Forget a peer and its name."""
     home = HomeFolder.default()
     known = home.find_peer(name_or_key)
-    key = known.key if known else _find_key(home, name_or_key)
-    if not home.forget_peer(key):
-        raise ConfigError("peer", name_or_key, "a name or key that `wraith peers` lists")
+    key = known.key if known else _key_of(home, name_or_key)
+    if key is None or not home.forget_peer(key):
+        raise TransferError(
+            f"no peer is called {printable(name_or_key)}",
+            hint="`wraith peers` lists names and keys",
+        )
     Output(json_events=False, quiet=False).say(f"forgot {key}")
 
 
 def _find_key(home: HomeFolder, text: str) -> PeerKey:
+    key = _key_of(home, text)
+    if key is None:
+        raise ConfigError("key", text, "the 52 characters that `wraith id` prints")
+    return key
+
+
+def _key_of(home: HomeFolder, text: str) -> PeerKey | None:
     if text == "last":
         entries: list[PeerEntry] = home.peers()
         if not entries:
@@ -79,4 +90,4 @@ def _find_key(home: HomeFolder, text: str) -> PeerKey:
     try:
         return PeerKey.parse(text)
     except ValueError:
-        raise ConfigError("key", text, "the 52 characters that `wraith id` prints") from None
+        return None

@@ -6,6 +6,7 @@ One place for both commands, so that an event has one name and one set of fields
 
 from __future__ import annotations
 
+import errno
 import time
 from collections import deque
 from collections.abc import Callable
@@ -13,13 +14,14 @@ from collections.abc import Callable
 from wraith.aio.disk.store_worker import CompleteNote
 from wraith.aio.sockets.addresses import format_address
 from wraith.cli.output import Output, duration, printable, size
-from wraith.errors import HandshakeTimeout, WraithError
+from wraith.errors import ConnectFailed, HandshakeTimeout, WraithError
 from wraith.node.events import (
     ClockSkewSeen,
     Connected,
     Dialling,
     LinkLost,
     NodeEvent,
+    Refused,
     StillTrying,
     TurnedAway,
 )
@@ -46,6 +48,8 @@ from wraith.types import Address, PeerKey
 RATE_WINDOW_S = 5.0
 PROGRESS_S = 0.1
 """A fast transfer reports every few MiB, a hundred times a second: nobody reads that."""
+RATE_BYTES_MIN = 64 * 1024
+"""The rate of less than that says nothing."""
 SILENT_S = 3.0
 QUIET_S = 1.5
 """After so long without news nobody says how long the rest will take."""
@@ -65,6 +69,7 @@ class Narrator:
         other: how the other side is called: ``the receiver`` or ``the sender``.
         name_of: the name that a person gave to a key, or nothing.
         waits_after_refusal: a receiver that refuses ends nothing here.
+        is_text: what is sent is a text; a receiver knows it from the offer.
     """
 
     def __init__(
@@ -75,7 +80,9 @@ class Narrator:
         name_of: Callable[[PeerKey], str],
         verbose: bool = False,
         waits_after_refusal: bool = False,
+        is_text: bool = False,
     ) -> None:
+        self._is_text = is_text
         self._waits_after_refusal = waits_after_refusal
         self._output = output
         self._other = other
@@ -94,6 +101,7 @@ class Narrator:
         self._silent_since: float | None = None
         self._silent_s = 0.0
         self._offered: OfferReceived | None = None
+        self._was_accepted = False
         self.placed: Placed | None = None
 
     # --- before anyone is there -----------------------------------------------------------------
@@ -106,8 +114,31 @@ class Narrator:
         texts = [format_address(address) for address in addresses]
         extra = {} if left_out is None else {"left_out": left_out}
         self._output.event("waiting", code=None, addresses=texts, port=None, resumed=False, **extra)
-        if self._verbose:
-            self._output.say(f"dialling {', '.join(texts)}")
+        self._output.say(f"dialling {', '.join(texts)} …")
+
+    def no_route(self, addresses: tuple[Address, ...], *, waits: bool) -> WraithError | None:
+        """This machine knows no way to any of ``addresses``: the error that ends it, or a sentence
+        where somebody ``waits`` for a network."""
+        texts = [format_address(address) for address in addresses]
+        self._output.event("no_route", addresses=texts, waiting=waits)
+        if not waits:
+            return ConnectFailed(
+                f"this machine has no route to {', '.join(texts)}",
+                hint="connect it to a network, or give --wait-for-network",
+            )
+        self._output.say(f"no route to {', '.join(texts)}; waiting for a network")
+        return None
+
+    def no_address(self, *, waits: bool) -> WraithError | None:
+        """This machine has no address that a code could name: as ``no_route``."""
+        self._output.event("no_address", waiting=waits)
+        if not waits:
+            return ConnectFailed(
+                "this machine has no address that anybody could reach",
+                hint="connect it to a network, or give --wait-for-network, or --listen HOST:PORT",
+            )
+        self._output.say("this machine has no address that anybody could reach; waiting for one")
+        return None
 
     def explain(self, error: WraithError, timeout_s: float) -> WraithError:
         """Silence is all that a stranger gets from the other side, so this lists what it may
@@ -131,7 +162,7 @@ class Narrator:
 
     def show(self, event: NodeEvent) -> None:
         """One event of the transfer."""
-        if not isinstance(event, Dialling | StillTrying | LinkLost):  # those are our own
+        if not isinstance(event, Dialling | StillTrying | Refused | LinkLost):  # our own
             self._on_heard()
         say, emit = self._output.say, self._output.event
         match event:
@@ -146,8 +177,10 @@ class Narrator:
                     say(f"dialling, attempt {attempt}")
             case StillTrying(seconds):
                 emit("still_trying", seconds=round(seconds, 1), hint=self._reasons())
-                say(f"no answer after {seconds:.0f} s; still trying")
+                say(f"no answer yet after {seconds:.0f} s; still trying")
                 self._output.hint(self._reasons())
+            case Refused(address, number):
+                self._on_refused(address, number)
             case TurnedAway(peer, busy):
                 emit("turned_away", peer=_text(peer), busy=busy)
                 who = self._called(peer)
@@ -158,7 +191,8 @@ class Narrator:
                 say(_skew_words(skew_s))
             case PeerDeciding():
                 emit("deciding")
-                say(f"{self._other} is deciding")
+                if not self._was_accepted:  # else it goes on, and nobody is asked
+                    say(f"{self._other} is deciding")
             case OfferReceived():
                 self._on_offer(event)
             case Accepted(reused, total):
@@ -215,6 +249,15 @@ class Narrator:
             f"suite {security.suite.name} ({security.aead})"
         )
 
+    def _on_refused(self, address: Address, number: int) -> None:
+        """An ICMP error. Anybody can forge one, so nothing ends. [TR-95]"""
+        where = format_address(address)
+        is_refused = number == errno.ECONNREFUSED
+        reason = "refused" if is_refused else "unreachable"
+        self._output.event("unreachable", address=where, reason=reason)
+        what = "nobody waits at" if is_refused else "the network says that it cannot reach"
+        self._output.say(f"{what} {where}, as far as anybody can tell; still trying")
+
     def _on_declined(self, event: Declined) -> None:
         self._output.event("declined", peer=_text(event.peer), reason=event.reason.name.lower())
         who = self._called(event.peer)
@@ -255,6 +298,7 @@ class Narrator:
 
     def _on_accepted(self, reused: int, total: int | None) -> None:
         self._output.event("accepted", bytes_reused=reused, bytes_total=total)
+        self._was_accepted = True
         if self._started_at is None:
             self._started_at = time.monotonic()
         if reused:
@@ -394,15 +438,17 @@ class Narrator:
             if placed.text is not None:
                 fields["text"] = placed.text.decode("utf-8", "replace")
         self._output.event("done", **fields)
-        rate = size(done.bytes_transferred / max(0.001, seconds - silent_s))
+        per_second = size(done.bytes_transferred / max(0.001, seconds - silent_s))
+        rate = f" ({per_second}/s)" if done.bytes_transferred >= RATE_BYTES_MIN else ""
         kept = f", {size(done.bytes_reused)} there before this run" if done.bytes_reused else ""
         outage = f", {duration(silent_s)} of it silent" if silent_s >= 1.0 else ""
-        files = _counted(done.n_files, 0, 0)
+        is_text = self._is_text or (self._offered is not None and self._offered.offer.is_text)
+        files = "a text" if is_text else _counted(done.n_files, 0, 0)
         unread = f", {size(done.bytes_unread)} of it not read again" if done.bytes_unread else ""
         is_whole = not done.bytes_unread and not done.n_failed
-        verified = ", every chunk verified" if is_whole else ""
+        verified = ", every chunk verified" if is_whole and not is_text else ""
         self._output.say(
-            f"done: {files}, {size(done.bytes_total)} in {duration(seconds)}{outage} ({rate}/s)"
+            f"done: {files}, {size(done.bytes_total)} in {duration(seconds)}{outage}{rate}"
             f"{kept}{unread}{verified}"
         )
         if done.n_failed:
@@ -438,7 +484,8 @@ def offer_lines(event: OfferReceived) -> list[str]:
     offer, survey = event.offer, event.survey
     if offer.is_text:
         return [f"offered: a text, {_total(offer)}"]
-    lines = [f"offered: {_summary(event)}, into {printable(survey.place)}"]
+    into = "to standard output" if survey.place == "-" else f"into {printable(survey.place)}"
+    lines = [f"offered: {_summary(event)}, {into}"]
     lines += _marked_lines(event.marks)
     lines += ["  " + entry_line(top, shown_path(top.path)) for top in event.tops[:TOPS_SHOWN]]
     if len(event.tops) > TOPS_SHOWN:

@@ -38,6 +38,8 @@ from wraith.cli.running import (
     Acquaintances,
     Invitation,
     conclude,
+    find_address,
+    find_route,
     invite,
     run,
     shown_events,
@@ -71,6 +73,7 @@ COMPLETE_TIMEOUT_S = 3.0
 NO_TERMINAL = (
     "there is no terminal to ask on: give --yes to accept whatever is offered, or --list-only"
 )
+NOTHING_UNFINISHED = "there is no unfinished transfer here"
 
 Target = FileTarget | PipeTarget
 
@@ -99,6 +102,7 @@ class ReceivePlan:
     config: EndpointConfig
     node: NodeConfig
     new_code: bool
+    waits_for_network: bool
     history: bool
     verbose: bool
 
@@ -218,6 +222,7 @@ def receive(
         config=config,
         node=common.node_config(wait_s=wait_s),
         new_code=new_code,
+        waits_for_network=common.wait_for_network,
         history=common.history,
         verbose=common.verbose,
     )
@@ -381,8 +386,12 @@ class _Receiving:
         code = self._plan.code
         if code is not None:
             narrator.dialling(code.addresses)
+            await find_route(code.addresses, narrator, waits=self._plan.waits_for_network)
             transfer.start(record_of(code))
         else:
+            await find_address(
+                self._plan.local, transfer, narrator, waits=self._plan.waits_for_network
+            )
             invite(INVITATION, self._output, transfer, self._plan.local, self._kept)
             transfer.start()
         recorder = Recorder(self._home) if self._plan.history else None
@@ -424,7 +433,8 @@ class _Receiving:
             self._output.note(self._kept.spend())
         if event.text is None:
             for path in event.placed:
-                self._output.say(f"received {printable(path)}")
+                where = "written to standard output" if path == STDOUT else f"received {path}"
+                self._output.say(printable(where))
             return
         text = event.text.decode("utf-8", "replace")
         if sys.stdout.isatty():
@@ -461,7 +471,7 @@ def _list_leftovers(out: str, output: Output) -> int:
         names = ", ".join(leftover.names[:3]) or "?"
         output.result(f"{_id(leftover)}  {size(leftover.bytes_done)} of {of}  {names}  {state}")
     if not found:
-        output.say("there is no unfinished transfer here")
+        output.say(NOTHING_UNFINISHED)
     return 0
 
 
@@ -472,9 +482,11 @@ def _discard(out: str, wanted: str, output: Output) -> int:
         TransferError: there is no such leftover.
         Busy: it is in use.
     """
+    found = list(leftovers(out))
+    in_use = [each for each in found if each.is_in_use] if wanted == "all" else []
     chosen = [
         each
-        for each in leftovers(out)
+        for each in found
         if (wanted == "all" and not each.is_in_use) or (wanted and _id(each).startswith(wanted))
     ]
     if len(chosen) > 1 and wanted != "all":
@@ -487,6 +499,10 @@ def _discard(out: str, wanted: str, output: Output) -> int:
         discard(leftover)
         output.event("discarded", id=_id(leftover), bytes=leftover.bytes_done)
         output.say(f"removed {_id(leftover)}: {', '.join(leftover.names[:3])}")
+    for leftover in in_use:
+        output.say(f"{_id(leftover)} stays: a process works in it")
+    if not found:
+        output.say(NOTHING_UNFINISHED)
     return 0
 
 

@@ -21,6 +21,7 @@ from wraith.aio.clock import SystemClock
 from wraith.aio.disk.home_folder import HomeFolder
 from wraith.aio.disk.kept_code import KeptCode
 from wraith.aio.sockets.addresses import format_address
+from wraith.aio.sockets.routes import any_route, is_loopback, wait_until
 from wraith.aio.transfers import Transfer
 from wraith.cli.history import Recorder
 from wraith.cli.narrator import Narrator
@@ -98,6 +99,39 @@ def invite(
     output.say(invitation.where)
     output.result(invitation.line.format(code=code))
     output.say(f"waiting at {', '.join(texts)}; a firewall must let UDP port {transfer.port} in")
+
+
+async def find_route(addresses: tuple[Address, ...], narrator: Narrator, *, waits: bool) -> None:
+    """Looks whether this machine has a way to one of ``addresses``; ``waits`` for it.
+
+    Raises:
+        ConnectFailed: it has none, and nobody waits.
+    """
+    if any_route(addresses):
+        return
+    error = narrator.no_route(addresses, waits=waits)
+    if error is not None:
+        raise error
+    await wait_until(lambda: any_route(addresses))
+
+
+async def find_address(
+    local: Address, transfer: Transfer, narrator: Narrator, *, waits: bool
+) -> None:
+    """Looks whether a code could name an address of this machine, as ``find_route``. While
+    somebody waits, its own loopback address is none."""
+
+    def found() -> tuple[Address, ...]:
+        return shown_addresses(local, transfer.port)
+
+    if any(local.ip):
+        return  # it was named
+    if found() and not (waits and all(is_loopback(each) for each in found())):
+        return
+    error = narrator.no_address(waits=waits)
+    if error is not None:
+        raise error
+    await wait_until(lambda: not all(is_loopback(each) for each in found()))
 
 
 def conclude(

@@ -18,7 +18,16 @@ from wraith.aio.transfers import Transfer
 from wraith.cli.history import Recorder
 from wraith.cli.narrator import Narrator
 from wraith.cli.output import Output, size
-from wraith.cli.running import Acquaintances, Invitation, conclude, invite, run, shown_events
+from wraith.cli.running import (
+    Acquaintances,
+    Invitation,
+    conclude,
+    find_address,
+    find_route,
+    invite,
+    run,
+    shown_events,
+)
 from wraith.cli.settings import SettingsCommand
 from wraith.cli.transfer_options import (
     EXIT_CODES,
@@ -71,6 +80,7 @@ class SendPlan:
     new_code: bool
     exclude: tuple[str, ...]
     skip_unreadable: bool
+    waits_for_network: bool
     history: bool
     verbose: bool
 
@@ -206,6 +216,7 @@ def send(
         new_code=new_code,
         exclude=exclude,
         skip_unreadable=skip_unreadable,
+        waits_for_network=common.wait_for_network,
         history=common.history,
         verbose=common.verbose,
     )
@@ -255,6 +266,7 @@ class _Sending:
                 name_of=self._peers.name_of,
                 verbose=plan.verbose,
                 waits_after_refusal=not plan.node.end_on_decline,
+                is_text=plan.text is not None,
             )
             transfer = await Transfer.open(
                 source=source,
@@ -326,9 +338,11 @@ class _Sending:
         self._output.say(f"sending {display_path(source.outgoing.name)}, {what}")
         if plan.code is not None:
             narrator.dialling(plan.code.addresses, left_out=self._left_out_names())
+            await find_route(plan.code.addresses, narrator, waits=plan.waits_for_network)
             transfer.start(record_of(plan.code))
         else:
             left_out = self._left_out_names()
+            await find_address(plan.local, transfer, narrator, waits=plan.waits_for_network)
             invite(INVITATION, self._output, transfer, plan.local, self._kept, left_out=left_out)
             transfer.start()
         recorder = (

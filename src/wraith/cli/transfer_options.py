@@ -31,6 +31,8 @@ Exit codes:
 All of them: wraith help exit-codes
 """
 
+STILL_TRYING_S = 3.0
+"""So long after the first hello somebody who dials hears that nobody has answered yet."""
 _UNITS = {"": 1, "k": 1_000, "m": 1_000_000, "g": 1_000_000_000}
 _BINARY = {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 _RATE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmg]?)(i?)(?:b|b/s)?", re.IGNORECASE)
@@ -99,6 +101,7 @@ class CommonOptions:
     require_pq: bool
     max_datagram: int
     connect_timeout: float
+    wait_for_network: bool
     history: bool
     json_events: bool
     quiet: bool
@@ -126,6 +129,7 @@ class CommonOptions:
         """What they ask of the node; ``wait_s`` may be infinite."""
         return NodeConfig(
             connect_timeout_s=self.connect_timeout,
+            still_trying_s=STILL_TRYING_S,
             wait_s=None if math.isinf(wait_s) else wait_s,
             require_pq=self.require_pq,
             suite=self._suite(),
@@ -194,6 +198,11 @@ _COMMON = [
         envvar="WRAITH_CONNECT_TIMEOUT",
         show_envvar=True,
         help="How long to try before anyone has answered.",
+    ),
+    click.option(
+        "--wait-for-network",
+        is_flag=True,
+        help="Wait while this machine has no network, instead of ending with 11.",
     ),
     click.option(
         "--history/--no-history",

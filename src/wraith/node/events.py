@@ -39,6 +39,16 @@ class StillTrying:
 
 
 @dataclass(frozen=True, slots=True)
+class Refused:
+    """While nobody has answered, the host at ``address`` said that nobody waits there, or a router
+    that it cannot be reached (``errno``). Told by the shell: ICMP, which anybody can forge.
+    Dialling goes on."""
+
+    address: Address
+    errno: int
+
+
+@dataclass(frozen=True, slots=True)
 class Connected:
     """A peer is there, authenticated both ways. Every value is from the finished handshake."""
 
@@ -92,6 +102,7 @@ class Finished:
 NodeEvent = (
     Dialling
     | StillTrying
+    | Refused
     | Connected
     | TurnedAway
     | ClockSkewSeen

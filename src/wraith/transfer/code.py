@@ -37,6 +37,7 @@ KEY_BYTES = 32
 FIXED_BYTES = 1 + 3 * KEY_BYTES
 MAX_ADDRESSES_V4 = 4
 MAX_ADDRESSES_V6 = 2
+MIN_CODE_CHARS = len(PREFIX) + (FIXED_BYTES * 8 + 4) // 5 + CHECKSUM_CHARS
 MAX_CODE_CHARS = 1_024
 """Longer input is refused before it is decoded; the longest code has 270 characters."""
 
@@ -104,8 +105,12 @@ def decode_code(text: str) -> Code:
     if not word.startswith(PREFIX):
         raise CodeInvalid("a code begins with wr1")
     payload, checksum = word[3:-CHECKSUM_CHARS], word[-CHECKSUM_CHARS:]
-    if len(word) < 3 + CHECKSUM_CHARS or not _ALPHABET.issuperset(payload + checksum):
+    if not _ALPHABET.issuperset(word[3:]):
         raise CodeInvalid("this code holds a character that no code has")
+    if len(word) < MIN_CODE_CHARS:
+        raise CodeInvalid(
+            f"this code is incomplete: {len(word)} of {MIN_CODE_CHARS} or more characters"
+        )
     raw = _unbase32(payload)
     if _checksum(raw) != checksum:
         raise CodeInvalid("this code is mistyped or incomplete")

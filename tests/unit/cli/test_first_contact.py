@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -12,8 +13,21 @@ import pytest
 
 from wraith.cli.helping import TOPICS, topic
 from wraith.cli.main import cli, main
+from wraith.crypto.secret import Secret
+from wraith.transfer.code import Code, encode_code
+from wraith.types import Address, PeerKey, SuiteId
 
 ROOT = Path(__file__).parents[3]
+CODE_TO_NOBODY = encode_code(
+    Code(
+        (SuiteId.A,),
+        access_key=bytes(range(32)),
+        peer=PeerKey(bytes(range(1, 33))),
+        access_psk=Secret(bytes(32)),
+        addresses=(Address(bytes([127, 0, 0, 1]), 9),),
+        maker_receives=True,
+    )
+)
 
 
 @pytest.fixture(autouse=True)
@@ -142,3 +156,80 @@ def test_the_help_of_an_optional_part_needs_no_part(
     assert done.returncode == exit_code, done.stderr
     assert word in done.stdout + done.stderr
     assert not any(line.endswith("...") for line in done.stdout.splitlines()[1:])
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("wr1abc", "incomplete: 6 of 165 or more characters"),
+        ("wr1hello!", "holds a character that no code has"),
+    ],
+)
+def test_what_is_wrong_with_a_code_is_named(
+    capsys: pytest.CaptureFixture[str], code: str, words: str
+) -> None:
+    exit_code, _, err = _run(capsys, "receive", "--yes", code)
+    assert exit_code == 2
+    assert words in err
+
+
+@pytest.mark.parametrize("key", ["zzz", "01", "", "é", "a" * 51])
+def test_what_is_no_key_is_told_in_our_words(key: str) -> None:
+    with pytest.raises(ValueError, match="52 characters") as caught:
+        PeerKey.parse(key)
+    assert type(caught.value) is ValueError
+
+
+def test_who_is_forgotten_and_known_to_nobody_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    exit_code, _, err = _run(capsys, "peers", "forget", "nobody")
+    assert exit_code == 1
+    assert "no peer is called nobody" in err
+
+
+def test_nothing_to_discard_is_said(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    exit_code, _, err = _run(capsys, "receive", "--discard", "all", "--out", str(tmp_path))
+    assert exit_code == 0
+    assert "no unfinished transfer" in err
+
+
+@pytest.mark.parametrize("n_good", [0, 1])
+def test_the_rest_is_offered_only_where_there_is_one(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, n_good: int
+) -> None:
+    good = tmp_path / "good"
+    good.write_bytes(b"g")
+    paths = [str(tmp_path / "none.txt"), *[str(good)] * n_good]
+    exit_code, _, err = _run(capsys, "send", *paths)
+    assert exit_code == 1
+    assert ("--skip-unreadable" in err) == bool(n_good)
+
+
+def test_the_doctor_tells_what_is_absent_from_what_is_well(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(SystemExit):
+        main(["doctor"])
+    lines = capsys.readouterr().out.splitlines()
+    extras = [line for line in lines if "extra " in line]
+    assert len(extras) == 2 and all(line.startswith("··") for line in extras)
+    assert next(line for line in lines if "version" in line).startswith("ok")
+
+
+def test_at_the_level_info_a_log_has_lines(tmp_path: Path) -> None:
+    file = tmp_path / "a.txt"
+    file.write_bytes(b"a")
+    done = subprocess.run(
+        [sys.executable, "-m", "wraith", "send", "--to", CODE_TO_NOBODY, str(file)],
+        env={
+            **os.environ,
+            "WRAITH_LOG": "info",
+            "WRAITH_HOME": str(tmp_path / "h"),
+            "WRAITH_CONNECT_TIMEOUT": "1",
+        },
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert "INFO transfer.event kind=Finished" in done.stderr
+    assert "DEBUG" not in done.stderr

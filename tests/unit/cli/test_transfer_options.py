@@ -43,6 +43,7 @@ def test_durations(text: str, seconds: float) -> None:
 
 
 GIVEN_NOTHING = CommonOptions(
+    wait_for_network=False,
     port=None,
     suite=None,
     require_pq=True,

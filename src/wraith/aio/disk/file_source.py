@@ -118,9 +118,12 @@ class FileSource(Store):
                 scan.top(name)
             scan.keep(scan.writer.finish())
             if scan.problems and not skip_unreadable:
-                raise SourceUnreadable(scan.problems)
+                is_all_of_it = not scan.writer.index.n_entries
+                raise SourceUnreadable(scan.problems, is_all_of_it=is_all_of_it)
             if not scan.writer.index.n_entries:
-                raise SourceUnreadable(scan.problems or [(b"", "there is nothing to send")])
+                raise SourceUnreadable(
+                    scan.problems or [(b"", "there is nothing to send")], is_all_of_it=True
+                )
             index = scan.writer.index
             digests = _kept_digests(state_dir, index, scan.stamps, disk)
         except BaseException:

@@ -33,12 +33,16 @@ class SourceUnreadable(TransferError):
     code = "source-unreadable"
     hint = "use --skip-unreadable to send the rest"
 
-    def __init__(self, problems: Sequence[tuple[bytes, str]]) -> None:
+    def __init__(
+        self, problems: Sequence[tuple[bytes, str]], *, is_all_of_it: bool = False
+    ) -> None:
         shown = [f"{display_path(path)}: {why}" for path, why in problems[:PROBLEMS_SHOWN]]
         if len(problems) > PROBLEMS_SHOWN:
             shown.append(f"and {len(problems) - PROBLEMS_SHOWN} more")
         super().__init__("cannot be sent: " + "; ".join(shown))
         self.problems = tuple(problems)
+        if is_all_of_it:
+            self.hint = ""
 
 
 @dataclass(slots=True)

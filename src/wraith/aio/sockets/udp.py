@@ -40,6 +40,10 @@ PutAside = Callable[[memoryview, int, NetworkPath], bool]
 #: A single datagram of so many bytes was refused for its size (EMSGSIZE).
 RefuseSize = Callable[[NetworkPath, int], None]
 
+#: An ICMP error came for a datagram to this address: where to, and the ``errno`` of it. Anybody can
+#: forge one, so it is a hint for people and decides nothing.
+TellError = Callable[[Address, int], None]
+
 READS_PER_TURN: Final = 64
 #: Reads of a turn whatever they bring: what is put aside does not use up the others' turn.
 READS_IN_ALL: Final = 512
@@ -75,6 +79,10 @@ _IPV6_RECVPKTINFO: Final = getattr(socket, "IPV6_RECVPKTINFO", 49)
 _IPV6_PKTINFO: Final = getattr(socket, "IPV6_PKTINFO", 50)
 _SO_RCVBUFFORCE: Final = 33
 _SO_SNDBUFFORCE: Final = 32
+#: ``IP_RECVERR`` and ``IPV6_RECVERR``: ICMP errors are queued, with the address of each.
+_RECVERR: Final = {socket.AF_INET: (_IPPROTO_IP, 11), socket.AF_INET6: (_IPPROTO_IPV6, 25)}
+_MSG_ERRQUEUE: Final = 0x2000
+_ERRORS_PER_TURN: Final = 64
 _BURST_REFUSED: Final = frozenset({errno.EMSGSIZE, errno.EINVAL, errno.EIO, errno.EOPNOTSUPP})
 #: Ancillary messages that say which local address was called: level and type of each.
 _PACKET_INFOS: Final = frozenset({(_IPPROTO_IP, _IP_PKTINFO), (_IPPROTO_IPV6, _IPV6_PKTINFO)})
@@ -186,6 +194,7 @@ class UdpSocket:
         self._loop: AbstractEventLoop | None = None
         self._resume: Callable[[], None] | None = None
         self.on_refused_size: RefuseSize | None = None
+        self._tell_error: TellError | None = None
 
     @classmethod
     def bind(
@@ -251,10 +260,14 @@ class UdpSocket:
                 )
             except (BlockingIOError, InterruptedError):
                 is_empty = True
+                if self._tell_error is not None:
+                    self._read_errors(self._tell_error)
                 break
             except OSError as exc:
                 if exc.errno == errno.EBADF:
                     return
+                if self._tell_error is not None:
+                    self._read_errors(self._tell_error)
                 continue  # an ICMP error of some earlier datagram: anyone can forge those
             size = n
             local = b""
@@ -310,6 +323,26 @@ class UdpSocket:
             self._paths.clear()
         self._paths[(source, info)] = path
         return path
+
+    def tell_errors(self, tell: TellError | None) -> None:
+        """Asks the kernel for ICMP errors, which ``tell`` hears of; ``None`` ends it, and must
+        before bulk data flow: while errors are asked for, one may cost the next datagram."""
+        if not _LINUX:
+            return
+        level, option = _RECVERR[socket.AddressFamily(self.family)]
+        if _try_option(self._sock, level, option, int(tell is not None)):
+            self._tell_error = tell
+
+    def _read_errors(self, tell: TellError) -> None:
+        """Empties the queue of errors: while something is in it the socket counts as readable."""
+        for _ in range(_ERRORS_PER_TURN):
+            try:
+                _, ancillary, _, sent_to = self._sock.recvmsg(1, 512, _MSG_ERRQUEUE)
+            except OSError:
+                return
+            for _, kind, value in ancillary:
+                if kind in (11, 25) and len(value) >= 4 and sent_to:
+                    tell(from_sockaddr(sent_to), int.from_bytes(value[:4], sys.byteorder))
 
     # --- out --------------------------------------------------------------------------------
 
@@ -532,6 +565,12 @@ class SocketSet:
         self._tell_refused_size = tell
         for sock in self.sockets:
             sock.on_refused_size = tell
+
+    def tell_errors(self, tell: TellError | None) -> None:
+        """``tell`` hears of ICMP errors, where the host tells them; ``None`` ends it."""
+        for sock in self.sockets:
+            if isinstance(sock, UdpSocket):
+                sock.tell_errors(tell)
 
     @property
     def port(self) -> int:
