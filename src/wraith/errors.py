@@ -475,6 +475,7 @@ class ConfigError(WraithError):
 #: What each optional part is made of. Hints name these, which exist and have their owners, and
 #: never a name of ours: nobody has registered it, and whoever did would own who follows the hint.
 EXTRAS = {
+    "qr": ("segno>=1.6.6,<1.7",),
     "quic": ("aioquic>=1.7.2,<1.8",),
     "qh3": ("aioquic>=1.7.2,<1.8", "qh3>=2.1.0,<2.2"),
 }

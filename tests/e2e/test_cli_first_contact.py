@@ -118,7 +118,7 @@ def test_without_a_route_nobody_waits_for_an_answer(tmp_path: Path) -> None:
 def test_who_waits_for_a_network_goes_on_when_there_is_one(homes: TwoHomes) -> None:
     receiver = homes.start(
         *("receive", "--json", "--yes", "--out", str(homes.out)),
-        *("--wait-for-network", "--listen", "127.0.0.1:0"),
+        *("--wait-for-network", "--listen"),
         home="home-receiver",
         under=("unshare", "-rn"),
     )

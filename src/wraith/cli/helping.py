@@ -39,11 +39,19 @@ class Helped(click.Group):
         return super().resolve_command(ctx, args)
 
 
+def _suggested(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """Names of commands and pages."""
+    del param
+    root = ctx.find_root()
+    known = root.command.list_commands(root) if isinstance(root.command, click.Group) else []
+    return [word for word in (*known, *TOPICS) if word.startswith(incomplete)]
+
+
 @click.command(
     "help",
     epilog="\b\nTopics:\n" + "".join(f"  {name:12} {what}\n" for name, what in TOPICS.items()),
 )
-@click.argument("words", nargs=-1, metavar="[COMMAND...|TOPIC]")
+@click.argument("words", nargs=-1, metavar="[COMMAND...|TOPIC]", shell_complete=_suggested)
 @click.pass_context
 def help_command(ctx: click.Context, words: tuple[str, ...]) -> None:
     """Show the help of a command, or a topic."""

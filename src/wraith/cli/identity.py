@@ -10,6 +10,7 @@ from wraith.aio.disk.home_folder import HomeFolder, PeerEntry
 from wraith.aio.entropy import OsRng
 from wraith.cli.helping import Helped
 from wraith.cli.output import Output, printable
+from wraith.cli.suggestions import known_keys, peer_names_and_keys
 from wraith.errors import ConfigError, TransferError
 from wraith.types import PeerKey
 
@@ -51,7 +52,7 @@ def peers(ctx: click.Context, json_events: bool) -> None:
 
 @peers.command("name")
 @click.argument("name")
-@click.argument("key")
+@click.argument("key", shell_complete=known_keys)
 def name_peer(name: str, key: str) -> None:
     """Pin KEY (or `last`, the peer met last) under NAME."""
     home = HomeFolder.default()
@@ -60,7 +61,7 @@ def name_peer(name: str, key: str) -> None:
 
 
 @peers.command("forget")
-@click.argument("name_or_key")
+@click.argument("name_or_key", shell_complete=peer_names_and_keys)
 def forget_peer(name_or_key: str) -> None:
     """Forget a peer and its name."""
     home = HomeFolder.default()

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from wraith.aio.disk.store_worker import CompleteNote
 from wraith.aio.sockets.addresses import format_address
 from wraith.cli.output import Output, duration, printable, size
+from wraith.cli.screen import RED, View
 from wraith.errors import ConnectFailed, HandshakeTimeout, WraithError
 from wraith.node.events import (
     ClockSkewSeen,
@@ -69,7 +70,8 @@ class Narrator:
         other: how the other side is called: ``the receiver`` or ``the sender``.
         name_of: the name that a person gave to a key, or nothing.
         waits_after_refusal: a receiver that refuses ends nothing here.
-        is_text: what is sent is a text; a receiver knows it from the offer.
+        is_text, what, n_files: whether what is sent is a text, what it is called and how many files
+            it has; a receiver knows it from the offer.
     """
 
     def __init__(
@@ -81,7 +83,12 @@ class Narrator:
         verbose: bool = False,
         waits_after_refusal: bool = False,
         is_text: bool = False,
+        what: str = "",
+        n_files: int = 0,
     ) -> None:
+        self._what = what
+        self._n_files = n_files
+        self._is_post_quantum: bool | None = None
         self._is_text = is_text
         self._waits_after_refusal = waits_after_refusal
         self._output = output
@@ -171,6 +178,7 @@ class Narrator:
             case Dialling(attempt, again):
                 if again and self._is_moving:
                     self._is_moving = False
+                    self._output.end_progress()
                     self._on_silent(dialling=True)
                     say(f"{self._other} is silent; dialling again")
                 elif self._verbose:
@@ -229,6 +237,7 @@ class Narrator:
 
     def _on_connected(self, event: Connected) -> None:
         security = event.security
+        self._is_post_quantum = security.post_quantum
         name = self._name_of(event.peer) if event.peer is not None else ""
         self._output.event(
             "connected",
@@ -246,7 +255,8 @@ class Narrator:
         strength = "post-quantum" if security.post_quantum else "NOT post-quantum"
         self._output.say(
             f"connected to {who}: {security.key_exchange} ({strength}), "
-            f"suite {security.suite.name} ({security.aead})"
+            f"suite {security.suite.name} ({security.aead})",
+            *(() if security.post_quantum else (RED,)),
         )
 
     def _on_refused(self, address: Address, number: int) -> None:
@@ -272,6 +282,7 @@ class Narrator:
 
     def _on_offer(self, event: OfferReceived) -> None:
         offer, survey = event.offer, event.survey
+        self._what, self._n_files = display_path(offer.name), offer.n_files
         names = [display_path(top.path) for top in event.tops]
         self._output.event(
             "offer",
@@ -285,6 +296,7 @@ class Narrator:
             bytes_total=offer.total_bytes,
             bytes_here=survey.reused_bytes,
             place=survey.place,
+            existing=survey.n_existing,
             changed=self._offered is not None and self._offered.offer_id != event.offer_id,
         )
         before, self._offered = self._offered, event
@@ -349,6 +361,7 @@ class Narrator:
             self._silent_since = time.monotonic()
         left = None if until is None else max(0.0, until - time.monotonic())
         self._is_moving = False
+        self._output.end_progress()
         self._output.event(
             "interrupted", reason=reason, seconds_left=None if left is None else round(left, 1)
         )
@@ -392,7 +405,7 @@ class Narrator:
         return (bytes_done - samples[0][1]) / elapsed if elapsed > 0 else 0.0
 
     def redraw(self) -> None:
-        """The progress line; also called once a second when nothing happens."""
+        """The progress; also called once a second when nothing happens."""
         if not self._is_moving:
             return
         self._tell_progress()
@@ -401,22 +414,34 @@ class Narrator:
         silent = time.monotonic() - self._heard_at
         if silent > SILENT_S:
             self._on_silent(dialling=False)
-            self._output.progress(f"{size(done)} done; {self._other} is silent for {silent:.0f} s")
+            words = f"{self._other} is silent for {silent:.0f} s"
+            self._output.progress(View(bytes_done=done, silent=words))
             return
         # Up to now, not to the last report: while nothing comes the rate falls.
         elapsed = time.monotonic() - samples[0][0] if samples else 0.0
         rate = (samples[-1][1] - samples[0][1]) / elapsed if elapsed > 0 else 0.0
-        if total is None:
-            self._output.progress(f"{size(done)}, {size(rate)}/s")
-            return
-        share = 100 * done // total if total else 100
-        seconds_left = (total - done) / rate if rate > 0 and silent <= QUIET_S else 0.0
-        left = f", {duration(seconds_left)} left" if seconds_left >= 1.0 else ""
-        self._output.progress(f"{share:3} % of {size(total)}, {size(rate)}/s{left}")
+        left = (total - done) / rate if total is not None and rate > 0 else 0.0
+        self._output.progress(
+            View(
+                name=self._what,
+                bytes_done=done,
+                bytes_total=total,
+                n_files_done=self._progress.n_files_done,
+                n_files=self._n_files,
+                rate=rate,
+                seconds_left=left if left >= 1.0 and silent <= QUIET_S else None,
+                post_quantum=self._is_post_quantum,
+            )
+        )
+
+    def resized(self) -> None:
+        """The terminal has another size."""
+        self._output.redraw()
 
     def done(self, done: Done, file_ids: tuple[tuple[bytes, bytes], ...] = ()) -> None:
         """The last words of a transfer that is complete."""
         self._tell_progress()
+        self._output.end_progress()
         began = self._started_at if self._started_at is not None else time.monotonic()
         seconds = max(0.001, time.monotonic() - began)
         silent_s = min(self._silent_s, seconds)
@@ -490,6 +515,10 @@ def offer_lines(event: OfferReceived) -> list[str]:
     lines += ["  " + entry_line(top, shown_path(top.path)) for top in event.tops[:TOPS_SHOWN]]
     if len(event.tops) > TOPS_SHOWN:
         lines.append(f"  and {len(event.tops) - TOPS_SHOWN} more")
+    if survey.n_existing:
+        shown = ", ".join(shown_path(path) for path in survey.existing[:TOPS_SHOWN])
+        more = survey.n_existing - min(len(survey.existing), TOPS_SHOWN)
+        lines.append(f"already there: {shown}" + (f" and {more:,} more" if more else ""))
     if survey.reused_bytes:
         lines.append(f"{size(survey.reused_bytes)} of it are here already")
     return lines

@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import click
@@ -30,6 +31,7 @@ from wraith.aio.sessions.endpoint import local_for
 from wraith.aio.sockets.addresses import parse_address
 from wraith.aio.transfers import Transfer
 from wraith.cli.consent import Consent
+from wraith.cli.handover import ask_code, pasted_code, require_qr
 from wraith.cli.history import Recorder
 from wraith.cli.narrator import Narrator, entry_line
 from wraith.cli.output import Output, printable, size
@@ -45,6 +47,7 @@ from wraith.cli.running import (
     shown_events,
 )
 from wraith.cli.settings import SettingsCommand
+from wraith.cli.suggestions import folders, leftover_ids, peer_names
 from wraith.cli.transfer_options import (
     EXIT_CODES,
     CommonOptions,
@@ -103,8 +106,16 @@ class ReceivePlan:
     node: NodeConfig
     new_code: bool
     waits_for_network: bool
+    copies: bool
+    as_qr: bool
     history: bool
     verbose: bool
+
+    @property
+    def asks_existing(self) -> bool:
+        """A person is asked about names that exist."""
+        is_asked = not self.yes and not self.list_only and self.out != STDOUT
+        return is_asked and self.policy is ExistsPolicy.REFUSE
 
 
 @click.command(
@@ -128,6 +139,7 @@ Examples:
     envvar="WRAITH_OUT",
     show_envvar=True,
     metavar="DIR",
+    shell_complete=folders,
     help="Where to put it; '-' writes a single file to stdout.",
 )
 @click.option("-y", "--yes", is_flag=True, help="Accept without asking.")
@@ -146,6 +158,7 @@ Examples:
     metavar="NAME",
     envvar="WRAITH_FROM",
     show_envvar=True,
+    shell_complete=peer_names,
     help="Accept nobody but this named peer.",
 )
 @click.option(
@@ -156,9 +169,21 @@ Examples:
     help="Without a code: wait for a sender to dial, and print `wraith send --to CODE PATH...`. "
     "With a code: the address to dial from.",
 )
+@click.option("--paste", is_flag=True, help="Take the code from the clipboard.")
+@click.option(
+    "--copy", is_flag=True, help="With --listen: put the code into the clipboard (OSC 52)."
+)
+@click.option(
+    "--qr", "as_qr", is_flag=True, help="With --listen: show the code for a camera; needs segno."
+)
 @click.option("--new-code", is_flag=True, help="With --listen: forget the code used before.")
 @click.option("--list", "list_leftovers", is_flag=True, help="Show unfinished transfers in DIR.")
-@click.option("--discard", metavar="ID|all", help="Remove an unfinished transfer from DIR.")
+@click.option(
+    "--discard",
+    metavar="ID|all",
+    shell_complete=leftover_ids,
+    help="Remove an unfinished transfer from DIR.",
+)
 @click.option("--list-only", is_flag=True, help="Show what is offered and take nothing.")
 @click.option(
     "--wait",
@@ -181,6 +206,9 @@ def receive(
     verify: bool | None,
     from_name: str | None,
     listen: str | None,
+    paste: bool,
+    copy: bool,
+    as_qr: bool,
     new_code: bool,
     list_leftovers: bool,
     discard: str | None,
@@ -190,8 +218,9 @@ def receive(
 ) -> int:
     """Receive what CODE offers.
 
-    CODE may be given as an argument, as '-' to read it from stdin, or in WRAITH_CODE; the latter
-    two keep it out of the process list. Interrupted or killed, the same command goes on.
+    Without CODE it is asked for, and not shown. It may be given as an argument, as '-' to read it
+    from stdin, or in WRAITH_CODE; all but the argument keep it out of the process list and of the
+    shell's history. Interrupted or killed, the same command goes on.
     """
     output = common.output()
     if overwrite + rename + skip > 1:
@@ -207,7 +236,15 @@ def receive(
     source = click.get_current_context().get_parameter_source("code")
     if listen is not None and source is not click.core.ParameterSource.COMMANDLINE:
         code = ()  # a code in the environment is meant for a receive that dials
+    if paste and (code or listen is not None):
+        raise click.UsageError("--paste takes the code from the clipboard: give no other one")
+    if as_qr:
+        require_qr(output)
     config = common.endpoint_config()
+    if paste:
+        code = (pasted_code(),)
+    elif not code and listen is None and not common.json_events and _is_terminal_input():
+        code = (ask_code(),)
     ask_on = None if yes or list_only else _terminal(code == (STDIN,))
     plan = ReceivePlan(
         code=_code(code, listen),
@@ -223,6 +260,8 @@ def receive(
         node=common.node_config(wait_s=wait_s),
         new_code=new_code,
         waits_for_network=common.wait_for_network,
+        copies=copy,
+        as_qr=as_qr,
         history=common.history,
         verbose=common.verbose,
     )
@@ -254,13 +293,17 @@ def _code(words: tuple[str, ...], listen: str | None) -> Code | None:
     return code
 
 
+def _is_terminal_input() -> bool:
+    return sys.stdin is not None and not sys.stdin.closed and sys.stdin.isatty()
+
+
 def _terminal(stdin_has_code: bool) -> str | None:
     """Where to ask; found before anyone is dialled.
 
     Raises:
         click.UsageError: nowhere.
     """
-    if not stdin_has_code and sys.stdin is not None and sys.stdin.isatty():
+    if not stdin_has_code and _is_terminal_input():
         return None
     if stdin_has_code:
         try:
@@ -322,7 +365,12 @@ class _Receiving:
                 preferred_port=self._kept.port if self._kept is not None else 0,
             )
             self._consent = Consent(
-                transfer, target.entries, self._output, ask_on=plan.ask_on, yes=plan.yes
+                transfer,
+                target.entries,
+                self._output,
+                ask_on=plan.ask_on,
+                yes=plan.yes,
+                choose=partial(setattr, target, "policy") if plan.asks_existing else None,
             )
             try:
                 return await self._take(transfer, target, narrator)
@@ -348,6 +396,7 @@ class _Receiving:
         return FileTarget(
             self._plan.out,
             policy=self._plan.policy,
+            asks=self._plan.asks_existing,
             list_only=self._plan.list_only,
             verify=self._plan.verify,
             home=self._home.home,
@@ -392,7 +441,15 @@ class _Receiving:
             await find_address(
                 self._plan.local, transfer, narrator, waits=self._plan.waits_for_network
             )
-            invite(INVITATION, self._output, transfer, self._plan.local, self._kept)
+            invite(
+                INVITATION,
+                self._output,
+                transfer,
+                self._plan.local,
+                self._kept,
+                copies=self._plan.copies,
+                as_qr=self._plan.as_qr,
+            )
             transfer.start()
         recorder = Recorder(self._home) if self._plan.history else None
         finished: Finished | None = None

@@ -23,9 +23,11 @@ from wraith.aio.disk.kept_code import KeptCode
 from wraith.aio.sockets.addresses import format_address
 from wraith.aio.sockets.routes import any_route, is_loopback, wait_until
 from wraith.aio.transfers import Transfer
+from wraith.cli.handover import copy_code, show_qr
 from wraith.cli.history import Recorder
 from wraith.cli.narrator import Narrator
 from wraith.cli.output import Output
+from wraith.cli.screen import BOLD, CYAN
 from wraith.cli.transfer_options import shown_addresses
 from wraith.errors import PeerKeyMismatch, TransferError, WraithError
 from wraith.node.events import Connected, Finished, NodeEvent
@@ -53,7 +55,7 @@ async def shown_events(
     what was completed by ``recorder`` before the caller sees it."""
     ticking = asyncio.create_task(_tick(narrator))
     try:
-        with interrupts(transfer):
+        with interrupts(transfer), resizes(narrator):
             async for event in transfer.events():
                 narrator.show(event)
                 peers.met(event)
@@ -82,6 +84,9 @@ def invite(
     transfer: Transfer,
     local: Address,
     kept: KeptCode | None,
+    *,
+    copies: bool = False,
+    as_qr: bool = False,
     **told: object,
 ) -> None:
     """Shows the code of ``transfer``, which waits at ``local``. ``kept`` notes what the code names;
@@ -97,7 +102,11 @@ def invite(
     elif resumed and invitation.is_old_line is not None:
         output.say(invitation.is_old_line)
     output.say(invitation.where)
-    output.result(invitation.line.format(code=code))
+    output.result(invitation.line.format(code=code), BOLD, CYAN)
+    if as_qr:
+        show_qr(output, code)
+    if copies:
+        copy_code(output, code)
     output.say(f"waiting at {', '.join(texts)}; a firewall must let UDP port {transfer.port} in")
 
 
@@ -193,6 +202,23 @@ def interrupts(transfer: Transfer) -> Iterator[None]:
         yield
     finally:
         for number in added:
+            loop.remove_signal_handler(number)
+
+
+@contextlib.contextmanager
+def resizes(narrator: Narrator) -> Iterator[None]:
+    """Draws the progress line anew as soon as the terminal has another size."""
+    number = getattr(signal, "SIGWINCH", None)
+    loop = asyncio.get_running_loop()
+    if number is None:
+        yield
+        return
+    with contextlib.suppress(NotImplementedError, RuntimeError):
+        loop.add_signal_handler(number, narrator.resized)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(NotImplementedError, RuntimeError):
             loop.remove_signal_handler(number)
 
 

@@ -15,6 +15,7 @@ from wraith.aio.disk.kept_code import KeptCode, remove_old_codes, send_folder
 from wraith.aio.disk.store_worker import FileSource, MemorySource, StreamSource
 from wraith.aio.entropy import OsRng
 from wraith.aio.transfers import Transfer
+from wraith.cli.handover import require_qr
 from wraith.cli.history import Recorder
 from wraith.cli.narrator import Narrator
 from wraith.cli.output import Output, size
@@ -29,6 +30,7 @@ from wraith.cli.running import (
     shown_events,
 )
 from wraith.cli.settings import SettingsCommand
+from wraith.cli.suggestions import peer_names
 from wraith.cli.transfer_options import (
     EXIT_CODES,
     CommonOptions,
@@ -81,6 +83,8 @@ class SendPlan:
     exclude: tuple[str, ...]
     skip_unreadable: bool
     waits_for_network: bool
+    copies: bool
+    as_qr: bool
     history: bool
     verbose: bool
 
@@ -124,6 +128,7 @@ Examples:
     metavar="CODE|NAME",
     envvar="WRAITH_TO",
     show_envvar=True,
+    shell_complete=peer_names,
     help="Dial the code that `wraith receive --listen` printed ('-': read it from stdin), or "
     "accept nobody but this named peer.",
 )
@@ -141,6 +146,8 @@ Examples:
     is_flag=True,
     help="End when a receiver refuses, as without a terminal; else wait for the next one.",
 )
+@click.option("--copy", is_flag=True, help="Put the code into the terminal's clipboard (OSC 52).")
+@click.option("--qr", "as_qr", is_flag=True, help="Show the code for a camera; needs segno.")
 @click.option("--new-code", is_flag=True, help="Forget the code of an unfinished earlier send.")
 @click.option(
     "--exclude", multiple=True, metavar="GLOB", help="Leave out names or paths that match."
@@ -171,6 +178,8 @@ def send(
     listen: Address | None,
     keep: bool,
     once: bool,
+    copy: bool,
+    as_qr: bool,
     new_code: bool,
     exclude: tuple[str, ...],
     skip_unreadable: bool,
@@ -195,6 +204,8 @@ def send(
         raise click.UsageError("stdin cannot hold both the code and the content; set WRAITH_TO")
     config = common.endpoint_config()
     output = common.output()
+    if as_qr:
+        require_qr(output)
     code, peer_name = _destination(to)
     # Who dials has one receiver, and a program that waits for the exit code has no Ctrl-C.
     is_watched = output.is_terminal and not common.json_events and not once
@@ -217,6 +228,8 @@ def send(
         exclude=exclude,
         skip_unreadable=skip_unreadable,
         waits_for_network=common.wait_for_network,
+        copies=copy,
+        as_qr=as_qr,
         history=common.history,
         verbose=common.verbose,
     )
@@ -267,6 +280,8 @@ class _Sending:
                 verbose=plan.verbose,
                 waits_after_refusal=not plan.node.end_on_decline,
                 is_text=plan.text is not None,
+                what=display_path(source.outgoing.name),
+                n_files=source.outgoing.index.n_files,
             )
             transfer = await Transfer.open(
                 source=source,
@@ -343,7 +358,16 @@ class _Sending:
         else:
             left_out = self._left_out_names()
             await find_address(plan.local, transfer, narrator, waits=plan.waits_for_network)
-            invite(INVITATION, self._output, transfer, plan.local, self._kept, left_out=left_out)
+            invite(
+                INVITATION,
+                self._output,
+                transfer,
+                plan.local,
+                self._kept,
+                copies=plan.copies,
+                as_qr=plan.as_qr,
+                left_out=left_out,
+            )
             transfer.start()
         recorder = (
             Recorder(self._home, source.outgoing.offer(), lambda: _file_ids(source))

@@ -209,12 +209,13 @@ def _line_of(name: str, text: str) -> int:
 class SettingsCommand(click.Command):
     """A command whose options have their defaults in ``config.toml``.
 
-    The file is read for a command that runs, and not for its help: a person who is told that the
-    file is wrong can still ask how the command is used.
+    The file is read for a command that runs, and not for its help or a shell's completion: a person
+    who is told that the file is wrong can still ask how the command is used.
     """
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        if not set(ctx.help_option_names).intersection(args):
+        is_asked = ctx.resilient_parsing or set(ctx.help_option_names).intersection(args)
+        if not is_asked:
             settings = read_settings(HomeFolder.default())
             ctx.default_map = dict(defaults_of(self.name or "", settings))
         return super().parse_args(ctx, args)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import signal
 import sys
 
 from wraith.cli.output import Output
@@ -17,6 +18,8 @@ from wraith.cli.output import Output
 if sys.platform != "win32":
     import termios
 
+INTERRUPT, END = b"\x03", b"\x04"
+"""What Ctrl-C and Ctrl-D are on a terminal that leaves them to the program."""
 HANGUP_S = 0.2
 """So long the end of the input waits for the signal that would say why it came."""
 
@@ -52,6 +55,7 @@ class Terminal:
     async def ask(self, question: str, *, forget: bool = True) -> str:
         """The line that is typed from now on; empty at the end of input. What was typed before
         the question was there is thrown away, unless nothing hangs on it."""
+        self._output.clear_progress()
         if forget:
             self._forget_input()
         self.write(question)
@@ -82,16 +86,21 @@ class Terminal:
                 data = os.read(descriptor, 4096)
             except OSError:  # the terminal has gone
                 data = b""
-            gathered.extend(data)
-            if not data:
+            gathered.extend(data.replace(b"\r", b"\n"))  # Enter, where the terminal is raw
+            if INTERRUPT in data:  # likewise
+                signal.raise_signal(signal.SIGINT)
+            if not data or END in data:
                 # The end of the input, or of the terminal: then SIGHUP is on its way and says more.
                 loop.remove_reader(descriptor)
                 loop.call_later(HANGUP_S, answer)
-            elif b"\n" in data:
+            elif b"\n" in gathered:
                 answer()
 
         def answer() -> None:
             if not line.done():
+                if b"\n" not in gathered:  # nothing has ended the line on the screen
+                    with contextlib.suppress(OSError):
+                        self.write("\n")
                 line.set_result(gathered.decode("utf-8", "replace").partition("\n")[0])
 
         loop.add_reader(descriptor, on_readable)

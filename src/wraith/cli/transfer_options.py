@@ -105,10 +105,14 @@ class CommonOptions:
     history: bool
     json_events: bool
     quiet: bool
+    color: str
+    plain: bool
     verbose: bool
 
     def output(self) -> Output:
-        return Output(json_events=self.json_events, quiet=self.quiet)
+        return Output(
+            json_events=self.json_events, quiet=self.quiet, color=self.color, plain=self.plain
+        )
 
     def endpoint_config(self) -> EndpointConfig:
         """What the options for the connection ask for.
@@ -216,6 +220,22 @@ _COMMON = [
         "--json", "json_events", is_flag=True, help="JSON lines on stdout, one per event."
     ),
     click.option("-q", "--quiet", is_flag=True, help="Errors only."),
+    click.option(
+        "--color",
+        type=click.Choice(["auto", "always", "never"]),
+        default="auto",
+        show_default=True,
+        envvar="WRAITH_COLOR",
+        show_envvar=True,
+        help="Colours: auto on a terminal, unless NO_COLOR is set.",
+    ),
+    click.option(
+        "--plain",
+        is_flag=True,
+        envvar="WRAITH_PLAIN",
+        show_envvar=True,
+        help="No colour and no line that is drawn over, for screen readers.",
+    ),
     click.option("-v", "--verbose", is_flag=True, help="Say more; see also WRAITH_LOG."),
 ]
 

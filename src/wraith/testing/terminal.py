@@ -16,6 +16,7 @@ import subprocess
 import sys
 import termios
 import time
+import tty
 from pathlib import Path
 
 from wraith.testing.demo import EVENT_DEADLINE_S, DemoFailed
@@ -29,14 +30,23 @@ class TerminalCommand:
     """
 
     def __init__(
-        self, *arguments: str | Path, home: Path, columns: int = 100, rows: int = 40
+        self,
+        *arguments: str | Path,
+        home: Path,
+        columns: int = 100,
+        rows: int = 40,
+        environment: dict[str, str] | None = None,
+        raw: bool = False,
     ) -> None:
         home.mkdir(parents=True, exist_ok=True)
         self._terminal, inner = pty.openpty()
         fcntl.ioctl(inner, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+        if raw:  # as a program leaves it that has died
+            tty.setraw(inner)
         self.process = subprocess.Popen(
             [sys.executable, "-m", "wraith", *map(str, arguments)],
-            env={**os.environ, "WRAITH_HOME": str(home), "TERM": "xterm"},
+            env={**os.environ, "WRAITH_HOME": str(home), "TERM": "xterm", "NO_COLOR": "1"}
+            | (environment or {}),
             stdin=inner,
             stdout=inner,
             stderr=inner,
@@ -55,6 +65,17 @@ class TerminalCommand:
     def type(self, text: str) -> None:
         """As if a person pressed these keys; ``\\n`` is Enter."""
         os.write(self._terminal, text.encode())
+
+    @property
+    def written(self) -> bytes:
+        """The same as it was written, for an emulator."""
+        self._read(0.0)
+        return bytes(self._written)
+
+    def resize(self, columns: int, rows: int = 40) -> None:
+        """As if a person drew the window to another size; the process is told."""
+        size = struct.pack("HHHH", rows, columns, 0, 0)
+        fcntl.ioctl(self._terminal, termios.TIOCSWINSZ, size)
 
     def wait_for(self, text: str, *, deadline_s: float = EVENT_DEADLINE_S) -> str:
         """Waits until ``text`` was shown after what was waited for last; returns what was shown

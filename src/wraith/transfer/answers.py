@@ -48,11 +48,14 @@ class PiecesRead:
 @dataclass(frozen=True, slots=True)
 class SurveyResult:
     """``free_bytes`` is ``None`` where it makes no sense (a pipe). ``conflicts`` are names that
-    exist already and that the chosen policy does not allow to touch. ``same_listing`` is set when
-    unfinished data of exactly this offer is here, which its owner has accepted before."""
+    exist already and that the chosen policy does not allow to touch; ``existing`` are names that
+    exist and that a person is asked about. ``same_listing`` is set when unfinished data of exactly
+    this offer is here, which its owner has accepted before."""
 
     conflicts: tuple[bytes, ...] = ()
     n_conflicts: int = 0
+    existing: tuple[bytes, ...] = ()
+    n_existing: int = 0
     reused_bytes: int = 0
     free_bytes: int | None = None
     same_listing: bool = False

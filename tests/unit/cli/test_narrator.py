@@ -108,7 +108,7 @@ def test_silence_lists_what_it_may_mean_and_our_own_time() -> None:
     for word in ("old", "gone", "firewall", "clock", "UTC"):
         assert word in error.hint
     heard.narrator.show(StillTrying(10.0))
-    assert "no answer after 10 s" in heard.words
+    assert "no answer yet after 10 s" in heard.words
 
 
 def test_other_errors_stay_what_they_are() -> None:
@@ -265,7 +265,7 @@ def test_the_progress_line_does_not_freeze_at_a_healthy_rate(
     clock = Clock(monkeypatch)
     heard = Heard()
     drawn: list[str] = []
-    monkeypatch.setattr(Output, "progress", lambda self, line: drawn.append(line))
+    monkeypatch.setattr(Output, "progress", lambda self, view: drawn.append(view.sentence))
     heard.narrator.show(Accepted(0, 100 << 20))
     for _ in range(5):
         clock.now += 1
@@ -280,7 +280,7 @@ def test_the_progress_line_does_not_freeze_at_a_healthy_rate(
 def test_no_line_says_that_nothing_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock(monkeypatch)
     drawn: list[str] = []
-    monkeypatch.setattr(Output, "progress", lambda self, line: drawn.append(line))
+    monkeypatch.setattr(Output, "progress", lambda self, view: drawn.append(view.sentence))
     heard = Heard()
     heard.narrator.show(Accepted(0, 1000))
     for done in range(0, 1001, 100):

@@ -93,6 +93,8 @@ class FileTarget(Store):
 
     Args:
         policy: what to do with names that exist.
+        asks: a person is asked about names that exist, and ``policy`` is set before the offer is
+            accepted: until then they are no reason to refuse it.
         list_only: the listing is looked at, so nothing here speaks against it.
         verify: what becomes of what an earlier run left: it is read against its digests first
             (true), in the background (``None``), or not at all (false).
@@ -114,6 +116,7 @@ class FileTarget(Store):
         out: str | os.PathLike[str],
         *,
         policy: ExistsPolicy = ExistsPolicy.REFUSE,
+        asks: bool = False,
         list_only: bool = False,
         verify: bool | None = None,
         home: Path | None = None,
@@ -123,6 +126,7 @@ class FileTarget(Store):
         self.disk = disk
         self.out = disk.realpath(out)
         self.policy = policy
+        self._asks = asks
         self._list_only = list_only
         self.verify = verify
         self.umask = os.umask(0o077)
@@ -236,10 +240,14 @@ class FileTarget(Store):
             return SurveyResult(place=place)
         same, reused = self._kept(wish)
         conflicts = [] if same else [t.path for t in wish.tops if self._conflicts(t)]
+        asked = () if same or not self._asks else wish.tops
+        existing = [t.path for t in asked if self._exists(t)]
         space = self.disk.statvfs(self.out)
         return SurveyResult(
             conflicts=tuple(conflicts[:CONFLICTS_SHOWN]),
             n_conflicts=len(conflicts),
+            existing=tuple(existing[:CONFLICTS_SHOWN]),
+            n_existing=len(existing),
             reused_bytes=reused,
             free_bytes=space.f_bavail * space.f_frsize,
             same_listing=same,
@@ -273,9 +281,13 @@ class FileTarget(Store):
             return False
         if self._is_replaced(top.path, there):
             return stat.S_ISDIR(there.st_mode) != (top.kind is Kind.FOLDER)
-        if self.policy is ExistsPolicy.REFUSE:
+        if self.policy is ExistsPolicy.REFUSE and not self._asks:
             return True
         return stat.S_ISDIR(there.st_mode) != (top.kind is Kind.FOLDER)
+
+    def _exists(self, top: Entry) -> bool:
+        there = self._tree.lstat(top.path)
+        return there is not None and not self._is_replaced(top.path, there)
 
     def _is_replaced(self, path: bytes, there: os.stat_result) -> bool:
         """A run whose disk failed has put it there."""
