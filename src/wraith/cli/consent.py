@@ -13,6 +13,7 @@ import asyncio
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
+from wraith.aio.disk.store_worker import ExistsPolicy
 from wraith.cli.narrator import entry_line, offer_lines
 from wraith.cli.output import Output
 from wraith.cli.terminal import Terminal
@@ -25,6 +26,17 @@ from wraith.transfer.path_rules import shown_path
 
 MORE = "wraith: Enter shows more, q ends the list: "
 QUESTION = "wraith: accept? [y/N/l]: "
+EXISTING = (
+    "wraith: what exists: overwrite it, rename what comes, skip it, or take nothing? [o/r/s/N]: "
+)
+POLICIES = {
+    "o": ExistsPolicy.OVERWRITE,
+    "overwrite": ExistsPolicy.OVERWRITE,
+    "r": ExistsPolicy.RENAME,
+    "rename": ExistsPolicy.RENAME,
+    "s": ExistsPolicy.SKIP,
+    "skip": ExistsPolicy.SKIP,
+}
 CHANGED_PAUSE_S = 1.0
 """So long after an offer took the place of another one nothing that is typed counts."""
 
@@ -47,6 +59,8 @@ class Consent:
         entries: for showing the whole listing.
         ask_on: the terminal to ask on, or ``None`` for stdin and stderr.
         yes: take whatever is offered without a question.
+        choose: takes what to do with names that exist, before the offer is accepted; ``None``
+            where nobody is asked about them.
     """
 
     def __init__(
@@ -57,7 +71,9 @@ class Consent:
         *,
         ask_on: str | None,
         yes: bool,
+        choose: Callable[[ExistsPolicy], None] | None = None,
     ) -> None:
+        self._choose = choose
         self._transfer = transfer
         self._entries = entries
         self._output = output
@@ -99,6 +115,8 @@ class Consent:
             await asyncio.wait([before])
             # A "y" that was on its way to the other question is no answer to this one.
             await asyncio.sleep(CHANGED_PAUSE_S)
+        if self._choose is not None:
+            self._choose(ExistsPolicy.REFUSE)  # what was chosen for another offer
         try:
             with Terminal(self._ask_on, self._output) as terminal:
                 accepted = await self._conversation(event, terminal)
@@ -118,13 +136,27 @@ class Consent:
                     n = event.marks.n_unseen
                     terminal.write(f"wraith: list first (l): {n:,} marked names were not shown\n")
                 case "y" | "yes":
-                    return True
+                    return await self._settle_existing(event, terminal)
                 case "n" | "no" | "":
                     return False
                 case "l" | "list":
                     is_listed |= await self._list(event, terminal)
                 case _:
                     terminal.write("wraith: y takes it, n refuses it, l lists everything\n")
+
+    async def _settle_existing(self, event: OfferReceived, terminal: Terminal) -> bool:
+        """Asks what to do with names that exist; false when nothing is to be taken then. [TR-70]"""
+        n = event.survey.n_existing
+        if not n or self._choose is None:
+            return True
+        while True:
+            answer = (await terminal.ask(EXISTING)).strip().lower()
+            if answer in POLICIES:
+                self._choose(POLICIES[answer])
+                return True
+            if answer in ("n", "no", ""):
+                return False
+            terminal.write("wraith: o overwrites, r renames, s skips; n takes nothing at all\n")
 
     async def _list(self, event: OfferReceived, terminal: Terminal) -> bool:
         """Shows every entry, a screen at a time; whether it was shown to its end, or until the
