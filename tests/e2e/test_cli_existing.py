@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -101,9 +103,8 @@ def test_the_choice_is_noted_before_the_answer_and_not_asked_for_again(
     receiver.type("r\n")
     while not sender.wait_event("progress")["bytes_done"]:
         pass
-    signalled_pid = receiver.process
-    signalled_pid.kill()
-    signalled_pid.wait()
+    receiver.process.kill()
+    receiver.process.wait()
     again = receive(code)
     assert again.wait_exit() == 0, again.screen
     assert EXISTING not in again.screen
@@ -113,9 +114,6 @@ def test_the_choice_is_noted_before_the_answer_and_not_asked_for_again(
 
 
 def test_a_choice_for_one_offer_is_none_for_another(homes: TwoHomes, receive: Receive) -> None:
-    import signal
-    import time
-
     gift = homes.source / "gift"
     homes.file("gift/a.txt", b"new")
     (homes.out / "gift").mkdir()
