@@ -1,5 +1,29 @@
-"""``python -m wraith`` is the command ``wraith``."""
+"""``python -m wraith`` and the installed command.
 
-from wraith.cli.main import main
+Ctrl-C while modules are still loaded ends the process by the signal, without a traceback: nothing
+has begun then.
+"""
 
-main()
+from __future__ import annotations
+
+import signal
+
+
+def main() -> None:
+    """Runs the command line."""
+    is_default = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if is_default:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    from wraith.cli import main as command_line  # loads the rest
+
+    if is_default:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        command_line.main()
+    finally:
+        if is_default:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+if __name__ == "__main__":
+    main()

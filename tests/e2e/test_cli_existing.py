@@ -106,6 +106,8 @@ def test_the_choice_is_noted_before_the_answer_and_not_asked_for_again(
     receiver.process.kill()
     receiver.process.wait()
     again = receive(code)
+    again.wait_for(QUESTION)
+    again.type("y\n")
     assert again.wait_exit() == 0, again.screen
     assert EXISTING not in again.screen
     assert sender.wait_exit() == 0

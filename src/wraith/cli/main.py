@@ -7,6 +7,7 @@ Exit codes are part of the interface (docs/reference/exit-codes.md): 0 done, 1 f
 from __future__ import annotations
 
 import errno
+import os
 import sys
 from importlib import import_module
 from typing import Any, NoReturn
@@ -96,6 +97,7 @@ def _fail(output: Output, error: WraithError) -> NoReturn:
 
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Runs one command and exits with its code. ``arguments`` default to the process's own."""
+    _hold_standard_streams()
     given = sys.argv[1:] if arguments is None else arguments
     output = Output(json_events="--json" in given, quiet=False)
     try:
@@ -124,6 +126,20 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         _fail(output, error)
     except OSError as error:
         _fail(output, _system_error(error))
+
+
+def _hold_standard_streams() -> None:
+    """A command that was started with a closed stdin, stdout or stderr gets /dev/null there: else
+    the next file or socket has its number, and is read or written as if it were the stream."""
+    for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
+        if getattr(sys, name) is not None:
+            continue
+        opened = os.open(os.devnull, os.O_RDWR)
+        if opened != number:
+            os.dup2(opened, number)
+            os.close(opened)
+        stream = open(number, mode, encoding="utf-8", closefd=False)  # noqa: SIM115 - for good
+        setattr(sys, name, stream)
 
 
 def _sentence(text: str) -> str:

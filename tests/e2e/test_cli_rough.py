@@ -1,0 +1,93 @@
+"""Rough treatment, by seeds: closed streams, homes that are none, full and read-only disks, signals
+at any moment. Whatever comes, it is an exit code and a sentence, and never a traceback."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+COMMANDS = (
+    ("send", "a.txt"),
+    ("send", "--text", "hello", "--once"),
+    ("receive", "--listen"),
+    ("receive", "--list"),
+    ("receive", "--discard", "all"),
+    ("id",),
+    ("peers",),
+    ("history",),
+    ("config",),
+    ("doctor",),
+    ("help", "exit-codes"),
+    ("completion", "bash"),
+    (),
+)
+HOMES = ("home", "/proc/nope", "/dev/null", "/dev/null/x", "\n", "a\tb", "x" * 300, "~", "")
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+SEEDS = 60
+IN_SHORT = 12
+
+
+def _play(work: Path, seed: int) -> None:
+    draw = random.Random(seed)
+    arguments = draw.choice(COMMANDS)
+    home = draw.choice(HOMES)
+    closed = draw.choice(
+        ("", "", "<&-", ">&-", "2>&-", "<&- >&- 2>&-", ">/dev/full", "2>/dev/full")
+    )
+    shell = f'exec "$0" -m wraith "$@" {closed}'
+    environ = os.environ | {"WRAITH_HOME": home, "WRAITH_LISTEN": "127.0.0.1:0"}
+    process = subprocess.Popen(
+        ["sh", "-c", shell, sys.executable, *arguments],
+        cwd=work,
+        env=environ,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+    number = draw.choice(SIGNALS)
+    time.sleep(draw.uniform(0.02, 1.5))
+    process.send_signal(number)
+    try:
+        out, err = process.communicate(timeout=60)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        raise AssertionError(f"seed {seed}: {arguments} {home!r} {closed} hangs") from None
+    told = f"seed {seed}: {arguments} {home!r} {closed} {number.name}\n{err.decode()}"
+    assert b"Traceback" not in out + err, told
+    assert b"Exception ignored" not in err, told
+    assert process.returncode in {0, 1, 2, 11, 130, *(-each for each in SIGNALS)}, told
+
+
+@pytest.mark.parametrize(
+    "seeds",
+    [
+        pytest.param(range(IN_SHORT), id="short"),
+        pytest.param(
+            range(IN_SHORT, SEEDS), id="all", marks=[pytest.mark.slow, pytest.mark.timeout(1_200)]
+        ),
+    ],
+)
+def test_rough_treatment_ends_in_a_sentence(tmp_path: Path, seeds: range) -> None:
+    (tmp_path / "a.txt").write_bytes(b"a")
+    for seed in seeds:
+        _play(tmp_path, seed)
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_closed_stream_gives_its_number_to_nobody(tmp_path: Path, closed: str) -> None:
+    done = subprocess.run(
+        ["sh", "-c", f'exec "$0" -m wraith id {closed}', sys.executable],
+        env=os.environ | {"WRAITH_HOME": str(tmp_path / "home")},
+        capture_output=True,
+        timeout=60,
+    )
+    assert (done.returncode, done.stderr) == (0, b""), done.stderr
+    assert all(b"wraith:" not in path.read_bytes() for path in (tmp_path / "home").iterdir())
