@@ -50,6 +50,17 @@ class Sealer:
         out: bytearray | memoryview,
         at: int = 0,
     ) -> tuple[int, int, int, int]: ...
+    def seal_frames(
+        self,
+        *,
+        epoch: int,
+        cid_index: int,
+        form: int,
+        payloads: Sequence[Buffer],
+        random: Buffer,
+        out: bytearray | memoryview,
+        at: int = 0,
+    ) -> tuple[int, int]: ...
     def close(self) -> None: ...
 
 @final

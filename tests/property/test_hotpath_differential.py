@@ -273,3 +273,59 @@ def test_the_same_chunks_are_digested(parts: list[bytes], chunk_bytes: int) -> N
     assert results[0] == results[1]
     if chunk_bytes > 0:
         assert results[0] == _python.blake3_chunks(b"".join(parts), chunk_bytes)
+
+
+@pytest.mark.spec("WF-17")
+@settings(max_examples=60)
+@given(data=st.data())
+def test_the_same_payloads_are_sealed(data: st.DataObject) -> None:
+    """Of any size, in one call: equal on both, and each as a run with that lead alone."""
+    session = PacketSession(
+        data.draw(st.sampled_from([1, 2])), data.draw(secrets), data.draw(st.integers(0, 1))
+    )
+    sealers = [session.sealer(module, 0, 5) for module in (_python, native)]
+    alone = session.sealer(_python, 0, 5)
+    rng = Random(data.draw(seeds))
+    for _ in range(6):
+        sizes = [0, 1, 3, 4, 5, 17, 200, 1_400, 65_400, 65_507]
+        weights = [1, 9, 9, 9, 9, 9, 9, 9, 1, 1]
+        n_payloads = rng.choice([0, 1, 2, 5, 64, 65])
+        chosen = rng.choices(sizes, weights, k=n_payloads)
+        payloads = [rng.randbytes(size) for size in chosen]
+        call: dict[str, Any] = {
+            "epoch": rng.choice([0, 5, 5, 6]),
+            "cid_index": rng.choice([0, 1, (1 << 32) - 1]),
+            "form": rng.randint(0, 1),
+            "payloads": payloads,
+            "random": rng.randbytes(rng.choice([0, 64 * 16, 65 * 16])),
+            "at": rng.choice([0, 0, 17]),
+        }
+        room = rng.choice([30, 1_199, 5_000, 120_000])
+        outs = [bytearray(b"\xcc" * room) for _ in sealers]
+        results = []
+        for sealer, out in zip(sealers, outs, strict=True):
+            try:
+                results.append(sealer.seal_frames(**call, out=out))
+            except ValueError:
+                results.append(None)
+        assert results[0] == results[1], call
+        assert outs[0] == outs[1]
+        assert [s.next_pn(5) for s in sealers] == [sealers[0].next_pn(5)] * 2
+        if results[0] is None:
+            assert outs[0] == b"\xcc" * room
+            continue
+        n_bytes, n = results[0]
+        again, at, dummies = bytearray(b"\xcc" * room), call["at"], sealers[0].dummy_bytes
+        for i, payload in enumerate(payloads[:n]):
+            at += alone.seal_run(
+                epoch=call["epoch"],
+                cid_index=call["cid_index"],
+                form=call["form"],
+                lead=payload,
+                datagram_bytes=1_500 if len(payload) < 1_401 else 65_507,
+                n_max=1,
+                random=call["random"][i * dummies : (i + 1) * dummies],
+                out=again,
+                at=at,
+            )[0]
+        assert (again, at) == (outs[0], call["at"] + n_bytes)

@@ -35,7 +35,7 @@ pub use frames::{Frame, FrameWalker};
 pub use kdf::Direction;
 pub use open::Opener;
 pub use report::{OpenReport, Other, Received, Run};
-pub use seal::{SealReport, SealRequest, Sealer};
+pub use seal::{FRAMES_MAX, FramesRequest, SealReport, SealRequest, Sealer};
 
 /// Packet numbers of an epoch end here: this one is never sent and never accepted.
 pub const PN_BOUND: u32 = 1 << 21;

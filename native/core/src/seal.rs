@@ -15,6 +15,9 @@ use crate::kdf::{self, Direction, Key};
 use crate::send_epoch::SendEpoch;
 use crate::{MAX_DATAGRAM_BYTES, MIN_PAYLOAD_BYTES};
 
+/// Most packets of one `seal_frames` call.
+pub const FRAMES_MAX: usize = 64;
+
 /// A first datagram with less room than this behind its lead carries no stream bytes.
 const SHARE_MIN_BYTES: usize = 64;
 
@@ -42,6 +45,21 @@ pub struct SealRequest<'a> {
     /// Most datagrams to write.
     pub n_max: usize,
     /// Fresh random bytes for the dummies, `dummy_bytes` per datagram.
+    pub random: &'a [u8],
+}
+
+/// What one call of `seal_frames` seals: packets of any size, one for each payload.
+#[derive(Debug, Clone, Copy)]
+pub struct FramesRequest<'a> {
+    /// A live epoch.
+    pub epoch: u32,
+    /// Index of the connection id to write.
+    pub cid_index: u32,
+    /// Whether the connection id is masked with the destination's header-mask key (form B).
+    pub form_b: bool,
+    /// Encoded frames of each packet.
+    pub payloads: &'a [&'a [u8]],
+    /// Fresh random bytes for the dummies, `dummy_bytes` per packet.
     pub random: &'a [u8],
 }
 
@@ -210,6 +228,65 @@ impl<A: Aead> Sealer<A> {
             self.write_run(at, request, &plan, out)?;
         }
         Ok(plan.report)
+    }
+
+    /// Seal each payload into a packet of its own, back to back, as far as `out` has room. Returns the
+    /// bytes written and the packets in them.
+    ///
+    /// # Errors
+    /// `Invalid` and `NonceExhausted` before anything changes; `Aead` if the library failed.
+    pub fn seal_frames(
+        &mut self,
+        request: &FramesRequest<'_>,
+        out: &mut [u8],
+    ) -> Result<(usize, usize), Error> {
+        let overhead = self.format.overhead();
+        let dummy_bytes = self.format.dummy_bytes();
+        let n_max = request.payloads.len();
+        if n_max == 0 || n_max > FRAMES_MAX {
+            return Err(Error::Invalid("a call seals 1 to 64 payloads"));
+        }
+        if request.form_b && self.mask_key.is_none() {
+            return Err(Error::Invalid("form B needs the destination's header-mask key"));
+        }
+        let sizes = request.payloads.iter().map(|payload| payload.len());
+        if sizes.clone().any(|size| size == 0 || size + overhead > MAX_DATAGRAM_BYTES) {
+            return Err(Error::Invalid("a payload is empty or does not fit into a datagram"));
+        }
+        if request.random.len() < n_max * dummy_bytes {
+            return Err(Error::Invalid("random is too short for these payloads"));
+        }
+        let (mut n, mut bytes) = (0, 0);
+        for size in sizes {
+            let more = size.max(MIN_PAYLOAD_BYTES) + overhead;
+            if bytes + more > out.len() {
+                break;
+            }
+            (n, bytes) = (n + 1, bytes + more);
+        }
+        let live = self.epochs.iter().find(|live| live.epoch() == request.epoch);
+        if n > live.ok_or(Error::Invalid("this epoch is not live"))?.left() as usize {
+            return Err(Error::NonceExhausted);
+        }
+        let mut at = 0;
+        for (i, payload) in request.payloads[..n].iter().enumerate() {
+            let one = SealRequest {
+                epoch: request.epoch,
+                cid_index: request.cid_index,
+                form_b: request.form_b,
+                lead: payload,
+                sid: 0,
+                offset: 0,
+                data: &[],
+                fin: false,
+                // A packet with its lead alone is as short as it may be, whatever this allows.
+                datagram_bytes: payload.len().max(DATA_HEADER_BYTES + 1) + overhead,
+                n_max: 1,
+                random: &request.random[i * dummy_bytes..(i + 1) * dummy_bytes],
+            };
+            at += self.seal_run(&one, &mut out[at..bytes])?.bytes_written;
+        }
+        Ok((bytes, n))
     }
 
     fn plan(&self, request: &SealRequest<'_>, room: usize) -> Result<Plan, Error> {

@@ -2,8 +2,8 @@
 
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use wraith_core::SealRequest;
 use wraith_core::aead::AwsLc;
+use wraith_core::{FramesRequest, SealRequest};
 
 use crate::arguments::{self, Key, U32, U64, invalid, size};
 use crate::buffers::{self, Input, Output};
@@ -131,6 +131,46 @@ impl Sealer {
             report.stream_bytes,
             report.first_stream_bytes,
         ))
+    }
+
+    /// Seal each of `payloads`, encoded frames, into a packet of its own, back to back into `out` from `at`.
+    ///
+    /// 1 to 64 payloads of any size. Returns bytes written and packets: fewer than payloads if `out` is full.
+    /// `out` must not overlap an input. Raises `ValueError`, `BufferError` and `NonceExhausted` before anything
+    /// changes. Runs without the interpreter lock.
+    #[pyo3(signature = (*, epoch, cid_index, form, payloads, random, out, at = 0))]
+    #[allow(clippy::too_many_arguments)]
+    fn seal_frames(
+        &mut self,
+        py: Python<'_>,
+        epoch: U32,
+        cid_index: U32,
+        form: i64,
+        payloads: &Bound<'_, PyAny>,
+        random: &Bound<'_, PyAny>,
+        out: &Bound<'_, PyAny>,
+        at: i64,
+    ) -> PyResult<(usize, usize)> {
+        if !matches!(form, 0 | 1) {
+            return Err(PyValueError::new_err("form is 0 (A) or 1 (B)"));
+        }
+        let random = Input::get(random)?;
+        let views = buffers::inputs(payloads)?;
+        let mut out = Output::get(out)?;
+        let mut inputs: Vec<&[u8]> = views.iter().map(Input::as_slice).collect();
+        inputs.push(random.as_slice());
+        let out = out.as_mut_slice(&inputs)?;
+        let room = usize::try_from(at).ok().and_then(|at| out.get_mut(at..));
+        let room = room.ok_or_else(|| PyValueError::new_err("at is outside out"))?;
+        let request = FramesRequest {
+            epoch: epoch.0,
+            cid_index: cid_index.0,
+            form_b: form == 1,
+            payloads: &inputs[..views.len()],
+            random: random.as_slice(),
+        };
+        let sealer = &mut self.0;
+        py.detach(|| sealer.seal_frames(&request, room)).map_err(invalid)
     }
 
     /// Wipe every key. The object is of no use afterwards.

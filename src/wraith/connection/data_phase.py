@@ -311,11 +311,12 @@ class DataPhase:
                     out.append(probe)
         n_bytes = 0
         while len(out) < RUNS_PER_CALL and n_bytes < CALL_BYTES and not pool.is_exhausted:
-            transmit = builder.next_run(path, now, pool)
-            if transmit is None:
+            transmits = builder.next_run(path, now, pool)
+            if not transmits:
                 break
-            n_bytes += len(transmit.data)
-            out.append(transmit)
+            for transmit in transmits:
+                n_bytes += len(transmit.data)
+            out += transmits
         else:
             self.has_more = True
         self._shared.timers.set(Timer.PACE, path.pace_at)

@@ -11,6 +11,8 @@ Spec: docs/spec/connection.md [CN-40, CN-41].
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import accumulate
 from typing import NamedTuple
 
 from wraith.connection.data.buffer_pool import BUFFER_BYTES, BufferPool
@@ -23,6 +25,7 @@ from wraith.connection.paths.open_path import Path
 from wraith.connection.paths.shaper import Shaper
 from wraith.types import NetworkPath, Transmit
 from wraith.wire.frames import Close, MtuProbe, Ping, encode_frame
+from wraith.wire.packet import PAYLOAD_BYTES_MIN
 
 BURST_DATAGRAMS_MAX = 64
 BURST_BYTES_MAX = 65_507
@@ -64,7 +67,25 @@ class Content(NamedTuple):
     data: list[bytes | memoryview]
 
 
+PACKET_OVERHEAD_MAX = 64
+"""More than a packet takes beside its frames in any format."""
 NO_CONTENT = Content(None, 0, 0, False, [])
+
+
+def bursts(buffer: memoryview, sizes: Sequence[int], network: NetworkPath) -> list[Transmit]:
+    """Packets that lie back to back, as bursts that the kernel cuts: equal ones, the last possibly
+    shorter."""
+    found: list[Transmit] = []
+    begin = at = segment = last = 0
+    for size in sizes:
+        if size > segment or last < segment or at + size - begin > BURST_BYTES_MAX:
+            if at > begin:
+                found.append(Transmit(buffer[begin:at], segment, network))
+            begin, segment = at, size
+        at += size
+        last = size
+    found.append(Transmit(buffer[begin:at], segment, network))
+    return found
 
 
 class PacketBuilder:
@@ -148,13 +169,14 @@ class PacketBuilder:
 
     # -- the next run
 
-    def next_run(self, path: Path, now: float, pool: BufferPool) -> Transmit | None:
-        """The next burst on ``path``, ``None`` when nothing may leave there now."""
+    def next_run(self, path: Path, now: float, pool: BufferPool) -> list[Transmit]:
+        """The next run on ``path``: one burst, or several where messages of different sizes are
+        sealed together. Empty when nothing may leave there now."""
         parts = self._parts
         due, path.pace_at = path.pace_at, None
         left = self._packets_left()
         if left <= 0:
-            return None
+            return []
         datagram_bytes = path.mtu.current
         n_max = 0
         if self._has_work(path):
@@ -166,27 +188,27 @@ class PacketBuilder:
             shape = self._shaper.run(path.network, datagram_bytes, max(n_max, 1), now)
             if shape.at > now:
                 path.pace_at = shape.at if path.pace_at is None else min(shape.at, path.pace_at)
-                return None
+                return []
             datagram_bytes = min(shape.datagram_bytes, datagram_bytes)
             n_max = min(shape.n_max, n_max)
         if n_max:
-            transmit = self._data_run(path, now, pool, datagram_bytes, min(n_max, left))
-            if transmit is not None:
-                return transmit
+            transmits = self._data_run(path, now, pool, datagram_bytes, min(n_max, left))
+            if transmits:
+                return transmits
         if parts.acks.is_due:
             return self._ack_run(path, now, pool, datagram_bytes)
-        return None
+        return []
 
     def _ack_run(
         self, path: Path, now: float, pool: BufferPool, datagram_bytes: int
-    ) -> Transmit | None:
+    ) -> list[Transmit]:
         """Acknowledgements alone: neither counted in flight nor paced. With many gaps one asks,
         once a round trip, to be acknowledged itself. [RC-23]"""
         acks = self._parts.acks
         lead = b"".join([encode_frame(frame) for frame in acks.frames(now)])
         if not lead:
             acks.on_sent()
-            return None
+            return []
         form = self._form(path, now, is_probe=False) if path.is_suspect else 0
         asks = acks.wants_answer and not path.is_window_full(datagram_bytes)
         if asks:
@@ -198,7 +220,7 @@ class PacketBuilder:
 
     def _data_run(
         self, path: Path, now: float, pool: BufferPool, datagram_bytes: int, n_max: int
-    ) -> Transmit | None:
+    ) -> list[Transmit]:
         parts = self._parts
         n_max = min(n_max, self._packets_to_gap(path, datagram_bytes, n_max))
         is_probe = path.n_probes > 0
@@ -219,9 +241,13 @@ class PacketBuilder:
         if content is None:
             if not lead.is_eliciting:
                 if not is_probe:
-                    return None  # only blocked streams: acknowledgements wait for their own time
+                    return []  # only blocked streams: acknowledgements wait for their own time
                 frames = lead.frames + encode_frame(Ping(token=0))
                 lead = lead._replace(frames=frames, is_eliciting=True)
+            if parts.datagrams and n_max > 1 and not is_stopped:
+                more = parts.datagrams.take_more(capacity, DATAGRAM_FRAMES_MAX, n_max - 1)
+                if more:
+                    return self._seal_messages(path, now, pool, lead, more, form=form)
             content, n_max = NO_CONTENT, 1
         return self._seal(
             path, now, pool, lead, content, form=form, datagram_bytes=datagram_bytes, n_max=n_max
@@ -307,7 +333,7 @@ class PacketBuilder:
         form: int,
         datagram_bytes: int,
         n_max: int,
-    ) -> Transmit | None:
+    ) -> list[Transmit]:
         parts = self._parts
         sealer = parts.keys.sealer
         stream, offset, length, fin, data = content
@@ -327,16 +353,12 @@ class PacketBuilder:
         )  # fmt: skip
         fin = fin and taken == length and (n > 1 or first_len == taken)
         eliciting = lead.is_eliciting or taken > 0 or fin
-        tokens = lead.tokens
-        if parts.cids.sent > parts.cids.confirmed:
-            tokens = [*tokens, (CID_TOKEN, parts.cids.sent)]
-        if lead.has_acks and eliciting:
-            tokens = [*tokens, *((ACK_TOKEN, told) for told in parts.acks.on_told())]
+        tokens = self._tokens(lead, eliciting=eliciting)
         run = SentRun(
             path=path, epoch=epoch, first_pn=first_pn, n=n, time=now,
             datagram_bytes=datagram_bytes, last_bytes=n_bytes - (n - 1) * datagram_bytes,
             sid=sid, offset=offset, length=taken, first_len=first_len, per_len=per_len, fin=fin,
-            lead=tuple(tokens), eliciting=eliciting, in_flight=eliciting,
+            lead=tokens, eliciting=eliciting, in_flight=eliciting,
         )  # fmt: skip
         parts.recovery.on_sent(run)
         if lead.has_acks:
@@ -348,7 +370,56 @@ class PacketBuilder:
         if eliciting:
             self._on_eliciting(path, n, n_bytes, now)
         self._count(n, n_bytes)
-        return Transmit(buffer[:n_bytes], datagram_bytes if n > 1 else n_bytes, path.network)
+        return [Transmit(buffer[:n_bytes], datagram_bytes if n > 1 else n_bytes, path.network)]
+
+    def _seal_messages(
+        self,
+        path: Path,
+        now: float,
+        pool: BufferPool,
+        lead: Lead,
+        more: list[bytes],
+        *,
+        form: int,
+    ) -> list[Transmit]:
+        """``lead`` in a packet of its own, and messages in packets of any size behind it."""
+        parts = self._parts
+        sealer = parts.keys.sealer
+        payloads = [lead.frames, *more]
+        buffer = pool.take(sum(map(len, payloads)) + len(payloads) * PACKET_OVERHEAD_MAX)
+        assert buffer is not None  # the connection asks before it builds
+        epoch = parts.keys.send
+        first_pn = sealer.next_pn(epoch)
+        n_random = len(payloads) * sealer.dummy_bytes
+        n_bytes, n = sealer.seal_frames(
+            epoch=epoch, cid_index=parts.cids.sent, form=form, payloads=payloads,
+            random=parts.rng.public_bytes(n_random) if n_random else b"", out=buffer,
+        )  # fmt: skip
+        overhead = -sealer.capacity(0)
+        sizes = [max(len(payload), PAYLOAD_BYTES_MIN) + overhead for payload in payloads]
+        ends = tuple(accumulate(sizes))
+        assert n == len(payloads) and ends[-1] == n_bytes
+        run = SentRun(
+            path=path, epoch=epoch, first_pn=first_pn, n=n, time=now, datagram_bytes=max(sizes),
+            last_bytes=sizes[-1], ends=ends, lead=self._tokens(lead, eliciting=True),
+            eliciting=True, in_flight=True,
+        )  # fmt: skip
+        parts.recovery.on_sent(run)
+        if lead.has_acks:
+            parts.acks.on_sent()
+        self._on_eliciting(path, n, n_bytes, now)
+        self._count(n, n_bytes)
+        return bursts(buffer, sizes, path.network)
+
+    def _tokens(self, lead: Lead, *, eliciting: bool) -> tuple[Token, ...]:
+        """What the first datagram of a run stands for."""
+        parts = self._parts
+        tokens = lead.tokens
+        if parts.cids.sent > parts.cids.confirmed:
+            tokens = [*tokens, (CID_TOKEN, parts.cids.sent)]
+        if lead.has_acks and eliciting:
+            tokens = [*tokens, *((ACK_TOKEN, told) for told in parts.acks.on_told())]
+        return tuple(tokens)
 
     def _on_eliciting(self, path: Path, n: int, n_bytes: int, now: float) -> None:
         parts = self._parts

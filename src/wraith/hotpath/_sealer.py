@@ -40,6 +40,8 @@ from wraith.wire.packet import (
 #: Beside the lead, a datagram takes stream bytes only if so many bytes of frames fit.
 _LEAD_ROOM_MIN: Final = 64
 _DATA_TYPE: Final = 0x01
+#: Packets of one ``seal_frames`` call.
+FRAMES_MAX: Final = 64
 
 
 class _Plan(NamedTuple):
@@ -309,6 +311,71 @@ class Sealer:
             pn += 1
         chain.step = step
         return at - begin, n, plan.taken, plan.first
+
+    def seal_frames(
+        self,
+        *,
+        epoch: int,
+        cid_index: int,
+        form: int,
+        payloads: Sequence[Buffer],
+        random: bytes,
+        out: bytearray | memoryview,
+        at: int = 0,
+    ) -> tuple[int, int]:
+        """Seal each of ``payloads`` (encoded frames) into a packet of its own, back to back into
+        ``out`` from ``at``. [WF-17]
+
+        For 1 to 64 packets of any size. Each is what ``seal_run`` makes of its payload as a lead
+        alone. Ends early when ``out`` has no room for the next packet.
+
+        Args:
+            form: as for ``seal_run``.
+            random: one draw of at least ``dummy_bytes`` per payload.
+
+        Returns:
+            ``(bytes written, packets)``.
+
+        Raises:
+            NonceExhausted: the epoch has not so many packet numbers left; nothing has changed.
+            ValueError: a wrong argument; nothing has changed.
+        """
+        chain = self._chain(epoch)
+        if form != FORM_A and (form != FORM_B or self._hmk is None):
+            raise ValueError("form is 0 (A), or 1 (B) once the peer's header-mask key is known")
+        leads = [bytes(payload) for payload in payloads]
+        overhead, dummy_bytes = self._format.fixed_overhead, self.dummy_bytes
+        view = memoryview(out)
+        if not 1 <= len(leads) <= FRAMES_MAX:
+            raise ValueError(f"a call seals 1 to {FRAMES_MAX} payloads")
+        if any(not lead or len(lead) + overhead > UDP_PAYLOAD_BYTES_MAX for lead in leads):
+            raise ValueError("a payload is empty or does not fit into a datagram")
+        if not 0 <= at <= len(view) or view.readonly or len(random) < len(leads) * dummy_bytes:
+            raise ValueError("out is read-only, at lies outside it, or random is too short")
+        cid_of(self._cid_key, cid_index)
+        n, end = 0, at
+        for lead in leads:
+            more = max(len(lead), PAYLOAD_BYTES_MIN) + overhead
+            if end + more > len(view):
+                break
+            n, end = n + 1, end + more
+        if n > PN_BOUND - chain.next_pn:
+            raise NonceExhausted
+        place = at
+        for i, lead in enumerate(leads[:n]):
+            place += self.seal_run(
+                epoch=epoch,
+                cid_index=cid_index,
+                form=form,
+                lead=lead,
+                # A packet with its lead alone is as short as it may be, whatever this allows.
+                datagram_bytes=max(len(lead), DATA_HEADER + 1) + overhead,
+                n_max=1,
+                random=random[i * dummy_bytes : (i + 1) * dummy_bytes],
+                out=view[:end],
+                at=place,
+            )[0]
+        return end - at, n
 
     def _plan(
         self, n_lead: int, total: int, fin: bool, datagram_bytes: int, n_max: int, n_out: int

@@ -53,28 +53,28 @@ class OneSide:
     @property
     def datagram_bytes(self) -> int:
         """UDP payload bytes of a full datagram."""
-        return self.parts.mtu.current
+        return self.parts.paths.main.mtu.current
 
     @property
     def room(self) -> int:
         """Bytes that the congestion window still lets go."""
-        return self.parts.recovery.room()
+        return self.parts.paths.main.room()
 
     def allow_probes(self, n: int) -> None:
         """As a probe timeout does: ``n`` datagrams may leave beyond window and pacer."""
-        self.builder.n_probes = n
+        self.parts.paths.main.n_probes = n
 
-    def next_run(self, now: float) -> Transmit | None:
-        """The next run on the main path."""
-        return self.builder.next_run(now, self.pool)
+    def next_run(self, now: float) -> list[Transmit]:
+        """The next run on the main path, by bursts; empty when nothing may leave."""
+        return self.builder.next_run(self.parts.paths.main, now, self.pool)
 
     # -- what a connection does with them
 
     def runs(self, now: float) -> list[list[bytes]]:
         """Every run that may leave at ``now``, as datagrams, copied out of the pool."""
         found = []
-        while (transmit := self.next_run(now)) is not None:
-            found.append(datagrams_of(transmit))
+        while transmits := self.next_run(now):
+            found.append([each for burst in transmits for each in datagrams_of(burst)])
             self.pool.reclaim()
         return found
 
@@ -110,7 +110,7 @@ class OneSide:
 
 
 def datagrams_of(transmit: Transmit) -> list[bytes]:
-    """The datagrams of one run, copied."""
+    """The datagrams of one burst, copied."""
     data, size = bytes(transmit.data), transmit.segment_bytes
     return [data[at : at + size] for at in range(0, len(data), size)]
 

@@ -11,6 +11,8 @@ from wraith.wire.frames import DatagramFrame, encode_frame
 
 QUEUE_MESSAGES = 256
 QUEUE_BYTES = 262_144
+MORE_PACKETS_MAX = 63
+"""Beside the first one: what one call seals."""
 FRAME_OVERHEAD = 10  # frame header 4, flow 2, id 4
 
 
@@ -54,6 +56,17 @@ class DatagramQueue:
         del self._frames[:n]
         self._n_bytes -= n_bytes - n * FRAME_OVERHEAD
         return taken
+
+    def take_more(self, room: int, n_max: int, n_packets: int) -> list[bytes]:
+        """What further packets with ``room`` bytes for frames would carry: ``take`` for each, at
+        most ``n_packets`` and at most 63."""
+        packets: list[bytes] = []
+        while self._frames and len(packets) < min(n_packets, MORE_PACKETS_MAX):
+            frames = self.take(room, n_max)
+            if not frames:
+                break
+            packets.append(frames)
+        return packets
 
     def drop_oversized(self, room: int) -> None:
         """The path has become smaller: what cannot fit any more is dropped."""

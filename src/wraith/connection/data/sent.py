@@ -13,10 +13,11 @@ from wraith.connection.paths.open_path import Path
 class SentRun:
     """What one run put on the wire of ``path``: ``n`` datagrams with consecutive packet numbers.
 
-    All datagrams are ``datagram_bytes`` long but the last (``last_bytes``). Datagram 0 carries
-    ``first_len`` stream bytes from ``offset`` on, each later one ``per_len``, the last the rest of
-    ``length``. ``lead`` holds opaque tokens of datagram 0 for whoever built it. The ``delivered``
-    fields and ``first_sent_time`` are those of the path when the run left.
+    All datagrams are ``datagram_bytes`` long but the last (``last_bytes``), unless ``ends`` says
+    where each one ends, counted from the start of the run (from ``seal_frames``). Datagram 0
+    carries ``first_len`` stream bytes from ``offset`` on, each later one ``per_len``, the last the
+    rest of ``length``. ``lead`` holds opaque tokens of datagram 0 for whoever built it. The
+    ``delivered`` fields and ``first_sent_time`` are those of the path when the run left.
     """
 
     path: Path
@@ -36,6 +37,7 @@ class SentRun:
     eliciting: bool
     in_flight: bool
     mtu_probe: bool = False
+    ends: tuple[int, ...] | None = None
     counter: int = 0
     delivered_bytes: int = 0
     delivered_time: float = 0.0
@@ -44,6 +46,8 @@ class SentRun:
 
     def slice_bytes(self, first: int, last: int) -> int:
         """UDP payload bytes of datagrams ``first`` … ``last``."""
+        if self.ends is not None:
+            return self.ends[last] - (self.ends[first - 1] if first else 0)
         n_bytes = (last - first + 1) * self.datagram_bytes
         if last == self.n - 1:
             n_bytes += self.last_bytes - self.datagram_bytes

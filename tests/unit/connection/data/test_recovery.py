@@ -444,3 +444,19 @@ def test_a_controller_hears_what_is_sent_and_may_set_the_pace() -> None:
     recovery.on_sent(run(path, 3, 1, 0.7))
     assert controller.sent == [(1_900, 1_900, 0.5), (700, 2_600, 0.7)]
     assert path.pacer.rate == 123_000.0
+
+
+@pytest.mark.spec("WF-17")
+def test_slices_of_a_run_of_different_sizes_have_those_sizes() -> None:
+    path = one_path(make_controller("cubic", 1200))
+    sent = SentRun(
+        path=path, epoch=0, first_pn=0, n=3, time=0.0, datagram_bytes=900, last_bytes=40,
+        ends=(300, 1_200, 1_240), eliciting=True, in_flight=True,
+    )  # fmt: skip
+    assert [SentSlice(sent, k, k).n_bytes for k in range(3)] == [300, 900, 40]
+    assert SentSlice(sent, 1, 2).n_bytes == 940
+    recovery = Recovery()
+    recovery.on_sent(sent)
+    assert path.bytes_in_flight == 1_240
+    recovery.on_ack(0, 1, [(1, 1)], 0.0, 0.1)
+    assert path.bytes_in_flight == 340
