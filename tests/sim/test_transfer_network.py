@@ -19,6 +19,7 @@ from wraith.node.events import (
     TurnedAway,
 )
 from wraith.node.link import UNSENT_BYTES_LOW, UNSENT_BYTES_MAX, WRITE_BYTES_MIN, TransferLink
+from wraith.node.node import Node
 from wraith.testing.netem import LinkConfig
 from wraith.testing.node_pair import ADDRESS_A, ADDRESS_B, NodeSimulation
 from wraith.testing.rng import SeededRng
@@ -149,11 +150,11 @@ def test_the_connection_is_fed_little_by_little_and_never_runs_dry(
     data = DATA * 8
     target = MemoryTarget()
     sim = NodeSimulation(MemorySource({b"f": data}), link=LinkConfig(latency_s=0.002))
-    send = sim.sender.node.datagrams_to_send
+    send = Node.datagrams_to_send
 
-    def watched_send(now: float) -> list[Transmit]:
+    def watched_send(self: Node, now: float) -> list[Transmit]:
         nonlocal n_dry
-        transmits = send(now)
+        transmits = send(self, now)
         # What is left shows that the run was not cut short for want of bytes.
         n_dry += bool(transmits) and any(
             link.runs_dry and not link.connection.stream_unsent(sid)
@@ -162,7 +163,7 @@ def test_the_connection_is_fed_little_by_little_and_never_runs_dry(
         )
         return transmits
 
-    monkeypatch.setattr(sim.sender.node, "datagrams_to_send", watched_send)
+    monkeypatch.setattr(Node, "datagrams_to_send", watched_send)
     receiver = sim.start_receiver(target)
     assert sim.run_until_finished(sim.sender, receiver)
     assert target.placed == {b"f": data}
