@@ -21,6 +21,7 @@ from wraith.types import Address, NetworkPath, SuiteId
 
 RNG = SeededRng("handshake keys")
 KEYS = tuple(AccessKey.generate(RNG, with_psk=True) for _ in range(4))
+ELSEWHERE = Address(bytes((198, 51, 100, 1)), 4_003)
 TIGHT = Budgets(
     preauth_rate=10_000,
     preauth_burst=10_000,
@@ -107,11 +108,15 @@ def test_a_lost_record_ends_the_attempts_of_its_own_key_alone() -> None:
         return net.r.service(now) or bool(records)
 
     net.b.service = service
-    first, second = net.dial(record(net, lost)), net.dial(record(net, kept))
+    other = endpoint_host(net.clock, "other")
+    net.add_host(other.endpoint, ELSEWHERE, other.service)
+    first = net.dial(record(net, kept))
+    net.settle()  # its hello is half open when the other one's arrives
+    second = other.endpoint.connect(record(net, lost), net.now)
     net.run(seconds=0.5)
-    assert net.i.is_confirmed(second) and not net.i.is_confirmed(first)
+    assert net.i.is_confirmed(first) and not other.is_confirmed(second)
     net.run(seconds=12)
-    assert not net.i.is_confirmed(first)
+    assert not other.is_confirmed(second)
     assert [c.access_key for c in net.r.incoming] == [kept.ak.public]
     assert net.r.endpoint.counters["attempt_ended"] >= 3
     assert set(stored) == {kept.ak.public}
