@@ -11,6 +11,7 @@ from array import array
 from collections.abc import Iterable
 from itertools import accumulate
 
+from wraith.aio.disk.descriptor import OwnsDescriptor
 from wraith.aio.disk.failures import temporary_file
 from wraith.aio.disk.seam import OS_DISK, Disk
 from wraith.content.chunking import DIGEST_BYTES, Cut, FileIdHasher, parts_digest, runs_of
@@ -20,28 +21,23 @@ _PENDING_BYTES = 1 << 16
 _NONE = bytes(DIGEST_BYTES)
 
 
-class DigestFile:
+class DigestFile(OwnsDescriptor):
     """Digests by (entry, chunk). An entry of unknown size must be the last one with chunks."""
 
     def __init__(self, sizes: array[int], fd: int | None = None, *, disk: Disk = OS_DISK) -> None:
         """Takes ``fd`` over, open for reading and writing; ``None``: a file without a name."""
         self.disk = disk
-        self._fd = -1
         self._pending = bytearray()
         self._pending_at = 0
-        self._fd = fd if fd is not None else temporary_file(disk)
+        self.fd = fd if fd is not None else temporary_file(disk)
         counts = (Cut(size).n_listed for size in sizes)
         self._base = array("Q", accumulate(counts, initial=0))
 
     def close(self) -> None:
-        if self._fd >= 0:
+        if self.fd >= 0:
             with contextlib.suppress(OSError):  # a full disk; what is missing is computed again
                 self._flush()
-            fd, self._fd = self._fd, -1  # closed, whatever the disk says of it
-            self.disk.close(fd)
-
-    def __del__(self) -> None:
-        self.close()  # whoever drops it unclosed keeps no descriptor
+        super().close()
 
     def put(self, entry: int, first: int, digests: bytes) -> None:
         """Digests of consecutive chunks from ``first``, joined. Neighbours are written together:
@@ -61,16 +57,16 @@ class DigestFile:
     def forget_all(self) -> None:
         """Drops every digest."""
         self._pending.clear()
-        self.disk.ftruncate(self._fd, 0)
+        self.disk.ftruncate(self.fd, 0)
 
     def sync(self) -> None:
         """Has all of it on the disk. Raises ``OSError`` when the disk says no."""
         self._flush()
-        self.disk.fsync(self._fd)
+        self.disk.fsync(self.fd)
 
     def _flush(self) -> None:
         if self._pending:
-            self.disk.pwrite(self._fd, self._pending, self._pending_at)
+            self.disk.pwrite(self.fd, self._pending, self._pending_at)
             self._pending_at += len(self._pending)
             self._pending.clear()
 
@@ -78,7 +74,7 @@ class DigestFile:
         """``n`` digests, joined; zeros where there is none."""
         self._flush()
         want = n * DIGEST_BYTES
-        data = self.disk.pread(self._fd, want, (self._base[entry] + first) * DIGEST_BYTES)
+        data = self.disk.pread(self.fd, want, (self._base[entry] + first) * DIGEST_BYTES)
         return data + bytes(want - len(data))
 
     def missing(self, entry: int, first: int, n: int) -> list[int]:

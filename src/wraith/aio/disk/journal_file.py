@@ -11,6 +11,7 @@ from array import array
 from dataclasses import dataclass, field
 from typing import Final
 
+from wraith.aio.disk.descriptor import OwnsDescriptor
 from wraith.aio.disk.digest_file import DigestFile
 from wraith.aio.disk.private_folder import PrivateFolder
 from wraith.aio.disk.suspect import flush
@@ -53,7 +54,7 @@ class Loaded:
     end: int = 0
 
 
-class Journal:
+class Journal(OwnsDescriptor):
     """Appends records; a failed append leaves no half of one behind."""
 
     def __init__(self, folder: PrivateFolder, end: int | None = None) -> None:
@@ -63,41 +64,32 @@ class Journal:
             end: where its last whole record ends, if that is known.
         """
         self.disk = folder.disk
-        self._fd = -1
         self._end = 0
-        self._fd = folder.open_file(JOURNAL, os.O_RDWR | os.O_APPEND)
+        self.fd = folder.open_file(JOURNAL, os.O_RDWR | os.O_APPEND)
         if end is not None:
             self._end = end
-        elif self.disk.fstat(self._fd).st_size:
-            with self.disk.mmap(self._fd) as view:
+        elif self.disk.fstat(self.fd).st_size:
+            with self.disk.mmap(self.fd) as view:
                 for _, self._end in replay(view):
                     pass
-        self.disk.ftruncate(self._fd, self._end)
+        self.disk.ftruncate(self.fd, self._end)
 
     def append(self, data: bytes | bytearray) -> None:
         """Raises ``OSError`` (a full disk) with nothing of ``data`` in the file."""
         view = memoryview(data)
         try:
             while view:
-                view = view[self.disk.write(self._fd, view) :]
+                view = view[self.disk.write(self.fd, view) :]
         except OSError:
             # Half a record would hide every later one from the next replay.
             with contextlib.suppress(OSError):
-                self.disk.ftruncate(self._fd, self._end)
+                self.disk.ftruncate(self.fd, self._end)
             raise
         self._end += len(data)
 
     def sync(self) -> None:
         """Raises ``FlushFailed``."""
-        flush(self.disk, self._fd)
-
-    def close(self) -> None:
-        if self._fd >= 0:
-            fd, self._fd = self._fd, -1  # closed, whatever the disk says of it
-            self.disk.close(fd)
-
-    def __del__(self) -> None:
-        self.close()  # whoever drops it unclosed keeps no descriptor
+        flush(self.disk, self.fd)
 
 
 class _Run:

@@ -11,11 +11,12 @@ import os
 from bisect import bisect_right
 from collections.abc import Iterator
 
+from wraith.aio.disk.descriptor import OwnsDescriptor
 from wraith.aio.disk.seam import OS_DISK, Disk
 from wraith.transfer.listing import Entry, ListingIndex, decode_page
 
 
-class ListingFile:
+class ListingFile(OwnsDescriptor):
     """Owns ``fd``. Not thread-safe."""
 
     def __init__(self, fd: int, disk: Disk = OS_DISK) -> None:
@@ -63,14 +64,6 @@ class ListingFile:
         self.disk.lseek(self.fd, 0, os.SEEK_END)
         self.disk.write_all(self.fd, len(page).to_bytes(4, "big") + page)
         self.index.add_page(page, decode_page(page))
-
-    def close(self) -> None:
-        if self.fd >= 0:
-            fd, self.fd = self.fd, -1  # closed, whatever the disk says of it
-            self.disk.close(fd)
-
-    def __del__(self) -> None:
-        self.close()  # whoever drops it unclosed keeps no descriptor
 
     def page(self, number: int) -> list[Entry]:
         at = self.index.page_at

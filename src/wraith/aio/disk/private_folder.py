@@ -24,6 +24,7 @@ import stat
 from collections.abc import Iterator
 from typing import Final
 
+from wraith.aio.disk.descriptor import OwnsDescriptor
 from wraith.aio.disk.seam import OS_DISK, Disk
 from wraith.errors import WraithError
 
@@ -40,7 +41,7 @@ class UntrustedPath(WraithError):
     code = "untrusted-path"
 
 
-class PrivateFolder:
+class PrivateFolder(OwnsDescriptor):
     """A folder of ours, held open. Make it with ``open`` or ``below``; ``close`` it, or use it as a
     context manager.
 
@@ -125,15 +126,6 @@ class PrivateFolder:
             exc.filename = path
             raise
         return cls(fd, path, hint, disk, in_closed=in_closed)
-
-    def close(self) -> None:
-        """Idempotent."""
-        if self.fd >= 0:
-            fd, self.fd = self.fd, -1  # closed, whatever the disk says of it
-            self.disk.close(fd)
-
-    def __del__(self) -> None:
-        self.close()  # whoever drops it unclosed keeps no descriptor
 
     def __enter__(self) -> PrivateFolder:
         return self

@@ -15,6 +15,7 @@ import os
 import stat
 from collections import OrderedDict
 
+from wraith.aio.disk.descriptor import OwnsDescriptor
 from wraith.aio.disk.renaming import rename_to_new
 from wraith.aio.disk.seam import OS_DISK, Disk
 
@@ -22,7 +23,7 @@ FOLDERS_KEPT = 32
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-class SafeTree:
+class SafeTree(OwnsDescriptor):
     """Everything below ``root``, which itself may be reached through links (the user named it).
 
     Args:
@@ -33,7 +34,6 @@ class SafeTree:
     def __init__(self, root: bytes, fd: int | None = None, *, disk: Disk = OS_DISK) -> None:
         self.root = root
         self.disk = disk
-        self.fd = -1
         self._kept: OrderedDict[bytes, int] = OrderedDict()
         if fd is None:
             fd = self.disk.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -41,12 +41,7 @@ class SafeTree:
 
     def close(self) -> None:
         self.forget()
-        if self.fd >= 0:
-            fd, self.fd = self.fd, -1  # closed, whatever the disk says of it
-            self.disk.close(fd)
-
-    def __del__(self) -> None:
-        self.close()  # whoever drops it unclosed keeps no descriptor
+        super().close()
 
     def forget(self) -> None:
         """Closes the kept folders; needed before folders are moved or removed."""

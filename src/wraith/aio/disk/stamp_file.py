@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from typing import Final
 
+from wraith.aio.disk.descriptor import OwnsDescriptor
 from wraith.aio.disk.failures import temporary_file
 from wraith.aio.disk.seam import OS_DISK, Disk
 from wraith.aio.disk.stamp import STAMP_BYTES, Stamp
@@ -15,22 +16,13 @@ from wraith.aio.disk.stamp import STAMP_BYTES, Stamp
 _PENDING_BYTES: Final = 1 << 16
 
 
-class StampFile:
+class StampFile(OwnsDescriptor):
     """Stamps by entry number, in an unnamed file. Written once, in order; not thread-safe."""
 
     def __init__(self, disk: Disk = OS_DISK) -> None:
         self.disk = disk
-        self._fd = -1
         self._pending = bytearray()
-        self._fd = temporary_file(disk)
-
-    def close(self) -> None:
-        if self._fd >= 0:
-            fd, self._fd = self._fd, -1  # closed, whatever the disk says of it
-            self.disk.close(fd)
-
-    def __del__(self) -> None:
-        self.close()  # whoever drops it unclosed keeps no descriptor
+        self.fd = temporary_file(disk)
 
     def append(self, stamp: Stamp) -> None:
         """The stamp of the next entry."""
@@ -41,12 +33,12 @@ class StampFile:
     def replace(self, number: int, stamp: Stamp) -> None:
         """Another stamp for an entry that has one."""
         self._flush()
-        self.disk.pwrite(self._fd, stamp.encode(), number * STAMP_BYTES)
+        self.disk.pwrite(self.fd, stamp.encode(), number * STAMP_BYTES)
 
     def get(self, number: int) -> Stamp:
         """The stamp of an entry. Raises ``OSError`` when the disk says no."""
         self._flush()
-        data = self.disk.pread(self._fd, STAMP_BYTES, number * STAMP_BYTES)
+        data = self.disk.pread(self.fd, STAMP_BYTES, number * STAMP_BYTES)
         if len(data) != STAMP_BYTES:
             raise OSError("the file with the stamps is cut off")
         return Stamp.decode(data)
@@ -55,7 +47,7 @@ class StampFile:
         """Writes all of them to ``fd``."""
         self._flush()
         at = 0
-        while data := self.disk.pread(self._fd, _PENDING_BYTES, at):
+        while data := self.disk.pread(self.fd, _PENDING_BYTES, at):
             self.disk.write_all(fd, data)
             at += len(data)
 
@@ -66,7 +58,7 @@ class StampFile:
         found: list[int] = []
         step = _PENDING_BYTES // STAMP_BYTES * STAMP_BYTES
         at = 0
-        while mine := self.disk.pread(self._fd, step, at):
+        while mine := self.disk.pread(self.fd, step, at):
             theirs = self.disk.pread(fd, step, at)
             if mine != theirs:
                 found += [
@@ -79,6 +71,6 @@ class StampFile:
 
     def _flush(self) -> None:
         if self._pending:
-            self.disk.lseek(self._fd, 0, os.SEEK_END)
-            self.disk.write_all(self._fd, self._pending)
+            self.disk.lseek(self.fd, 0, os.SEEK_END)
+            self.disk.write_all(self.fd, self._pending)
             self._pending.clear()
