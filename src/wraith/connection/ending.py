@@ -1,4 +1,4 @@
-"""How a connection ends: CLOSE and Draining, planned ends, silence, and what is erased.
+"""Ends a connection: CLOSE and Draining, planned ends, silence, and what is erased.
 
 ::
 

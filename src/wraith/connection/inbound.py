@@ -1,4 +1,4 @@
-"""What the frames of the authenticated peer do to a session.
+"""Applies the frames of the authenticated peer to a session.
 
 Frames are applied in the order of their packets. A breach raises ``RemoteProtocolError`` with the
 close code; the connection closes with it. What concerns the life of the connection (CLOSE, path

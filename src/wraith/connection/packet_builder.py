@@ -1,4 +1,4 @@
-"""What goes into the next run, and sealing it.
+"""Decides what goes into the next run, and seals it.
 
 One call makes one run of a few kernel bursts: acknowledgements and announcements lead, then the
 bytes of one stream, cut by ``seal_run`` into equal datagrams straight into a pooled buffer. Nothing
@@ -37,7 +37,7 @@ WINDOW_RUNS = 8
 DATA_FRAME_HEADER = 16
 OTHER_FRAMES_MAX = 64
 DATAGRAM_FRAMES_MAX = 128
-"""What one packet holds beside DATA: half of what its receiver takes. [CN-62]"""
+"""Bounds on the frames beside DATA in one packet: half of what its receiver takes. [CN-62]"""
 UNCONFIRMED_MAX = 10
 FORM_B_SILENCE_S = 5.0
 PROBES_PER_PTO = 2

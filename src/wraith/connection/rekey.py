@@ -380,5 +380,5 @@ class RekeyControl:
 
 
 def old_epoch_ttl_s(pto_s: float) -> float:
-    """How long old receive keys live after the switch. [RK-7]"""
+    """The seconds that old receive keys live after the switch. [RK-7]"""
     return min(max(OLD_EPOCH_TTL_MIN_S, 3 * pto_s), OLD_EPOCH_TTL_MAX_S)

@@ -28,7 +28,7 @@ MAX_CHUNKS = 1 << 32
 """A chunk number is a u32 on the wire, so a file has at most 1 PiB."""
 
 UNKNOWN_SIZE = (1 << 64) - 1
-"""What a listing says of the size of what has none yet (standard input)."""
+"""The size in a listing of an entry that has none yet (standard input)."""
 
 FILE_BYTES_MAX = CHUNK_BYTES * MAX_CHUNKS
 
@@ -110,7 +110,7 @@ NO_SIZE_YET = Cut(UNKNOWN_SIZE)
 
 
 def size_field(size: int | None) -> int:
-    """What a listing says of the size; ``None``: nobody knows it yet."""
+    """The size that a listing says; ``None``: nobody knows it yet."""
     return UNKNOWN_SIZE if size is None else size
 
 
@@ -125,7 +125,7 @@ def known_bytes(sizes: array[int]) -> int:
 
 
 def n_unknown(sizes: array[int]) -> int:
-    """How many of them are unknown."""
+    """The number of sizes that are unknown."""
     return sizes.count(UNKNOWN_SIZE)
 
 

@@ -31,7 +31,7 @@ _REFUSALS_OF_THE_PRIVATE_PROFILE = (
     AlertDescription.HANDSHAKE_FAILURE,
     AlertDescription.NO_APPLICATION_PROTOCOL,
 )
-"""What stacks answer to 0xff01 with our body, to our protocol name, or to its absence."""
+"""The alerts of stacks that meet 0xff01 with our body, our protocol name, or its absence."""
 _IDLE_REASONS = ("Idle timeout", "idle timeout")
 
 

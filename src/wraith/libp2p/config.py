@@ -111,7 +111,7 @@ class QuicTransportConfig:
     negotiation_timeout_s: float = 10.0
     """For multistream-select on a stream, in both roles, and for a peer's identify messages."""
     close_flush_s: float = 3.0
-    """How long a graceful close waits for the peer to acknowledge what was accepted."""
+    """The seconds that a graceful close waits until the peer has acknowledged what was accepted."""
     stream_window: int = 2 * MIB
     connection_window: int = 8 * MIB
     send_buffer_bytes: int = MIB

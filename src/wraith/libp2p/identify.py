@@ -34,7 +34,7 @@ PUSH_PROTOCOL = "/ipfs/id/push/1.0.0"
 MESSAGE_BYTES_MAX = 8 * 1024
 """The limit of the specification for one message."""
 MESSAGES_MAX = 10
-"""What go-libp2p reads at most, and what we send and read at most."""
+"""The most that go-libp2p reads; we send and read no more either."""
 SENT_BYTES_MAX = 4096
 """A message that we send; rust-libp2p reads one message of at most this size."""
 _TEXT_BYTES_MAX = 256

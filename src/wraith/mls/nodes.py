@@ -338,7 +338,7 @@ def leaf_content(
 
 
 def leaf_binding(source: LeafNodeSource, group_id: bytes, leaf: int) -> bytes:
-    """What ``LeafNodeTBS`` adds after the content: the place in a group, once there is one."""
+    """The end of ``LeafNodeTBS``, after the content: the place in a group, once there is one."""
     if source is LeafNodeSource.KEY_PACKAGE:
         return b""
     return opaque(group_id) + u32(leaf)

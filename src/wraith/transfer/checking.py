@@ -23,7 +23,7 @@ from wraith.transfer.order import HaveOrder
 CHECKS_BYTES_MAX = 4 * 1024 * 1024
 ITEM_COST_BYTES = 256
 RANGE_COST_BYTES = 128
-"""What an item and each of its ranges take in memory while they wait, rounded up."""
+"""Bytes that an item and each of its ranges take in memory while they wait, rounded up."""
 
 ITEMS_PER_CHECK = 256
 RANGES_PER_CHECK = 2_048
@@ -32,7 +32,7 @@ CHECKS_UNDER_WAY_MAX = 2
 NOTED_BYTES_MAX = 4 * 1024 * 1024
 NOTED_FILE_COST_BYTES = 512
 NOTED_RANGE_COST_BYTES = 16
-"""What an unfinished file and each of its ranges take in an ``Inventory``."""
+"""Bytes that an unfinished file and each of its ranges take in an ``Inventory``."""
 
 
 class Checking:

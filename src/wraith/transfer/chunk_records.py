@@ -22,7 +22,7 @@ _HEADER = struct.Struct(">III")
 HEADER_BYTES = _HEADER.size
 OVERHEAD_BYTES = HEADER_BYTES + DIGEST_BYTES
 PIECE_COST_BYTES = 256
-"""What a piece of a received chunk takes in memory beside its bytes, rounded up."""
+"""Bytes that a piece of a received chunk takes in memory beside its data, rounded up."""
 
 JOINED_BYTES = 256
 """Pieces below this are copied together, into buffers of up to ``JOINED_BYTES_MAX``."""

@@ -64,7 +64,7 @@ _VERIFIED_KIND = int(RecordType.VERIFIED)
 
 
 class Choice(IntEnum):
-    """What is done with a name that exists at the target."""
+    """The treatment of a name that exists at the target."""
 
     OVERWRITE = 1
     RENAME = 2
@@ -117,7 +117,7 @@ class CompleteMark:
 
 @dataclass(frozen=True, slots=True)
 class OnExists:
-    """What was chosen for a name that exists, before the offer was answered. The last one holds."""
+    """The choice for names that exist, made before the offer was answered. The last one holds."""
 
     entry: int
     choice: Choice

@@ -20,7 +20,7 @@ _EXECUTE = 0o111
 
 @dataclass(frozen=True, slots=True)
 class Marked:
-    """How many there are of one kind, and the paths of the first ones."""
+    """The number of marks of one kind, and the paths of the first ones."""
 
     n: int = 0
     first: tuple[bytes, ...] = ()
@@ -90,7 +90,7 @@ class Marking:
 
 
 def mark_words(entry: Entry) -> str:
-    """What one entry is marked with, for people; empty for most."""
+    """The marks of one entry, for people; empty for most."""
     words = ["hidden"] if entry.path.rpartition(b"/")[2][:1] == b"." else []
     if entry.mode & _EXECUTE and entry.kind is Kind.FILE:
         words.append("executable")

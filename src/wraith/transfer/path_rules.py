@@ -129,7 +129,7 @@ def check_link(path: bytes, target: bytes, rules: PathRules) -> None:
 
 
 def fold_name(name: bytes, rules: PathRules) -> bytes | str:
-    """What two names have in common when they are one name on this file system. [TR-22]"""
+    """A key that two names share when they are one name on this file system. [TR-22]"""
     try:
         text = name.decode()
     except UnicodeDecodeError:

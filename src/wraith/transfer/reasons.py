@@ -117,7 +117,7 @@ def words_of(error: WraithError) -> str:
 
 
 def reason_words(reason: Reason) -> str:
-    """What a reason means, for people."""
+    """Says what a reason means, for people."""
     return _WORDS[reason]
 
 

@@ -53,7 +53,7 @@ def parts_of(run: Iterable[ChunkRecord]) -> list[memoryview]:
 
 
 def n_verified(run: list[ChunkRecord]) -> int:
-    """How many chunks at the front of ``run`` have the digests that were announced. [TR-56]"""
+    """Counts the chunks at the front of ``run`` that have the announced digests. [TR-56]"""
     announced = b"".join([record.digest for record in run])
     found = chunk_digests_of(parts_of(run))
     if found == announced:

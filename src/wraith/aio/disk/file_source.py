@@ -43,7 +43,7 @@ _FILE_IDS_LOOKED_AT = 10_000
 _TOUCHES_MAX = 3
 """A file that is touched more often while one piece of it is read is in use."""
 _GONE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ESTALE})
-"""What opening says when something else has taken the place of a file or of a folder above it."""
+"""Errors of opening when something else has taken the place of a file or of a folder above it."""
 
 
 class _Touched(Exception):

@@ -22,7 +22,7 @@ from wraith.errors import TransferError
 from wraith.transfer.path_rules import STATE_PREFIX
 
 HOME_NAMES: Final = (b"identity.key", b"peers.json", b"sends", b"receives", b"suspect", b"complete")
-"""What ``aio/disk/home_folder.py`` and ``aio/disk/kept_code.py`` keep in a home."""
+"""The names that ``aio/disk/home_folder.py`` and ``aio/disk/kept_code.py`` use in a home."""
 KEYS: Final = "wraith's own keys and codes"
 UNFINISHED: Final = "an unfinished transfer of wraith"
 

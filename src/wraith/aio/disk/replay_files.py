@@ -37,8 +37,8 @@ _FILE_BYTES_MAX: Final = 1 << 32
 
 @dataclass(frozen=True, slots=True)
 class ReplayHistory:
-    """What was on disk. ``complete_after`` is 0 when no hello can be missing; otherwise hellos with
-    a timestamp at or below it must be refused, because their record may be lost."""
+    """Records from the disk. ``complete_after`` is 0 when no hello can be missing; otherwise hellos
+    with a timestamp at or below it must be refused, because their record may be lost."""
 
     records: tuple[bytes, ...]
     complete_after: float

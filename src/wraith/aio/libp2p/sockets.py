@@ -47,7 +47,7 @@ class Libp2pSockets(SocketSet):
 
 
 def parse_multiaddr(text: str) -> Multiaddr:
-    """What a user typed. Raises :class:`ConfigError`."""
+    """Parses what a user typed. Raises :class:`ConfigError`."""
     try:
         return Multiaddr.parse(text)
     except RemoteProtocolError as error:

@@ -24,14 +24,14 @@ def family_of(address: Address) -> socket.AddressFamily:
 
 
 def to_sockaddr(address: Address) -> SocketAddress:
-    """What ``sendto`` takes."""
+    """The address as ``sendto`` takes it."""
     if family_of(address) == socket.AF_INET:
         return socket.inet_ntop(socket.AF_INET, address.ip), address.port
     return socket.inet_ntop(socket.AF_INET6, address.ip), address.port, 0, address.scope
 
 
 def from_sockaddr(sockaddr: tuple[object, ...]) -> Address:
-    """What ``recvfrom`` and ``getsockname`` give; ``ANY_ADDRESS`` for anything unusual."""
+    """The address as ``recvfrom`` and ``getsockname`` give it; ``ANY_ADDRESS`` if it is unusual."""
     host = str(sockaddr[0]).partition("%")[0]
     port = sockaddr[1]
     assert isinstance(port, int)

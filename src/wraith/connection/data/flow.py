@@ -12,7 +12,7 @@ FULL_BUDGET_STREAM_WINDOW = 64 * KIB
 FULL_BUDGET_CONN_WINDOW = 96 * KIB
 GROWTH_RTTS = 2.0
 SEND_FLOOR_BYTES = 64 * KIB
-"""What a session may always keep: with it every session moves, however full the endpoint is."""
+"""The memory that a session always has: with it each one moves, however full the endpoint is."""
 STREAM_SHARE = 7
 """A stream keeps at most so many times what it leaves free: one alone takes seven eighths, and the
 next one always finds room (Choudhury and Hahne, Dynamic Queue Length Thresholds, 1998)."""

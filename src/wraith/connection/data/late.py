@@ -39,7 +39,7 @@ _first_pn = itemgetter(0)
 
 
 class LateLedger:
-    """What was declared lost, until it is acknowledged after all or its time is over.
+    """Remembers what was declared lost until it is acknowledged after all or its time is over.
 
     Each epoch's ranges ascend in number. Of one path they ascend in time too, for losses are
     declared in the order of sending. At most ``LATE_RANGES_MAX`` ranges over all epochs; the

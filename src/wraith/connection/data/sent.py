@@ -11,7 +11,7 @@ from wraith.connection.paths.open_path import Path
 
 @dataclass(slots=True, eq=False, kw_only=True)
 class SentRun:
-    """What one run put on the wire of ``path``: ``n`` datagrams with consecutive packet numbers.
+    """One run on the wire of ``path``: ``n`` datagrams with consecutive packet numbers.
 
     All datagrams are ``datagram_bytes`` long but the last (``last_bytes``), unless ``ends`` says
     where each one ends, counted from the start of the run (from ``seal_frames``). Datagram 0

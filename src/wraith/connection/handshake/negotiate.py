@@ -104,7 +104,7 @@ def suite_after_refusal(policy: SuitePolicy, body: bytes) -> SuiteId:
 
 
 DATAGRAM_FRAME_BYTES_MAX = 65_535
-"""What the DATAGRAM extension tells: the longest DATAGRAM frame that is taken (a u16)."""
+"""The longest DATAGRAM frame that is taken, as the DATAGRAM extension tells it (a u16)."""
 
 
 def make_offer(suite: SuiteId, rng: Rng) -> tuple[Extension, ...]:

@@ -24,7 +24,7 @@ ROOM_QUANTUM_BYTES = 65_536
 
 
 class PathTraits(NamedTuple):
-    """What the carrier of a path is like.
+    """The traits of the carrier of a path.
 
     ``is_reliable``: it loses nothing and repeats nothing, so neither a gap nor silence means loss.
     ``packet_bytes_max``: the largest packet that it takes. ``overhead_bytes``: what it adds to a

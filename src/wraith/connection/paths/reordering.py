@@ -17,7 +17,7 @@ SHRINK_DIVISOR = 16
 
 
 class ReorderWindow:
-    """How late a packet may be: in packets that were sent after it, and in time.
+    """The lag that a packet may have: in packets that were sent after it, and in time.
 
     ``packets``: a packet is lost when one sent so many later is acknowledged. ``time_share``: or
     when this part of a round trip, beyond the round trip itself, has passed since it was sent.
