@@ -15,6 +15,7 @@ means: nothing is raised, the sender's recovery deals with it. Linux ``udp(7)``,
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import socket
 import struct
@@ -85,6 +86,8 @@ _MSG_ERRQUEUE: Final = 0x2000
 _ERRORS_PER_TURN: Final = 64
 _BURST_REFUSED: Final = frozenset({errno.EMSGSIZE, errno.EINVAL, errno.EIO, errno.EOPNOTSUPP})
 #: Ancillary messages that say which local address was called: level and type of each.
+#: What kernels say, among other things, when a source address is not one of the host's.
+_SOURCE_REFUSED: Final = frozenset({errno.EINVAL, errno.EADDRNOTAVAIL, errno.ENETUNREACH})
 _PACKET_INFOS: Final = frozenset({(_IPPROTO_IP, _IP_PKTINFO), (_IPPROTO_IPV6, _IPV6_PKTINFO)})
 #: One GRO size (int), one packet info of IPv6 (20 bytes), and an int that nobody here asks for.
 _ANCILLARY_BYTES: Final = 2 * socket.CMSG_SPACE(4) + socket.CMSG_SPACE(20) if _LINUX else 128
@@ -139,10 +142,11 @@ class DatagramSocket(Protocol):
 class _Route:
     """Everything that sending on one path needs, worked out once."""
 
-    __slots__ = ("ancillary", "burst_after", "by_segment", "sockaddr")
+    __slots__ = ("ancillary", "burst_after", "by_segment", "local", "sockaddr")
 
     def __init__(self, path: NetworkPath) -> None:
         self.sockaddr = to_sockaddr(path.remote)
+        self.local = path.local
         self.ancillary = _packet_info(path.local)
         self.by_segment: dict[int, _Ancillary] = {}
         self.burst_after = 0.0
@@ -157,6 +161,15 @@ class _Route:
             found = [*self.ancillary, (_IPPROTO_UDP, _UDP_SEGMENT, size)]
             self.by_segment[segment_bytes] = found
         return found
+
+    def lost_source(self, exc: OSError) -> bool:
+        """Whether ``exc`` means that this host no longer has the address that is sent from. If so
+        the kernel chooses another one from now on, as it does for a socket that asks for none."""
+        if exc.errno not in _SOURCE_REFUSED or not self.ancillary or _is_here(self.local):
+            return False
+        self.ancillary = []
+        self.by_segment.clear()
+        return True
 
 
 class UdpSocket:
@@ -372,6 +385,8 @@ class UdpSocket:
                 except (BlockingIOError, InterruptedError):
                     return start
                 except OSError as exc:
+                    if route.lost_source(exc):
+                        continue
                     if exc.errno in _BURST_REFUSED:
                         self._refuse_bursts(route, exc)
                         in_bursts = False
@@ -385,6 +400,8 @@ class UdpSocket:
             except (BlockingIOError, InterruptedError):
                 return start
             except OSError as exc:
+                if route.lost_source(exc):
+                    continue
                 self._drop(transmit, start, n, exc)
             start += n
         return end
@@ -481,6 +498,14 @@ def _packet_info(local: Address) -> _Ancillary:
         info = struct.pack("=16sI", local.ip, local.scope)
         return [(_IPPROTO_IPV6, _IPV6_PKTINFO, info)]
     return []
+
+
+def _is_here(address: Address) -> bool:
+    """Whether this host has ``address`` now, whatever the port."""
+    with contextlib.suppress(TransportError):
+        bound_socket(Address(address.ip, 0, address.scope)).close()
+        return True
+    return False
 
 
 def _try_option(sock: socket.socket, level: int, option: int, value: int) -> bool:

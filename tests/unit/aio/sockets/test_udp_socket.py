@@ -326,6 +326,39 @@ async def test_a_network_error_is_a_lost_datagram(pair: Callable[..., Pair], cod
     assert sender.datagrams_dropped == 1
 
 
+@linux_only
+@pytest.mark.asyncio
+async def test_a_source_that_this_host_has_no_longer_gives_way_to_another_one() -> None:
+    got = Collector()
+    wildcard = UdpSocket.bind(Address(bytes(4), 0))
+    receiver = UdpSocket.bind(Address(b"\x7f\0\0\1", 0))
+    gone = Address(bytes((192, 0, 2, 77)), wildcard.local.port)
+    try:
+        receiver.start(asyncio.get_running_loop(), got.receive, got.turn, got.put_aside)
+        data = numbered(8, 500)
+        assert wildcard.send(burst(data, 500, NetworkPath(gone, receiver.local)), 0) == len(data)
+        assert await got.wait_bytes(len(data)) == data
+        assert wildcard.datagrams_dropped == 0
+        assert got.bursts[0][2].remote == Address(b"\x7f\0\0\1", wildcard.local.port)
+    finally:
+        wildcard.close()
+        receiver.close()
+
+
+@linux_only
+@pytest.mark.asyncio
+async def test_an_error_of_another_kind_leaves_the_source_as_it_is() -> None:
+    wildcard = UdpSocket.bind(Address(bytes(4), 0))
+    here = Address(b"\x7f\0\0\5", wildcard.local.port)
+    nowhere = NetworkPath(here, Address(bytes((192, 0, 2, 1)), 9))  # from loopback: EINVAL
+    try:
+        for _ in range(2):
+            wildcard.send(burst(b"lost", 4, nowhere), 0)
+        assert wildcard.datagrams_dropped == 2
+    finally:
+        wildcard.close()
+
+
 @pytest.mark.asyncio
 async def test_a_turn_reads_at_most_64_times(
     pair: Callable[..., Pair], monkeypatch: pytest.MonkeyPatch
