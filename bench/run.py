@@ -39,6 +39,7 @@ SUBJECTS = {
     "loss_response": "mean windows under random loss beside the response functions",
     "link_use": "share of a 100 Mbit/s link; files over bad links",
     "reorder": "packets that overtake each other, loss on a LAN, beside kernel TCP",
+    "moves": "a file under way while one side's address changes",
     "parts": "microseconds per packet by part",
     "flood": "a transfer under way while garbage is thrown at its port",
     "hostile": "work and memory that an authenticated peer can cause",
@@ -85,7 +86,7 @@ def main() -> int:
         return 0
     here = [n for n in SUBJECTS if n not in LONG and (ROOT / "bench" / f"{n}.py").exists()]
     chosen = options.only or here
-    if "reorder" in chosen:
+    if {"reorder", "moves"} & set(chosen):
         build_link()
     if not options.quick:
         if set(chosen) - set(LONG):
