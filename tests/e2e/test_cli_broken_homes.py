@@ -124,7 +124,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
 OTHERWISE = {
     ("peers", "full"): 0,
     ("peers", "read-only, with an identity"): 0,
-    ("peers forget", "full"): 2,
+    ("peers forget", "full"): 1,
 }
 
 

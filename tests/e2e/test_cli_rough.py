@@ -1,5 +1,5 @@
-"""Rough treatment, by seeds: closed streams, homes that are none, full and read-only disks, signals
-at any moment. Whatever comes, it is an exit code and a sentence, and never a traceback."""
+"""Rough treatment, by seeds: closed and full streams, homes that are none, signals at any moment.
+Whatever comes, it is an exit code and a sentence, and never a traceback."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ import time
 from pathlib import Path
 
 import pytest
+
+from wraith.errors import NoSpace
 
 COMMANDS = (
     ("send", "a.txt"),
@@ -63,7 +65,15 @@ def _play(work: Path, seed: int) -> None:
     told = f"seed {seed}: {arguments} {home!r} {closed} {number.name}\n{err.decode()}"
     assert b"Traceback" not in out + err, told
     assert b"Exception ignored" not in err, told
-    assert process.returncode in {0, 1, 2, 11, 130, *(-each for each in SIGNALS)}, told
+    assert process.returncode in {
+        0,
+        1,
+        2,
+        11,
+        NoSpace.exit_code,
+        130,
+        *(-each for each in SIGNALS),
+    }, told
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ from wraith.aio.assembly import BoundNode, bind_node
 from wraith.aio.disk.replay_files import ReplayFiles
 from wraith.aio.driver import Driver
 from wraith.aio.fork import poison_after_fork
-from wraith.aio.sessions.opening import Opening
+from wraith.aio.opening import Opening
 from wraith.aio.settling import settled
 from wraith.aio.sockets.addresses import parse_address
 from wraith.config import EndpointConfig

@@ -26,8 +26,8 @@ the service that dialled. At most four services listen at one node.
     node.next_timer()
     node.remove(send, now)                                   # with its key; its peers are told
 
-``aio.running.RunningNode`` drives it on sockets, ``aio.files.StoreWorker`` fulfils the wishes of a
-transfer in a thread, and ``aio.transfers.Transfer`` joins the two.
+``aio.running.RunningNode`` drives it on sockets, ``aio.disk.store_worker.StoreWorker`` fulfils the
+wishes of a transfer in a thread, and ``aio.transfers.Transfer`` joins the two.
 
 **Commands of a transfer.** ``accept(offer_id, now)`` / ``decline(now, reason=…)`` answer
 ``OfferReceived``;

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from wraith.aio.opening import Opening
 from wraith.aio.sessions.endpoint import AsyncEndpoint, effective_config, local_for, open_endpoint
-from wraith.aio.sessions.opening import Opening
 from wraith.aio.sessions.session import Session
 from wraith.aio.sockets.addresses import parse_address
 from wraith.config import EndpointConfig

@@ -9,10 +9,10 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
 from wraith.aio.entropy import OsRng
+from wraith.aio.opening import Opening
 from wraith.aio.running import RunningNode
 from wraith.aio.sessions.dial import dial
 from wraith.aio.sessions.endpoint import AsyncEndpoint, effective_config, open_endpoint
-from wraith.aio.sessions.opening import Opening
 from wraith.aio.sessions.session import Session
 from wraith.aio.sessions.waiters import Waiters
 from wraith.aio.sockets.addresses import parse_address

@@ -11,7 +11,7 @@ import contextlib
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
-from wraith.aio.sessions.opening import Opening
+from wraith.aio.opening import Opening
 from wraith.aio.sessions.stream import Stream
 from wraith.aio.sessions.waiters import Waiters
 from wraith.connection import events
