@@ -30,12 +30,14 @@ class Strangers:
     __slots__ = ("_entries", "_n_bytes", "n_dropped")
 
     def __init__(self) -> None:
-        self._entries: deque[_Entry] = deque()
+        # Made for the first stranger: an empty one takes 760 bytes, and every dialled session has
+        # a driver of its own.
+        self._entries: deque[_Entry] | None = None
         self._n_bytes = 0
         self.n_dropped = 0
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return len(self._entries) if self._entries is not None else 0
 
     @property
     def n_bytes(self) -> int:
@@ -44,15 +46,17 @@ class Strangers:
 
     def put(self, data: memoryview, segment_bytes: int, path: NetworkPath, now: float) -> None:
         """Copies a burst of ``segment_bytes`` datagrams; older ones make room."""
+        if self._entries is None:
+            self._entries = deque()
         self._entries.append((now, bytes(data), segment_bytes, path))
         self._n_bytes += len(data) + ENTRY_BYTES
         while self._n_bytes > STRANGER_BYTES:
-            self._forget(self._pop())
+            self._forget(self._pop(self._entries))
 
     def take(self, now: float) -> tuple[bytes, int, NetworkPath] | None:
         """The oldest burst that is not too old: its bytes, its segment size, its path."""
         while self._entries:
-            entry = self._pop()
+            entry = self._pop(self._entries)
             if now - entry[0] <= AGE_S:
                 return entry[1:]
             self._forget(entry)
@@ -60,11 +64,11 @@ class Strangers:
 
     def clear(self) -> None:
         """Forgets everything."""
-        self._entries.clear()
+        self._entries = None
         self._n_bytes = 0
 
-    def _pop(self) -> _Entry:
-        entry = self._entries.popleft()
+    def _pop(self, entries: deque[_Entry]) -> _Entry:
+        entry = entries.popleft()
         self._n_bytes -= len(entry[1]) + ENTRY_BYTES
         return entry
 

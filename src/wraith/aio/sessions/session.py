@@ -54,7 +54,8 @@ class Session:
         self._endpoint = endpoint
         self._streams: dict[StreamId, Stream] = {}
         self._unaccepted: deque[Stream] = deque()
-        self._datagrams: deque[bytes] = deque()
+        # Made for the first one: an empty deque takes 760 bytes, and few sessions use datagrams.
+        self._datagrams: deque[bytes] | None = None
         self._waiters = Waiters()
         self._is_ready = False
         self._closed: events.Closed | None = None
@@ -334,6 +335,8 @@ class Session:
         self._waiters.notify()
 
     def _on_datagram(self, data: bytes) -> None:
+        if self._datagrams is None:
+            self._datagrams = deque()
         if len(self._datagrams) >= UNREAD_DATAGRAMS_MAX:
             self._datagrams.popleft()  # the newest is worth most to those who use datagrams
             self.n_datagrams_dropped += 1
