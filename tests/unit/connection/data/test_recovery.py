@@ -376,6 +376,19 @@ def test_what_was_lost_on_two_paths_is_found_in_the_order_of_numbers() -> None:
     assert (first.reordering.packets, second.reordering.packets) == (5, 5)
 
 
+@pytest.mark.spec("RC-39")
+def test_what_another_path_sent_before_hides_no_loss() -> None:
+    """The counters of the other path are beyond what was acknowledged on this one."""
+    recovery, other = new_recovery()
+    path = one_path(make_controller("newreno", 1200))
+    recovery.on_sent(run(other, 0, 10, 0.0))
+    recovery.on_sent(run(other, 10, 10, 0.0))
+    recovery.on_sent(run(path, 20, 6, 0.0))
+    outcome = recovery.on_ack(0, 25, [(25, 25)], 0.0, 0.1)
+    assert shape(outcome.lost) == [(20, 22)]
+    assert outcome.lost[0].run.path is path and other.n_eliciting == 20
+
+
 def test_a_reliable_path_loses_nothing_by_a_gap_or_by_silence() -> None:
     traits = PathTraits(is_reliable=True, packet_bytes_max=16_384, overhead_bytes=40)
     recovery, path = Recovery(), one_path(make_controller("cubic", 1200), traits=traits)
@@ -434,6 +447,19 @@ def test_time_without_anything_in_flight_is_no_delivery_time() -> None:
     recovery.on_ack(0, 1, [(1, 1)], 0.0, 50.1)
     assert controller.acks[-1].interval_s == pytest.approx(0.1)
     assert controller.acks[-1].delivered_bytes == 700
+
+
+@pytest.mark.spec("RC-40")
+def test_acknowledgements_that_come_together_do_not_raise_the_rate() -> None:
+    controller = Listening()
+    recovery, path = Recovery(), one_path(controller)
+    recovery.on_sent(run(path, 0, 1, 0.0))
+    recovery.on_sent(run(path, 1, 1, 0.5))
+    recovery.on_ack(0, 0, [(0, 0)], 0.0, 1.0)
+    recovery.on_sent(run(path, 2, 1, 1.0))
+    recovery.on_ack(0, 2, [(0, 2)], 0.0, 1.1)
+    assert controller.acks[-1].delivered_bytes == 1_400
+    assert controller.acks[-1].interval_s == pytest.approx(1.0), "so long it took to send them"
 
 
 def test_a_controller_hears_what_is_sent_and_may_set_the_pace() -> None:
