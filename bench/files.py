@@ -174,14 +174,6 @@ def add_table(
     return middle
 
 
-EARLIER = (
-    "The bound of 6.0 Gbit/s for suite B in memory was first reached by another machine, not by "
-    "another program: on 24 November 2026, where raw UDP moved 4,967 MB/s, four sets measured 4.3 "
-    "to 4.9; on 29 November, where it moved 11,764, two sets measured 6.4 and 6.8. The ratio to "
-    "scp stayed what it was."
-)
-
-
 def run(*, quick: bool, only: str | None = None) -> Report:
     mounts = can_mount()
     small_place = (
@@ -196,8 +188,7 @@ def run(*, quick: bool, only: str | None = None) -> Report:
         "sides; random content, compared by digest afterwards. WRAITH hashes on both sides and "
         f"syncs to the disk. Small files go to {small_place}. The order of the tools turns by one "
         "place from run to run. The table in memory is measured, for all alike, in memory that the "
-        "host of a virtual machine cannot take back between the runs (`bench/populated.py`). "
-        + EARLIER,
+        "host of a virtual machine cannot take back between the runs (`bench/populated.py`).",
     )
     tools = [tool for tool in all_tools() if only is None or tool.name.startswith(only)]
     for tool in list(tools):
