@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -26,23 +26,6 @@ FileSource.scan = scan_as_text
 """
 
 Receive = Callable[..., TerminalCommand]
-
-
-@pytest.fixture
-def receive(homes: TwoHomes) -> Iterator[Receive]:
-    """Starts ``wraith receive CODE --out OUT`` on a terminal."""
-    started: list[TerminalCommand] = []
-
-    def start(code: str, *options: str) -> TerminalCommand:
-        command = TerminalCommand(
-            "receive", code, "--out", homes.out, *options, home=homes.work / "home-receiver"
-        )
-        started.append(command)
-        return command
-
-    yield start
-    for command in started:
-        command.close()
 
 
 def _gift(homes: TwoHomes) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,22 +15,6 @@ from wraith.testing.two_homes import TwoHomes, code_of, signalled
 QUESTION = "accept? [y/N/l]: "
 EXISTING = "[o/r/s/N]: "
 Receive = Callable[..., TerminalCommand]
-
-
-@pytest.fixture
-def receive(homes: TwoHomes) -> Iterator[Receive]:
-    started: list[TerminalCommand] = []
-
-    def start(code: str, *options: str) -> TerminalCommand:
-        command = TerminalCommand(
-            "receive", code, "--out", homes.out, *options, home=homes.work / "home-receiver"
-        )
-        started.append(command)
-        return command
-
-    yield start
-    for command in started:
-        command.close()
 
 
 def _there(homes: TwoHomes) -> dict[str, bytes]:

@@ -440,10 +440,6 @@ class Endpoint:
             else:
                 connection.close(code, reason, now)
 
-    def stop_listening(self) -> None:
-        """Answers no more hellos; connections and connects go on."""
-        self._admission.stop()
-
     def poison(self) -> None:
         """Refuses everything from now on: after a fork both processes would use the same keys and
         nonces, so the copy must not go on."""
