@@ -11,6 +11,7 @@ import pytest
 
 from wraith.config import Budgets, EndpointConfig
 from wraith.connection.connection import Connection
+from wraith.connection.data.buffer_pool import BUFFER_BYTES, SMALL_BUFFER_BYTES, BufferPool
 from wraith.connection.endpoint import CALL_BYTES, TRANSMITS_MAX
 from wraith.connection.events import Closed, PathChanged, StreamReadable
 from wraith.errors import LocalProtocolError
@@ -274,15 +275,36 @@ def test_an_endpoint_that_is_idle_after_bulk_keeps_no_large_buffers() -> None:
     connection = net.dial()
     assert net.run_until_confirmed(connection)
     pool = net.i.endpoint._pool
-    assert not pool.owns_large, "a handshake needs none"
+    assert not pool.owns_spare, "a handshake needs none"
     sid = connection.open_stream(now=net.now)
     connection.stream_write(sid, bytes(400_000), fin=True, now=net.now)
     net.run(seconds=1.5)
-    assert pool.owns_large
+    assert pool.owns_spare
     net.run(seconds=5)
-    assert not pool.owns_large
+    assert not pool.owns_spare
     due = net.i.endpoint.next_timer()
     assert due is not None and due > net.now + 2, "and no timer looks on"
+
+
+def test_the_short_runs_of_a_young_window_take_no_large_buffer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    net = linked()
+    connection = net.dial()
+    assert net.run_until_confirmed(connection)
+    sizes: set[int] = set()
+    original = BufferPool.take
+
+    def take(pool: BufferPool, n_bytes: int) -> memoryview | None:
+        buffer = original(pool, n_bytes)
+        sizes.add(len(buffer or b""))
+        return buffer
+
+    monkeypatch.setattr(BufferPool, "take", take)
+    sid = connection.open_stream(now=net.now)
+    connection.stream_write(sid, bytes(64_000), fin=True, now=net.now)
+    net.run(seconds=1)
+    assert SMALL_BUFFER_BYTES < max(sizes) < BUFFER_BYTES
 
 
 def test_what_follows_the_last_part_of_a_handshake_in_the_same_burst_is_not_lost() -> None:

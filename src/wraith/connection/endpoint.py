@@ -233,7 +233,7 @@ class Endpoint:
         """
         self._enter(now)
         self._pool.reclaim()
-        if self._trim.at is None and self._pool.owns_large:
+        if self._trim.at is None and self._pool.owns_spare:
             self._deadlines.set(self._trim, now + TRIM_S)
         transmits: list[Transmit] = []
         while self._delayed and self._delayed[0][0] <= now and len(transmits) < TRANSMITS_MAX:
