@@ -454,6 +454,8 @@ class Narrator:
             "seconds": round(seconds, 3),
             "seconds_silent": round(silent_s, 3),
             "files": done.n_files,
+            "folders": done.n_folders,
+            "links": done.n_links,
             "failed": done.n_failed,
             "file_ids": {display_path(path): digest.hex() for path, digest in file_ids},
         }
@@ -468,7 +470,7 @@ class Narrator:
         kept = f", {size(done.bytes_reused)} there before this run" if done.bytes_reused else ""
         outage = f", {duration(silent_s)} of it silent" if silent_s >= 1.0 else ""
         is_text = self._is_text or (self._offered is not None and self._offered.offer.is_text)
-        files = "a text" if is_text else _counted(done.n_files, 0, 0)
+        files = "a text" if is_text else _counted(done.n_files, done.n_folders, done.n_links)
         unread = f", {size(done.bytes_unread)} of it not read again" if done.bytes_unread else ""
         is_whole = not done.bytes_unread and not done.n_failed
         verified = ", every chunk verified" if is_whole and not is_text else ""

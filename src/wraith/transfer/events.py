@@ -116,7 +116,8 @@ class Done:
 
     ``bytes_transferred`` is payload that crossed in this run, ``bytes_reused`` what an earlier run
     had brought; ``n_failed`` > 0 means exit status 3. ``bytes_unread`` of ``bytes_reused`` were
-    not read again in this run: what they are is known from the earlier one only.
+    not read again in this run: what they are is known from the earlier one only. ``n_folders`` and
+    ``n_links`` are those of the offer.
     """
 
     n_files: int
@@ -125,6 +126,8 @@ class Done:
     bytes_reused: int
     n_failed: int
     bytes_unread: int = 0
+    n_folders: int = 0
+    n_links: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -503,6 +503,7 @@ class Receiver:
         """The closing figures, for a receiver that got no RECEIPT_OK as well."""
         collection = self._collection
         n_bytes = collection.verified_bytes
+        index = self._listing.index if self._listing is not None else None
         return Done(
             n_files=self._n_files_done(),
             bytes_total=n_bytes,
@@ -510,6 +511,8 @@ class Receiver:
             bytes_reused=min(collection.bytes_reused, n_bytes),
             n_failed=len(collection.failed),
             bytes_unread=collection.unread_bytes,
+            n_folders=index.n_folders if index is not None else 0,
+            n_links=index.n_links if index is not None else 0,
         )
 
     # --- inside: the rest -----------------------------------------------------------------------

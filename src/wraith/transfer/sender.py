@@ -283,6 +283,8 @@ class Sender:
                 bytes_reused=outgoing.bytes_reused,
                 n_failed=max(receipt.n_failed, len(outgoing.failed)),
                 bytes_unread=receipt.unread_bytes,
+                n_folders=outgoing.index.n_folders,
+                n_links=outgoing.index.n_links,
             )
         )
         outgoing.bytes_reused = None

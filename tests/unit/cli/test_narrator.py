@@ -162,6 +162,12 @@ def test_every_chunk_is_called_verified_only_when_it_is(done: Done, is_said: boo
     assert ("40 B of it not read again" in last) == bool(done.bytes_unread)
 
 
+def test_done_names_folders_and_links_beside_the_files() -> None:
+    heard = Heard()
+    heard.narrator.done(Done(2, 100, 100, 0, 0, n_folders=1, n_links=3))
+    assert "done: 2 files, 1 folder, 3 links, 100 B" in heard.words
+
+
 def test_ids_of_what_was_not_read_again_are_called_recorded() -> None:
     for unread in (0, 40):
         heard = Heard(verbose=True)

@@ -74,7 +74,7 @@ def test_everything_arrives_equal(cut: int) -> None:
     pipe.run()
     assert target.placed == TREE
     total = len(BIG) + 5 + CHUNK_BYTES
-    done = Done(4, total, total, 0, 0)
+    done = Done(4, total, total, 0, 0, n_folders=2)
     assert pipe.sent_events[-1] == done and pipe.received_events[-1] == done
     assert target.is_removed
     offer = only(pipe.received_events, OfferReceived)[0]
