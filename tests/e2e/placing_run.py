@@ -15,8 +15,9 @@ import time
 from pathlib import Path
 
 from wraith.aio.disk.complete_notes import CompleteNotes
+from wraith.aio.disk.existing import ExistsPolicy
 from wraith.aio.disk.file_source import FileSource
-from wraith.aio.disk.file_target import ExistsPolicy, FileTarget
+from wraith.aio.disk.file_target import FileTarget
 from wraith.errors import WraithError
 from wraith.testing.transfer_pipe import TransferPipe
 from wraith.transfer.events import Done

@@ -16,8 +16,9 @@ from pathlib import Path
 
 import pytest
 
+from wraith.aio.disk.existing import ExistsPolicy
 from wraith.aio.disk.file_source import FileSource
-from wraith.aio.disk.file_target import ExistsPolicy, FileTarget
+from wraith.aio.disk.file_target import FileTarget
 from wraith.errors import WraithError
 from wraith.testing.transfer_pipe import TransferPipe
 from wraith.transfer.journal_records import RecordType

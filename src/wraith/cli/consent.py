@@ -13,11 +13,12 @@ import asyncio
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
-from wraith.aio.disk.store_worker import ExistsPolicy
+from wraith.aio.disk.store_worker import Choices, ExistsPolicy
 from wraith.cli.narrator import entry_line, offer_lines
 from wraith.cli.output import Output
 from wraith.cli.terminal import Terminal
 from wraith.errors import StateViolation
+from wraith.transfer.answers import SurveyResult
 from wraith.transfer.events import OfferReceived
 from wraith.transfer.listing import Entry
 from wraith.transfer.marks import mark_words
@@ -29,6 +30,11 @@ QUESTION = "wraith: accept? [y/N/l]: "
 EXISTING = (
     "wraith: what exists: overwrite it, rename what comes, skip it, or take nothing? [o/r/s/N]: "
 )
+MERGE = "wraith: what comes goes beside what is there, and nothing there is touched? [y/N]: "
+ONE_OF_SEVERAL = "exists: overwrite it, rename what comes, or skip it? [o/r/s/oa/ra/sa/N]: "
+ONE_BY_ONE_HELP = "o, r and s are for this one; oa, ra, sa for all that follow; n takes nothing"
+ONE_BY_ONE_MAX = 20
+"""More names than that are asked about once."""
 POLICIES = {
     "o": ExistsPolicy.OVERWRITE,
     "overwrite": ExistsPolicy.OVERWRITE,
@@ -37,6 +43,7 @@ POLICIES = {
     "s": ExistsPolicy.SKIP,
     "skip": ExistsPolicy.SKIP,
 }
+FOR_ALL = {f"{letter}a": POLICIES[letter] for letter in "ors"}
 CHANGED_PAUSE_S = 1.0
 """So long after an offer took the place of another one nothing that is typed counts."""
 
@@ -71,7 +78,7 @@ class Consent:
         *,
         ask_on: str | None,
         yes: bool,
-        choose: Callable[[ExistsPolicy], None] | None = None,
+        choose: Callable[[Choices], None] | None = None,
     ) -> None:
         self._choose = choose
         self._transfer = transfer
@@ -116,7 +123,7 @@ class Consent:
             # A "y" that was on its way to the other question is no answer to this one.
             await asyncio.sleep(CHANGED_PAUSE_S)
         if self._choose is not None:
-            self._choose(ExistsPolicy.REFUSE)  # what was chosen for another offer
+            self._choose(Choices())  # what was chosen for another offer
         try:
             with Terminal(self._ask_on, self._output) as terminal:
                 accepted = await self._conversation(event, terminal)
@@ -146,17 +153,50 @@ class Consent:
 
     async def _settle_existing(self, event: OfferReceived, terminal: Terminal) -> bool:
         """Asks what to do with names that exist; false when nothing is to be taken then. [TR-70]"""
-        n = event.survey.n_existing
-        if not n or self._choose is None:
+        survey = event.survey
+        if self._choose is None or not (survey.n_existing or survey.n_merges):
             return True
+        if not survey.n_existing:
+            choices = await self._merged(terminal)
+        elif 1 < survey.n_existing <= ONE_BY_ONE_MAX and survey.n_merges == len(survey.merges):
+            choices = await self._one_by_one(survey, terminal)
+        else:
+            choices = await self._all_at_once(terminal)
+        if choices is None:
+            return False
+        self._choose(choices)
+        return True
+
+    async def _merged(self, terminal: Terminal) -> Choices | None:
+        while True:
+            answer = (await terminal.ask(MERGE)).strip().lower()
+            if answer in ("y", "yes"):
+                return Choices(ExistsPolicy.SKIP)  # of what appears there until the end
+            if answer in ("n", "no", ""):
+                return None
+            terminal.write("wraith: y takes it, n takes nothing at all\n")
+
+    async def _all_at_once(self, terminal: Terminal) -> Choices | None:
         while True:
             answer = (await terminal.ask(EXISTING)).strip().lower()
             if answer in POLICIES:
-                self._choose(POLICIES[answer])
-                return True
+                return Choices(POLICIES[answer])
             if answer in ("n", "no", ""):
-                return False
+                return None
             terminal.write("wraith: o overwrites, r renames, s skips; n takes nothing at all\n")
+
+    async def _one_by_one(self, survey: SurveyResult, terminal: Terminal) -> Choices | None:
+        chosen = {met.number: ExistsPolicy.SKIP for met in survey.merges}  # files are asked about
+        for met in survey.existing:
+            question = f"wraith: {shown_path(met.path)} {ONE_OF_SEVERAL}"
+            while (answer := (await terminal.ask(question)).strip().lower()) not in POLICIES:
+                if answer in FOR_ALL:
+                    return Choices(FOR_ALL[answer], chosen)
+                if answer in ("n", "no", ""):
+                    return None
+                terminal.write(f"wraith: {ONE_BY_ONE_HELP}\n")
+            chosen[met.number] = POLICIES[answer]
+        return Choices(single=chosen)
 
     async def _list(self, event: OfferReceived, terminal: Terminal) -> bool:
         """Shows every entry, a screen at a time; whether it was shown to its end, or until the

@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from wraith.aio.disk.store_worker import CompleteNote
 from wraith.aio.sockets.addresses import format_address
@@ -26,6 +26,7 @@ from wraith.node.events import (
     StillTrying,
     TurnedAway,
 )
+from wraith.transfer.answers import Existing
 from wraith.transfer.events import (
     Aborted,
     Accepted,
@@ -297,6 +298,7 @@ class Narrator:
             bytes_here=survey.reused_bytes,
             place=survey.place,
             existing=survey.n_existing,
+            merges=survey.n_merges,
             changed=self._offered is not None and self._offered.offer_id != event.offer_id,
         )
         before, self._offered = self._offered, event
@@ -518,12 +520,19 @@ def offer_lines(event: OfferReceived) -> list[str]:
     if len(event.tops) > TOPS_SHOWN:
         lines.append(f"  and {len(event.tops) - TOPS_SHOWN} more")
     if survey.n_existing:
-        shown = ", ".join(shown_path(path) for path in survey.existing[:TOPS_SHOWN])
-        more = survey.n_existing - min(len(survey.existing), TOPS_SHOWN)
-        lines.append(f"already there: {shown}" + (f" and {more:,} more" if more else ""))
+        lines.append(f"already there: {_first_of(survey.existing, survey.n_existing)}")
+    elif survey.n_merges:
+        shown = _first_of(survey.merges, survey.n_merges)
+        lines.append(f"already there: {shown}, with none of the files that come")
     if survey.reused_bytes:
         lines.append(f"{size(survey.reused_bytes)} of it are here already")
     return lines
+
+
+def _first_of(existing: Sequence[Existing], n: int) -> str:
+    shown = [shown_path(met.path) + "/" * met.is_merge for met in existing[:TOPS_SHOWN]]
+    more = n - len(shown)
+    return ", ".join(shown) + (f" and {more:,} more" if more else "")
 
 
 def _marked_lines(marks: Marks) -> list[str]:

@@ -370,7 +370,7 @@ class _Receiving:
                 self._output,
                 ask_on=plan.ask_on,
                 yes=plan.yes,
-                choose=partial(setattr, target, "policy") if plan.asks_existing else None,
+                choose=partial(setattr, target, "choices") if plan.asks_existing else None,
             )
             try:
                 return await self._take(transfer, target, narrator)

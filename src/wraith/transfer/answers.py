@@ -46,16 +46,30 @@ class PiecesRead:
 
 
 @dataclass(frozen=True, slots=True)
+class Existing:
+    """The entry ``number`` of the listing meets something of its name. ``is_merge``: a folder
+    meets a folder, so what comes goes beside what is there."""
+
+    number: int
+    path: bytes
+    is_merge: bool
+
+
+@dataclass(frozen=True, slots=True)
 class SurveyResult:
     """``free_bytes`` is ``None`` where it makes no sense (a pipe). ``conflicts`` are names that
-    exist already and that the chosen policy does not allow to touch; ``existing`` are names that
-    exist and that a person is asked about. ``same_listing`` is set when unfinished data of exactly
-    this offer is here, which its owner has accepted before."""
+    exist already and that the chosen policy does not allow to touch. ``existing`` are the first
+    of the ``n_existing`` names that a person is asked about, and ``merges`` the first of the
+    ``n_merges`` folders at the top that would be merged with one that is there. ``same_listing``
+    is set when unfinished data of exactly this offer is here, which its owner has accepted
+    before."""
 
     conflicts: tuple[bytes, ...] = ()
     n_conflicts: int = 0
-    existing: tuple[bytes, ...] = ()
+    existing: tuple[Existing, ...] = ()
     n_existing: int = 0
+    merges: tuple[Existing, ...] = ()
+    n_merges: int = 0
     reused_bytes: int = 0
     free_bytes: int | None = None
     same_listing: bool = False

@@ -117,7 +117,8 @@ class CompleteMark:
 
 @dataclass(frozen=True, slots=True)
 class OnExists:
-    """The choice for names that exist, made before the offer was answered. The last one holds."""
+    """The choice for a name that exists, made before the offer was answered. One for every entry
+    takes back all that stand before it; else the last one of an entry holds."""
 
     entry: int
     choice: Choice

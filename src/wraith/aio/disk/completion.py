@@ -76,7 +76,7 @@ class Completion:
             number: partial(listing.entries, number, end)
             for (number, _), end in zip(tops, ends, strict=True)
         }
-        names = {number: self._placer.choose_name(entry) for number, entry in missing}
+        names = {number: self._placer.choose_name(number, entry) for number, entry in missing}
         existed = self._state.existing_folders(
             found
             for number, entry in missing
@@ -90,7 +90,7 @@ class Completion:
         sync_file_system(self._disk, self._tree.fd)
         for number, entry in tops:
             if number in self._placing:
-                self._placer.place(entry, self._placing[number], below[number], existed)
+                self._placer.place(number, entry, self._placing[number], below[number], existed)
         self._tree.forget()
         sync_file_system(self._disk, self._tree.fd)
         self._tell_complete(len(failed))

@@ -17,12 +17,12 @@ import stat
 import threading
 from array import array
 from collections.abc import Callable, Iterator
-from enum import Enum
 from pathlib import Path
 
 from wraith.aio.disk.chunk_writer import ChunkWriter
 from wraith.aio.disk.complete_notes import CompleteNote
 from wraith.aio.disk.completion import Completion, shown_places
+from wraith.aio.disk.existing import Choices, ExistsPolicy, existing
 from wraith.aio.disk.journal_file import Loaded, load_journal, read_header
 from wraith.aio.disk.listing_file import ListingFile
 from wraith.aio.disk.name_probe import probe_rules
@@ -35,13 +35,8 @@ from wraith.aio.disk.state_folder import StateFolder, open_state, state_path
 from wraith.aio.disk.suspect import Suspicion, SuspicionMarks, is_void_after
 from wraith.content.inventory import Inventory
 from wraith.errors import NoSpace, WraithError
-from wraith.transfer.answers import AllPlaced, KeptRead, StoreOpened, SurveyResult
-from wraith.transfer.journal_records import (
-    EVERY_ENTRY,
-    Choice,
-    OnExists,
-    encode_record,
-)
+from wraith.transfer.answers import AllPlaced, Existing, KeptRead, StoreOpened, SurveyResult
+from wraith.transfer.journal_records import encode_record
 from wraith.transfer.listing import Entry, Kind
 from wraith.transfer.memory_store import MemoryTarget
 from wraith.transfer.path_rules import PathRules, display_path
@@ -72,20 +67,17 @@ _OF_ANY_OFFER = (StorePages, Survey, OpenStore)
 """After a text was accepted another offer may still come and take its place."""
 
 
-class ExistsPolicy(Enum):
-    """Says how a name that exists already is treated. The default refuses before anything moves."""
+class _Shown:
+    """Counts names, and keeps the first of them."""
 
-    REFUSE = "refuse"
-    OVERWRITE = "overwrite"
-    RENAME = "rename"
-    SKIP = "skip"
+    def __init__(self) -> None:
+        self.n = 0
+        self.first: list[Existing] = []
 
-
-_CHOICES = {
-    ExistsPolicy.OVERWRITE: Choice.OVERWRITE,
-    ExistsPolicy.RENAME: Choice.RENAME,
-    ExistsPolicy.SKIP: Choice.SKIP,
-}
+    def add(self, met: Existing) -> None:
+        self.n += 1
+        if len(self.first) < CONFLICTS_SHOWN:
+            self.first.append(met)
 
 
 class FileTarget(Store):
@@ -93,7 +85,7 @@ class FileTarget(Store):
 
     Args:
         policy: what to do with names that exist.
-        asks: a person is asked about names that exist, and ``policy`` is set before the offer is
+        asks: a person is asked about names that exist, and ``choices`` is set before the offer is
             accepted: until then they are no reason to refuse it.
         list_only: the listing is looked at, so nothing here speaks against it.
         verify: what becomes of what an earlier run left: it is read against its digests first
@@ -106,6 +98,7 @@ class FileTarget(Store):
     ``read_again`` may be called in another thread while ``fulfil`` runs; all else is one thread's.
 
     Attributes:
+        choices: what to do with names that exist.
         note: what a person should know about the state folder; empty most of the time.
     Raises:
         DiskFailed: the folder cannot be made or written.
@@ -125,7 +118,7 @@ class FileTarget(Store):
     ) -> None:
         self.disk = disk
         self.out = disk.realpath(out)
-        self.policy = policy
+        self.choices = Choices(policy)
         self._asks = asks
         self._list_only = list_only
         self.verify = verify
@@ -203,7 +196,7 @@ class FileTarget(Store):
 
     def _placed(self) -> Iterator[tuple[bytes, os.stat_result]]:
         """The new names that this transfer has put into the target."""
-        if self.policy is not ExistsPolicy.REFUSE:
+        if self.choices:
             return  # others may have had these names before
         for number, name in self._placing.items():
             there = self._tree.lstat(name)
@@ -240,14 +233,18 @@ class FileTarget(Store):
             return SurveyResult(place=place)
         same, reused = self._kept(wish)
         conflicts = [] if same else [t.path for t in wish.tops if self._conflicts(t)]
-        asked = () if same or not self._asks else wish.tops
-        existing = [t.path for t in asked if self._exists(t)]
+        names, merges = _Shown(), _Shown()
+        if self._incoming is not None and self._asks and not same:
+            for met in existing(self._tree, wish.tops, self._incoming.entries, self._is_replaced):
+                (merges if met.is_merge else names).add(met)
         space = self.disk.statvfs(self.out)
         return SurveyResult(
             conflicts=tuple(conflicts[:CONFLICTS_SHOWN]),
             n_conflicts=len(conflicts),
-            existing=tuple(existing[:CONFLICTS_SHOWN]),
-            n_existing=len(existing),
+            existing=tuple(names.first),
+            n_existing=names.n,
+            merges=tuple(merges.first),
+            n_merges=merges.n,
             reused_bytes=reused,
             free_bytes=space.f_bavail * space.f_frsize,
             same_listing=same,
@@ -277,17 +274,13 @@ class FileTarget(Store):
 
     def _conflicts(self, top: Entry) -> bool:
         there = self._tree.lstat(top.path)
-        if there is None or self.policy is ExistsPolicy.SKIP or self.policy is ExistsPolicy.RENAME:
+        if there is None or self.choices.every in (ExistsPolicy.SKIP, ExistsPolicy.RENAME):
             return False
         if self._is_replaced(top.path, there):
             return stat.S_ISDIR(there.st_mode) != (top.kind is Kind.FOLDER)
-        if self.policy is ExistsPolicy.REFUSE and not self._asks:
+        if self.choices.every is ExistsPolicy.REFUSE and not self._asks:
             return True
         return stat.S_ISDIR(there.st_mode) != (top.kind is Kind.FOLDER)
-
-    def _exists(self, top: Entry) -> bool:
-        there = self._tree.lstat(top.path)
-        return there is not None and not self._is_replaced(top.path, there)
 
     def _is_replaced(self, path: bytes, there: os.stat_result) -> bool:
         """A run whose disk failed has put it there."""
@@ -355,22 +348,27 @@ class FileTarget(Store):
     def _choose(self, loaded: Loaded) -> None:
         """What this run was told to do with names that exist, else what the run was told that
         began this transfer. A choice is noted before the offer is answered. [TR-107]"""
-        told = _CHOICES.get(self.policy)
-        if told is None and loaded.on_exists is not None:
-            self.policy = next(p for p, choice in _CHOICES.items() if choice is loaded.on_exists)
-        elif told is not None and told is not loaded.on_exists:
-            self._folder.journal.append(encode_record(OnExists(EVERY_ENTRY, told)))
+        noted = Choices.of_journal(loaded.on_exists)
+        if not self.choices:
+            self.choices = noted
+        elif self.choices != noted:
+            for record in self.choices.records():
+                self._folder.journal.append(encode_record(record))
 
     def _skipped(self, tops: tuple[Entry, ...]) -> Iterator[tuple[int, int]]:
-        """``(first, n)`` of files that exist and that ``--skip`` leaves alone."""
-        if self.policy is not ExistsPolicy.SKIP or self._placing:
+        """``(first, n)`` of files that exist and that are to be skipped."""
+        if ExistsPolicy.SKIP not in self.choices or self._placing:
             return
         if not any(self._tree.lstat(top.path) is not None for top in tops):
             return
         first = n = 0
         for number, entry in self._folder.listing.entries():
             there = self._tree.lstat(entry.path) if entry.kind is Kind.FILE else None
-            if there is None or self._is_replaced(entry.path, there):
+            if (
+                there is None
+                or self.choices[number] is not ExistsPolicy.SKIP
+                or self._is_replaced(entry.path, there)
+            ):
                 continue
             if n and first + n == number:
                 n += 1
@@ -440,9 +438,7 @@ class FileTarget(Store):
         placer = Placer(
             data=self._folder.data,
             out=self._tree,
-            overwrite=self.policy is ExistsPolicy.OVERWRITE,
-            skip=self.policy is ExistsPolicy.SKIP,
-            rename=self.policy is ExistsPolicy.RENAME,
+            choices=self.choices,
             umask=self.umask,
             replaces=self._replaces,
         )

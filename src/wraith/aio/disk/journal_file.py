@@ -41,14 +41,14 @@ class Loaded:
     """What a journal says: what is there, which files are finished, where top names go. ``read``
     has a bit for each entry whose data were read again since; empty: none. ``void``: why nothing
     of an earlier run is believed. ``end``: bytes of the journal up to the end of its last whole
-    record."""
+    record. ``on_exists``: the choices that hold, by entry."""
 
     inventory: Inventory
     finished: bytearray
     placing: dict[int, bytes]
     header: JournalHeader | None = None
     is_complete: bool = False
-    on_exists: Choice | None = None
+    on_exists: dict[int, Choice] = field(default_factory=dict)
     read: bytearray = field(default_factory=bytearray)
     void: str = ""
     end: int = 0
@@ -154,7 +154,9 @@ def load_journal(folder: PrivateFolder, sizes: array[int], digests: DigestFile |
                     case Placing(entry, name) if entry < len(sizes) and _is_top_name(name):
                         loaded.placing[entry] = name
                     case OnExists(entry, choice) if entry == EVERY_ENTRY:
-                        loaded.on_exists = choice
+                        loaded.on_exists = {entry: choice}
+                    case OnExists(entry, choice) if entry < len(sizes):
+                        loaded.on_exists[entry] = choice
                     case CompleteMark():
                         loaded.is_complete = True
                     case JournalHeader():

@@ -12,6 +12,7 @@ import os
 import stat
 from collections.abc import Callable, Iterator
 
+from wraith.aio.disk.existing import Choices, ExistsPolicy
 from wraith.aio.disk.safe_tree import SafeTree
 from wraith.aio.disk.seam import Disk
 from wraith.aio.disk.suspect import FlushFailed, Suspicion
@@ -26,33 +27,30 @@ NAMES_TRIED = 10_000
 
 
 class Placer:
-    """Moves from ``data`` to ``out``. Exactly one of the three policies may be set; with none an
-    existing name is refused. ``replaces``: what a run whose disk failed has put there is replaced
-    under any policy."""
+    """Moves from ``data`` to ``out``. ``choices`` say what becomes of a name that exists.
+    ``replaces``: what a run whose disk failed has put there is replaced under any policy."""
 
     def __init__(
         self,
         *,
         data: SafeTree,
         out: SafeTree,
-        overwrite: bool,
-        skip: bool,
-        rename: bool,
+        choices: Choices,
         umask: int,
         replaces: Suspicion | None = None,
     ) -> None:
         self._replaces = replaces
         self._data = data
         self._out = out
-        self._overwrite = overwrite
-        self._skip = skip
-        self._rename = rename
+        self._choices = choices
         self._umask = umask
 
-    def choose_name(self, top: Entry) -> bytes:
-        """The name at the target for a top name: its own, or with ``--rename`` a free one."""
+    def choose_name(self, number: int, top: Entry) -> bytes:
+        """The name at the target for a top name: its own, or a free one if it is renamed."""
         there = self._out.lstat(top.path)
-        if there is None or not self._rename or self._is_replaced(top.path, there):
+        if there is None or self._choices[number] is not ExistsPolicy.RENAME:
+            return top.path
+        if self._is_replaced(top.path, there):
             return top.path
         ours = self._data.lstat(top.path)
         if ours is not None and os.path.samestat(ours, there):
@@ -73,10 +71,11 @@ class Placer:
                 if there is not None and stat.S_ISDIR(there.st_mode):
                     yield number
 
-    def place(self, top: Entry, name: bytes, entries: Entries, existed: bytes) -> None:
+    def place(self, number: int, top: Entry, name: bytes, entries: Entries, existed: bytes) -> None:
         """Moves one top name with all that is below it; a second call goes on where it stopped.
 
         Args:
+            number: of ``top`` in the listing.
             existed: a bit for each entry that ``existing_folders`` has named.
         Raises:
             OfferTaken: the name exists and no policy allows to touch it.
@@ -84,14 +83,14 @@ class Placer:
         """
         if top.kind is not Kind.FOLDER:
             if self._data.lstat(top.path) is not None:
-                self._move(top.path, name)
+                self._move(number, top.path, name)
             return
         if self._data.lstat(top.path) is not None:
             there = self._out.lstat(name)
             if there is None:
                 there = self._move_folder(top.path, name)
             if there is not None:
-                self._merge(top.path, name, there, entries)
+                self._merge(number, top.path, name, there, entries)
         self._set_folders(top.path, name, entries, existed)
 
     def _move_folder(self, top: bytes, name: bytes) -> os.stat_result | None:
@@ -104,31 +103,35 @@ class Placer:
             return self._out.lstat(name)
         return None
 
-    def _merge(self, top: bytes, name: bytes, there: os.stat_result, entries: Entries) -> None:
-        is_allowed = self._overwrite or self._skip or self._rename
+    def _merge(
+        self, number: int, top: bytes, name: bytes, there: os.stat_result, entries: Entries
+    ) -> None:
+        is_allowed = self._choices[number] is not ExistsPolicy.REFUSE
         is_allowed = is_allowed or self._is_replaced(name, there)
         if not stat.S_ISDIR(there.st_mode) or not is_allowed:
             raise OfferTaken(f"{display_path(name)} exists already")
-        for _, entry in entries():
+        for below, entry in entries():
             target = name + entry.path[len(top) :]
             if entry.kind is Kind.FOLDER:
                 self._out.mkdir(target)
             elif self._data.lstat(entry.path) is not None:
-                self._move(entry.path, target)
+                self._move(below, entry.path, target)
 
-    def _move(self, path: bytes, target: bytes) -> None:
-        """One file or link, by the policy. [TR-72]"""
+    def _move(self, number: int, path: bytes, target: bytes) -> None:
+        """One file or link, by its policy. [TR-72]"""
         try:
             self._data.move(path, self._out, target, replace=False)
         except FileExistsError:
             there = self._out.lstat(target)
+            policy = self._choices[number]
             if there is not None and self._is_replaced(target, there):
-                self._data.move(path, self._out, target, replace=True)
-            elif self._skip:
+                policy = ExistsPolicy.OVERWRITE
+            is_folder = there is not None and stat.S_ISDIR(there.st_mode)
+            if policy is ExistsPolicy.SKIP:
                 self._data.unlink(path)
-            elif self._rename:
+            elif policy is ExistsPolicy.RENAME:
                 self._data.move(path, self._out, self._free_name(target, path), replace=False)
-            elif self._overwrite and there is not None and not stat.S_ISDIR(there.st_mode):
+            elif policy is ExistsPolicy.OVERWRITE and not is_folder:
                 self._data.move(path, self._out, target, replace=True)
             else:
                 raise OfferTaken(f"{display_path(target)} exists already") from None

@@ -21,9 +21,10 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from wraith.aio.disk.complete_notes import CompleteNote, CompleteNotes
+from wraith.aio.disk.existing import Choices, ExistsPolicy
 from wraith.aio.disk.failures import disk_error, told
 from wraith.aio.disk.file_source import FileSource
-from wraith.aio.disk.file_target import ExistsPolicy, FileTarget
+from wraith.aio.disk.file_target import FileTarget
 from wraith.aio.disk.journal_file import load_journal, read_header
 from wraith.aio.disk.pipes import PipeTarget, StreamSource
 from wraith.aio.disk.private_folder import PrivateFolder, UntrustedPath
@@ -299,14 +300,15 @@ def _is_locked(root_fd: int, path: bytes, disk: Disk) -> bool:
 
 
 __all__ = [
+    "Choices",
     "CompleteNote",
     "CompleteNotes",
+    "ExistsPolicy",
     "FileSource",
     "FileTarget",
     "Leftover",
     "MemorySource",
     "PipeTarget",
-    "ExistsPolicy",
     "SourceUnreadable",
     "StoreWorker",
     "StreamSource",

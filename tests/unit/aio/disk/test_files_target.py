@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from wraith.aio.disk.existing import ExistsPolicy
 from wraith.aio.disk.file_source import FileSource
-from wraith.aio.disk.file_target import ExistsPolicy, FileTarget
+from wraith.aio.disk.file_target import FileTarget
 from wraith.aio.disk.seam import OS_DISK
 from wraith.aio.disk.store_worker import discard, leftovers
 from wraith.content.chunking import CHUNK_BYTES

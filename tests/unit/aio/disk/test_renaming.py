@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from wraith.aio.disk.existing import Choices, ExistsPolicy
 from wraith.aio.disk.placing import Placer
 from wraith.aio.disk.renaming import rename_to_new
 from wraith.aio.disk.safe_tree import SafeTree
@@ -112,7 +113,7 @@ def test_a_file_that_has_its_new_name_already_is_given_no_other_one(
         (tmp_path / root / "x.txt").write_text(root)
     disk = _Refusing(errno.ENOSYS)
     data, out = (SafeTree(os.fsencode(tmp_path / root), disk=disk) for root in ("data", "out"))
-    placer = Placer(data=data, out=out, overwrite=False, skip=False, rename=True, umask=0o022)
+    placer = Placer(data=data, out=out, choices=Choices(ExistsPolicy.RENAME), umask=0o022)
     placed = PLACED[what]
     top, path = placed[0], tmp_path / "out" / os.fsdecode(placed[-1].path)
 
@@ -122,10 +123,10 @@ def test_a_file_that_has_its_new_name_already_is_given_no_other_one(
 
     disk.is_killed_before_unlink = True
     with pytest.raises(Killed):
-        placer.place(top, top.path, entries, b"")
+        placer.place(0, top, top.path, entries, b"")
     disk.is_killed_before_unlink = False
-    assert placer.choose_name(top) == (b"tree" if top is FOLDER else b"x (1).txt")
-    placer.place(top, top.path, entries, b"")
+    assert placer.choose_name(0, top) == (b"tree" if top is FOLDER else b"x (1).txt")
+    placer.place(0, top, top.path, entries, b"")
     assert sorted(p.name for p in path.parent.glob("x*")) == ["x (1).txt", "x.txt"]
     assert (path.read_text(), path.with_name("x (1).txt").read_text()) == ("out", "data")
     data.close()

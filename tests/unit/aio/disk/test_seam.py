@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from wraith.aio.disk.complete_notes import CompleteNote, CompleteNotes
+from wraith.aio.disk.existing import ExistsPolicy
 from wraith.aio.disk.file_source import FileSource
-from wraith.aio.disk.file_target import ExistsPolicy, FileTarget
+from wraith.aio.disk.file_target import FileTarget
 from wraith.aio.disk.home_folder import HomeFolder
 from wraith.aio.disk.kept_code import KeptCode, receive_folder, remove_old_codes, send_folder
 from wraith.aio.disk.seam import OS_DISK, Disk

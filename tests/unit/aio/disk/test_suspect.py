@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from wraith.aio.disk.existing import ExistsPolicy
 from wraith.aio.disk.file_source import FileSource
-from wraith.aio.disk.file_target import ExistsPolicy, FileTarget
+from wraith.aio.disk.file_target import FileTarget
 from wraith.aio.disk.seam import Disk, StrOrBytesPath
 from wraith.aio.disk.suspect import HOME_FOLDER, MARK
 from wraith.testing.transfer_pipe import TransferPipe
