@@ -9,6 +9,7 @@ import threading
 import pytest
 
 import wraith
+from wraith.aio import blocking
 from wraith.aio.sessions import sync
 from wraith.errors import HandshakeTimeout, LocalProtocolError, PeerClosed
 
@@ -76,7 +77,7 @@ def test_calling_from_the_loop_itself_is_refused_instead_of_hanging() -> None:
         done.set()
 
     done = threading.Event()
-    sync._running_loop().call_soon_threadsafe(inside)
+    blocking.running_loop().call_soon_threadsafe(inside)
     assert done.wait(10)
     assert len(caught) == 1
 

@@ -126,7 +126,7 @@ def test_the_binding_ends_with_a_refusal() -> None:
 def test_only_the_named_receiver_is_served() -> None:
     sim = NodeSimulation(
         MemorySource({b"f": DATA}),
-        sender_config=NodeConfig(expected_peer=PeerKey(b"\x09" * 32)),
+        sender_config=NodeConfig(expected_peers=frozenset({PeerKey(b"\x09" * 32)})),
     )
     receiver = sim.start_receiver(MemoryTarget())
     assert sim.run_until_finished(receiver, seconds=30)

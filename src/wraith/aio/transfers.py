@@ -198,6 +198,11 @@ class Transfer:
             self.service.dial(record, driver.now())
         driver.wake()
 
+    @property
+    def is_closed(self) -> bool:
+        """The node is gone, or nothing was begun: no event will come any more."""
+        return self._driver.closed or self._worker is None
+
     async def events(self) -> AsyncIterator[NodeEvent]:
         """Everything that happens; ends after ``Finished``.
 
@@ -249,11 +254,14 @@ class Transfer:
         if self._worker is not None:
             await self._worker.closed(_STORE_END_S)
 
-    def abandon(self) -> None:
-        """Closes the sockets at once, without a word to anyone; at a node of others it leaves."""
+    def abandon(self) -> bool:
+        """Closes the sockets at once, without a word to anyone; at a node of others it leaves.
+        Blocks until the disk's thread has ended, and returns whether it has: while it runs, the
+        store must stay open."""
         if self._owns_node:
             self._driver.close()
         self._running.drop(self.service)
+        return self._worker is None or self._worker.joined(_STORE_END_S)
 
     # --- what the node tells (running.Shell) ----------------------------------------------------
 

@@ -1,8 +1,7 @@
-"""The question that stands before anything is taken, and what its answer is an answer to.
+"""The question that a person is asked before anything is taken.
 
-An answer belongs to the offer that was shown. When another offer comes in its place, the question
-that stands is taken back, and the new offer is asked about anew; what was typed before a question
-was there answers nothing.
+Which offer an answer belongs to is ``aio/files/answering.py``'s business; what was typed before a
+question was there answers nothing.
 
 Spec: transfer §6 [TR-100, TR-101].
 """
@@ -11,13 +10,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
-from typing import Protocol
 
 from wraith.aio.disk.store_worker import Choices, ExistsPolicy
 from wraith.cli.narrator import entry_line, offer_lines
 from wraith.cli.output import Output
 from wraith.cli.terminal import Terminal
-from wraith.errors import StateViolation
 from wraith.transfer.answers import SurveyResult
 from wraith.transfer.events import OfferReceived
 from wraith.transfer.listing import Entry
@@ -51,86 +48,39 @@ Entries = Callable[[bytes], Iterator[Entry]]
 """The entries of the listing with this digest; nothing when it is not there any more."""
 
 
-class Answerable(Protocol):
-    """The transfer that an offer came over."""
-
-    def accept(self, offer_id: bytes) -> None: ...
-
-    def decline(self, reason: Reason = ...) -> None: ...
-
-
 class Consent:
-    """Answers the offers of one run.
+    """Asks a person about the offers of one run.
 
     Args:
         entries: for showing the whole listing.
         ask_on: the terminal to ask on, or ``None`` for stdin and stderr.
-        yes: take whatever is offered without a question.
         choose: takes what to do with names that exist, before the offer is accepted; ``None``
             where nobody is asked about them.
     """
 
     def __init__(
         self,
-        transfer: Answerable,
         entries: Entries,
         output: Output,
         *,
         ask_on: str | None,
-        yes: bool,
         choose: Callable[[Choices], None] | None = None,
     ) -> None:
         self._choose = choose
-        self._transfer = transfer
         self._entries = entries
         self._output = output
         self._ask_on = ask_on
-        self._yes = yes
-        self._answers: dict[bytes, bool] = {}
-        self._asked: bytes | None = None
-        self._asking: asyncio.Task[None] | None = None
 
-    def on_offer(self, event: OfferReceived) -> None:
-        """An offer is pending. Call it after the offer was told. [TR-101]"""
-        answer = True if self._yes else self._answers.get(event.offer_id)
-        if answer is not None:
-            self._answer(event, accepted=answer)
-        elif self._asked != event.offer_id:  # else its question stands already
-            before, self._asked = self._asking, event.offer_id
-            if before is not None:
-                before.cancel()
-            self._asking = asyncio.create_task(self._ask(event, before))
-
-    def close(self) -> None:
-        """Takes a question that stands back."""
-        if self._asking is not None:
-            self._asking.cancel()
-
-    def _answer(self, event: OfferReceived, *, accepted: bool) -> None:
-        self._answers[event.offer_id] = accepted
-        if not accepted:
-            self._transfer.decline()
-            return
-        try:
-            self._transfer.accept(event.offer_id)
-        except StateViolation as gone:  # it is taken when it comes again; another is asked about
-            self._output.say(str(gone))
-
-    async def _ask(self, event: OfferReceived, before: asyncio.Task[None] | None) -> None:
-        """Asks until the answer is yes or no. [TR-101]"""
-        if before is not None:
-            await asyncio.wait([before])
+    async def ask(self, event: OfferReceived, changed: bool) -> Reason | None:
+        """Asks until the answer is yes or no (``Answering``). [TR-101]"""
+        if changed:
             # A "y" that was on its way to the other question is no answer to this one.
             await asyncio.sleep(CHANGED_PAUSE_S)
         if self._choose is not None:
             self._choose(Choices())  # what was chosen for another offer
-        try:
-            with Terminal(self._ask_on, self._output) as terminal:
-                accepted = await self._conversation(event, terminal)
-        except asyncio.CancelledError:
-            return
-        self._asked = None
-        self._answer(event, accepted=accepted)
+        with Terminal(self._ask_on, self._output) as terminal:
+            accepted = await self._conversation(event, terminal)
+        return None if accepted else Reason.DECLINED
 
     async def _conversation(self, event: OfferReceived, terminal: Terminal) -> bool:
         if self._output.is_silent:

@@ -2,32 +2,25 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 
 import click
 
-from wraith.aio.clock import SystemClock
 from wraith.aio.disk.home_folder import HomeFolder
-from wraith.aio.disk.kept_code import KeptCode, receive_folder, remove_old_codes
 from wraith.aio.disk.store_worker import (
-    CompleteNote,
-    CompleteNotes,
     ExistsPolicy,
-    FileTarget,
     Leftover,
     PipeTarget,
-    clear_complete,
     discard,
     leftovers,
 )
 from wraith.aio.entropy import OsRng
-from wraith.aio.sessions.endpoint import local_for
+from wraith.aio.files.answering import Answering
+from wraith.aio.files.taking import Taking, Target, code_of_sender
+from wraith.aio.files.telling import entry_event
 from wraith.aio.sockets.addresses import parse_address
 from wraith.aio.transfers import Transfer
 from wraith.cli.consent import Consent
@@ -56,14 +49,11 @@ from wraith.cli.transfer_options import (
     local_address,
 )
 from wraith.config import EndpointConfig
-from wraith.errors import CodeInvalid, HandshakeTimeout, OfferRefused, TransferError
-from wraith.node.closes import CodeSpent
-from wraith.node.codes import record_of
+from wraith.errors import OfferRefused, TransferError
 from wraith.node.config import NodeConfig
 from wraith.node.events import Finished
-from wraith.transfer.code import Code, decode_code, encode_code
+from wraith.transfer.code import Code
 from wraith.transfer.events import OfferReceived, Placed
-from wraith.transfer.listing import Entry
 from wraith.transfer.messages import Reason
 from wraith.transfer.path_rules import display_path
 from wraith.types import Address, PeerKey
@@ -71,14 +61,10 @@ from wraith.types import Address, PeerKey
 STDIN = "-"
 STDOUT = "-"
 ANY_PORT = ":0"
-COMPLETE_TIMEOUT_S = 3.0
-"""So long is a sender looked for whose transfer an earlier run has completed."""
 NO_TERMINAL = (
     "there is no terminal to ask on: give --yes to accept whatever is offered, or --list-only"
 )
 NOTHING_UNFINISHED = "there is no unfinished transfer here"
-
-Target = FileTarget | PipeTarget
 
 INVITATION = Invitation(
     where="on the machine that sends run:",
@@ -284,13 +270,7 @@ def _code(words: tuple[str, ...], listen: str | None) -> Code | None:
         return None
     if listen == ANY_PORT:
         raise click.UsageError("--listen waits for a sender to dial: it takes no code")
-    code = decode_code(sys.stdin.read() if words == (STDIN,) else "".join(words))
-    if code.maker_receives:
-        raise CodeInvalid(
-            "this code waits for something: it is for `wraith send --to`",
-            hint="a code to receive with is printed by `wraith send`",
-        )
-    return code
+    return code_of_sender(sys.stdin.read() if words == (STDIN,) else "".join(words))
 
 
 def _is_terminal_input() -> bool:
@@ -323,64 +303,40 @@ class _Receiving:
         self._home = HomeFolder.default()
         self._output.note(self._home.note)
         self._peers = Acquaintances(self._home)
-        self._kept: KeptCode | None = None
-        self._notes = CompleteNotes(self._home.home)
-        self._note: CompleteNote | None = None
-        self._consent: Consent | None = None
+        self._answering: Answering | None = None
 
     async def run(self) -> int:
         plan = self._plan
         expected = self._expected_peer()
+        allowed = None if expected is None else frozenset({expected})
         identity = self._home.identity(OsRng())
-        with contextlib.ExitStack() as stack:
+        node_config = replace(plan.node, expected_peers=allowed)
+        taking = Taking(self._home, plan.config, node_config, out=plan.out, code=plan.code)
+        try:
             if plan.code is None:
-                remove_old_codes(self._home, SystemClock())
-                self._kept = KeptCode.open(
-                    receive_folder(self._home, Path(plan.out)),
-                    OsRng(),
-                    SystemClock(),
-                    max_clock_skew_s=plan.config.max_clock_skew_s,
-                    new_code=plan.new_code,
-                )
-                stack.callback(self._kept.close)
-            self._note = self._noted()
-            target = self._open_target()
-            stack.callback(target.close)
+                taking.keep_code(new_code=plan.new_code)
+            target = taking.target = self._open_target(taking)
             narrator = Narrator(
                 self._output,
                 other="the sender",
                 name_of=self._peers.name_of,
                 verbose=plan.verbose,
             )
-            transfer = await Transfer.open(
-                target=target,
-                identity=identity,
-                endpoint_config=plan.config,
-                node_config=replace(
-                    plan.node, expected_peer=expected, connect_timeout_s=self._connect_timeout_s()
-                ),
-                access=self._kept.access if self._kept is not None else None,
-                replay=self._kept.replay if self._kept is not None else None,
-                local=self._local(),
-                preferred_port=self._kept.port if self._kept is not None else 0,
-            )
-            self._consent = Consent(
-                transfer,
+            transfer = await taking.open(identity=identity, local=plan.local)
+            consent = Consent(
                 target.entries,
                 self._output,
                 ask_on=plan.ask_on,
-                yes=plan.yes,
                 choose=partial(setattr, target, "choices") if plan.asks_existing else None,
             )
-            try:
-                return await self._take(transfer, target, narrator)
-            finally:
-                self._consent.close()
-                await transfer.close()
-
-    def _connect_timeout_s(self) -> float:
-        limit = self._plan.node.connect_timeout_s
-        return limit if self._note is None else min(limit, COMPLETE_TIMEOUT_S)
+            self._answering = Answering(
+                transfer, None if plan.yes else consent.ask, on_gone=self._output.say
+            )
+            return await self._take(taking, transfer, target, narrator)
+        finally:
+            if self._answering is not None:
+                self._answering.close()
+            await taking.close()
 
     def _expected_peer(self) -> PeerKey | None:
         plan = self._plan
@@ -390,63 +346,38 @@ class _Receiving:
             self._peers.check_pin(plan.peer_name, plan.code.peer)
         return self._peers.pinned(plan.peer_name)
 
-    def _open_target(self) -> Target:
-        if self._plan.out == STDOUT:
+    def _open_target(self, taking: Taking) -> Target:
+        plan = self._plan
+        if plan.out == STDOUT:
             return PipeTarget(sys.stdout.fileno())
-        return FileTarget(
-            self._plan.out,
-            policy=self._plan.policy,
-            asks=self._plan.asks_existing,
-            list_only=self._plan.list_only,
-            verify=self._plan.verify,
-            home=self._home.home,
-            on_complete=self._note_complete if self._plan.code is not None else None,
+        return taking.open_target(
+            policy=plan.policy,
+            asks=plan.asks_existing,
+            list_only=plan.list_only,
+            verify=plan.verify,
         )
-
-    # --- received to the end before [TR-140] ----------------------------------------------------
-
-    def _noted(self) -> CompleteNote | None:
-        """What an earlier run of this command has noted."""
-        plan = self._plan
-        if plan.code is None or plan.out == STDOUT or plan.list_only:
-            return None
-        out = os.path.realpath(plan.out)
-        return self._notes.find(encode_code(plan.code), out, SystemClock().unix_time())
-
-    def _note_complete(self, note: CompleteNote) -> None:
-        assert self._plan.code is not None
-        self._notes.write(encode_code(self._plan.code), note, SystemClock().unix_time())
-
-    def _conclude_noted(self, note: CompleteNote, narrator: Narrator) -> int:
-        """The sender is gone because an earlier run has given it the receipt."""
-        clear_complete(note)
-        narrator.complete_already(note)
-        return PARTLY_DONE if note.n_failed else 0
-
-    def _local(self) -> Address:
-        plan = self._plan
-        if plan.code is not None and not plan.local.ip:
-            return local_for(record_of(plan.code))._replace(port=plan.local.port)
-        return plan.local
 
     # --- while it runs --------------------------------------------------------------------------
 
-    async def _take(self, transfer: Transfer, target: Target, narrator: Narrator) -> int:
+    async def _take(
+        self, taking: Taking, transfer: Transfer, target: Target, narrator: Narrator
+    ) -> int:
         code = self._plan.code
         if code is not None:
             narrator.dialling(code.addresses)
             await find_route(code.addresses, narrator, waits=self._plan.waits_for_network)
-            transfer.start(record_of(code))
+            transfer.start(taking.record)
         else:
             await find_address(
                 self._plan.local, transfer, narrator, waits=self._plan.waits_for_network
             )
             invite(
                 INVITATION,
+                narrator,
                 self._output,
                 transfer,
                 self._plan.local,
-                self._kept,
+                taking.kept,
                 copies=self._plan.copies,
                 as_qr=self._plan.as_qr,
             )
@@ -456,38 +387,30 @@ class _Receiving:
         async for event in shown_events(transfer, narrator, self._peers, recorder):
             match event:
                 case OfferReceived():
-                    self._on_offer(event, transfer, target)
+                    self._on_offer(event, transfer, target, narrator)
                 case Placed():
                     self._output.note(target.note)
+                    self._output.note(taking.on_event(event))
                     self._on_placed(event)
                 case Finished():
                     finished = event
                 case _:
                     pass
         assert finished is not None, "events end with Finished"
-        return self._conclude(finished, narrator)
+        return self._conclude(taking, finished, narrator)
 
-    def _on_offer(self, event: OfferReceived, transfer: Transfer, target: Target) -> None:
+    def _on_offer(
+        self, event: OfferReceived, transfer: Transfer, target: Target, narrator: Narrator
+    ) -> None:
         if self._plan.list_only:
-            self._show_entries(target.entries())
+            for entry in target.entries():
+                narrator.tell(entry_event(entry))
+                self._output.result(entry_line(entry, display_path(entry.path)))
             transfer.decline(Reason.LIST_ONLY)
-        elif self._consent is not None:
-            self._consent.on_offer(event)
-
-    def _show_entries(self, entries: Iterator[Entry]) -> None:
-        for entry in entries:
-            name = display_path(entry.path)
-            self._output.event(
-                "entry",
-                kind=entry.kind.name.lower(),
-                path=name,
-                bytes=entry.cut.size,
-            )
-            self._output.result(entry_line(entry, name))
+        elif self._answering is not None:
+            self._answering.on_offer(event)
 
     def _on_placed(self, event: Placed) -> None:
-        if self._kept is not None:
-            self._output.note(self._kept.spend())
         if event.text is None:
             for path in event.placed:
                 where = "written to standard output" if path == STDOUT else f"received {path}"
@@ -498,9 +421,13 @@ class _Receiving:
             text = "\n".join(printable(line) for line in text.split("\n"))
         self._output.result(text)
 
-    def _conclude(self, finished: Finished, narrator: Narrator) -> int:
-        if self._note is not None and isinstance(finished.error, HandshakeTimeout | CodeSpent):
-            return self._conclude_noted(self._note, narrator)
+    def _conclude(self, taking: Taking, finished: Finished, narrator: Narrator) -> int:
+        if self._answering is not None and self._answering.failure is not None:
+            raise self._answering.failure
+        note = taking.completed_earlier(finished)
+        if note is not None:
+            narrator.complete_already(note)
+            return PARTLY_DONE if note.n_failed else 0
         if self._plan.list_only and isinstance(finished.error, OfferRefused):
             return 0  # our own refusal, after the list
         file_ids = narrator.placed.file_ids if narrator.placed is not None else ()

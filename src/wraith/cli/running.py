@@ -13,14 +13,15 @@ import gc
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from wraith.aio.clock import SystemClock
 from wraith.aio.disk.home_folder import HomeFolder
 from wraith.aio.disk.kept_code import KeptCode
-from wraith.aio.sockets.addresses import format_address
+from wraith.aio.files.reaching import code_addresses
+from wraith.aio.files.waiting import announce
 from wraith.aio.sockets.routes import any_route, is_loopback, wait_until
 from wraith.aio.transfers import Transfer
 from wraith.cli.handover import copy_code, show_qr
@@ -28,7 +29,6 @@ from wraith.cli.history import Recorder
 from wraith.cli.narrator import Narrator
 from wraith.cli.output import Output
 from wraith.cli.screen import BOLD, CYAN
-from wraith.cli.transfer_options import shown_addresses
 from wraith.errors import PeerKeyMismatch, TransferError, WraithError
 from wraith.node.events import Connected, Finished, NodeEvent
 from wraith.transfer.reasons import Interrupted
@@ -80,6 +80,7 @@ class Invitation:
 
 def invite(
     invitation: Invitation,
+    narrator: Narrator,
     output: Output,
     transfer: Transfer,
     local: Address,
@@ -87,27 +88,24 @@ def invite(
     *,
     copies: bool = False,
     as_qr: bool = False,
-    **told: object,
+    left_out: Sequence[str] | None = None,
 ) -> None:
     """Shows the code of ``transfer``, which waits at ``local``. ``kept`` notes what the code names;
-    what is ``told`` stands in the event too."""
-    addresses = shown_addresses(local, transfer.port)
-    changed = kept is not None and kept.names(addresses, transfer.port)
-    resumed = kept is not None and kept.is_resumed
-    code = transfer.code(addresses, maker_receives=invitation.maker_receives)
-    texts = [format_address(address) for address in addresses]
-    output.event("waiting", code=code, addresses=texts, port=transfer.port, resumed=resumed, **told)
-    if changed:
+    what is ``left_out`` stands in the event too."""
+    announced = announce(transfer, local, kept, maker_receives=invitation.maker_receives)
+    narrator.tell(announced.event(left_out))
+    if announced.is_changed:
         output.say(invitation.is_new_line)
-    elif resumed and invitation.is_old_line is not None:
+    elif announced.is_resumed and invitation.is_old_line is not None:
         output.say(invitation.is_old_line)
     output.say(invitation.where)
-    output.result(invitation.line.format(code=code), BOLD, CYAN)
+    output.result(invitation.line.format(code=announced.code), BOLD, CYAN)
     if as_qr:
-        show_qr(output, code)
+        show_qr(output, announced.code)
     if copies:
-        copy_code(output, code)
-    output.say(f"waiting at {', '.join(texts)}; a firewall must let UDP port {transfer.port} in")
+        copy_code(output, announced.code)
+    where = ", ".join(announced.addresses)
+    output.say(f"waiting at {where}; a firewall must let UDP port {announced.port} in")
 
 
 async def find_route(addresses: tuple[Address, ...], narrator: Narrator, *, waits: bool) -> None:
@@ -131,7 +129,7 @@ async def find_address(
     somebody waits, its own loopback address is none."""
 
     def found() -> tuple[Address, ...]:
-        return shown_addresses(local, transfer.port)
+        return code_addresses(local, transfer.port)
 
     if any(local.ip):
         return  # it was named

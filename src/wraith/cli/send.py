@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import click
 
-from wraith.aio.clock import SystemClock
 from wraith.aio.disk.home_folder import HomeFolder
-from wraith.aio.disk.kept_code import KeptCode, remove_old_codes, send_folder
-from wraith.aio.disk.store_worker import FileSource, MemorySource, StreamSource
+from wraith.aio.disk.store_worker import MemorySource, StreamSource
 from wraith.aio.entropy import OsRng
+from wraith.aio.files.offering import Offering, Source
+from wraith.aio.files.taking import code_of_receiver
 from wraith.aio.transfers import Transfer
 from wraith.cli.handover import require_qr
 from wraith.cli.history import Recorder
@@ -41,21 +39,18 @@ from wraith.cli.transfer_options import (
     local_address,
 )
 from wraith.config import EndpointConfig
-from wraith.connection.handshake.endpoint_keys import AccessKey
-from wraith.errors import CodeInvalid, OfferRefused, WraithError
+from wraith.errors import OfferRefused
 from wraith.node.codes import record_of
 from wraith.node.config import NodeConfig
-from wraith.node.events import Bound, Finished, NodeEvent
-from wraith.transfer.code import PREFIX, Code, decode_code
-from wraith.transfer.events import Declined, Done
+from wraith.node.events import Finished
+from wraith.transfer.code import PREFIX, Code
+from wraith.transfer.events import Done
 from wraith.transfer.path_rules import display_path
 from wraith.types import Address
 
 STDIN = "-"
 PROBLEMS_SHOWN = 20
 LEFT_OUT_MAX = 1_000
-
-Source = FileSource | StreamSource | MemorySource
 
 INVITATION = Invitation(
     where="on the other machine run:",
@@ -242,13 +237,7 @@ def _destination(to: str | None) -> tuple[Code | None, str | None]:
         return None, None
     if to != STDIN and not to.strip().lower().startswith(PREFIX):
         return None, to
-    code = decode_code(sys.stdin.read() if to == STDIN else to)
-    if not code.maker_receives:
-        raise CodeInvalid(
-            "this code offers something: it is for `wraith receive`",
-            hint="a code to send to is printed by `wraith receive --listen`",
-        )
-    return code, None
+    return code_of_receiver(sys.stdin.read() if to == STDIN else to), None
 
 
 class _Sending:
@@ -260,19 +249,19 @@ class _Sending:
         self._home = HomeFolder.default()
         self._output.note(self._home.note)
         self._peers = Acquaintances(self._home)
-        self._kept: KeptCode | None = None
         self._left_out: tuple[tuple[bytes, str], ...] = ()
 
     async def run(self) -> int:
         plan = self._plan
         expected = self._peers.pinned(plan.peer_name) if plan.peer_name is not None else None
         identity = self._home.identity(OsRng())
-        with contextlib.ExitStack() as stack:
+        allowed = None if expected is None else frozenset({expected})
+        node_config = replace(plan.node, expected_peers=allowed)
+        offering = Offering(self._home, plan.config, node_config)
+        try:
             if plan.is_repeatable:
-                self._kept = self._open_kept()
-                stack.callback(self._kept.close)
-            source = self._open_source()
-            stack.callback(source.close)
+                offering.keep_code(plan.paths, new_code=plan.new_code)
+            source = offering.source = self._open_source(offering)
             narrator = Narrator(
                 self._output,
                 other="the receiver",
@@ -283,53 +272,22 @@ class _Sending:
                 what=display_path(source.outgoing.name),
                 n_files=source.outgoing.index.n_files,
             )
-            transfer = await Transfer.open(
-                source=source,
-                identity=identity,
-                endpoint_config=plan.config,
-                node_config=replace(
-                    plan.node,
-                    expected_peer=expected,
-                    bound_to=self._kept.bound_to if self._kept is not None else None,
-                ),
-                access=self._access(),
-                replay=self._kept.replay if self._kept is not None else None,
-                local=plan.local,
-                preferred_port=self._kept.port if self._kept is not None else 0,
+            transfer = await offering.open(
+                identity=identity, local=plan.local, dials=plan.code is not None
             )
-            try:
-                return await self._offer(transfer, source, narrator)
-            finally:
-                await transfer.close()
+            return await self._offer(offering, transfer, source, narrator)
+        finally:
+            await offering.close()
 
-    def _open_kept(self) -> KeptCode:
-        remove_old_codes(self._home, SystemClock())
-        return KeptCode.open(
-            send_folder(self._home, [Path(path) for path in self._plan.paths]),
-            OsRng(),
-            SystemClock(),
-            max_clock_skew_s=self._plan.config.max_clock_skew_s,
-            new_code=self._plan.new_code,
-        )
-
-    def _open_source(self) -> Source:
+    def _open_source(self, offering: Offering) -> Source:
         plan = self._plan
         if plan.text is not None:
             return MemorySource.text(plan.text, name=plan.name or "text")
         if plan.is_stream:
             return StreamSource(sys.stdin.fileno(), plan.name or "stdin")
-        try:
-            source = FileSource.scan(
-                plan.paths,
-                exclude=plan.exclude,
-                skip_unreadable=plan.skip_unreadable,
-                state_dir=self._kept.private if self._kept is not None else None,
-                home=self._home.home,
-            )
-        except BaseException:
-            if self._kept is not None and not self._kept.is_resumed:
-                self._kept.spend()  # it was never shown
-            raise
+        source = offering.scan(
+            plan.paths, exclude=plan.exclude, skip_unreadable=plan.skip_unreadable
+        )
         self._left_out = source.left_out + source.problems
         for path, why in self._left_out[:PROBLEMS_SHOWN]:
             self._output.say(f"left out: {display_path(path)}: {why}")
@@ -337,16 +295,11 @@ class _Sending:
             self._output.say(f"left out: {len(self._left_out) - PROBLEMS_SHOWN} more")
         return source
 
-    def _access(self) -> AccessKey | None:
-        if self._plan.code is not None:
-            return None
-        if self._kept is not None:
-            return self._kept.access
-        return AccessKey.generate(OsRng(), with_psk=True)
-
     # --- while it runs --------------------------------------------------------------------------
 
-    async def _offer(self, transfer: Transfer, source: Source, narrator: Narrator) -> int:
+    async def _offer(
+        self, offering: Offering, transfer: Transfer, source: Source, narrator: Narrator
+    ) -> int:
         plan = self._plan
         total = source.outgoing.index.total_bytes
         what = "size unknown" if total is None else size(total)
@@ -360,32 +313,27 @@ class _Sending:
             await find_address(plan.local, transfer, narrator, waits=plan.waits_for_network)
             invite(
                 INVITATION,
+                narrator,
                 self._output,
                 transfer,
                 plan.local,
-                self._kept,
+                offering.kept,
                 copies=plan.copies,
                 as_qr=plan.as_qr,
                 left_out=left_out,
             )
             transfer.start()
         recorder = (
-            Recorder(self._home, source.outgoing.offer(), lambda: _file_ids(source))
+            Recorder(self._home, source.outgoing.offer(), offering.file_ids)
             if plan.history
             else None
         )
         finished: Finished | None = None
         async for event in shown_events(transfer, narrator, self._peers, recorder):
-            try:
-                self._note_owner(event, transfer)
-            except WraithError as error:
-                # A code that forgot whose it is would serve somebody else after a crash.
-                transfer.stop(error)
+            self._output.note(offering.on_event(event))
             match event:
                 case Done() if plan.node.keep:
                     narrator.done(event)
-                case Done() if self._kept is not None:
-                    self._output.note(self._kept.spend())
                 case Finished():
                     finished = event
                 case _:
@@ -393,28 +341,10 @@ class _Sending:
         assert finished is not None, "events end with Finished"
         if isinstance(finished.error, OfferRefused):
             finished.error.hint = plan.refusal_hint
-        return conclude(finished, narrator, plan.node.connect_timeout_s, _file_ids(source))
-
-    def _note_owner(self, event: NodeEvent, transfer: Transfer) -> None:
-        """Keeps whom the code belongs to. Raises ``DiskFailed`` or ``NoSpace``."""
-        if self._kept is None:
-            return
-        match event:
-            case Bound(peer):
-                self._kept.bind(peer)
-            case Declined():
-                self._kept.bind(transfer.service.bound_to)
-            case Done() if self._plan.node.keep:
-                self._kept.bind(None)
-            case _:
-                pass
+        return conclude(finished, narrator, plan.node.connect_timeout_s, offering.file_ids())
 
     def _left_out_names(self) -> list[str]:
         return [display_path(path) for path, _ in self._left_out[:LEFT_OUT_MAX]]
-
-
-def _file_ids(source: Source) -> tuple[tuple[bytes, bytes], ...]:
-    return source.file_ids() if isinstance(source, FileSource) else ()
 
 
 __all__ = ["send"]

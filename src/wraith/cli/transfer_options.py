@@ -11,9 +11,9 @@ from typing import Any
 
 import click
 
+from wraith.aio.files.calls import STILL_TRYING_S
 from wraith.aio.sessions.endpoint import effective_config
 from wraith.aio.sockets.addresses import parse_address
-from wraith.aio.sockets.interfaces import reachable_addresses
 from wraith.cli.output import Output
 from wraith.config import EndpointConfig
 from wraith.node.config import NodeConfig
@@ -31,8 +31,6 @@ Exit codes:
 All of them: wraith help exit-codes
 """
 
-STILL_TRYING_S = 3.0
-"""So long after the first hello somebody who dials hears that nobody has answered yet."""
 _UNITS = {"": 1, "k": 1_000, "m": 1_000_000, "g": 1_000_000_000}
 _BINARY = {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 _RATE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmg]?)(i?)(?:b|b/s)?", re.IGNORECASE)
@@ -255,13 +253,3 @@ def local_address(listen: Address | None, port: int | None) -> Address:
     if listen is not None:
         return listen
     return Address(b"", port) if port is not None else ANY_ADDRESS
-
-
-def shown_addresses(local: Address, port: int) -> tuple[Address, ...]:
-    """What a code names: the address that was asked for alone, else those of all interfaces."""
-    if any(local.ip):
-        return (local._replace(port=port),)
-    found = reachable_addresses(port)
-    if local.ip:
-        found = tuple(a for a in found if len(a.ip) == len(local.ip)) or found
-    return found

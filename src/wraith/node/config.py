@@ -14,7 +14,8 @@ class NodeConfig:
 
     Attributes:
         keep: a sender goes on offering after a complete receiver.
-        expected_peer: only this identity may connect (or be connected to), e.g. ``--to NAME``.
+        expected_peers: only these identities may connect (or be connected to), e.g. ``--to NAME``;
+            ``None``: anybody who has the code.
         bound_to: a sender's code was bound to this receiver by an earlier process.
         connect_timeout_s: how long a dialler tries before anyone ever answered.
         still_trying_s: after how long ``StillTrying`` says so.
@@ -27,7 +28,7 @@ class NodeConfig:
     """
 
     keep: bool = False
-    expected_peer: PeerKey | None = None
+    expected_peers: frozenset[PeerKey] | None = None
     bound_to: PeerKey | None = None
     connect_timeout_s: float = 30.0
     still_trying_s: float = 10.0

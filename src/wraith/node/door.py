@@ -1,5 +1,5 @@
-"""Decides who may come in: the identity that was asked for, the receiver that the code belongs to,
-or anybody while nobody has accepted yet.
+"""Decides who may come in: the identities that were asked for, the receiver that the code belongs
+to, or anybody while nobody has accepted yet.
 
 Spec: docs/spec/transfer.md §10 [TR-91, TR-92].
 """
@@ -25,14 +25,20 @@ class Door:
     """One transfer's. ``bound`` is the receiver that has accepted; at a receiver, the sender whose
     offer was accepted."""
 
-    def __init__(self, *, receives: bool, expected: PeerKey | None, bound: PeerKey | None) -> None:
+    def __init__(
+        self,
+        *,
+        receives: bool,
+        expected: Collection[PeerKey] | None,
+        bound: PeerKey | None,
+    ) -> None:
         self.bound = bound
         self._receives = receives
         self._expected = expected
 
     def is_expected(self, peer: PeerKey | None) -> bool:
-        """It is the identity that was asked for, or none was. [TR-91]"""
-        return self._expected is None or peer == self._expected
+        """It is one that was asked for, or none was. [TR-91]"""
+        return self._expected is None or peer in self._expected
 
     def judge(self, peer: PeerKey | None, inside: Collection[PeerKey | None]) -> Verdict:
         """About someone who has proved to be ``peer``, while those of ``inside`` are in."""

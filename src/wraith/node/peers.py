@@ -114,7 +114,7 @@ class Peers:
     ) -> None:
         self.links: dict[Connection, TransferLink] = {}
         self.current: TransferLink | None = None
-        self.door = Door(receives=receives, expected=config.expected_peer, bound=config.bound_to)
+        self.door = Door(receives=receives, expected=config.expected_peers, bound=config.bound_to)
         self._config = config
         self._host = host
         self._events = events

@@ -13,7 +13,6 @@ from wraith.cli.transfer_options import (
     Duration,
     Rate,
     local_address,
-    shown_addresses,
 )
 from wraith.config import EndpointConfig
 from wraith.types import ANY_ADDRESS, Address, SuiteId
@@ -103,10 +102,3 @@ def test_where_to_bind() -> None:
     assert local_address(LOOPBACK, None) == LOOPBACK
     with pytest.raises(click.UsageError):
         local_address(LOOPBACK, 4433)
-
-
-def test_a_code_names_the_address_that_was_asked_for_alone() -> None:
-    assert shown_addresses(LOOPBACK, 4433) == (LOOPBACK._replace(port=4433),)
-    for address in shown_addresses(Address(bytes(4), 0), 4433):
-        assert (len(address.ip), address.port) == (4, 4433)
-        assert any(address.ip)

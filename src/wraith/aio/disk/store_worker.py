@@ -134,6 +134,16 @@ class StoreWorker:
             await loop.run_in_executor(None, rereader.join, timeout_s)
         return not self._thread.is_alive() and not (rereader and rereader.is_alive())
 
+    def joined(self, timeout_s: float) -> bool:
+        """As ``closed``, blocking."""
+        self.close()
+        self._thread.join(timeout_s)
+        if self._rereader is not None:
+            self._rereader.join(timeout_s)
+        return not self._thread.is_alive() and not (
+            self._rereader is not None and self._rereader.is_alive()
+        )
+
     def _run(self) -> None:
         while (wish := self._wishes.get()) is not None:
             try:

@@ -1,20 +1,15 @@
-"""The same sessions for programs without asyncio: every call blocks.
-
-One daemon thread, named ``wraith-loop``, runs one event loop for all blocking sessions of the
-process; it starts with the first call and lives until the process ends. Each method may be called
-from any thread but that one. Ctrl-C interrupts the caller's wait and cancels what it waited for.
-"""
+"""The same sessions for programs without asyncio: every call blocks (``aio/blocking.py``)."""
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import threading
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
-from concurrent.futures import CancelledError, Future
+from collections.abc import Iterable, Iterator
+from concurrent.futures import CancelledError
 from types import TracebackType
-from typing import Any, TypeVar
 
+from wraith.aio.blocking import awaited as _awaited
+from wraith.aio.blocking import call as _call
+from wraith.aio.blocking import wait as _wait
 from wraith.aio.sessions import dial as _dial
 from wraith.aio.sessions import listener as _listener
 from wraith.aio.sessions.session import Session as AsyncSession
@@ -24,54 +19,6 @@ from wraith.connection.handshake.node_record import NodeRecord
 from wraith.crypto.ed25519 import Identity
 from wraith.errors import CloseCode, LocalProtocolError
 from wraith.types import Buffer, PeerKey, SecurityInfo, SuiteId
-
-T = TypeVar("T")
-
-_lock = threading.Lock()
-_loop: asyncio.AbstractEventLoop | None = None
-_loop_thread: threading.Thread | None = None
-
-
-def _running_loop() -> asyncio.AbstractEventLoop:
-    """The shared loop, started on first use, and anew in a forked child."""
-    global _loop, _loop_thread
-    with _lock:
-        if _loop is None or _loop_thread is None or not _loop_thread.is_alive():
-            started = threading.Event()
-            loop = asyncio.new_event_loop()
-
-            def run() -> None:
-                asyncio.set_event_loop(loop)
-                loop.call_soon(started.set)
-                loop.run_forever()
-
-            _loop_thread = threading.Thread(target=run, name="wraith-loop", daemon=True)
-            _loop_thread.start()
-            started.wait()
-            _loop = loop
-        return _loop
-
-
-def _wait(coroutine: Coroutine[Any, Any, T], timeout_s: float | None = None) -> T:
-    """Runs ``coroutine`` in the loop's thread and waits for it."""
-    loop = _running_loop()
-    if threading.current_thread() is _loop_thread:
-        coroutine.close()
-        raise LocalProtocolError("a blocking call from the loop's own thread would never return")
-    future: Future[T] = asyncio.run_coroutine_threadsafe(coroutine, loop)
-    try:
-        return future.result(timeout_s)
-    except BaseException:
-        future.cancel()
-        raise
-
-
-async def _call(function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
-    return function(*args, **kwargs)
-
-
-async def _awaited(awaitable: Awaitable[T]) -> T:
-    return await awaitable
 
 
 class Stream:

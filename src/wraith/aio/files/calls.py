@@ -1,0 +1,83 @@
+"""What ``wraith.send`` and ``wraith.receive`` have in common: who this side is, where it binds, and
+where it keeps what lets the same call go on later.
+
+Behaviour: docs/reference/api.md, "send" and "receive".
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from wraith.aio.disk.home_folder import HomeFolder
+from wraith.aio.entropy import OsRng
+from wraith.aio.running import RunningNode
+from wraith.aio.sessions.endpoint import effective_config
+from wraith.aio.sockets.addresses import parse_address
+from wraith.config import EndpointConfig
+from wraith.crypto.ed25519 import Identity
+from wraith.errors import ConfigError
+from wraith.types import ANY_ADDRESS, Address, PeerKey, SuiteId
+
+STILL_TRYING_S: Final = 3.0
+"""So long after the first hello somebody who dials hears that nobody has answered yet."""
+
+StrPath = str | os.PathLike[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """The checked arguments of one call. ``identity`` is ``None`` at a node that has one."""
+
+    home: HomeFolder
+    identity: Identity | None
+    config: EndpointConfig
+    local: Address
+    at: RunningNode | None
+
+    @classmethod
+    def checked(
+        cls,
+        *,
+        identity: Identity | None,
+        require_pq: bool,
+        suites: tuple[SuiteId, ...] | None,
+        config: EndpointConfig | None,
+        local: str | None,
+        at: RunningNode | None,
+        state: StrPath | None,
+    ) -> Call:
+        """Reads the state folder, which it makes if it is missing.
+
+        Raises:
+            ConfigError: what ``at`` has of its own was given too, or ``local`` is no address.
+            PolicyRefused: suite D together with ``require_pq``.
+            UntrustedPath, DiskFailed, NoSpace: the state folder cannot be used.
+        """
+        own = {"identity": identity, "suites": suites, "config": config, "local": local}
+        for name, value in own.items():
+            if at is not None and value is not None:
+                raise ConfigError(
+                    name, "given with at", "nothing: the node that is there has its own"
+                )
+        chosen = effective_config(
+            at.node.endpoint.config if at is not None else config,
+            require_pq=require_pq,
+            suites=suites,
+        )
+        home = HomeFolder.default() if state is None else HomeFolder(Path(state))
+        if identity is None and at is None:
+            identity = home.identity(OsRng())
+        address = ANY_ADDRESS if local is None else parse_address(local)
+        return cls(home, identity, chosen, address, at)
+
+    @property
+    def bound(self) -> Address:
+        """What is, or will be, bound."""
+        return self.local if self.at is None else self.at.local
+
+    def name_of(self, key: PeerKey) -> str:
+        """The name that a person gave to a key; empty for most."""
+        return next((entry.name for entry in self.home.peers() if entry.key == key), "")
