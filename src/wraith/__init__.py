@@ -12,7 +12,12 @@ from typing import TYPE_CHECKING
 __version__ = "2.0.0"
 
 if TYPE_CHECKING:
-    from wraith.aio.sessions import sync as sync
+    from wraith.aio import sync as sync
+    from wraith.aio.files import events as events
+    from wraith.aio.files.receiving import Answer as Answer
+    from wraith.aio.files.receiving import receive as receive
+    from wraith.aio.files.sending import Sending as Sending
+    from wraith.aio.files.sending import send as send
     from wraith.aio.sessions.dial import connect as connect
     from wraith.aio.sessions.listener import Listener as Listener
     from wraith.aio.sessions.listener import listen as listen
@@ -29,6 +34,10 @@ if TYPE_CHECKING:
 _HOMES = {
     "connect": "wraith.aio.sessions.dial",
     "listen": "wraith.aio.sessions.listener",
+    "receive": "wraith.aio.files.receiving",
+    "send": "wraith.aio.files.sending",
+    "Answer": "wraith.aio.files.receiving",
+    "Sending": "wraith.aio.files.sending",
     "Listener": "wraith.aio.sessions.listener",
     "Session": "wraith.aio.sessions.session",
     "Stream": "wraith.aio.sessions.stream",
@@ -40,16 +49,24 @@ _HOMES = {
     "WraithError": "wraith.errors",
 }
 
+#: Public modules that load when they are used.
+_MODULES = {"events": "wraith.aio.files.events", "sync": "wraith.aio.sync"}
+
 __all__ = [
     "__version__",
     "connect",
+    "events",
     "listen",
+    "receive",
+    "send",
     "sync",
+    "Answer",
     "EndpointConfig",
     "Identity",
     "Listener",
     "PeerKey",
     "SecurityInfo",
+    "Sending",
     "Session",
     "Stream",
     "SuiteId",
@@ -60,8 +77,8 @@ __all__ = [
 def __getattr__(name: str) -> object:
     from importlib import import_module
 
-    if name == "sync":
-        return import_module("wraith.aio.sessions.sync")
+    if name in _MODULES:
+        return import_module(_MODULES[name])
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module 'wraith' has no attribute {name!r}")

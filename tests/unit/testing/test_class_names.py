@@ -20,8 +20,11 @@ SAME_FACTS = "two transports tell the same facts by the same names, as they keep
 RFC_9420 = "RFC 9420 names its structure so, and wraith.mls keeps the names of its standard"
 RFC_8446 = "RFC 8446 names its structure so, and libp2p/tls keeps the names of its standard"
 SESSION_EVENTS = ("connection/events.py", "libp2p/events.py")
+ANSWERED = "what a program answers to an offer decides what the message of that name says"
 TWINS: dict[str, tuple[tuple[str, ...], str]] = {
+    "Answer": (("aio/files/receiving.py", "transfer/messages.py"), ANSWERED),
     "Listener": (("aio/sessions/listener.py", "aio/sessions/sync.py"), BLOCKING),
+    "Sending": (("aio/files/sending.py", "aio/files/sync.py"), BLOCKING),
     "Session": (("aio/sessions/session.py", "aio/sessions/sync.py"), BLOCKING),
     "Stream": (("aio/sessions/stream.py", "aio/sessions/sync.py"), BLOCKING),
     "Confirmed": (SESSION_EVENTS, SAME_FACTS),

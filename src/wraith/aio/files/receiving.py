@@ -1,0 +1,266 @@
+"""``wraith.receive``: takes what a code offers.
+
+::
+
+    done = await wraith.receive(code, "inbox", accept=True)
+
+    async def accept(offer):
+        return offer.bytes_total < 1 << 30 and not offer.executable
+
+    done = await wraith.receive(code, "inbox", accept=accept)
+
+Behaviour: docs/reference/api.md, "receive".
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Awaitable, Callable, Iterator, Set
+from dataclasses import dataclass, replace
+from typing import Final, Literal, get_args
+
+from wraith.aio.disk.seam import OS_DISK
+from wraith.aio.disk.store_worker import ExistsPolicy, FileTarget
+from wraith.aio.files.answering import Answering
+from wraith.aio.files.calls import STILL_TRYING_S, Call, StrPath
+from wraith.aio.files.events import DoneEvent, Event, OfferEvent, WaitingEvent
+from wraith.aio.files.following import check_route, ended, follow
+from wraith.aio.files.reaching import address_texts, explained
+from wraith.aio.files.taking import Taking, code_of_sender
+from wraith.aio.files.telling import Teller, done_earlier
+from wraith.aio.running import RunningNode
+from wraith.config import EndpointConfig
+from wraith.crypto.ed25519 import Identity
+from wraith.errors import ConfigError, PeerKeyMismatch
+from wraith.node.config import NodeConfig
+from wraith.node.events import Finished, NodeEvent
+from wraith.transfer.code import Code
+from wraith.transfer.events import OfferReceived
+from wraith.transfer.listing import Entry
+from wraith.transfer.messages import Reason
+from wraith.transfer.path_rules import display_path
+from wraith.transfer.reasons import OfferTaken
+from wraith.types import PeerKey, SuiteId
+
+OTHER: Final = "the sender"
+TAKEN_SHOWN: Final = 10
+
+OnExists = Literal["refuse", "overwrite", "rename", "skip"]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Accepts an offer and says what becomes of names that exist."""
+
+    on_exists: OnExists
+
+    def __post_init__(self) -> None:
+        _policy(self.on_exists)
+
+
+Accept = Literal[True] | Set[PeerKey] | Callable[[OfferEvent], Awaitable[bool | Answer]]
+"""Who decides: everything is accepted, everything of these identities, or a coroutine function is
+asked about each offer."""
+
+
+async def receive(
+    code: str,
+    out: StrPath,
+    *,
+    accept: Accept,
+    on_exists: OnExists = "refuse",
+    verify: bool | None = None,
+    wait_s: float | None = 600.0,
+    connect_timeout_s: float = 30.0,
+    on_event: Callable[[Event], None] | None = None,
+    identity: Identity | None = None,
+    require_pq: bool = True,
+    suites: tuple[SuiteId, ...] | None = None,
+    config: EndpointConfig | None = None,
+    local: str | None = None,
+    at: RunningNode | None = None,
+    state: StrPath | None = None,
+) -> DoneEvent:
+    """Receives into the folder ``out``, which must be there. Returns when everything is in its
+    place.
+
+    **Cancelled**, or killed, the same call goes on where it stopped, as long as the sender offers
+    it: ``bytes_reused`` is then at least what the last progress told, less 1 MiB. A cancelled call
+    returns after the sender was told and nothing is being written any more, seconds at most.
+
+    Args:
+        code: as the sender shows it.
+        accept: ``True``; a set of ``PeerKey``, which the code's identity must be one of; or a
+            coroutine function that is asked with an ``OfferEvent`` and returns whether it is
+            accepted, or an ``Answer``. Its answer is for that offer alone: if another one comes in
+            its place, the call is cancelled and the new one is asked about.
+        on_exists: what becomes of names that exist: ``refuse`` takes nothing.
+        verify: what an earlier run left is read again: first (``True``), while new data arrive
+            (``None``), or not at all (``False``).
+        wait_s: how long to go on after the sender vanished.
+        connect_timeout_s: how long to try before anybody has answered.
+        on_event: called on the loop with each event; what it raises ends the call.
+        identity, require_pq, suites, config, local, at, state: as for ``send``. A sender's code
+            belongs to the identity that accepted first.
+
+    Raises:
+        CodeInvalid: the code is mistyped, of a newer version, or one to send to.
+        PeerKeyMismatch: the code is of somebody whom ``accept`` does not name, or another node
+            answered.
+        OfferRefused: ``accept`` said no, or a name exists.
+        HandshakeTimeout: nobody answered. ConnectFailed: this machine has no route.
+        Busy, NoSpace, UnsafePath, HashMismatch, DiskFailed, ConnectionLost, ConfigError, ...: what
+            they say. And what ``accept`` and ``on_event`` raise.
+    """
+    policy = _policy(on_exists)
+    asks = callable(accept)
+    if accept is not True and not asks and not isinstance(accept, Set):
+        raise ConfigError("accept", accept, "True, a set of PeerKey, or a coroutine function")
+    if not _is_folder(out):
+        raise ConfigError("out", os.fspath(out), "a folder that is there")
+    decoded = code_of_sender(code)
+    if isinstance(accept, Set) and decoded.peer not in accept:
+        raise PeerKeyMismatch(
+            f"this code is from {decoded.peer.short}…, which is not among those accepted"
+        )
+    call = Call.checked(
+        identity=identity,
+        require_pq=require_pq,
+        suites=suites,
+        config=config,
+        local=local,
+        at=at,
+        state=state,
+    )
+    node_config = NodeConfig(
+        connect_timeout_s=connect_timeout_s,
+        still_trying_s=STILL_TRYING_S,
+        wait_s=wait_s,
+        require_pq=require_pq,
+    )
+    taking = Taking(call.home, call.config, node_config, out=os.fspath(out), code=decoded)
+    receiving = _ReceiveCall(taking, call, decoded, policy, on_event)
+    is_finished = True
+    try:
+        target = taking.open_target(policy=policy, asks=asks, verify=verify)
+        taking.target = target
+        transfer = await taking.open(identity=call.identity, local=call.local, at=at)
+        check_route(decoded.addresses)
+        receiving.answer_by(accept if callable(accept) else None, target)
+        transfer.start(taking.record)
+        is_finished = False
+        receiving.tell(WaitingEvent(None, address_texts(decoded.addresses), None, False))
+        outcome = await follow(transfer, receiving.teller, receiving.tell, receiving.act)
+        is_finished = True
+        return receiving.concluded(outcome, connect_timeout_s)
+    finally:
+        if receiving.answering is not None:
+            receiving.answering.close()
+        await ended(taking, finished=is_finished)
+
+
+def _is_folder(path: StrPath) -> bool:
+    try:
+        return stat.S_ISDIR(OS_DISK.stat(path).st_mode)
+    except (OSError, ValueError):
+        return False
+
+
+def _policy(on_exists: object) -> ExistsPolicy:
+    if on_exists not in get_args(OnExists):
+        raise ConfigError("on_exists", on_exists, ", ".join(get_args(OnExists)))
+    return ExistsPolicy(on_exists)
+
+
+class _ReceiveCall:
+    """One call."""
+
+    def __init__(
+        self,
+        taking: Taking,
+        call: Call,
+        code: Code,
+        policy: ExistsPolicy,
+        on_event: Callable[[Event], None] | None,
+    ) -> None:
+        self.answering: Answering | None = None
+        self._taking = taking
+        self._code = code
+        self._policy = policy
+        self._on_event = on_event
+        self._shown: dict[bytes, OfferEvent] = {}
+        self._taken: OfferTaken | None = None
+        self.teller = Teller(OTHER, name_of=call.name_of, entries=self._entries)
+
+    def _entries(self, digest: bytes) -> Iterator[Entry]:
+        target = self._taking.target
+        return target.entries(digest) if target is not None else iter(())
+
+    def answer_by(
+        self, accept: Callable[[OfferEvent], Awaitable[bool | Answer]] | None, target: FileTarget
+    ) -> None:
+        """``accept`` is asked about each offer, or everything is taken."""
+        transfer = self._taking.transfer
+        assert transfer is not None
+
+        async def ask(event: OfferReceived, changed: bool) -> Reason | None:
+            assert accept is not None
+            target.policy = self._policy  # not what was chosen for another offer
+            answer = await accept(self._shown[event.offer_id])
+            if not isinstance(answer, bool | Answer):
+                raise TypeError(f"accept returned {answer!r}, which is no bool and no Answer")
+            if answer is False:
+                return Reason.DECLINED
+            policy = _policy(answer.on_exists) if isinstance(answer, Answer) else self._policy
+            if event.survey.n_existing and policy is ExistsPolicy.REFUSE:
+                self._taken = _taken(event)
+                return Reason.NAME_EXISTS
+            target.policy = policy
+            return None
+
+        self.answering = Answering(transfer, None if accept is None else ask)
+
+    def tell(self, event: Event) -> None:
+        """A fact for the program."""
+        if isinstance(event, OfferEvent):
+            self._shown = {event.offer_id: event}
+        if self._on_event is not None:
+            self._on_event(event)
+
+    def act(self, event: NodeEvent) -> None:
+        """After its facts were told."""
+        self._taking.on_event(event)
+        if isinstance(event, OfferReceived) and self.answering is not None:
+            self.answering.on_offer(event)
+
+    def concluded(self, outcome: Finished, connect_timeout_s: float) -> DoneEvent:
+        """How it ended. Raises why it failed."""
+        if self.answering is not None and self.answering.failure is not None:
+            raise self.answering.failure
+        note = self._taking.completed_earlier(outcome)
+        if note is not None:
+            done = done_earlier(note, note.paths)
+            self.tell(done)
+            return done
+        if outcome.error is not None:
+            error = self._taken or outcome.error
+            raise explained(error, self._code.addresses, connect_timeout_s, OTHER)
+        assert outcome.done is not None
+        placed = self.teller.placed
+        *others, last = self.teller.done(outcome.done, placed.file_ids if placed else ())
+        assert isinstance(last, DoneEvent)
+        if self._taking.real_paths:  # those of ``placed`` are for people
+            last = replace(last, paths=self._taking.real_paths)
+        for fact in (*others, last):
+            self.tell(fact)
+        return last
+
+
+def _taken(event: OfferReceived) -> OfferTaken:
+    names = [display_path(path) for path in event.survey.existing[:TAKEN_SHOWN]]
+    n_more = event.survey.n_existing - len(names)
+    more = f" and {n_more} more" if n_more else ""
+    return OfferTaken(
+        f"already there: {', '.join(names)}{more}", hint="choose what becomes of it: on_exists"
+    )

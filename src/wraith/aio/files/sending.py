@@ -1,0 +1,323 @@
+"""``wraith.send``: offers files, folders or a text under a code.
+
+::
+
+    async with wraith.send("photos", "notes.txt") as sending:
+        print(sending.code)              # for the other side; a secret
+        async for event in sending:      # or not: ``done`` needs nobody to look
+            ...
+        await sending.done()
+
+Behaviour: docs/reference/api.md, "send".
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections import deque
+from collections.abc import Callable, Iterable
+from types import TracebackType
+from typing import Final
+
+from wraith.aio.files.calls import STILL_TRYING_S, Call, StrPath
+from wraith.aio.files.events import DoneEvent, Event, ProgressEvent, WaitingEvent
+from wraith.aio.files.following import check_route, ended, follow
+from wraith.aio.files.offering import Offering
+from wraith.aio.files.reaching import address_texts, explained, no_address
+from wraith.aio.files.taking import code_of_receiver
+from wraith.aio.files.telling import Teller
+from wraith.aio.files.waiting import announce
+from wraith.aio.opening import Opening
+from wraith.aio.running import RunningNode
+from wraith.aio.sessions.waiters import Waiters
+from wraith.config import EndpointConfig
+from wraith.crypto.ed25519 import Identity
+from wraith.errors import ConfigError, LocalProtocolError
+from wraith.node.codes import record_of
+from wraith.node.config import NodeConfig
+from wraith.node.events import Finished, NodeEvent
+from wraith.transfer.code import Code
+from wraith.transfer.events import Done
+from wraith.transfer.memory_store import MemorySource
+from wraith.transfer.path_rules import display_path
+from wraith.types import PeerKey, SuiteId
+
+OTHER: Final = "the receiver"
+EVENTS_MAX: Final = 1_000
+"""So many facts wait for a program that looks at them late; the oldest go first."""
+
+
+def send(
+    paths: StrPath | Iterable[StrPath] = (),
+    *,
+    text: str | None = None,
+    to: str | None = None,
+    allow: Iterable[PeerKey] | None = None,
+    keep: bool = False,
+    new_code: bool = False,
+    exclude: Iterable[str] = (),
+    skip_unreadable: bool = False,
+    limit_bytes_per_s: float | None = None,
+    wait_s: float | None = None,
+    connect_timeout_s: float = 30.0,
+    on_event: Callable[[Event], None] | None = None,
+    identity: Identity | None = None,
+    require_pq: bool = True,
+    suites: tuple[SuiteId, ...] | None = None,
+    config: EndpointConfig | None = None,
+    local: str | None = None,
+    at: RunningNode | None = None,
+    state: StrPath | None = None,
+) -> Opening[Sending]:
+    """Offers files and folders: ``async with send(...) as sending`` or ``await send(...)``.
+
+    The offer stands as soon as it is open, and until a receiver has everything, ``close`` is
+    called, or the block is left. Ended early, or killed, the same call goes on under the same code
+    within a day: what a receiver has is not sent again.
+
+    Args:
+        paths: one path or more. ``text``: a short text instead, at most 1 MiB in UTF-8.
+        to: the code of a receiver that waits (``wraith receive --listen``): it is dialled.
+        allow: the only identities that may receive; ``None`` lets in whoever has the code.
+        keep: go on after a complete receiver; a refusal ends nothing then.
+        new_code: forget the code of an unfinished earlier call.
+        exclude: globs of names or relative paths that are left out.
+        skip_unreadable: go on without what cannot be read.
+        limit_bytes_per_s: 1,000 or more; ``None`` is as fast as it can be.
+        wait_s: how long to wait for a receiver that vanished; ``None`` is without limit.
+        connect_timeout_s: with ``to``: how long to try before anybody has answered.
+        on_event: called on the loop with each event; what it raises ends the offer.
+        identity: who this side is; the one kept in ``state`` when ``None``.
+        require_pq, suites, config, local: as for ``connect``.
+        at: a node that runs already (``wraith.aio.open_node``).
+        state: the folder with the identity and unfinished work; ``WRAITH_HOME``, or the platform's
+            folder for this user, when ``None``. It is the one of the command ``wraith``.
+
+    Raises:
+        SourceUnreadable: something cannot be read; everything that cannot is named.
+        CodeInvalid: ``to`` is not the code of a receiver.
+        ConnectFailed: this machine has no address that a code could name, or no route.
+        TransportError, PolicyRefused, ConfigError, DiskFailed: what they say.
+    """
+
+    async def open_() -> Sending:
+        chosen = _paths(paths, text)
+        call = Call.checked(
+            identity=identity,
+            require_pq=require_pq,
+            suites=suites,
+            config=config,
+            local=local,
+            at=at,
+            state=state,
+        )
+        code = None if to is None else code_of_receiver(to)
+        node_config = NodeConfig(
+            keep=keep,
+            expected_peers=None if allow is None else frozenset(allow),
+            connect_timeout_s=connect_timeout_s,
+            still_trying_s=STILL_TRYING_S,
+            wait_s=wait_s,
+            end_on_decline=not keep,
+            limit_bytes_per_s=limit_bytes_per_s,
+            require_pq=require_pq,
+        )
+        offering = Offering(call.home, call.config, node_config)
+        try:
+            if text is not None:
+                offering.source = MemorySource.text(text)
+            else:
+                if code is None:
+                    offering.keep_code(chosen, new_code=new_code)
+                await offering.scan_in_thread(
+                    chosen, exclude=tuple(exclude), skip_unreadable=skip_unreadable
+                )
+            await offering.open(
+                identity=call.identity, local=call.local, dials=code is not None, at=at
+            )
+            return Sending(offering, call, code, node_config, on_event)
+        except BaseException:
+            await ended(offering, finished=True)
+            raise
+
+    return Opening(open_)
+
+
+def _paths(paths: StrPath | Iterable[StrPath], text: str | None) -> tuple[StrPath, ...]:
+    chosen = (paths,) if isinstance(paths, str | os.PathLike) else tuple(paths)
+    if (text is not None) == bool(chosen):
+        raise ConfigError("paths", chosen, "one path or more, or a text, and not both")
+    return chosen
+
+
+class Sending:
+    """An offer that stands. Not thread-safe; belongs to the loop in which it was made.
+
+    Leaving ``async with`` closes it: what a receiver has by then is kept there.
+    """
+
+    def __init__(
+        self,
+        offering: Offering,
+        call: Call,
+        code: Code | None,
+        node_config: NodeConfig,
+        on_event: Callable[[Event], None] | None,
+    ) -> None:
+        source, transfer = offering.source, offering.transfer
+        assert source is not None and transfer is not None
+        self._name = display_path(source.outgoing.name)
+        self._offering = offering
+        self._config = node_config
+        self._on_event = on_event
+        self._teller = Teller(OTHER, name_of=call.name_of)
+        self._transfer = transfer
+        self._dialled = code.addresses if code is not None else ()
+        self._events: deque[Event] = deque(maxlen=EVENTS_MAX)
+        self._waiters = Waiters()
+        self._done: DoneEvent | None = None
+        self._failure: Exception | None = None
+        self._is_over = False
+        self._has_begun = self._is_closing = False
+        self._code: str | None = None
+        first = self._begin(call, code)
+        self._task = asyncio.create_task(self._run(first))
+
+    def _begin(self, call: Call, code: Code | None) -> WaitingEvent:
+        left_out = getattr(self._offering.source, "left_out", ())
+        names = tuple(display_path(path) for path, _ in left_out[:EVENTS_MAX])
+        if code is not None:
+            check_route(code.addresses)
+            self._transfer.start(record_of(code))
+            return WaitingEvent(None, address_texts(code.addresses), None, False, names)
+        announced = announce(self._transfer, call.bound, self._offering.kept)
+        if not announced.addresses:
+            raise no_address()
+        self._code = announced.code
+        self._transfer.start()
+        return announced.event(names)
+
+    def __repr__(self) -> str:
+        if self._is_over:
+            how = "closed" if self._done is None else "done"
+        else:
+            how = f"{self._teller.progress.bytes_done} bytes at {OTHER}"
+        return f"<wraith.Sending {self._name!r}: {how}>"
+
+    # --- facts ------------------------------------------------------------------------------
+
+    @property
+    def code(self) -> str:
+        """The code for ``wraith.receive`` or ``wraith receive``. It is a secret: whoever has it may
+        look at the offer and take it.
+
+        Raises:
+            LocalProtocolError: this side dials, so that it needs none.
+        """
+        if self._code is None:
+            raise LocalProtocolError("only who waits has a code, and this side dials")
+        return self._code
+
+    def __aiter__(self) -> Sending:
+        return self
+
+    async def __anext__(self) -> Event:
+        """The next event; one task at a time. The loop ends when the offer does, and raises why if
+        it failed. Of progress that nobody took only the newest is kept."""
+        while not self._events:
+            if not self._is_over:
+                await self._waiters.wait()
+            elif self._failure is not None:
+                raise self._failure
+            else:
+                raise StopAsyncIteration
+        return self._events.popleft()
+
+    async def done(self) -> DoneEvent:
+        """Waits until a receiver has everything. Several tasks may wait; cancellation is harmless.
+
+        Files that failed (they changed while they were sent) are counted in ``failed``; the rest
+        is there.
+
+        Raises:
+            OfferRefused: the receiver does not take it.
+            WraithError: why else it has ended.
+            LocalProtocolError: it was closed before.
+        """
+        while self._done is None and not self._is_over:
+            await self._waiters.wait()
+        if self._done is not None:
+            return self._done
+        raise self._failure or LocalProtocolError("this offer was closed before it was complete")
+
+    # --- the end ----------------------------------------------------------------------------
+
+    async def close(self) -> None:
+        """Ends it: a receiver is told and keeps what it has. Idempotent. Returns when nothing of it
+        is left, seconds at most; cancelled, the end goes on by itself."""
+        self._is_closing = True
+        if self._has_begun and not self._is_over:
+            self._task.cancel()
+        await asyncio.wait({self._task})
+
+    async def __aenter__(self) -> Sending:
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    # --- inside -----------------------------------------------------------------------------
+
+    async def _run(self, first: WaitingEvent) -> None:
+        is_finished = False
+        self._has_begun = True
+        try:
+            if self._is_closing:
+                raise asyncio.CancelledError
+            self._tell(first)
+            outcome = await follow(self._transfer, self._teller, self._tell, self._act)
+            is_finished = True
+            self._conclude(outcome)
+        except asyncio.CancelledError:
+            if not self._is_closing:
+                self._failure = LocalProtocolError("the loop of this offer has ended")
+        except Exception as exc:
+            self._failure = exc
+        finally:
+            self._is_over = True
+            self._waiters.notify()
+            await ended(self._offering, finished=is_finished)
+
+    def _act(self, event: NodeEvent) -> None:
+        self._offering.on_event(event)
+        if isinstance(event, Done) and self._config.keep:
+            self._tell_done(event)
+
+    def _conclude(self, outcome: Finished) -> None:
+        if outcome.error is not None:
+            limit_s = self._config.connect_timeout_s
+            self._failure = explained(outcome.error, self._dialled, limit_s, OTHER)
+        elif outcome.done is not None:
+            self._tell_done(outcome.done)
+
+    def _tell_done(self, done: Done) -> None:
+        for fact in self._teller.done(done, self._offering.file_ids()):
+            if isinstance(fact, DoneEvent):
+                self._done = fact
+            self._tell(fact)
+
+    def _tell(self, event: Event) -> None:
+        events = self._events
+        if isinstance(event, ProgressEvent) and events and isinstance(events[-1], ProgressEvent):
+            events[-1] = event
+        else:
+            events.append(event)
+        self._waiters.notify()
+        if self._on_event is not None:
+            self._on_event(event)
