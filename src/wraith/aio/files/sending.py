@@ -219,6 +219,11 @@ class Sending:
             raise LocalProtocolError("only who waits has a code, and this side dials")
         return self._code
 
+    @property
+    def is_done(self) -> bool:
+        """A receiver has everything."""
+        return self._done is not None
+
     def __aiter__(self) -> Sending:
         return self
 

@@ -60,6 +60,11 @@ class Sending:
         """The code for the other side. It is a secret."""
         return self._sending.code
 
+    @property
+    def is_done(self) -> bool:
+        """A receiver has everything."""
+        return self._sending.is_done
+
     def __iter__(self) -> Iterator[Event]:
         while True:
             try:
