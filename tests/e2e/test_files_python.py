@@ -179,6 +179,7 @@ async def test_a_set_of_keys_is_looked_at_before_anybody_is_dialled(two: Two) ->
     assert done.files == 1
 
 
+@pytest.mark.spec("TR-101")
 async def test_what_is_accepted_is_what_was_shown(two: Two) -> None:
     """Another offer comes while the program decides: its call is cancelled, and it is asked anew;
     a late yes to the first would have been for that one alone."""
@@ -211,6 +212,32 @@ async def test_what_is_accepted_is_what_was_shown(two: Two) -> None:
                 assert (await receiving).bytes_total == 14
     assert shown == [5, 14] and cancelled.is_set()
     assert (two.out / "a.txt").read_bytes() == b"the second one"
+
+
+@pytest.mark.spec("TR-101")
+async def test_a_yes_is_for_one_offer_and_the_next_one_is_asked_about(two: Two) -> None:
+    path = two.file("a.bin", os.urandom(6 * MIB))
+    sizes: list[int | None] = []
+    moving = asyncio.Event()
+
+    async def accept(offer: events.OfferEvent) -> bool:
+        sizes.append(offer.bytes_total)
+        return len(sizes) == 1
+
+    def on_event(event: events.Event) -> None:
+        if isinstance(event, events.ProgressEvent) and event.bytes_done:
+            moving.set()
+
+    async with two.send(path, limit_bytes_per_s=4e6) as sending:
+        receiving = two.receive(sending.code, accept=accept, on_event=on_event)
+        async with task_of(receiving) as task:
+            await moving.wait()
+            await sending.close()
+            path.write_bytes(b"something else")
+            async with two.send(path):
+                with pytest.raises(OfferRefused):
+                    await task
+    assert sizes == [6 * MIB, 14] and not (two.out / "a.bin").exists()
 
 
 async def test_the_same_offer_is_asked_about_once(two: Two) -> None:
@@ -248,7 +275,10 @@ async def test_what_accept_raises_is_raised_and_the_sender_is_refused(two: Two) 
     async def nonsense(offer: events.OfferEvent) -> Any:
         return "yes"
 
-    for ask, error in ((accept, KeyError), (nonsense, TypeError)):
+    def plain(offer: events.OfferEvent) -> Any:
+        return True
+
+    for ask, error in ((accept, KeyError), (nonsense, TypeError), (plain, TypeError)):
         async with two.send(two.file("a", b"a")) as sending:
             with pytest.raises(error):
                 await two.receive(sending.code, accept=ask)
@@ -309,6 +339,7 @@ async def test_an_answer_says_what_becomes_of_names(two: Two) -> None:
         ({"accept": False}, ConfigError),
         ({"accept": ["key"]}, ConfigError),
         ({"accept": None}, ConfigError),
+        ({"accept": {"a key as text"}}, ConfigError),
         ({"on_exists": "ask"}, ConfigError),
         ({"out": "nowhere/at/all"}, ConfigError),
         ({"local": "localhost"}, ConfigError),
@@ -350,6 +381,8 @@ async def test_codes_that_are_none_or_for_the_other_side(two: Two) -> None:
         {"paths": ["a"], "limit_bytes_per_s": 1},
         {"paths": ["a"], "local": "everywhere"},
         {"paths": ["a"], "wait_s": -1},
+        {"paths": ["a"], "allow": {"a key as text"}},
+        {"paths": ["a"], "allow": "text"},
     ],
     ids=repr,
 )
@@ -358,6 +391,33 @@ async def test_arguments_of_send_that_mean_nothing(two: Two, options: dict[str, 
     paths = [two.source / name for name in options.pop("paths", ())]
     with pytest.raises(ConfigError):
         await wraith.send(paths, **options, state=two.work / "s")
+
+
+async def test_one_glob_may_be_given_as_it_is(two: Two) -> None:
+    two.file("folder/a.txt", b"a")
+    two.file("folder/a.pyc", b"b")
+    async with two.send(two.source / "folder", exclude="*.pyc") as sending:
+        assert (await two.receive(sending.code)).files == 1
+    assert [path.name for path in (two.out / "folder").iterdir()] == ["a.txt"]
+
+
+async def test_cancelled_while_it_walks_the_paths_nothing_stays_open(two: Two) -> None:
+    for n in range(2_000):
+        two.file(f"folder/{n % 50}/{n}", b"")
+    before = len(os.listdir("/proc/self/fd"))
+    for delay in (0, 0.001, 0.005, 0.02):
+        task = asyncio.ensure_future(_opened(two))
+        await asyncio.sleep(delay)
+        task.cancel()
+        await asyncio.wait({task})
+    async with two.send(two.source / "folder") as sending:
+        assert (await two.receive(sending.code)).files == 2_000
+    assert len(os.listdir("/proc/self/fd")) <= before + 2
+
+
+async def _opened(two: Two) -> None:
+    async with two.send(two.source / "folder"):
+        await asyncio.sleep(60)
 
 
 async def test_what_cannot_be_read_is_named_and_leaves_no_code(two: Two) -> None:
@@ -457,6 +517,7 @@ async def test_keep_serves_one_receiver_after_the_other_and_a_refusal_ends_nothi
         assert (await sending.done()).bytes_total == 3
 
 
+@pytest.mark.spec("TR-91")
 async def test_only_those_who_are_allowed_come_in(two: Two) -> None:
     friend, stranger = (wraith.Identity.generate(OsRng()) for _ in range(2))
     told: list[events.Event] = []

@@ -7,6 +7,7 @@ Behaviour: docs/reference/api.md, "send" and "receive".
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -81,3 +82,17 @@ class Call:
     def name_of(self, key: PeerKey) -> str:
         """The name that a person gave to a key; empty for most."""
         return next((entry.name for entry in self.home.peers() if entry.key == key), "")
+
+
+def peer_keys(name: str, keys: Iterable[object]) -> frozenset[PeerKey]:
+    """The keys of an argument. Whoever mistakes their text for them would lock everybody out.
+
+    Raises:
+        ConfigError: something else is among them.
+    """
+    found: set[PeerKey] = set()
+    for key in keys:
+        if not isinstance(key, PeerKey):
+            raise ConfigError(name, key, "PeerKeys: PeerKey.parse(text) makes one")
+        found.add(key)
+    return frozenset(found)

@@ -60,7 +60,7 @@ class Offering:
         self._home = home
         self._endpoint_config = endpoint_config
         self._node_config = node_config
-        self._scanning: asyncio.Future[FileSource] | None = None
+        self._preparing: asyncio.Future[FileSource] | None = None
 
     def keep_code(
         self, paths: Sequence[str | os.PathLike[str]], *, new_code: bool = False
@@ -105,18 +105,25 @@ class Offering:
                 self.kept.spend()  # it was never shown
             raise
 
-    async def scan_in_thread(
+    async def prepare(
         self,
         paths: Sequence[str | os.PathLike[str]],
         *,
+        keeps_code: bool,
+        new_code: bool,
         exclude: Sequence[str],
         skip_unreadable: bool,
     ) -> None:
-        """As ``scan``, into ``source``. Cancelled, the walk goes on, and ``close`` waits for it."""
-        self._scanning = asyncio.ensure_future(
-            asyncio.to_thread(self.scan, paths, exclude=exclude, skip_unreadable=skip_unreadable)
-        )
-        self.source = await asyncio.shield(self._scanning)
+        """``keep_code``, if it is asked for, and ``scan``, in a thread: both may take long.
+        Cancelled, the thread goes on, and ``close`` waits for it."""
+
+        def work() -> FileSource:
+            if keeps_code:
+                self.keep_code(paths, new_code=new_code)
+            return self.scan(paths, exclude=exclude, skip_unreadable=skip_unreadable)
+
+        self._preparing = asyncio.ensure_future(asyncio.to_thread(work))
+        self.source = await asyncio.shield(self._preparing)
 
     async def open(
         self,
@@ -179,9 +186,9 @@ class Offering:
 
     async def close(self) -> None:
         """Closes the transfer, the source and the code, in this order."""
-        if self._scanning is not None and self.source is None:
+        if self._preparing is not None and self.source is None:
             with contextlib.suppress(WraithError, OSError):
-                self.source = await self._scanning
+                self.source = await self._preparing
         try:
             if self.transfer is not None:
                 await self.transfer.close()

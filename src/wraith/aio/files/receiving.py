@@ -18,12 +18,13 @@ import os
 import stat
 from collections.abc import Awaitable, Callable, Iterator, Set
 from dataclasses import dataclass, replace
+from inspect import isawaitable
 from typing import Final, Literal, get_args
 
 from wraith.aio.disk.seam import OS_DISK
 from wraith.aio.disk.store_worker import ExistsPolicy, FileTarget
 from wraith.aio.files.answering import Answering
-from wraith.aio.files.calls import STILL_TRYING_S, Call, StrPath
+from wraith.aio.files.calls import STILL_TRYING_S, Call, StrPath, peer_keys
 from wraith.aio.files.events import DoneEvent, Event, OfferEvent, WaitingEvent
 from wraith.aio.files.following import check_route, ended, follow
 from wraith.aio.files.reaching import address_texts, explained
@@ -120,7 +121,7 @@ async def receive(
     if not _is_folder(out):
         raise ConfigError("out", os.fspath(out), "a folder that is there")
     decoded = code_of_sender(code)
-    if isinstance(accept, Set) and decoded.peer not in accept:
+    if isinstance(accept, Set) and decoded.peer not in peer_keys("accept", accept):
         raise PeerKeyMismatch(
             f"this code is from {decoded.peer.short}…, which is not among those accepted"
         )
@@ -207,7 +208,10 @@ class _ReceiveCall:
         async def ask(event: OfferReceived, changed: bool) -> Reason | None:
             assert accept is not None
             target.policy = self._policy  # not what was chosen for another offer
-            answer = await accept(self._shown[event.offer_id])
+            asked = accept(self._shown[event.offer_id])
+            if not isawaitable(asked):
+                raise TypeError("accept must be a coroutine function: async def")
+            answer = await asked
             if not isinstance(answer, bool | Answer):
                 raise TypeError(f"accept returned {answer!r}, which is no bool and no Answer")
             if answer is False:

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Final
 
-from wraith.aio.files.calls import STILL_TRYING_S, Call, StrPath
+from wraith.aio.files.calls import STILL_TRYING_S, Call, StrPath, peer_keys
 from wraith.aio.files.events import DoneEvent, Event, ProgressEvent, WaitingEvent
 from wraith.aio.files.following import check_route, ended, follow
 from wraith.aio.files.offering import Offering
@@ -56,7 +56,7 @@ def send(
     allow: Iterable[PeerKey] | None = None,
     keep: bool = False,
     new_code: bool = False,
-    exclude: Iterable[str] = (),
+    exclude: str | Iterable[str] = (),
     skip_unreadable: bool = False,
     limit_bytes_per_s: float | None = None,
     wait_s: float | None = None,
@@ -115,7 +115,7 @@ def send(
         code = None if to is None else code_of_receiver(to)
         node_config = NodeConfig(
             keep=keep,
-            expected_peers=None if allow is None else frozenset(allow),
+            expected_peers=None if allow is None else peer_keys("allow", allow),
             connect_timeout_s=connect_timeout_s,
             still_trying_s=STILL_TRYING_S,
             wait_s=wait_s,
@@ -128,10 +128,12 @@ def send(
             if text is not None:
                 offering.source = MemorySource.text(text)
             else:
-                if code is None:
-                    offering.keep_code(chosen, new_code=new_code)
-                await offering.scan_in_thread(
-                    chosen, exclude=tuple(exclude), skip_unreadable=skip_unreadable
+                await offering.prepare(
+                    chosen,
+                    keeps_code=code is None,
+                    new_code=new_code,
+                    exclude=(exclude,) if isinstance(exclude, str) else tuple(exclude),
+                    skip_unreadable=skip_unreadable,
                 )
             await offering.open(
                 identity=call.identity, local=call.local, dials=code is not None, at=at

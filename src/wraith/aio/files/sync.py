@@ -100,7 +100,7 @@ def send(
     allow: Iterable[PeerKey] | None = None,
     keep: bool = False,
     new_code: bool = False,
-    exclude: Iterable[str] = (),
+    exclude: str | Iterable[str] = (),
     skip_unreadable: bool = False,
     limit_bytes_per_s: float | None = None,
     wait_s: float | None = None,
