@@ -22,7 +22,7 @@ from inspect import isawaitable
 from typing import Final, Literal, get_args
 
 from wraith.aio.disk.seam import OS_DISK
-from wraith.aio.disk.store_worker import ExistsPolicy, FileTarget
+from wraith.aio.disk.store_worker import Choices, ExistsPolicy, FileTarget
 from wraith.aio.files.answering import Answering
 from wraith.aio.files.calls import STILL_TRYING_S, Call, StrPath, peer_keys
 from wraith.aio.files.events import DoneEvent, Event, OfferEvent, WaitingEvent
@@ -207,7 +207,7 @@ class _ReceiveCall:
 
         async def ask(event: OfferReceived, changed: bool) -> Reason | None:
             assert accept is not None
-            target.policy = self._policy  # not what was chosen for another offer
+            target.choices = Choices(self._policy)  # not what was chosen for another offer
             asked = accept(self._shown[event.offer_id])
             if not isawaitable(asked):
                 raise TypeError("accept must be a coroutine function: async def")
@@ -217,10 +217,11 @@ class _ReceiveCall:
             if answer is False:
                 return Reason.DECLINED
             policy = _policy(answer.on_exists) if isinstance(answer, Answer) else self._policy
-            if event.survey.n_existing and policy is ExistsPolicy.REFUSE:
+            is_there = event.survey.n_existing or event.survey.n_merges
+            if is_there and policy is ExistsPolicy.REFUSE:
                 self._taken = _taken(event)
                 return Reason.NAME_EXISTS
-            target.policy = policy
+            target.choices = Choices(policy)
             return None
 
         self.answering = Answering(transfer, None if accept is None else ask)
@@ -262,8 +263,12 @@ class _ReceiveCall:
 
 
 def _taken(event: OfferReceived) -> OfferTaken:
-    names = [display_path(path) for path in event.survey.existing[:TAKEN_SHOWN]]
-    n_more = event.survey.n_existing - len(names)
+    survey = event.survey
+    found, n = survey.existing, survey.n_existing
+    if not n:
+        found, n = survey.merges, survey.n_merges
+    names = [display_path(met.path) for met in found[:TAKEN_SHOWN]]
+    n_more = n - len(names)
     more = f" and {n_more} more" if n_more else ""
     return OfferTaken(
         f"already there: {', '.join(names)}{more}", hint="choose what becomes of it: on_exists"
