@@ -25,10 +25,125 @@ if TYPE_CHECKING:
     from wraith.aio.sessions.stream import Stream as Stream
     from wraith.config import EndpointConfig as EndpointConfig
     from wraith.crypto.ed25519 import Identity as Identity
+    from wraith.errors import Busy as Busy
+    from wraith.errors import CloseCode as CloseCode
+    from wraith.errors import CodeInvalid as CodeInvalid
+    from wraith.errors import ConfigError as ConfigError
+    from wraith.errors import ConnectFailed as ConnectFailed
+    from wraith.errors import ConnectionLost as ConnectionLost
+    from wraith.errors import ContentError as ContentError
+    from wraith.errors import CredentialRefused as CredentialRefused
+    from wraith.errors import CryptoError as CryptoError
+    from wraith.errors import DecodeError as DecodeError
+    from wraith.errors import DecryptError as DecryptError
+    from wraith.errors import GenerationTooFar as GenerationTooFar
+    from wraith.errors import GroupClosed as GroupClosed
+    from wraith.errors import GroupError as GroupError
+    from wraith.errors import GroupInputRefused as GroupInputRefused
+    from wraith.errors import GroupLimit as GroupLimit
+    from wraith.errors import HandshakeTimeout as HandshakeTimeout
+    from wraith.errors import HashMismatch as HashMismatch
+    from wraith.errors import InvalidCommit as InvalidCommit
+    from wraith.errors import InvalidGroupInfo as InvalidGroupInfo
+    from wraith.errors import InvalidKey as InvalidKey
+    from wraith.errors import InvalidKeyPackage as InvalidKeyPackage
+    from wraith.errors import InvalidLeaf as InvalidLeaf
+    from wraith.errors import InvalidProposal as InvalidProposal
+    from wraith.errors import InvalidSignature as InvalidSignature
+    from wraith.errors import InvalidTree as InvalidTree
+    from wraith.errors import InvalidWelcome as InvalidWelcome
+    from wraith.errors import LimitExceeded as LimitExceeded
+    from wraith.errors import LocalProtocolError as LocalProtocolError
+    from wraith.errors import MessageReplayed as MessageReplayed
+    from wraith.errors import MissingChunk as MissingChunk
+    from wraith.errors import MissingExtra as MissingExtra
+    from wraith.errors import NonceExhausted as NonceExhausted
+    from wraith.errors import NoSpace as NoSpace
+    from wraith.errors import NotAuthorised as NotAuthorised
+    from wraith.errors import OfferRefused as OfferRefused
+    from wraith.errors import OwnMessage as OwnMessage
+    from wraith.errors import PeerClosed as PeerClosed
+    from wraith.errors import PeerFinished as PeerFinished
+    from wraith.errors import PeerKeyMismatch as PeerKeyMismatch
+    from wraith.errors import PolicyRefused as PolicyRefused
+    from wraith.errors import RemoteProtocolError as RemoteProtocolError
+    from wraith.errors import SourceChanged as SourceChanged
+    from wraith.errors import StaleStage as StaleStage
+    from wraith.errors import StateViolation as StateViolation
+    from wraith.errors import StreamReset as StreamReset
+    from wraith.errors import TransferError as TransferError
+    from wraith.errors import TransportError as TransportError
+    from wraith.errors import TransportTimeout as TransportTimeout
+    from wraith.errors import UnknownEpoch as UnknownEpoch
+    from wraith.errors import UnknownPsk as UnknownPsk
+    from wraith.errors import UnknownSender as UnknownSender
+    from wraith.errors import UnsafePath as UnsafePath
+    from wraith.errors import UnsupportedSuite as UnsupportedSuite
     from wraith.errors import WraithError as WraithError
+    from wraith.errors import WrongGroup as WrongGroup
     from wraith.types import PeerKey as PeerKey
     from wraith.types import SecurityInfo as SecurityInfo
     from wraith.types import SuiteId as SuiteId
+
+#: Every exception that the package raises, and the codes that some of them carry.
+_ERRORS = (
+    "CloseCode",
+    "WraithError",
+    "LocalProtocolError",
+    "PolicyRefused",
+    "RemoteProtocolError",
+    "DecodeError",
+    "StateViolation",
+    "LimitExceeded",
+    "CryptoError",
+    "DecryptError",
+    "InvalidKey",
+    "InvalidSignature",
+    "NonceExhausted",
+    "ContentError",
+    "HashMismatch",
+    "MissingChunk",
+    "TransferError",
+    "OfferRefused",
+    "Busy",
+    "SourceChanged",
+    "UnsafePath",
+    "NoSpace",
+    "CodeInvalid",
+    "TransportError",
+    "ConnectFailed",
+    "HandshakeTimeout",
+    "PeerKeyMismatch",
+    "NotAuthorised",
+    "PeerClosed",
+    "PeerFinished",
+    "ConnectionLost",
+    "TransportTimeout",
+    "StreamReset",
+    "GroupError",
+    "UnsupportedSuite",
+    "UnknownEpoch",
+    "UnknownPsk",
+    "UnknownSender",
+    "WrongGroup",
+    "OwnMessage",
+    "MessageReplayed",
+    "GenerationTooFar",
+    "CredentialRefused",
+    "StaleStage",
+    "GroupClosed",
+    "GroupLimit",
+    "GroupInputRefused",
+    "InvalidTree",
+    "InvalidLeaf",
+    "InvalidKeyPackage",
+    "InvalidProposal",
+    "InvalidCommit",
+    "InvalidWelcome",
+    "InvalidGroupInfo",
+    "ConfigError",
+    "MissingExtra",
+)
 
 #: Public name -> the module that defines it.
 _HOMES = {
@@ -46,7 +161,7 @@ _HOMES = {
     "PeerKey": "wraith.types",
     "SecurityInfo": "wraith.types",
     "SuiteId": "wraith.types",
-    "WraithError": "wraith.errors",
+    **dict.fromkeys(_ERRORS, "wraith.errors"),
 }
 
 #: Public modules that load when they are used.
@@ -70,7 +185,7 @@ __all__ = [
     "Session",
     "Stream",
     "SuiteId",
-    "WraithError",
+    *_ERRORS,
 ]
 
 

@@ -15,6 +15,7 @@
     │                            ├─ NoSpace      └─ CodeInvalid
     ├─ TransportError            ├─ ConnectFailed ├─ HandshakeTimeout ├─ PeerKeyMismatch
     │                            ├─ NotAuthorised ├─ PeerClosed (.close_code, .reason)
+    │                            │                   └─ PeerFinished   (without error: code 0)
     │                            ├─ ConnectionLost (.reason)  └─ TransportTimeout
     ├─ StreamReset (.stream_code)
     ├─ GroupError                ├─ UnsupportedSuite (.number) ├─ UnknownEpoch (.epoch)
@@ -27,6 +28,11 @@
     │                            └─ InvalidWelcome ├─ InvalidGroupInfo
     ├─ ConfigError               .key, .value, what is accepted
     └─ MissingExtra              which optional part to install
+
+``HandshakeTimeout`` and ``TransportTimeout`` are a ``TimeoutError`` as well; ``ConnectFailed``,
+``NotAuthorised``, ``PeerClosed`` and ``ConnectionLost`` are a ``ConnectionError``. So all of these
+are an ``OSError``, with ``errno`` ``None``: a block that means the operating system catches
+``WraithError`` before it. Every exception can be pickled and copied.
 
 The docstring of a class is the sentence that a person reads. ``exit_code`` is the command's exit
 status and ``code`` the word in ``--json`` events; both are part of the interface and listed in
@@ -64,6 +70,26 @@ class CloseCode(IntEnum):
     APPLICATION = 0x1000
 
 
+def code_words(code: int) -> str:
+    """A code of a close or of a reset, as people read it: ``STREAM_LIMIT_EXCEEDED (0x0301)``."""
+    if code >= CloseCode.APPLICATION:
+        return f"application code 0x{code:04x}"
+    try:
+        return f"{CloseCode(code).name} (0x{code:04x})"
+    except ValueError:
+        return f"unknown code 0x{code:04x}"
+
+
+def _without_init(
+    kind: type[WraithError], args: tuple[object, ...], state: dict[str, object]
+) -> WraithError:
+    """Makes a pickled exception again: its arguments are those of the message, not of ``kind``."""
+    error = kind.__new__(kind)
+    error.args = args
+    error.__dict__.update(state)
+    return error
+
+
 class WraithError(Exception):
     """Something went wrong inside wraith."""
 
@@ -76,6 +102,9 @@ class WraithError(Exception):
         super().__init__(message if message is not None else (type(self).__doc__ or "").strip())
         if hint is not None:
             self.hint = hint
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _without_init, (type(self), self.args, self.__dict__.copy())
 
 
 class LocalProtocolError(WraithError):
@@ -246,14 +275,14 @@ class TransportError(WraithError):
     code = "transport-error"
 
 
-class ConnectFailed(TransportError):
+class ConnectFailed(TransportError, ConnectionError):
     """The peer could not be reached."""
 
     exit_code = 11
     code = "connect-failed"
 
 
-class HandshakeTimeout(TransportError):
+class HandshakeTimeout(TransportError, TimeoutError):
     """Nobody answered the handshake."""
 
     exit_code = 12
@@ -268,27 +297,42 @@ class PeerKeyMismatch(TransportError):
     code = "peer-key-mismatch"
 
 
-class NotAuthorised(TransportError):
+class NotAuthorised(TransportError, ConnectionError):
     """The peer did not accept this identity."""
 
     exit_code = 14
     code = "not-authorised"
 
 
-class PeerClosed(TransportError):
+class PeerClosed(TransportError, ConnectionError):
     """The peer closed the connection."""
 
     exit_code = 22
     code = "peer-closed"
 
-    def __init__(self, close_code: int, reason: str = "") -> None:
-        text = f"the peer closed the connection (code 0x{close_code:04x})"
+    def __init__(self, close_code: int, reason: str = "", *, words: str | None = None) -> None:
+        """``words`` stand for the code in the message, where it is not one of ``CloseCode``."""
+        text = f"the peer closed the connection with {words or code_words(close_code)}"
         super().__init__(f"{text}: {reason}" if reason else text)
         self.close_code = close_code
         self.reason = reason
 
+    @classmethod
+    def of(cls, close_code: int, reason: str = "") -> PeerClosed:
+        """The exception for this end: ``PeerFinished`` when the code says no error."""
+        if close_code == CloseCode.NO_ERROR:
+            return PeerFinished(reason)
+        return cls(close_code, reason)
 
-class ConnectionLost(TransportError):
+
+class PeerFinished(PeerClosed):
+    """The peer has finished and closed the connection without an error."""
+
+    def __init__(self, reason: str = "") -> None:
+        super().__init__(CloseCode.NO_ERROR, reason)
+
+
+class ConnectionLost(TransportError, ConnectionError):
     """The connection was lost."""
 
     exit_code = 23
@@ -299,7 +343,7 @@ class ConnectionLost(TransportError):
         self.reason = reason
 
 
-class TransportTimeout(TransportError):
+class TransportTimeout(TransportError, TimeoutError):
     """The peer did not answer in time."""
 
     exit_code = 24
@@ -311,8 +355,9 @@ class StreamReset(WraithError):
 
     code = "stream-reset"
 
-    def __init__(self, stream_code: int) -> None:
-        super().__init__(f"the peer reset this stream (code 0x{stream_code:04x})")
+    def __init__(self, stream_code: int, *, words: str | None = None) -> None:
+        """``words`` stand for the code in the message, where it is not one of ``CloseCode``."""
+        super().__init__(f"the peer reset this stream with {words or code_words(stream_code)}")
         self.stream_code = stream_code
 
 

@@ -35,6 +35,18 @@ pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(60)]
 QUICK = EndpointConfig(handshake_timeout_s=1)
 
 
+async def test_an_orderly_end_is_told_apart_and_is_a_connection_error() -> None:
+    async with session_pair() as pair:
+        stream = await pair.client.open_stream()
+        await stream.write(b"x")
+        incoming = await pair.server.accept_stream()
+        await pair.client.close()
+        await pair.server.wait_closed()
+        with pytest.raises(ConnectionError) as caught:
+            await incoming.write(b"more")
+        assert type(caught.value).__name__ == "PeerFinished"
+
+
 async def test_the_peer_sees_code_and_reason() -> None:
     async with session_pair() as pair:
         stream = await pair.client.open_stream()

@@ -64,10 +64,10 @@ async def _reach(record: NodeRecord, timeout_s: float) -> Reach:
         running = await run_node(config=config, local=local_for(record))
         _Probe(running, answer).dial(record)
         error = await asyncio.wait_for(answer, timeout_s)
+    except WraithError as exc:  # first: some of ours are a TimeoutError as well
+        return Reach(text, False, str(exc))
     except TimeoutError:
         return Reach(text, False, f"no answer within {timeout_s:g} s")
-    except WraithError as exc:
-        return Reach(text, False, str(exc))
     finally:
         if running is not None:
             running.driver.close()

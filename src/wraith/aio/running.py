@@ -31,7 +31,7 @@ from wraith.aio.sockets.addresses import parse_address
 from wraith.config import EndpointConfig
 from wraith.connection.handshake.endpoint_keys import AccessKey
 from wraith.crypto.ed25519 import Identity
-from wraith.errors import LocalProtocolError
+from wraith.errors import LocalProtocolError, WraithError
 from wraith.node.node import AnyService
 from wraith.types import ANY_ADDRESS, Address
 
@@ -209,6 +209,8 @@ class RunningNode:
                     continue
                 try:
                     files.append(records)
+                except WraithError:
+                    raise
                 except OSError as exc:
                     self.node.records_lost(public)
                     shell.on_record_lost(exc)

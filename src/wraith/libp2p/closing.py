@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from wraith.errors import ConnectFailed, ConnectionLost, PeerClosed, PeerKeyMismatch, WraithError
 from wraith.libp2p import quic
-from wraith.libp2p.codes import Libp2pCode
+from wraith.libp2p.codes import Libp2pCode, code_words
 from wraith.libp2p.config import PqPolicy
 from wraith.libp2p.tls.alerts import (
     AlertDescription,
@@ -52,7 +52,7 @@ def peer_error(event: quic.Closing, *, handshaking: bool, policy: PqPolicy) -> W
     if event.code == Libp2pCode.NO_ERROR and not handshaking:
         return None
     if event.by_application:
-        return PeerClosed(event.code, event.reason)
+        return PeerClosed(event.code, event.reason, words=code_words(event.code))
     if event.reason in _IDLE_REASONS:
         return ConnectionLost("nothing was heard for too long")
     alert = alert_of_close_code(event.code)
@@ -62,7 +62,7 @@ def peer_error(event: quic.Closing, *, handshaking: bool, policy: PqPolicy) -> W
         )
     if event.code == quic.INTERNAL_ERROR and event.reason.startswith("packet layer"):
         return ConnectionLost(event.reason)
-    return PeerClosed(event.code, event.reason)
+    return PeerClosed(event.code, event.reason, words=code_words(event.code))
 
 
 def _hint_for(alert: AlertDescription, policy: PqPolicy) -> str:

@@ -21,3 +21,11 @@ class Libp2pCode(IntEnum):
     SHUTDOWN = 0x1007
     GATED = 0x1008
     CODE_OUT_OF_RANGE = 0x1009
+
+
+def code_words(code: int) -> str:
+    """A code as people read it: ``SHUTDOWN (0x1007)``. Codes of QUIC itself have no name here."""
+    try:
+        return f"{Libp2pCode(code).name} (0x{code:04x})"
+    except ValueError:
+        return f"code 0x{code:04x}"

@@ -15,6 +15,7 @@ from enum import Enum
 
 from wraith.errors import LocalProtocolError, StreamReset
 from wraith.libp2p import events, quic
+from wraith.libp2p.codes import code_words
 from wraith.libp2p.config import QuicTransportConfig
 from wraith.types import Role
 
@@ -128,7 +129,7 @@ class ConnectionStreams(ABC):
         self._require_connected()
         stream = self._stream(stream_id)
         if stream.stop_code is not None:
-            raise StreamReset(stream.stop_code)
+            raise StreamReset(stream.stop_code, words=code_words(stream.stop_code))
         if stream.fin_sent:
             raise LocalProtocolError("this side of the stream is finished")
         room = max(0, self._config.send_buffer_bytes - self.packet.stream_buffered(stream_id))
@@ -154,7 +155,7 @@ class ConnectionStreams(ABC):
         """
         stream = self._stream(stream_id)
         if stream.reset_code is not None:
-            raise StreamReset(stream.reset_code)
+            raise StreamReset(stream.reset_code, words=code_words(stream.reset_code))
         taken: list[bytes] = []
         n = 0
         while stream.chunks and n < n_max:

@@ -224,10 +224,10 @@ class Store:
         """Blocks until the wish is fulfilled; errors come back as values."""
         try:
             return wish.fulfilled_by(self)
+        except WraithError as exc:  # first: some of ours are an OSError as well
+            return exc
         except OSError as exc:
             return self.disk_error(exc)
-        except WraithError as exc:
-            return exc
 
     def disk_error(self, exc: OSError) -> WraithError:
         """What a person reads of an error of the operating system."""

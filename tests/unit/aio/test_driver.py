@@ -13,6 +13,7 @@ import pytest_asyncio
 from wraith.aio import driver as driver_module
 from wraith.aio.driver import Driver
 from wraith.aio.sockets.udp import ReceiveBurst, RefuseSize, SocketSet
+from wraith.errors import ConnectionLost, HandshakeTimeout, PeerFinished, WraithError
 from wraith.testing.echo import EchoEvent, EchoMachine, Fired, Received
 from wraith.types import Address, Buffer, NetworkPath, Transmit
 
@@ -310,6 +311,17 @@ async def test_a_defect_of_the_machine_closes_once_and_is_reported(rig: Callable
     one.driver.wake()
     await turn()
     await one.driver.flushed()
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("error", [HandshakeTimeout(), ConnectionLost("gone"), PeerFinished()])
+async def test_an_exception_that_is_an_os_error_too_is_no_word_of_the_socket(
+    rig: Callable[..., Rig], error: WraithError
+) -> None:
+    one = rig()
+    one.machine.fail_with = error
+    one.socket.deliver(b"x")
+    assert one.failures == [error] and one.driver.closed
 
 
 @pytest.mark.asyncio

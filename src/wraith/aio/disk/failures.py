@@ -37,6 +37,8 @@ def told(where: str | os.PathLike[str], hint: str = "") -> Iterator[None]:
     """Errors of the operating system inside the block leave it as ``disk_error``. [TR-127]"""
     try:
         yield
+    except WraithError:  # some of ours are an OSError as well, and say already what was wrong
+        raise
     except OSError as exc:
         raise disk_error(exc, where=os.fspath(where), hint=hint) from None
 

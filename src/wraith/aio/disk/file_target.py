@@ -178,10 +178,10 @@ class FileTarget(Store):
     def _fulfil_writing(self, wish: Wish[AnswerT]) -> AnswerT | WraithError:
         try:
             return wish.fulfilled_by(self)
+        except WraithError as exc:  # first: some of ours are an OSError as well
+            return exc
         except OSError as exc:
             return self._fail(exc) if is_void_after(exc) else self.disk_error(exc)
-        except WraithError as exc:
-            return exc
 
     def _fail(self, exc: OSError) -> WraithError:
         """Nothing that was written is believed any more, in this run or the next. [TR-138]"""

@@ -93,6 +93,9 @@ class Libp2pConnection:
         try:
             async with asyncio.timeout(self.negotiation_timeout_s):
                 await protocols.negotiate_out(stream, wanted)
+        except TransportError:  # the connection's own time-out is not that of the negotiation
+            stream.reset(Libp2pCode.PROTOCOL_NEGOTIATION_FAILED)
+            raise
         except TimeoutError:
             stream.reset(Libp2pCode.PROTOCOL_NEGOTIATION_FAILED)
             raise RemoteProtocolError("the peer did not answer the negotiation") from None

@@ -76,10 +76,10 @@ async def serve_stream(stream: Libp2pStream, handlers: dict[str, StreamHandler])
             await handlers[chosen](stream)
     except (RemoteProtocolError, DecodeError):
         stream.reset(Libp2pCode.PROTOCOL_VIOLATION)
+    except (StreamReset, TransportError):  # before TimeoutError, which some of these are too
+        stream.reset(Libp2pCode.NO_ERROR)
     except TimeoutError:
         stream.reset(Libp2pCode.PROTOCOL_NEGOTIATION_FAILED)
-    except (StreamReset, TransportError):
-        stream.reset(Libp2pCode.NO_ERROR)
 
 
 async def serve_ping(stream: Libp2pStream) -> None:
@@ -123,6 +123,8 @@ async def receive_identify(stream: Libp2pStream) -> IdentifyInfo:
         async with asyncio.timeout(stream.connection.negotiation_timeout_s):
             while data := await stream.read():
                 reader.feed(data)
+    except TransportError:  # the connection's own time-out is not that of the negotiation
+        raise
     except TimeoutError:
         if not reader.is_whole:
             raise RemoteProtocolError("the peer did not say who it is") from None

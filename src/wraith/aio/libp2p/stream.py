@@ -10,7 +10,7 @@ import asyncio
 from typing import TYPE_CHECKING, Final
 
 from wraith.errors import LocalProtocolError, RemoteProtocolError, StreamReset
-from wraith.libp2p.codes import Libp2pCode
+from wraith.libp2p.codes import Libp2pCode, code_words
 from wraith.libp2p.connection import ConnectionState
 from wraith.types import Buffer
 
@@ -77,7 +77,7 @@ class Libp2pStream:
             data, self._pushed_back = self._pushed_back[:n_max], self._pushed_back[n_max:]
             return data
         if self._reset_code is not None:
-            raise StreamReset(self._reset_code)
+            raise StreamReset(self._reset_code, words=code_words(self._reset_code))
         if self._read_over:
             return b""
         machine = self._machine
@@ -169,7 +169,7 @@ class Libp2pStream:
 
     def _write_nowait(self, data: bytes, *, fin: bool = False) -> int:
         if self._stop_code is not None:
-            raise StreamReset(self._stop_code)
+            raise StreamReset(self._stop_code, words=code_words(self._stop_code))
         if self._finished:
             raise LocalProtocolError("this side of the stream is finished")
         if self._machine.state is not ConnectionState.CONNECTED:

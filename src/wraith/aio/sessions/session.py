@@ -20,6 +20,7 @@ from wraith.errors import (
     ConnectionLost,
     LocalProtocolError,
     PeerClosed,
+    PeerFinished,
     WraithError,
 )
 from wraith.types import PeerKey, SecurityInfo, StreamId
@@ -143,11 +144,7 @@ class Session:
         """``async for stream in session`` ends when the session was closed without an error."""
         try:
             return await self.accept_stream()
-        except PeerClosed as exc:
-            if exc.close_code == CloseCode.NO_ERROR:
-                raise StopAsyncIteration from None
-            raise
-        except LocalProtocolError:
+        except (PeerFinished, LocalProtocolError):
             raise StopAsyncIteration from None
 
     # --- datagrams --------------------------------------------------------------------------
@@ -246,7 +243,7 @@ class Session:
         if closed.error is not None:
             return closed.error
         if closed.by_peer:
-            return PeerClosed(closed.code, closed.reason)
+            return PeerClosed.of(closed.code, closed.reason)
         return LocalProtocolError("this session is closed")
 
     def raise_if_closed(self) -> None:
