@@ -9,7 +9,8 @@ from typing import cast
 
 import pytest
 
-from wraith.aio.sessions.session import UNACCEPTED_STREAMS_MAX, Session
+import wraith
+from wraith.aio.sessions.session import Session
 from wraith.aio.sessions.stream import Stream
 from wraith.errors import LimitExceeded, LocalProtocolError, StreamReset
 from wraith.testing.sessions import session_pair
@@ -274,19 +275,49 @@ async def test_an_early_end_and_too_much_data_are_errors() -> None:
             await stream.read_all(99)
 
 
-async def test_streams_that_nobody_accepts_are_refused_beyond_a_limit() -> None:
+async def _open_one(session: Session, number: int) -> Stream:
+    stream = await session.open_stream()
+    await stream.write(number.to_bytes(2, "big"))
+    return stream
+
+
+@pytest.mark.parametrize("is_held", [False, True], ids=["each ends", "all stay open"])
+async def test_a_burst_of_streams_waits_and_none_is_reset(is_held: bool) -> None:
+    """A thousand tasks open a stream before the other side has accepted the first."""
     async with session_pair() as pair:
-        opened: list[Stream] = []
-        for i in range(UNACCEPTED_STREAMS_MAX + 3):
-            stream = await pair.client.open_stream()
-            await stream.write(bytes([i]))
-            opened.append(stream)
-        for refused in opened[UNACCEPTED_STREAMS_MAX:]:
-            with pytest.raises(StreamReset):
-                await refused.read()
-        for i in range(UNACCEPTED_STREAMS_MAX):
+        opening = [asyncio.create_task(_open_one(pair.client, n)) for n in range(1_000)]
+        await asyncio.sleep(0.2)
+        numbers: set[int] = set()
+        held: list[Stream] = []
+        for _ in range(1_000):
             incoming = await pair.server.accept_stream()
-            assert await incoming.read() == bytes([i])
+            numbers.add(int.from_bytes(await incoming.read_exactly(2), "big"))
+            if is_held:
+                held.append(incoming)
+            else:
+                async with incoming:
+                    pass
+        assert numbers == set(range(1_000))
+        assert len(await asyncio.gather(*opening)) == 1_000
+
+
+async def test_nobody_who_accepts_none_is_opened_more_than_its_places() -> None:
+    async with (
+        wraith.listen("127.0.0.1:0", max_pending_streams=20) as listener,
+        wraith.connect(listener.record) as client,
+    ):
+        server = await listener.accept()
+        opening = [asyncio.create_task(_open_one(client, n)) for n in range(50)]
+        await asyncio.sleep(0.3)
+        assert sum(task.done() for task in opening) == 20
+        for stream in [task.result() for task in opening if task.done()]:
+            stream.reset()
+            stream.stop()
+        await asyncio.sleep(0.3)
+        assert sum(task.done() for task in opening) == 20, "what has ended still waits"
+        for _ in range(30):
+            await server.accept_stream()
+        assert len(await asyncio.wait_for(asyncio.gather(*opening), 10)) == 50
 
 
 async def test_an_urgent_stream_overtakes_a_bulk_transfer() -> None:

@@ -72,6 +72,7 @@ class Connection:
 
     __slots__ = (
         "_authenticated_by",
+        "_counts_taken",
         "_ending",
         "_kem",
         "_moving",
@@ -113,6 +114,7 @@ class Connection:
         self.owner: object = None
         #: ``datagrams_to_send`` stopped at its limit: more may be due at once.
         self.has_more = False
+        self._counts_taken = False
         self._kem = kem
         self._shaper = shaper
         self._suite = SUITES[config.suites[0]]
@@ -152,6 +154,8 @@ class Connection:
             budget=shared.budget,
             now=now,
         )
+        if self._counts_taken:
+            parts.mux.table.count_taken()
         if shared.budget is not None:
             shared.budget.charge(parts.mux.table.conn_window.window)
         is_initiator = self.role is Role.INITIATOR
@@ -400,6 +404,21 @@ class Connection:
         """Whether the peer allows one more stream now (event ``StreamsAvailable`` else)."""
         parts = self._shared.usable()
         return not parts.is_going_away and parts.mux.table.can_open(expedited=expedited)
+
+    def count_taken_streams(self) -> None:
+        """Lets the peer open streams as this side takes them: at most ``max_streams`` of a class
+        wait for ``stream_taken``, whether they have ended or not. Without it, at most so many are
+        open at once. Call it before ``accept``; at a dialled connection, right away. [CN-83]"""
+        self._counts_taken = True
+        if self._shared.parts is not None:
+            self._shared.parts.mux.table.count_taken()
+
+    def stream_taken(self, sid: StreamId) -> None:
+        """The application has taken this stream, which the peer opened: its place is free. No
+        effect once the connection has ended."""
+        if self._shared.parts is not None and self._shared.life.is_open:
+            self._shared.parts.mux.take(sid)
+            self._shared.woken()
 
     def stream_write(self, sid: StreamId, data: Buffer, *, fin: bool = False, now: float) -> int:
         """Takes as much of ``data`` as the send buffer has room for and returns how much.

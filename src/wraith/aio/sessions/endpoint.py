@@ -102,6 +102,7 @@ class AsyncEndpoint:
         connection = self.running.node.connect(
             self.service, record, self.driver.now(), require_pq=require_pq
         )
+        connection.count_taken_streams()
         self.driver.wake()
         return self.adopt(connection)
 

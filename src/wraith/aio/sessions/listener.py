@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from wraith.aio.entropy import OsRng
@@ -41,6 +42,7 @@ def listen(
     allow: Iterable[PeerKey] | None = None,
     suites: tuple[SuiteId, ...] | None = None,
     config: EndpointConfig | None = None,
+    max_pending_streams: int | None = None,
     at: RunningNode | None = None,
 ) -> Opening[Listener]:
     """Listens: ``listener = await listen()`` or ``async with listen() as listener``.
@@ -51,6 +53,9 @@ def listen(
         require_pq: refuse anything without post-quantum key exchange.
         allow: the only identities that may connect; ``None`` lets in whoever has the code.
         suites, config: as for ``connect``.
+        max_pending_streams: so many streams of a peer wait to be accepted (1 … 16,384), of the
+            urgent ones as many again; the peer opens no more before. ``None``: as
+            ``config.max_streams`` says, 128 by default.
         at: a node that runs already (``wraith.aio.open_node``): the listener has an access key of
             its own there, and shares the port with what else listens.
 
@@ -62,6 +67,8 @@ def listen(
 
     async def open_() -> Listener:
         chosen = effective_config(config, require_pq=require_pq, suites=suites)
+        if max_pending_streams is not None:
+            chosen = replace(chosen, max_streams=max_pending_streams)
         address = ANY_ADDRESS if local is None else parse_address(local)
         endpoint = await open_endpoint(
             config=chosen, identity=identity, local=address, listening=True
@@ -74,6 +81,7 @@ def listen(
             ("identity", identity),
             ("suites", suites),
             ("config", config),
+            ("max_pending_streams", max_pending_streams),
         ):
             if value is not None:
                 raise ConfigError(
@@ -245,6 +253,7 @@ class Listener:
                     self.n_refused += 1
                     connection.refuse(now, CloseCode.CONNECTION_ERROR)
                 else:
+                    connection.count_taken_streams()
                     connection.accept(now)
                 self._endpoint.driver.wake()
             case events.Established():

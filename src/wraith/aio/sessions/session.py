@@ -32,8 +32,7 @@ if TYPE_CHECKING:
     from wraith.connection.connection import Connection
 from wraith.connection.stats import ConnectionStats
 
-#: Streams and datagrams that the program has not taken yet; beyond this they are refused, dropped.
-UNACCEPTED_STREAMS_MAX: Final = 64
+#: Datagrams that the program has not taken yet; beyond this the oldest are dropped.
 UNREAD_DATAGRAMS_MAX: Final = 1024
 
 
@@ -135,7 +134,10 @@ class Session:
         while not self._unaccepted:
             self.raise_if_closed()
             await self._waiters.wait()
-        return self._unaccepted.popleft()
+        stream = self._unaccepted.popleft()
+        self.connection.stream_taken(stream.id)
+        self.wake()
+        return stream
 
     def __aiter__(self) -> Session:
         return self
@@ -321,12 +323,6 @@ class Session:
             self._end()
 
     def _on_opened(self, sid: StreamId) -> None:
-        if len(self._unaccepted) >= UNACCEPTED_STREAMS_MAX:
-            now = self.now()
-            self.connection.stream_reset(sid, CloseCode.STREAM_LIMIT_EXCEEDED, now)
-            self.connection.stream_stop(sid, CloseCode.STREAM_LIMIT_EXCEEDED, now)
-            self.wake()
-            return
         stream = self._streams[sid] = Stream(self, sid)
         self._unaccepted.append(stream)
         self._waiters.notify()

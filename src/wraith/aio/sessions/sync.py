@@ -214,6 +214,7 @@ def listen(
     allow: Iterable[PeerKey] | None = None,
     suites: tuple[SuiteId, ...] | None = None,
     config: EndpointConfig | None = None,
+    max_pending_streams: int | None = None,
 ) -> Listener:
     """As ``wraith.listen``, blocking."""
     opening = _listener.listen(
@@ -223,5 +224,6 @@ def listen(
         allow=allow,
         suites=suites,
         config=config,
+        max_pending_streams=max_pending_streams,
     )
     return Listener(_wait(_awaited(opening)))

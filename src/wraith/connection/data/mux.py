@@ -235,6 +235,11 @@ class StreamMux:
         if self.grants and self.table.raise_max_remote(number_class):
             self.pending[_MAX_STREAMS, number_class] = None
 
+    def take(self, sid: int) -> None:
+        """The application has taken a stream of the peer's: its place is free. [CN-83]"""
+        self.table.take(sid)
+        self._raise_max_streams(stream_class(sid))
+
     def grant(self, now: float, srtt_s: float) -> None:
         """The peer was accepted: what it has used up meanwhile opens again. [CN-60]"""
         self.grants = True
@@ -278,6 +283,8 @@ class StreamMux:
             for opened in self.table.open_remote(sid):
                 self._emit(StreamOpened(opened.sid))
                 stream = opened
+            if stream is not None:
+                self._raise_max_streams(stream_class(sid))  # it may have been the last one allowed
         return stream
 
     def _tell_readable(self, stream: OpenStream) -> None:

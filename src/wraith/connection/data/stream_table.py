@@ -19,6 +19,8 @@ from wraith.wire.frames import QosMode
 CLASS_SHIFT = 30
 _NUMBER_MASK = (1 << CLASS_SHIFT) - 1
 DEFAULT_PRIORITY = 128
+OPEN_PER_PLACE_MAX = 8
+"""So many streams of the peer's are open at once for each of ``max_streams`` that may wait."""
 
 
 class OpenStream:
@@ -80,6 +82,7 @@ class StreamTable:
         "_max_local_by_class",
         "_max_remote",
         "_n_closed_remote",
+        "_n_taken",
         "_own_classes",
         "_own_window",
         "_received",
@@ -107,6 +110,7 @@ class StreamTable:
         self._max_local_by_class = [max_streams] * 4
         self._max_remote = [own_max_streams] * 4
         self._n_closed_remote = [0, 0, 0, 0]
+        self._n_taken: list[int] | None = None  # per class, once the owner takes streams one by one
         self._send_window = send_window
         self._own_window = own_window
         self.conn_send = SendWindow(conn_send_window)
@@ -203,11 +207,27 @@ class StreamTable:
         self._max_local_by_class[number_class] = limit
         return True
 
+    def count_taken(self) -> None:
+        """From now on a place of the peer's is free again when its stream was taken, and no longer
+        when it has ended. [CN-83]"""
+        self._n_taken = [0, 0, 0, 0]
+
+    def take(self, sid: int) -> None:
+        """The application has taken this stream of the peer's."""
+        if self._n_taken is not None:
+            self._n_taken[stream_class(sid)] += 1
+
     def raise_max_remote(self, number_class: int) -> bool:
-        """Lets the peer open as many as have closed; true when it must be told. Told in steps of
-        a half, so that streams in a row do not cost a frame each."""
-        target = self._n_closed_remote[number_class] + self._config.max_streams
-        if target - self._max_remote[number_class] < max(self._config.max_streams // 2, 1):
+        """Lets the peer open as many as have closed, or were taken; true when it must be told. Told
+        in steps of a half, so that streams in a row do not cost a frame each."""
+        places = self._config.max_streams
+        ended = self._n_closed_remote[number_class]
+        target, step = ended + places, max(places // 2, 1)
+        if self._n_taken is not None:
+            target = min(self._n_taken[number_class] + places, ended + OPEN_PER_PLACE_MAX * places)
+            if self._highest[number_class] == self._max_remote[number_class]:
+                step = 1  # who may open none waits for every single place
+        if target - self._max_remote[number_class] < step:
             return False
         self._max_remote[number_class] = target
         return True

@@ -15,6 +15,7 @@ from wraith.errors import CloseCode, LocalProtocolError, RemoteProtocolError
 from wraith.types import Role, StreamId
 from wraith.wire.frames import (
     Frame,
+    FrameType,
     MaxStreams,
     Priority,
     Reset,
@@ -278,3 +279,72 @@ def test_a_command_about_a_stream_that_never_was_is_refused(streams: Streams) ->
         streams.mux.read(OWN, 1, 0.0, RTT_S)
     with pytest.raises(LocalProtocolError, match="never opened"):
         streams.mux.reset(THEIRS, 0)
+
+
+# -- streams that are taken one by one
+
+
+def _remote(number: int) -> StreamId:
+    return StreamId(1 << 30 | number)
+
+
+def _limits(streams: Streams) -> list[int]:
+    return [frame.limit for frame in streams.announced() if isinstance(frame, MaxStreams)]
+
+
+def _over(streams: Streams, sid: StreamId) -> None:
+    """The peer gives the stream up in both directions, and hears of the answer."""
+    streams.mux.on_stop(sid, 0)
+    streams.mux.on_reset(sid, 0, 1, 0.0, RTT_S)
+    streams.mux.on_token_acked((FrameType.RESET, sid))
+    assert sid not in streams.mux.table.streams
+
+
+@pytest.fixture
+def taking() -> Streams:
+    streams = Streams(replace(CONFIG, max_streams=4))
+    streams.mux.table.count_taken()
+    return streams
+
+
+@pytest.mark.spec("CN-83")
+def test_a_place_is_free_again_when_its_stream_is_taken_and_not_when_it_has_ended(
+    taking: Streams,
+) -> None:
+    for number in range(1, 5):
+        taking.mux.on_data(_remote(number), 0, memoryview(b"x"), False, 0.0, RTT_S)
+        _over(taking, _remote(number))
+    assert _limits(taking) == [], "four wait to be taken, though all have ended"
+    with pytest.raises(RemoteProtocolError):
+        taking.mux.on_data(_remote(5), 0, memoryview(b"x"), False, 0.0, RTT_S)
+    taking.mux.take(_remote(1))
+    assert _limits(taking) == [5], "none was left to the peer: a single place is told"
+    taking.mux.on_data(_remote(5), 0, memoryview(b"x"), False, 0.0, RTT_S)
+
+
+@pytest.mark.spec("CN-83")
+def test_places_are_told_in_steps_while_the_peer_has_some_left(taking: Streams) -> None:
+    taking.mux.on_data(_remote(2), 0, memoryview(b"x"), False, 0.0, RTT_S)
+    taking.mux.take(_remote(1))
+    assert _limits(taking) == []
+    taking.mux.take(_remote(2))
+    assert _limits(taking) == [6]
+    taking.mux.on_data(_remote(3), 0, memoryview(b"x"), False, 0.0, RTT_S)
+    taking.mux.take(_remote(3))
+    assert _limits(taking) == [], "three are left"
+    taking.mux.on_data(_remote(6), 0, memoryview(b"x"), False, 0.0, RTT_S)
+    assert _limits(taking) == [7], "it has used the last one up"
+
+
+@pytest.mark.spec("CN-83")
+def test_taken_streams_that_stay_open_are_bounded_too(taking: Streams) -> None:
+    number = 0
+    while number < taking.mux.table.max_remote(1):
+        number += 1
+        taking.mux.on_data(_remote(number), 0, memoryview(b"x"), False, 0.0, RTT_S)
+        taking.mux.take(_remote(number))
+        assert number <= 100
+    assert number == 8 * 4
+    taking.announced()
+    _over(taking, _remote(7))
+    assert _limits(taking) == [33]
