@@ -7,7 +7,7 @@ import wraith
 
 async def main() -> None:
     async with wraith.listen() as listener:
-        print(listener.record, flush=True)
+        print(listener.code, flush=True)
         async for session in listener:
             async for stream in session:
                 async for data in stream:

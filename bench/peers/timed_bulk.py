@@ -94,7 +94,7 @@ async def receive_wraith(seconds: float) -> None:
     count = Count(seconds)
     count.compare()
     async with wraith.listen(f"{HOST}:0") as listener:
-        say(port=listener.record)
+        say(port=listener.code)
         session = await listener.accept()
         stream = await session.accept_stream()
         while chunks := await stream.read_chunks(1 << 20):

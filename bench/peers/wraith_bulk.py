@@ -45,7 +45,7 @@ async def receive(arguments: argparse.Namespace) -> None:
     """Takes one stream and measures from its first to its last byte."""
     config = config_of(arguments)
     async with wraith.listen(f"{HOST}:0", config=config) as listener:
-        say(port=listener.record)
+        say(port=listener.code)
         session = await listener.accept()
         stream = await session.accept_stream()
         digest = hashlib.blake2b() if arguments.verify else None

@@ -38,7 +38,7 @@ def config_of(suite: str) -> wraith.EndpointConfig:
 
 async def serve(suite: str) -> None:
     async with wraith.listen(f"{HOST}:0", config=config_of(suite)) as listener:
-        print(json.dumps({"port": listener.record}), flush=True)
+        print(json.dumps({"port": listener.code}), flush=True)
         async for _ in listener:
             pass
 

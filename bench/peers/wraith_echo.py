@@ -59,7 +59,7 @@ def keep(work: object, tasks: set[asyncio.Task[None]]) -> None:
 async def serve() -> None:
     tasks: set[asyncio.Task[None]] = set()
     async with wraith.listen(f"{HOST}:0", config=config_of(SUITE)) as listener:
-        print(json.dumps({"port": listener.record}), flush=True)
+        print(json.dumps({"port": listener.code}), flush=True)
         async for session in listener:
             keep(serve_session(session, tasks), tasks)
 

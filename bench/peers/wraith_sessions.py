@@ -53,7 +53,7 @@ async def keep(session: wraith.Session, tasks: set[asyncio.Task[None]]) -> None:
 async def serve() -> None:
     tasks: set[asyncio.Task[None]] = set()
     async with wraith.listen(f"{HOST}:0", config=config()) as listener:
-        say(port=listener.record)
+        say(port=listener.code)
         async for session in listener:
             task = asyncio.create_task(keep(session, tasks))
             tasks.add(task)

@@ -13,6 +13,7 @@ __version__ = "2.0.0"
 
 if TYPE_CHECKING:
     from wraith.aio import sync as sync
+    from wraith.aio.disk.identity_file import Identity as Identity
     from wraith.aio.files import events as events
     from wraith.aio.files.receiving import Answer as Answer
     from wraith.aio.files.receiving import receive as receive
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from wraith.aio.sessions.session import Session as Session
     from wraith.aio.sessions.stream import Stream as Stream
     from wraith.config import EndpointConfig as EndpointConfig
-    from wraith.crypto.ed25519 import Identity as Identity
     from wraith.errors import Busy as Busy
     from wraith.errors import CloseCode as CloseCode
     from wraith.errors import CodeInvalid as CodeInvalid
@@ -156,7 +156,7 @@ _HOMES = {
     "Listener": "wraith.aio.sessions.listener",
     "Session": "wraith.aio.sessions.session",
     "Stream": "wraith.aio.sessions.stream",
-    "Identity": "wraith.crypto.ed25519",
+    "Identity": "wraith.aio.disk.identity_file",
     "EndpointConfig": "wraith.config",
     "PeerKey": "wraith.types",
     "SecurityInfo": "wraith.types",

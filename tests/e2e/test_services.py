@@ -95,7 +95,7 @@ async def crowd() -> AsyncIterator[tuple[RunningNode, list[str], list[Transfer],
         sends = [await sending(node, MemorySource({name: name * 200_000})) for name in (b"a", b"b")]
         async with wraith.listen(at=node) as listener:
             codes = [code for _, code in sends]
-            yield node, [*codes, listener.record], [transfer for transfer, _ in sends], listener
+            yield node, [*codes, listener.code], [transfer for transfer, _ in sends], listener
         for transfer, _ in sends:
             await transfer.close()
 
@@ -149,7 +149,7 @@ async def test_a_full_queue_of_sessions_stops_no_other_service() -> None:
         with pytest.raises(PeerClosed):
             await asked(codes[2], b"is there room?")
         assert listener.n_refused == 1
-        assert await asked(other.record, b"and here?") == b"and here?"
+        assert await asked(other.code, b"and here?") == b"and here?"
         assert await received(codes[0]) == {b"a": b"a" * 200_000}
         serving.cancel()
         for session in waiting:
@@ -169,7 +169,7 @@ async def test_a_node_that_closes_ends_all_of_its_services() -> None:
     async with asyncio.timeout(60), open_node(LOCAL) as node:
         transfer, _ = await sending(node, MemorySource({b"a": b"a"}))
         listener = await wraith.listen(at=node)
-        session = await wraith.connect(listener.record)
+        session = await wraith.connect(listener.code)
         accepting = asyncio.ensure_future(listener.accept())
         await accepting
         accepting = asyncio.ensure_future(listener.accept())

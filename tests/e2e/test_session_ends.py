@@ -86,7 +86,7 @@ async def test_leaving_the_context_delivers_what_was_finished() -> None:
     async with wraith.listen("127.0.0.1:0") as listener:
 
         async def send() -> None:
-            async with wraith.connect(listener.record) as session:
+            async with wraith.connect(listener.code) as session:
                 stream = await session.open_stream()
                 await stream.write(data)
                 stream.finish()
@@ -113,15 +113,15 @@ async def test_bytes_that_arrived_before_the_close_can_still_be_read() -> None:
 async def test_only_listed_identities_get_in() -> None:
     alice, mallory = (Identity.from_seed(os.urandom(32)) for _ in range(2))
     async with wraith.listen("127.0.0.1:0", allow={alice.public}) as listener:
-        async with wraith.connect(listener.record, identity=alice) as session:
+        async with wraith.connect(listener.code, identity=alice) as session:
             server = await listener.accept()
             assert server.peer == alice.public
             assert session.peer is not None
         with pytest.raises(NotAuthorised):
-            await wraith.connect(listener.record, identity=mallory)
+            await wraith.connect(listener.code, identity=mallory)
         assert listener.n_refused == 1
         listener.allow = {mallory.public}
-        async with wraith.connect(listener.record, identity=mallory):
+        async with wraith.connect(listener.code, identity=mallory):
             assert (await listener.accept()).peer == mallory.public
 
 
@@ -147,7 +147,7 @@ async def test_a_wrong_access_key_or_psk_meets_silence() -> None:
 
 async def test_a_mistyped_code_fails_at_once() -> None:
     async with wraith.listen("127.0.0.1:0") as listener:
-        code = listener.record
+        code = listener.code
         typo = code[:-1] + ("a" if code[-1] != "a" else "b")
         began = time.monotonic()
         with pytest.raises(CodeInvalid):
@@ -165,8 +165,8 @@ async def test_classical_key_exchange_is_refused_unless_both_ask_for_it() -> Non
         "127.0.0.1:0", suites=(SuiteId.D,), require_pq=False, config=QUICK
     ) as listener:
         with pytest.raises(PolicyRefused):
-            await wraith.connect(listener.record, config=QUICK)
-        async with wraith.connect(listener.record, require_pq=False) as session:
+            await wraith.connect(listener.code, config=QUICK)
+        async with wraith.connect(listener.code, require_pq=False) as session:
             assert not session.security.post_quantum
             assert session.security.key_exchange == "X25519"
             assert session.security.suite is SuiteId.D
@@ -178,9 +178,9 @@ async def test_suite_d_of_a_configuration_is_refused_unless_the_call_asks_for_it
         await wraith.listen("127.0.0.1:0", config=every)
     async with wraith.listen("127.0.0.1:0", config=every, require_pq=False) as listener:
         with pytest.raises(PolicyRefused):
-            await wraith.connect(listener.record, config=every)
+            await wraith.connect(listener.code, config=every)
         classical = replace(every, suites=(SuiteId.D,))
-        async with wraith.connect(listener.record, config=classical, require_pq=False) as session:
+        async with wraith.connect(listener.code, config=classical, require_pq=False) as session:
             assert session.security.suite is SuiteId.D
 
 
@@ -232,8 +232,8 @@ async def test_keepalive_holds_an_idle_session() -> None:
 
 async def test_closing_the_listener_tells_every_peer() -> None:
     listener = await wraith.listen("127.0.0.1:0")
-    first = await wraith.connect(listener.record)
-    second = await wraith.connect(listener.record)
+    first = await wraith.connect(listener.code)
+    second = await wraith.connect(listener.code)
     accepting = asyncio.create_task(listener.accept())
     await accepting
     await listener.accept()
@@ -251,7 +251,7 @@ async def test_closing_the_listener_tells_every_peer() -> None:
 
 async def test_a_close_that_the_peer_did_not_get_is_said_again() -> None:
     listener = await wraith.listen("127.0.0.1:0")
-    client = await wraith.connect(listener.record)
+    client = await wraith.connect(listener.code)
     await listener.accept()
     stream = await client.open_stream()
     sockets = listener._endpoint.driver._sockets
@@ -279,7 +279,7 @@ async def test_a_close_that_the_peer_did_not_get_is_said_again() -> None:
 
 async def test_closing_does_not_wait_long_for_a_peer_that_is_gone() -> None:
     listener = await wraith.listen("127.0.0.1:0")
-    client = await wraith.connect(listener.record)
+    client = await wraith.connect(listener.code)
     await listener.accept()
     client._endpoint.close()
     async with asyncio.timeout(3.5):
@@ -289,7 +289,7 @@ async def test_closing_does_not_wait_long_for_a_peer_that_is_gone() -> None:
 
 async def test_grace_lets_sessions_end_by_themselves() -> None:
     listener = await wraith.listen("127.0.0.1:0")
-    client = await wraith.connect(listener.record)
+    client = await wraith.connect(listener.code)
     server = await listener.accept()
     closing = asyncio.create_task(listener.close(grace_s=30))
     await asyncio.sleep(0.05)
@@ -312,7 +312,7 @@ async def test_an_insecure_kem_is_refused() -> None:
 
 async def test_a_listener_dials_from_its_own_port() -> None:
     async with wraith.listen("127.0.0.1:0") as one, wraith.listen("127.0.0.1:0") as other:
-        session = await one.connect(other.record)
+        session = await one.connect(other.code)
         incoming = await other.accept()
         assert incoming.connection.path.remote.port == one.port
         assert incoming.peer == one.node_record.peer

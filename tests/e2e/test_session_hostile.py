@@ -239,7 +239,7 @@ async def test_a_lasting_key_without_files_is_refused() -> None:
 
 async def test_the_sockets_of_a_dialled_session_go_with_it() -> None:
     async with wraith.listen("127.0.0.1:0") as listener:
-        session = await wraith.connect(listener.record)
+        session = await wraith.connect(listener.code)
         endpoint = session._endpoint
         await session.close()
         async with asyncio.timeout(5):

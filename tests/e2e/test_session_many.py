@@ -37,7 +37,7 @@ async def serve(session: wraith.Session) -> None:
 
 async def test_a_hundred_sessions_at_once() -> None:
     async with wraith.listen("127.0.0.1:0", config=GENEROUS) as listener:
-        code = listener.record
+        code = listener.code
 
         async def accept() -> None:
             async with asyncio.TaskGroup() as group:
@@ -64,7 +64,7 @@ async def test_a_hundred_sessions_at_once() -> None:
 
 async def test_sessions_that_nobody_accepts_are_refused_beyond_a_limit() -> None:
     async with wraith.listen("127.0.0.1:0", config=GENEROUS) as listener:
-        code = listener.record
+        code = listener.code
         sessions = []
         for _ in range(UNACCEPTED_SESSIONS_MAX):
             sessions.append(await wraith.connect(code, config=GENEROUS))

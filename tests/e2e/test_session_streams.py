@@ -304,7 +304,7 @@ async def test_a_burst_of_streams_waits_and_none_is_reset(is_held: bool) -> None
 async def test_nobody_who_accepts_none_is_opened_more_than_its_places() -> None:
     async with (
         wraith.listen("127.0.0.1:0", max_pending_streams=20) as listener,
-        wraith.connect(listener.record) as client,
+        wraith.connect(listener.code) as client,
     ):
         server = await listener.accept()
         opening = [asyncio.create_task(_open_one(client, n)) for n in range(50)]

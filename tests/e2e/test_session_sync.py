@@ -29,7 +29,7 @@ def test_echo_without_asyncio() -> None:
 
         server = threading.Thread(target=serve)
         server.start()
-        with wraith.sync.connect(listener.record) as session:
+        with wraith.sync.connect(listener.code) as session:
             assert session.security.post_quantum
             with session.open_stream() as stream:
                 stream.write(b"hello")
@@ -52,7 +52,7 @@ def test_timeouts_and_errors_come_through() -> None:
     with sync.listen("127.0.0.1:0") as listener:
         with pytest.raises(TimeoutError):
             listener.accept(timeout_s=0.05)
-        with sync.connect(listener.record) as session:
+        with sync.connect(listener.code) as session:
             accepted = listener.accept(timeout_s=10)
             with pytest.raises(TimeoutError):
                 session.accept_stream(timeout_s=0.05)
@@ -61,7 +61,7 @@ def test_timeouts_and_errors_come_through() -> None:
             accepted.close(0x1001, "bye")
             with pytest.raises(PeerClosed):
                 session.wait_closed()
-        record = listener.record
+        record = listener.code
     with pytest.raises(HandshakeTimeout):
         sync.connect(record, config=config)
 
@@ -86,7 +86,7 @@ def test_the_process_ends_with_sessions_open() -> None:
     program = (
         "import wraith\n"
         "listener = wraith.sync.listen('127.0.0.1:0')\n"
-        "session = wraith.sync.connect(listener.record)\n"
+        "session = wraith.sync.connect(listener.code)\n"
         "print(session.security.key_exchange)\n"
     )
     done = subprocess.run(

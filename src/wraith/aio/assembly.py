@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from wraith.abc import Kem, Tracer
 from wraith.aio.clock import SystemClock
 from wraith.aio.entropy import OsRng
-from wraith.aio.sockets.datagram_endpoint import bind_sockets
+from wraith.aio.sockets.datagram_endpoint import bind_sockets, take_sockets
+from wraith.aio.sockets.local import GivenSockets, bound_already
 from wraith.aio.sockets.udp import SocketSet
 from wraith.aio.tracing import make_tracer
 from wraith.config import EndpointConfig
@@ -29,14 +30,12 @@ from wraith.types import ANY_ADDRESS, Address
 
 @dataclass(frozen=True, slots=True)
 class BoundNode:
-    """A node that nobody drives yet, with its sockets. ``rng`` is the one it draws from; ``local``
-    is what was asked to be bound."""
+    """A node that nobody drives yet, with its sockets. ``rng`` is the one it draws from."""
 
     node: Node
     sockets: SocketSet
     rng: OsRng
     tracer: Tracer
-    local: Address = ANY_ADDRESS
 
 
 async def bind_node(
@@ -45,6 +44,7 @@ async def bind_node(
     identity: Identity | None = None,
     local: Address = ANY_ADDRESS,
     preferred_port: int = 0,
+    sock: GivenSockets | None = None,
     kem: Kem | None = None,
 ) -> BoundNode:
     """Binds sockets and makes the node, without services; nothing is sent or answered before it is
@@ -54,15 +54,19 @@ async def bind_node(
         identity: a fresh one when ``None``.
         local: the address to bind; its port 0 takes any.
         preferred_port: with port 0 in ``local``, taken if it is free.
+        sock: bound already; taken over, in place of binding ``local``.
 
     Raises:
         TransportError: the address cannot be bound.
-        ConfigError: ``kem`` is one that only simulations may use.
+        ConfigError: ``kem`` is one that only simulations may use; ``sock`` is no bound UDP socket.
     """
     if getattr(kem, "insecure", False):
         raise ConfigError("kem", getattr(kem, "name", kem), "a KEM that keeps secrets")
     rng, tracer = OsRng(), make_tracer()
-    sockets = await _bind(local, preferred_port)
+    if sock is None:
+        sockets = await _bind(local, preferred_port)
+    else:
+        sockets = await take_sockets(bound_already(sock))
     now = asyncio.get_running_loop().time()
     try:
         endpoint = Endpoint(
@@ -78,7 +82,7 @@ async def bind_node(
     except BaseException:
         sockets.close()
         raise
-    return BoundNode(Node(endpoint, now=now), sockets, rng, tracer, local)
+    return BoundNode(Node(endpoint, now=now), sockets, rng, tracer)
 
 
 async def _bind(local: Address, preferred_port: int) -> SocketSet:

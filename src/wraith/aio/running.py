@@ -27,7 +27,7 @@ from wraith.aio.driver import Driver
 from wraith.aio.fork import poison_after_fork
 from wraith.aio.opening import Opening
 from wraith.aio.settling import settled
-from wraith.aio.sockets.addresses import parse_address
+from wraith.aio.sockets.local import GivenSockets, LocalAddress, local_address
 from wraith.config import EndpointConfig
 from wraith.connection.handshake.endpoint_keys import AccessKey
 from wraith.crypto.ed25519 import Identity
@@ -65,17 +65,15 @@ class RunningNode:
 
     Attributes:
         node: the machine; call ``driver.wake()`` after a command to it.
-        local: what was asked to be bound.
         sockets: the bound ones.
     """
 
     __slots__ = (
-        "__weakref__", "_replay", "_rng", "_shells", "driver", "local", "node", "sockets", "tracer",
+        "__weakref__", "_replay", "_rng", "_shells", "driver", "node", "sockets", "tracer",
     )  # fmt: skip
 
     def __init__(self, bound: BoundNode) -> None:
         self.node = bound.node
-        self.local = bound.local
         self.tracer = bound.tracer
         self._rng = bound.rng
         self._shells: tuple[tuple[AnyService, Shell], ...] = ()
@@ -217,10 +215,11 @@ class RunningNode:
 
 
 def open_node(
-    local: str | None = None,
+    local: LocalAddress | None = None,
     *,
     identity: Identity | None = None,
     config: EndpointConfig | None = None,
+    sock: GivenSockets | None = None,
 ) -> Opening[RunningNode]:
     """A node for several services at one port: ``async with open_node() as node``.
 
@@ -228,19 +227,24 @@ def open_node(
     tell that they are one node.
 
     Args:
-        local: ``HOST:PORT`` to bind; every interface and a free port when ``None``.
+        local: what to bind: ``"HOST:PORT"``, ``(host, port)`` or a port; every interface and a free
+            port when ``None``.
         identity: who this node is; a fresh identity when ``None``.
         config: everything that can be set.
+        sock: a UDP socket that is bound already, or one for each address family, in place of
+            ``local``. The node takes it over and closes it.
 
     Raises:
         TransportError: the address cannot be bound.
+        ConfigError: ``local`` or ``sock`` are something else.
     """
 
     async def open_() -> RunningNode:
         return await run_node(
             config=config or EndpointConfig(),
             identity=identity,
-            local=ANY_ADDRESS if local is None else parse_address(local),
+            local=local_address(local),
+            sock=sock,
         )
 
     return Opening(open_)
@@ -251,9 +255,11 @@ async def run_node(
     config: EndpointConfig,
     identity: Identity | None = None,
     local: Address = ANY_ADDRESS,
+    sock: GivenSockets | None = None,
     kem: Kem | None = None,
 ) -> RunningNode:
     """As ``bind_node``, and drives it."""
-    running = RunningNode(await bind_node(config=config, identity=identity, local=local, kem=kem))
+    bound = await bind_node(config=config, identity=identity, local=local, sock=sock, kem=kem)
+    running = RunningNode(bound)
     running.start()
     return running

@@ -5,6 +5,8 @@ Spec: crypto §7 [CR-9]; RFC 8032 §5.1.
 
 from __future__ import annotations
 
+from typing import Self
+
 from cryptography.exceptions import InvalidSignature as _Mismatch
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
@@ -31,11 +33,12 @@ class Identity:
         self.public = PeerKey(self._private.public_key().public_bytes_raw())
 
     @classmethod
-    def generate(cls, rng: Rng) -> Identity:
+    def generate(cls, rng: Rng) -> Self:
+        """A fresh identity."""
         return cls(Secret(rng.secret_bytes(SEED_BYTES)))
 
     @classmethod
-    def from_seed(cls, seed: bytes) -> Identity:
+    def from_seed(cls, seed: bytes) -> Self:
         """From the 32-byte seed of RFC 8032. Raises ``InvalidKey`` for another length."""
         return cls(Secret(seed))
 

@@ -41,7 +41,7 @@ async def session_pair(
         "127.0.0.1:0", allow=allow, suites=suites, require_pq=require_pq, config=config
     ) as listener:
         client = await connect(
-            listener.record,
+            listener.code,
             identity=identity,
             suites=suites,
             require_pq=require_pq,

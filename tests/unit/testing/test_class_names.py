@@ -17,6 +17,10 @@ BLOCKING = (
     "wraith.sync is wraith without asyncio; a program moves from one to the other by its import"
 )
 SAME_FACTS = "two transports tell the same facts by the same names, as they keep one contract"
+FROM_THE_SYSTEM = (
+    "wraith.Identity is that of crypto with the system's randomness and a file, which crypto may "
+    "not touch"
+)
 RFC_9420 = "RFC 9420 names its structure so, and wraith.mls keeps the names of its standard"
 RFC_8446 = "RFC 8446 names its structure so, and libp2p/tls keeps the names of its standard"
 SESSION_EVENTS = ("connection/events.py", "libp2p/events.py")
@@ -27,6 +31,7 @@ TWINS: dict[str, tuple[tuple[str, ...], str]] = {
     "Sending": (("aio/files/sending.py", "aio/files/sync.py"), BLOCKING),
     "Session": (("aio/sessions/session.py", "aio/sessions/sync.py"), BLOCKING),
     "Stream": (("aio/sessions/stream.py", "aio/sessions/sync.py"), BLOCKING),
+    "Identity": (("aio/disk/identity_file.py", "crypto/ed25519.py"), FROM_THE_SYSTEM),
     "Confirmed": (SESSION_EVENTS, SAME_FACTS),
     "Connected": (("libp2p/events.py", "node/events.py"), SAME_FACTS),
     "DatagramReceived": (SESSION_EVENTS, SAME_FACTS),

@@ -14,7 +14,6 @@ never write one file. Nothing secret is ever readable by another user: the folde
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import json
 import os
@@ -28,17 +27,16 @@ import platformdirs
 
 from wraith.abc import Rng
 from wraith.aio.disk.failures import told
+from wraith.aio.disk.identity_file import IDENTITY_KIND, Identity
+from wraith.aio.disk.key_file import read_or_make
 from wraith.aio.disk.private_folder import PrivateFolder, no_modes
 from wraith.aio.disk.seam import LOCK_EX, LOCK_NB, OS_DISK, Disk
-from wraith.crypto.ed25519 import Identity
+from wraith.crypto.ed25519 import SEED_BYTES
 from wraith.errors import ConfigError, LocalProtocolError, PeerKeyMismatch
 from wraith.types import PeerKey
 
-_IDENTITY_HEADER: Final = "wraith-identity-1"
-_SEED_BYTES: Final = 32
 _PEERS_MAX: Final = 100_000
 _IDENTITY: Final = b"identity.key"
-_IDENTITY_BYTES_MAX: Final = 4_096
 _PEERS: Final = b"peers.json"
 _PEERS_BYTES_MAX: Final = 64 * 1024 * 1024
 _LOCK: Final = b".lock"
@@ -155,20 +153,11 @@ class HomeFolder:
         Raises:
             ConfigError: the file is there but is not an identity; it is never overwritten.
         """
-        path = self.home / "identity.key"
         with told(self.home, HOME_HINT), self._open() as folder, FolderLock(folder):
-            try:
-                text = folder.read(_IDENTITY, _IDENTITY_BYTES_MAX).decode("ascii")
-            except FileNotFoundError:
-                seed = rng.secret_bytes(_SEED_BYTES)
-                line = f"{_IDENTITY_HEADER} {base64.b32encode(seed).decode().rstrip('=').lower()}\n"
-                folder.write(_IDENTITY, line.encode())
-                return Identity.from_seed(seed)
-            except UnicodeDecodeError as exc:
-                raise ConfigError(
-                    "identity.key", str(path), f"a readable key file ({exc})"
-                ) from exc
-        return Identity.from_seed(_parse_identity(text, path))
+            seed, _ = read_or_make(
+                folder, _IDENTITY, kind=IDENTITY_KIND, n_bytes=SEED_BYTES, rng=rng
+            )
+        return Identity.from_seed(seed)
 
     # --- peers ------------------------------------------------------------------------------
 
@@ -264,14 +253,3 @@ def _write_peers(folder: PrivateFolder, entries: Iterable[PeerEntry]) -> None:
     rows = [{**asdict(entry), "key": str(entry.key)} for entry in kept]
     text = json.dumps({"version": 1, "peers": rows}, indent=1)
     folder.write(_PEERS, text.encode())
-
-
-def _parse_identity(text: str, path: Path) -> bytes:
-    header, _, encoded = text.strip().partition(" ")
-    try:
-        seed = base64.b32decode(encoded.upper() + "=" * (-len(encoded) % 8))
-    except ValueError:
-        seed = b""
-    if header != _IDENTITY_HEADER or len(seed) != _SEED_BYTES:
-        raise ConfigError("identity.key", str(path), "a key file that wraith wrote")
-    return seed

@@ -25,6 +25,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from wraith.aio.disk.descriptor import OwnsDescriptor
+from wraith.aio.disk.renaming import rename_to_new
 from wraith.aio.disk.seam import OS_DISK, Disk
 from wraith.errors import WraithError
 
@@ -223,6 +224,23 @@ class PrivateFolder(OwnsDescriptor):
         """
         with self.replacing(name, sync=True) as fd:
             self.disk.write_all(fd, data)
+
+    def write_new(self, name: bytes, data: bytes) -> None:
+        """Makes a file in one step, unless there is one: two who do it at once get one file.
+
+        Raises:
+            FileExistsError: there is one; it is untouched.
+            OSError: the disk is full or not writable.
+        """
+        temporary = b".%s.%s" % (name, secrets.token_hex(8).encode())
+        with self.replacing(temporary, sync=True) as fd:
+            self.disk.write_all(fd, data)
+        try:
+            rename_to_new(self.disk, self.fd, temporary, self.fd, name)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                self.disk.unlink(temporary, dir_fd=self.fd)
+            raise
 
     def names(self) -> list[bytes]:
         """What is in it, in no order."""

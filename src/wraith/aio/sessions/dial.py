@@ -5,7 +5,7 @@ from __future__ import annotations
 from wraith.aio.opening import Opening
 from wraith.aio.sessions.endpoint import AsyncEndpoint, effective_config, local_for, open_endpoint
 from wraith.aio.sessions.session import Session
-from wraith.aio.sockets.addresses import parse_address
+from wraith.aio.sockets.local import LocalAddress, local_address
 from wraith.config import EndpointConfig
 from wraith.connection.handshake.node_record import NodeRecord
 from wraith.crypto.ed25519 import Identity
@@ -14,13 +14,13 @@ from wraith.types import SuiteId
 
 
 def connect(
-    code_or_record: str | NodeRecord,
+    code: str | NodeRecord,
     *,
     identity: Identity | None = None,
     require_pq: bool = True,
     suites: tuple[SuiteId, ...] | None = None,
     config: EndpointConfig | None = None,
-    local: str | None = None,
+    local: LocalAddress | None = None,
 ) -> Opening[Session]:
     """Dials a node: ``session = await connect(...)`` or ``async with connect(...) as session``.
 
@@ -28,12 +28,13 @@ def connect(
     with the right key wins. The session has its own socket. Cancelled, nothing is left behind.
 
     Args:
-        code_or_record: a code as ``Listener.record`` shows it, or the record itself.
+        code: a code as ``Listener.code`` shows it, or the record itself.
         identity: who this side is; a fresh identity when ``None``.
         require_pq: refuse anything without post-quantum key exchange.
         suites: what to offer, best first; ``None`` offers all that the policy allows.
         config: everything else that can be set.
-        local: ``HOST:PORT`` to send from; every interface when ``None``.
+        local: what to send from: ``"HOST:PORT"``, ``(host, port)`` or a port; every interface and a
+            free port when ``None``.
 
     Raises:
         CodeInvalid: the code is mistyped or of a newer version.
@@ -44,12 +45,12 @@ def connect(
     """
 
     async def open_() -> Session:
-        record = to_record(code_or_record)
+        record = to_record(code)
         chosen = effective_config(config, require_pq=require_pq, suites=suites)
         endpoint = await open_endpoint(
             config=chosen,
             identity=identity,
-            local=parse_address(local) if local is not None else local_for(record),
+            local=local_address(local) if local is not None else local_for(record),
             listening=False,
         )
         endpoint.private = True

@@ -15,6 +15,7 @@ from wraith.aio.entropy import OsRng
 from wraith.aio.running import LINGER_S, RunningNode, run_node
 from wraith.aio.sessions.session import Session
 from wraith.aio.settling import when_settled
+from wraith.aio.sockets.local import GivenSockets
 from wraith.config import EndpointConfig
 from wraith.connection import events
 from wraith.connection.connection import Connection
@@ -181,12 +182,13 @@ async def open_endpoint(
     config: EndpointConfig,
     identity: Identity | None,
     local: Address = ANY_ADDRESS,
+    sock: GivenSockets | None = None,
     access: AccessKey | None = None,
     listening: bool,
     kem: Kem | None = None,
     replay: ReplayFiles | None = None,
 ) -> AsyncEndpoint:
-    """The sessions of a node of their own, which binds ``local``.
+    """The sessions of a node of their own, which binds ``local`` or takes ``sock`` over.
 
     Args:
         identity: who this node is; a fresh one when ``None``.
@@ -203,7 +205,7 @@ async def open_endpoint(
         access = AccessKey.generate(OsRng(), with_psk=True)
     if access is not None and access.persistent and replay is None:
         raise ConfigError("replay_files", "nothing", "the files of each persistent access key")
-    running = await run_node(config=config, identity=identity, local=local, kem=kem)
+    running = await run_node(config=config, identity=identity, local=local, sock=sock, kem=kem)
     return AsyncEndpoint(running, key=access, replay=replay, owns_node=True)
 
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from wraith.aio.clock import SystemClock
+from wraith.aio.deprecation import deprecated
+from wraith.aio.disk.kept_access import KeptAccess
 from wraith.aio.entropy import OsRng
 from wraith.aio.opening import Opening
 from wraith.aio.running import RunningNode
@@ -16,8 +20,8 @@ from wraith.aio.sessions.dial import dial
 from wraith.aio.sessions.endpoint import AsyncEndpoint, effective_config, open_endpoint
 from wraith.aio.sessions.session import Session
 from wraith.aio.sessions.waiters import Waiters
-from wraith.aio.sockets.addresses import parse_address
 from wraith.aio.sockets.interfaces import reachable_addresses
+from wraith.aio.sockets.local import GivenSockets, LocalAddress, local_address
 from wraith.config import EndpointConfig
 from wraith.connection import events
 from wraith.connection.connection import Connection
@@ -26,7 +30,7 @@ from wraith.connection.handshake.node_record import NodeRecord
 from wraith.crypto.ed25519 import Identity
 from wraith.errors import CloseCode, ConfigError, LocalProtocolError, WraithError
 from wraith.node.codes import record_to_text, to_record
-from wraith.types import ANY_ADDRESS, Address, PeerKey, SuiteId
+from wraith.types import Address, PeerKey, SuiteId
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -35,7 +39,7 @@ UNACCEPTED_SESSIONS_MAX: Final = 64
 
 
 def listen(
-    local: str | None = None,
+    local: LocalAddress | None = None,
     *,
     identity: Identity | None = None,
     require_pq: bool = True,
@@ -43,12 +47,15 @@ def listen(
     suites: tuple[SuiteId, ...] | None = None,
     config: EndpointConfig | None = None,
     max_pending_streams: int | None = None,
+    access: str | os.PathLike[str] | None = None,
+    sock: GivenSockets | None = None,
     at: RunningNode | None = None,
 ) -> Opening[Listener]:
     """Listens: ``listener = await listen()`` or ``async with listen() as listener``.
 
     Args:
-        local: ``HOST:PORT`` to bind; every interface and a free port when ``None``. Port 0 is any.
+        local: what to bind: ``"HOST:PORT"``, ``(host, port)`` or a port; every interface and a free
+            port when ``None``. Port 0 is any that is free.
         identity: who this node is; a fresh identity when ``None``.
         require_pq: refuse anything without post-quantum key exchange.
         allow: the only identities that may connect; ``None`` lets in whoever has the code.
@@ -56,28 +63,56 @@ def listen(
         max_pending_streams: so many streams of a peer wait to be accepted (1 … 16,384), of the
             urgent ones as many again; the peer opens no more before. ``None``: as
             ``config.max_streams`` says, 128 by default.
+        access: a folder that keeps the access key, so that the code outlives this process; made on
+            first use, and this process's alone while it listens. A fresh key when ``None``. The
+            code stays the same with one ``identity``, and a port and address that stay.
+        sock: a UDP socket that is bound already, or one for each address family, in place of
+            ``local``: from systemd, or from a parent process. The listener takes it over.
         at: a node that runs already (``wraith.aio.open_node``): the listener has an access key of
             its own there, and shares the port with what else listens.
 
     Raises:
         TransportError: the address cannot be bound.
-        LocalProtocolError: four services listen at that node already.
+        LocalProtocolError: four services listen at that node already, or another process listens
+            with that access key.
+        UntrustedPath, DiskFailed, NoSpace: the folder of ``access``, or its disk.
         PolicyRefused, ConfigError: what they say.
     """
+
+    def _kept(chosen: EndpointConfig) -> KeptAccess | None:
+        if access is None:
+            return None
+        skew_s = chosen.max_clock_skew_s
+        return KeptAccess.open(access, OsRng(), SystemClock(), max_clock_skew_s=skew_s)
 
     async def open_() -> Listener:
         chosen = effective_config(config, require_pq=require_pq, suites=suites)
         if max_pending_streams is not None:
             chosen = replace(chosen, max_streams=max_pending_streams)
-        address = ANY_ADDRESS if local is None else parse_address(local)
-        endpoint = await open_endpoint(
-            config=chosen, identity=identity, local=address, listening=True
-        )
-        return Listener(endpoint, allow, require_pq=require_pq)
+        if sock is not None and local is not None:
+            raise ConfigError("local", local, "nothing beside sock: that is bound already")
+        address = local_address(local)
+        kept = _kept(chosen)
+        try:
+            endpoint = await open_endpoint(
+                config=chosen,
+                identity=identity,
+                local=address,
+                sock=sock,
+                access=kept.key if kept is not None else None,
+                listening=True,
+                replay=kept.replay if kept is not None else None,
+            )
+        except BaseException:
+            if kept is not None:
+                kept.close()
+            raise
+        return Listener(endpoint, allow, require_pq=require_pq, kept=kept)
 
     async def open_at(node: RunningNode) -> Listener:
         for name, value in (
             ("local", local),
+            ("sock", sock),
             ("identity", identity),
             ("suites", suites),
             ("config", config),
@@ -87,10 +122,17 @@ def listen(
                 raise ConfigError(
                     name, "given with at", "nothing: the node that is there has its own"
                 )
-        effective_config(node.node.endpoint.config, require_pq=require_pq)
-        key = AccessKey.generate(OsRng(), with_psk=True)
-        endpoint = AsyncEndpoint(node, key=key, owns_node=False)
-        return Listener(endpoint, allow, require_pq=require_pq)
+        config_there = effective_config(node.node.endpoint.config, require_pq=require_pq)
+        kept = _kept(config_there)
+        key = kept.key if kept is not None else AccessKey.generate(OsRng(), with_psk=True)
+        replay = kept.replay if kept is not None else None
+        try:
+            endpoint = AsyncEndpoint(node, key=key, replay=replay, owns_node=False)
+        except BaseException:
+            if kept is not None:
+                kept.close()
+            raise
+        return Listener(endpoint, allow, require_pq=require_pq, kept=kept)
 
     return Opening(open_ if at is None else lambda: open_at(at))
 
@@ -112,14 +154,15 @@ class Listener:
         allow: Iterable[PeerKey] | None,
         *,
         require_pq: bool,
+        kept: KeptAccess | None = None,
     ) -> None:
         self.allow: frozenset[PeerKey] | set[PeerKey] | None = (
             None if allow is None else frozenset(allow)
         )
         self.n_refused = 0
         self._endpoint = endpoint
-        self._bound = endpoint.running.local
         self._require_pq = require_pq
+        self._kept = kept
         self._unaccepted: deque[Session] = deque()
         self._waiters = Waiters()
         self._closed = False
@@ -137,8 +180,9 @@ class Listener:
     @property
     def addresses(self) -> tuple[Address, ...]:
         """Addresses at which peers reach this node: the bound one, or those of all interfaces."""
-        if self._bound.ip and any(self._bound.ip):
-            return (Address(self._bound.ip, self.port, self._bound.scope),)
+        bound = tuple(each.local for each in self._endpoint.running.sockets.sockets)
+        if all(any(each.ip) for each in bound):
+            return bound
         return reachable_addresses(self.port)
 
     @property
@@ -147,9 +191,16 @@ class Listener:
         return self._endpoint.machine.node_record(self.addresses, key=self._endpoint.key)
 
     @property
-    def record(self) -> str:
-        """``node_record`` as one word that ``connect`` takes. Give it to the peer privately."""
+    def code(self) -> str:
+        """The code that ``connect`` takes: ``node_record`` as one word. Give it to the peer
+        privately."""
         return record_to_text(self.node_record)
+
+    @property
+    def record(self) -> str:
+        """The same as ``code``, under the name that it had."""
+        deprecated("Listener.record", "Listener.code")
+        return self.code
 
     @property
     def sessions(self) -> tuple[Session, ...]:
@@ -180,11 +231,11 @@ class Listener:
         except LocalProtocolError:
             raise StopAsyncIteration from None
 
-    def connect(self, code_or_record: str | NodeRecord) -> Opening[Session]:
+    def connect(self, code: str | NodeRecord) -> Opening[Session]:
         """As ``wraith.connect``, from this node's own port and identity."""
 
         async def open_() -> Session:
-            record = to_record(code_or_record)
+            record = to_record(code)
             return await dial(self._endpoint, record, require_pq=self._require_pq)
 
         return Opening(open_)
@@ -221,6 +272,8 @@ class Listener:
                     await endpoint.settled()
             finally:
                 endpoint.close()
+                if self._kept is not None:
+                    self._kept.close()
                 self._unaccepted.clear()
 
     @staticmethod

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterable, Iterator
 from concurrent.futures import CancelledError
 from types import TracebackType
@@ -10,10 +11,12 @@ from types import TracebackType
 from wraith.aio.blocking import awaited as _awaited
 from wraith.aio.blocking import call as _call
 from wraith.aio.blocking import wait as _wait
+from wraith.aio.deprecation import deprecated
 from wraith.aio.sessions import dial as _dial
 from wraith.aio.sessions import listener as _listener
 from wraith.aio.sessions.session import Session as AsyncSession
 from wraith.aio.sessions.stream import Stream as AsyncStream
+from wraith.aio.sockets.local import GivenSockets, LocalAddress
 from wraith.config import EndpointConfig
 from wraith.connection.handshake.node_record import NodeRecord
 from wraith.crypto.ed25519 import Identity
@@ -148,9 +151,15 @@ class Listener:
         self._listener = listener
 
     @property
+    def code(self) -> str:
+        """The code that ``connect`` takes. Give it to the peer privately."""
+        return _wait(_call(lambda: self._listener.code))
+
+    @property
     def record(self) -> str:
-        """The code that ``connect`` takes."""
-        return _wait(_call(lambda: self._listener.record))
+        """The same as ``code``, under the name that it had."""
+        deprecated("Listener.record", "Listener.code")
+        return self.code
 
     def set_allow(self, allow: Iterable[PeerKey] | None) -> None:
         """Who may connect from now on."""
@@ -186,17 +195,17 @@ class Listener:
 
 
 def connect(
-    code_or_record: str | NodeRecord,
+    code: str | NodeRecord,
     *,
     identity: Identity | None = None,
     require_pq: bool = True,
     suites: tuple[SuiteId, ...] | None = None,
     config: EndpointConfig | None = None,
-    local: str | None = None,
+    local: LocalAddress | None = None,
 ) -> Session:
     """As ``wraith.connect``, blocking."""
     opening = _dial.connect(
-        code_or_record,
+        code,
         identity=identity,
         require_pq=require_pq,
         suites=suites,
@@ -207,7 +216,7 @@ def connect(
 
 
 def listen(
-    local: str | None = None,
+    local: LocalAddress | None = None,
     *,
     identity: Identity | None = None,
     require_pq: bool = True,
@@ -215,6 +224,8 @@ def listen(
     suites: tuple[SuiteId, ...] | None = None,
     config: EndpointConfig | None = None,
     max_pending_streams: int | None = None,
+    access: str | os.PathLike[str] | None = None,
+    sock: GivenSockets | None = None,
 ) -> Listener:
     """As ``wraith.listen``, blocking."""
     opening = _listener.listen(
@@ -225,5 +236,7 @@ def listen(
         suites=suites,
         config=config,
         max_pending_streams=max_pending_streams,
+        access=access,
+        sock=sock,
     )
     return Listener(_wait(_awaited(opening)))

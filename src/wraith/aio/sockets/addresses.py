@@ -55,7 +55,8 @@ def format_address(address: Address) -> str:
 
 
 def parse_address(text: str) -> Address:
-    """Reads ``HOST:PORT`` with a numeric host; IPv6 in brackets; ``:PORT`` means every interface.
+    """Reads ``HOST:PORT`` with a numeric host; IPv6 in brackets; ``:PORT`` means every interface,
+    and ``localhost`` is 127.0.0.1.
 
     Raises:
         ConfigError: anything else, with what is accepted.
@@ -70,6 +71,8 @@ def parse_address(text: str) -> Address:
         raise ConfigError("address", text, accepted)
     if host in ("", "*"):
         return Address(b"", port)
+    if host.lower() == "localhost":
+        return Address(bytes([127, 0, 0, 1]), port)
     host = host[1:-1] if bracketed else host
     try:
         parsed = ipaddress.ip_address(host)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, cast
 
 from wraith.aio.sockets.addresses import from_sockaddr, to_sockaddr
@@ -19,6 +19,7 @@ from wraith.aio.sockets.udp import (
     ReceiveBurst,
     RefuseSize,
     SocketSet,
+    UdpSocket,
     bound_socket,
 )
 from wraith.errors import TransportError
@@ -49,8 +50,12 @@ class EndpointSocket(asyncio.DatagramProtocol):
     @classmethod
     async def bind(cls, address: Address) -> EndpointSocket:
         """Binds to ``address``. Raises ``TransportError`` when that fails."""
+        return await cls.over(bound_socket(address))
+
+    @classmethod
+    async def over(cls, sock: socket.socket) -> EndpointSocket:
+        """Takes over ``sock``, which is bound."""
         loop = asyncio.get_running_loop()
-        sock = bound_socket(address)
         sock.setblocking(False)
         try:
             _, protocol = await loop.create_datagram_endpoint(cls, sock=sock)
@@ -183,3 +188,10 @@ async def bind_sockets(address: Address) -> SocketSet:
     if supports_add_reader(asyncio.get_running_loop()):
         return SocketSet.bind(address)
     return await bind_endpoints(address)
+
+
+async def take_sockets(socks: Sequence[socket.socket]) -> SocketSet:
+    """As ``bind_sockets``, of sockets that are bound already; takes them over."""
+    if supports_add_reader(asyncio.get_running_loop()):
+        return SocketSet([UdpSocket(sock) for sock in socks])
+    return SocketSet([await EndpointSocket.over(sock) for sock in socks])

@@ -28,10 +28,15 @@ def test_no_host_is_every_interface(text: str) -> None:
     assert parse_address(text) == Address(b"", 5)
 
 
+@pytest.mark.parametrize("text", ["localhost:5", "LOCALHOST:5"])
+def test_localhost_is_this_host_and_no_name_to_look_up(text: str) -> None:
+    assert parse_address(text) == Address(b"\x7f\0\0\1", 5)
+
+
 @pytest.mark.parametrize(
     "text",
     [
-        *("", "127.0.0.1", "::1:4", "[::1]", "localhost:1", "1.2.3.4:65536", "1.2.3.4:-1"),
+        *("", "127.0.0.1", "::1:4", "[::1]", "example.org:1", "1.2.3.4:65536", "1.2.3.4:-1"),
         *("1.2.3.4:x", "1.2.3.4:", "1.2.3:1", "[fe80::1%nosuchzone]:1", "1.2.3.4:\u0661"),
     ],
 )
