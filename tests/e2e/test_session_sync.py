@@ -98,3 +98,37 @@ def test_the_process_ends_with_sessions_open() -> None:
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == "X25519+ML-KEM-768\n"
+
+
+def test_the_facts_are_the_same_without_asyncio() -> None:
+    with wraith.sync.listen("127.0.0.1:0") as listener:
+        code = listener.code
+        assert listener.addresses[0].port == listener.port
+        assert not listener.sessions
+        with wraith.sync.connect(code) as session, listener.accept() as accepted:
+            assert listener.sessions[0].peer == accepted.peer and listener.n_refused == 0
+            assert session.export_key("use", context=b"a") == accepted.export_key(
+                "use", context=b"a"
+            )
+            assert session.stats().sent_packets and session.max_datagram_bytes > 1_000
+            assert not session.is_going_away and not session.suspect
+            assert session.close_error is None
+            for n in range(3):
+                session.send_datagram(bytes([n]))
+            messages = accepted.datagrams()
+            assert [next(messages) for _ in range(3)] == [b"\0", b"\1", b"\2"]
+            with session.open_stream() as stream:
+                assert stream.write_nowait(b"abc") == stream.n_accepted == 3
+                stream.set_priority(3)
+                incoming = accepted.accept_stream()
+                assert b"".join(map(bytes, incoming.read_chunks())) == b"abc"
+            session.drain()
+            session.close()
+            assert list(messages) == []
+            assert isinstance(accepted.close_error, wraith.PeerFinished)
+        with listener.connect(code) as again:
+            assert again.peer == again.peer
+        listener.allow = frozenset()
+        assert listener.allow == frozenset()
+        for thing in (session, accepted, stream, listener):
+            assert repr(thing).startswith("sync.") and "object at" not in repr(thing)

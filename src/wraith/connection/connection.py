@@ -501,6 +501,7 @@ class Connection:
         """Asks for fresh keys; event ``Rekeyed`` follows. At most once per second."""
         self._shared.command().rekey.request()
 
-    def export_key(self, label: str, n: int) -> bytes:
-        """``n`` bytes (1 … 65,535) that both ends derive for ``label``, unlike for any other."""
-        return self._require_parts().keys.export(label, n)
+    def export_key(self, label: str, n: int, context: bytes = b"") -> bytes:
+        """``n`` bytes (1 … 65,535) that both ends derive for ``label`` and ``context``, unlike for
+        any others."""
+        return self._require_parts().keys.export(label, n, context)

@@ -98,9 +98,9 @@ class SessionEpochs:
         key = self._cid_key.reveal()
         return [cid(key, index) for index in range(low, high + 1)]
 
-    def export(self, label: str, n: int) -> bytes:
+    def export(self, label: str, n: int, context: bytes) -> bytes:
         assert self._session is not None
-        return self._session.export(label, n)
+        return self._session.export(label, n, context)
 
     def highest_pn(self) -> int:
         """The highest packet number used in the sending epoch, in either direction."""

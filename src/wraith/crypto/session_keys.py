@@ -68,16 +68,21 @@ class SessionKeys:
         """The key of the connection ids in packets that ``receiver`` receives."""
         return self.cid_i if receiver is Role.INITIATOR else self.cid_r
 
-    def export(self, label: str, n: int) -> bytes:
-        """``n`` (1..65535) bytes for the application, bound to this session and to ``label``.
+    def export(self, label: str, n: int, context: bytes = b"") -> bytes:
+        """``n`` (1..65535) bytes for the application, bound to this session, ``label`` and
+        ``context``.
 
-        ``KH(exporter, len16(label) ‖ label)``. The length in front keeps it apart from every use of
-        the exporter itself, which is never hashed under its own key otherwise. [CR-24]
+        ``KH(exporter, len16(label) ‖ label)``, and ``len16(context) ‖ context`` behind it unless
+        the context is empty. The length in front keeps it apart from every use of the exporter
+        itself, which is never hashed under its own key otherwise. [CR-24]
         """
         name = label.encode()
-        if not 1 <= n <= EXPORT_BYTES_MAX or len(name) > 0xFFFF:
-            raise ValueError("an export has 1 to 65535 bytes, its label at most 65535")
-        return keyed_hash(self.exporter.reveal(), len(name).to_bytes(2, "big") + name, n)
+        if not 1 <= n <= EXPORT_BYTES_MAX or max(len(name), len(context)) > 0xFFFF:
+            raise ValueError("an export has 1 to 65535 bytes, label and context at most 65535")
+        data = len(name).to_bytes(2, "big") + name
+        if context:
+            data += len(context).to_bytes(2, "big") + context
+        return keyed_hash(self.exporter.reveal(), data, n)
 
     def wipe(self) -> None:
         for name in _SECRETS:

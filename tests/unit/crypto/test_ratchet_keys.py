@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from blake3 import blake3
 
 from wraith.crypto import ratchet
 from wraith.crypto.aead import Aead
@@ -97,6 +98,18 @@ def test_exports_are_bound_to_label_and_session() -> None:
     for label, n in (("a", 0), ("a", 65_536), ("x" * 65_536, 32)):
         with pytest.raises(ValueError):
             one.export(label, n)
+
+
+@pytest.mark.spec("CR-24")
+def test_exports_are_bound_to_a_context_and_an_empty_one_is_none() -> None:
+    keys = SessionKeys.derive(b"\x42" * 32)
+    assert keys.export("a", 32, b"") == keys.export("a", 32)
+    message = b"\0\1a" + b"\0\3who"
+    assert keys.export("a", 32, b"who") == blake3(message, key=keys.exporter.reveal()).digest()
+    pairs = [("a", b""), ("a", b"b"), ("ab", b""), ("a", b"\0\1b"), ("", b"ab")]
+    assert len({keys.export(label, 32, context) for label, context in pairs}) == len(pairs)
+    with pytest.raises(ValueError):
+        keys.export("a", 32, bytes(65_536))
 
 
 def test_wiping_ends_every_secret() -> None:

@@ -67,7 +67,7 @@ async def dial(endpoint: AsyncEndpoint, record: NodeRecord, *, require_pq: bool)
     """One session from ``endpoint`` to ``record``. Cancelled or failed, the attempt is dropped."""
     session = endpoint.connect(record, require_pq=require_pq)
     try:
-        await session.wait_ready()
+        await session._wait_ready()
     except BaseException:
         if not session.is_closed:
             session.connection.close(0, "", endpoint.driver.now())

@@ -122,7 +122,7 @@ class AsyncEndpoint:
             if self.on_accept is not None:
                 self.on_accept(connection, event)
             return
-        session.handle(event)
+        session._handle(event)
         if isinstance(event, events.Closed):
             del self.sessions[connection]
             self.retire_if_unused()
@@ -171,7 +171,7 @@ class AsyncEndpoint:
 
     def _fail_all(self, words: str) -> None:
         for session in list(self.sessions.values()):
-            session.fail(ConnectionLost(words))
+            session._fail(ConnectionLost(words))
         self.sessions.clear()
         if self.on_gone is not None:
             self.on_gone()

@@ -170,6 +170,10 @@ class Listener:
         endpoint.on_accept = self._on_incoming
         endpoint.on_gone = self._waiters.notify
 
+    def __repr__(self) -> str:
+        state = "closed" if self._closed else f"{len(self._endpoint.sessions)} sessions"
+        return f"Listener(port={self.port}, {state})"
+
     # --- facts ------------------------------------------------------------------------------
 
     @property

@@ -9,9 +9,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
+from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Final
 
+from wraith.aio.deprecation import internal
 from wraith.aio.opening import Opening
+from wraith.aio.sessions.codes import check_application_code
 from wraith.aio.sessions.stream import Stream
 from wraith.aio.sessions.waiters import Waiters
 from wraith.connection import events
@@ -32,6 +35,13 @@ if TYPE_CHECKING:
     from wraith.connection.connection import Connection
 from wraith.connection.stats import ConnectionStats
 
+#: Names that programs could see once, and that have an underscore now.
+_INTERNAL: Final = frozenset(
+    {
+        *("handle", "fail", "wake", "now", "wait_ready", "forget_stream"),
+        *("raise_if_closed", "closed_error"),
+    }
+)
 #: Datagrams that the program has not taken yet; beyond this the oldest are dropped.
 UNREAD_DATAGRAMS_MAX: Final = 1024
 
@@ -43,9 +53,10 @@ class Session:
     code 0; leaving it with an exception closes at once.
 
     Attributes:
-        connection: the machine underneath, for what has no method here. Call ``wake`` after
-            a command to it.
+        connection: the machine underneath, for facts that have no method here. Provisional.
         n_datagrams_dropped: received datagrams that nobody took in time.
+        suspect: the peer has not been heard of for a while, and the session looks for it.
+        is_going_away: the peer has announced the end: no new streams, finish what is open.
     """
 
     def __init__(self, endpoint: AsyncEndpoint, connection: Connection) -> None:
@@ -62,13 +73,17 @@ class Session:
         self._final_stats: ConnectionStats | None = None
         self._failure: WraithError | None = None
         self.suspect = False
-        #: The peer has announced the end of this session: no new streams, finish what is open.
         self.is_going_away = False
 
     def __repr__(self) -> str:
         peer = self.connection.peer
         state = "closed" if self.is_closed else "open"
         return f"Session(peer={peer.short if peer else None}, {state})"
+
+    if not TYPE_CHECKING:  # else no misspelt name of this class would be found
+
+        def __getattr__(self, name):
+            return internal(self, name, _INTERNAL)
 
     # --- facts ------------------------------------------------------------------------------
 
@@ -87,13 +102,29 @@ class Session:
         """True once the session can carry nothing any more."""
         return self._closed is not None or self._failure is not None
 
+    @property
+    def close_error(self) -> WraithError | None:
+        """Why the session has ended: what waiting calls raise then. ``None`` while it is open.
+        ``PeerFinished`` and ``LocalProtocolError`` (closed here) are no errors."""
+        return self._closed_error() if self.is_closed else None
+
     def stats(self) -> ConnectionStats:
         """Round-trip time, window, losses, bytes: a snapshot. Works on a closed session too."""
         return self._final_stats or self.connection.stats()
 
-    def export_key(self, label: str, n: int = 32) -> bytes:
-        """``n`` bytes that only both ends of this session can derive; ``label`` names the use."""
-        return self.connection.export_key(label, n)
+    def export_key(self, label: str, n: int = 32, *, context: bytes = b"") -> bytes:
+        """``n`` bytes that only both ends of this session can derive.
+
+        Args:
+            label: names the use, which is a constant of the program.
+            n: 1 to 65,535. A longer key begins with the shorter one of the same label and context.
+            context: what else the key is bound to, at most 65,535 bytes; none when empty.
+
+        Raises:
+            ValueError: ``n``, ``label`` or ``context`` are out of range.
+            LocalProtocolError: the session has ended.
+        """
+        return self.connection.export_key(label, n, context)
 
     # --- streams ----------------------------------------------------------------------------
 
@@ -112,15 +143,15 @@ class Session:
             priority = 0
 
         async def open_() -> Stream:
-            self.raise_if_closed()
+            self._raise_if_closed()
             while not self.connection.can_open_stream(expedited=expedited):
                 await self._waiters.wait()
-                self.raise_if_closed()
+                self._raise_if_closed()
             sid = self.connection.open_stream(
-                priority=priority, expedited=expedited, now=self.now()
+                priority=priority, expedited=expedited, now=self._now()
             )
             stream = self._streams[sid] = Stream(self, sid)
-            self.wake()
+            self._wake()
             return stream
 
         return Opening(open_)
@@ -132,11 +163,11 @@ class Session:
             TransportError: the session is closed.
         """
         while not self._unaccepted:
-            self.raise_if_closed()
+            self._raise_if_closed()
             await self._waiters.wait()
         stream = self._unaccepted.popleft()
         self.connection.stream_taken(stream.id)
-        self.wake()
+        self._wake()
         return stream
 
     def __aiter__(self) -> Session:
@@ -163,9 +194,9 @@ class Session:
             LocalProtocolError: ``data`` is longer than ``max_datagram_bytes``.
             TransportError: the session is closed.
         """
-        self.raise_if_closed()
-        taken = self.connection.send_datagram(data, self.now())
-        self.wake()
+        self._raise_if_closed()
+        taken = self.connection.send_datagram(data, self._now())
+        self._wake()
         return taken
 
     async def receive_datagram(self) -> bytes:
@@ -175,9 +206,23 @@ class Session:
             TransportError: the session is closed and nothing is left.
         """
         while not self._datagrams:
-            self.raise_if_closed()
+            self._raise_if_closed()
             await self._waiters.wait()
         return self._datagrams.popleft()
+
+    async def datagrams(self) -> AsyncIterator[bytes]:
+        """``async for data in session.datagrams()``: the peer's messages as they come. It ends when
+        the session was closed without an error.
+
+        Raises:
+            TransportError: it ended in another way, and nothing is left.
+        """
+        while True:
+            try:
+                data = await self.receive_datagram()
+            except (PeerFinished, LocalProtocolError):
+                return
+            yield data
 
     # --- the end ----------------------------------------------------------------------------
 
@@ -187,19 +232,30 @@ class Session:
         Raises:
             TransportError: the session was lost first.
         """
-        while any(stream.is_unsent for stream in self._streams.values()):
-            self.raise_if_closed()
+        while any(stream._is_unsent for stream in self._streams.values()):
+            self._raise_if_closed()
             await self._waiters.wait()
 
     async def close(self, code: int = CloseCode.NO_ERROR, reason: str = "") -> None:
         """Closes now: tells the peer and returns when that is with the kernel. Idempotent.
 
         What was written and not yet acknowledged may be lost; ``drain`` first if it matters.
-        Application codes start at ``CloseCode.APPLICATION``. Cancelled, the session is closed.
+        Cancelled, the session is closed.
+
+        Args:
+            code: 0, or a code of the application: 0x1000 (``CloseCode.APPLICATION``) to 0xFFFFFFFF.
+            reason: for people; its first 64 bytes arrive. No secrets.
+
+        Raises:
+            LocalProtocolError: ``code`` is out of range; nothing was closed.
         """
+        check_application_code(code)
+        await self._close(code, reason)
+
+    async def _close(self, code: int, reason: str) -> None:
         if not self.is_closed:
-            self.connection.close(code, reason, self.now())
-            self.wake()
+            self.connection.close(code, reason, self._now())
+            self._wake()
             await self._endpoint.driver.flushed()
         self._endpoint.retire_if_unused()
 
@@ -211,7 +267,7 @@ class Session:
         """
         while not self.is_closed:
             await self._waiters.wait()
-        error = self.closed_error()
+        error = self._closed_error()
         if self._closed is None or (self._closed.error is not None or self._closed.code):
             raise error
 
@@ -226,7 +282,7 @@ class Session:
     ) -> None:
         if exc_type is not None:
             cancelled = issubclass(exc_type, asyncio.CancelledError)
-            await self.close(CloseCode.NO_ERROR if cancelled else CloseCode.INTERNAL_ERROR)
+            await self._close(CloseCode.NO_ERROR if cancelled else CloseCode.INTERNAL_ERROR, "")
             return
         try:
             if not self.is_closed:
@@ -236,7 +292,7 @@ class Session:
         finally:
             await self.close()
 
-    def closed_error(self) -> WraithError:
+    def _closed_error(self) -> WraithError:
         """Why the session can carry nothing any more, as an exception of its own to raise."""
         if self._failure is not None:
             return ConnectionLost(str(self._failure))
@@ -248,54 +304,54 @@ class Session:
             return PeerClosed.of(closed.code, closed.reason)
         return LocalProtocolError("this session is closed")
 
-    def raise_if_closed(self) -> None:
-        """Raises ``closed_error`` on a closed session."""
+    def _raise_if_closed(self) -> None:
+        """Raises ``_closed_error`` on a closed session."""
         if self.is_closed:
-            raise self.closed_error()
+            raise self._closed_error()
 
     # --- shared with streams and the endpoint -----------------------------------------------
 
-    def now(self) -> float:
+    def _now(self) -> float:
         """The loop's time, which is the machine's."""
         return self._endpoint.driver.now()
 
-    def wake(self) -> None:
+    def _wake(self) -> None:
         """Call after a command to ``connection``."""
         self._endpoint.driver.wake()
 
-    def forget_stream(self, sid: StreamId) -> None:
+    def _forget_stream(self, sid: StreamId) -> None:
         """Both halves of this stream are over."""
         self._streams.pop(sid, None)
         self._waiters.notify()
 
-    async def wait_ready(self) -> None:
+    async def _wait_ready(self) -> None:
         """Initiator: waits until the responder has confirmed; raises why it did not."""
         while not self._is_ready:
-            self.raise_if_closed()
+            self._raise_if_closed()
             await self._waiters.wait()
-        self.raise_if_closed()  # a refusal follows right behind the confirmation
+        self._raise_if_closed()  # a refusal follows right behind the confirmation
 
-    def handle(self, event: events.Event) -> None:
+    def _handle(self, event: events.Event) -> None:
         """Applies one event of the machine."""
         match event:
             case events.StreamReadable(sid):
                 if (stream := self._streams.get(sid)) is not None:
-                    stream.on_readable()
+                    stream._on_readable()
             case events.StreamWritable(sid):
                 if (stream := self._streams.get(sid)) is not None:
-                    stream.on_writable()
+                    stream._on_writable()
             case events.StreamOpened(sid):
                 self._on_opened(sid)
             case events.StreamSent(sid):
                 if (stream := self._streams.get(sid)) is not None:
-                    stream.on_sent()
+                    stream._on_sent()
                 self._waiters.notify()
             case events.StreamWasReset(sid, code):
                 if (stream := self._streams.get(sid)) is not None:
-                    stream.on_reset(code)
+                    stream._on_reset(code)
             case events.StreamWasStopped(sid, code):
                 if (stream := self._streams.get(sid)) is not None:
-                    stream.on_stopped(code)
+                    stream._on_stopped(code)
             case events.DatagramReceived(data):
                 self._on_datagram(data)
             case events.StreamsAvailable():
@@ -316,7 +372,7 @@ class Session:
             case _:
                 pass  # facts that `security` and `stats` show: nobody waits for them
 
-    def fail(self, error: WraithError) -> None:
+    def _fail(self, error: WraithError) -> None:
         """The endpoint is gone without a proper close."""
         if not self.is_closed:
             self._failure = error
@@ -340,5 +396,5 @@ class Session:
         with contextlib.suppress(LocalProtocolError):  # nothing to tell: never established
             self._final_stats = self.connection.stats()
         for stream in list(self._streams.values()):
-            stream.on_closed()
+            stream._on_closed()
         self._waiters.notify()

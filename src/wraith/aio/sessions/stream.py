@@ -11,6 +11,8 @@ import contextlib
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
+from wraith.aio.deprecation import internal
+from wraith.aio.sessions.codes import check_application_code
 from wraith.errors import CloseCode, LimitExceeded, LocalProtocolError, StreamReset
 from wraith.types import Buffer, StreamId
 
@@ -20,6 +22,13 @@ if TYPE_CHECKING:
     from wraith.aio.sessions.session import Session
 
 READ_BYTES: Final = 65_536
+#: Names that programs could see once, and that have an underscore now.
+_INTERNAL: Final = frozenset(
+    {
+        *("on_readable", "on_writable", "on_reset", "on_stopped", "on_sent", "on_closed"),
+        "is_unsent",
+    }
+)
 
 
 class Stream:
@@ -52,6 +61,11 @@ class Stream:
 
     def __repr__(self) -> str:
         return f"Stream(0x{self.id:08x})"
+
+    if not TYPE_CHECKING:  # else no misspelt name of this class would be found
+
+        def __getattr__(self, name):
+            return internal(self, name, _INTERNAL)
 
     # --- writing ----------------------------------------------------------------------------
 
@@ -122,12 +136,20 @@ class Stream:
         await asyncio.shield(self._sent)
 
     def reset(self, code: int = CloseCode.APPLICATION) -> None:
-        """Gives up sending; what was not delivered yet is dropped and the peer sees ``code``."""
+        """Gives up sending; what was not delivered yet is dropped and the peer sees ``code``.
+
+        Raises:
+            LocalProtocolError: ``code`` is neither 0 nor of an application (0x1000 and up).
+        """
+        check_application_code(code)
+        self._reset(code)
+
+    def _reset(self, code: int) -> None:
         if self._session.is_closed or self._is_sent:
             return
-        self._connection.stream_reset(self.id, code, self._session.now())
+        self._connection.stream_reset(self.id, code, self._session._now())
         self._finished = self._is_sent = True
-        self._session.wake()
+        self._session._wake()
         self._release(StreamReset(code), writing=True)
         self._forget_if_done()
 
@@ -136,15 +158,15 @@ class Stream:
         if self._finished:
             raise LocalProtocolError("this stream is finished")
         session = self._session
-        n = self._connection.stream_write(self.id, data, fin=fin, now=session.now())
+        n = self._connection.stream_write(self.id, data, fin=fin, now=session._now())
         self.n_accepted += n
-        session.wake()
+        session._wake()
         return n
 
     def _raise_if_unwritable(self) -> None:
         if self._stop_code is not None:
             raise StreamReset(self._stop_code)
-        self._session.raise_if_closed()
+        self._session._raise_if_closed()
 
     async def _wait_writable(self) -> None:
         future = self._writable = asyncio.get_running_loop().create_future()
@@ -226,19 +248,27 @@ class Stream:
         return data
 
     def stop(self, code: int = CloseCode.APPLICATION) -> None:
-        """Wants no more: what is unread is discarded and the peer's writer sees ``code``."""
+        """Wants no more: what is unread is discarded and the peer's writer sees ``code``.
+
+        Raises:
+            LocalProtocolError: ``code`` is neither 0 nor of an application (0x1000 and up).
+        """
+        check_application_code(code)
+        self._stop(code)
+
+    def _stop(self, code: int) -> None:
         if self._session.is_closed or self._at_end:
             return
-        self._connection.stream_stop(self.id, code, self._session.now())
+        self._connection.stream_stop(self.id, code, self._session._now())
         self._at_end = True
-        self._session.wake()
+        self._session._wake()
         self._release(StreamReset(code), reading=True)
         self._forget_if_done()
 
     def set_priority(self, priority: int) -> None:
         """0 is the most urgent, 128 the default, 255 the least."""
-        self._connection.set_priority(self.id, priority, self._session.now())
-        self._session.wake()
+        self._connection.set_priority(self.id, priority, self._session._now())
+        self._session._wake()
 
     def _read_chunks_nowait(self, n_max: int) -> list[Buffer]:
         if self._readable is not None:
@@ -249,9 +279,9 @@ class Stream:
             return []
         if self._session.is_closed:
             return self._read_left(n_max)
-        chunks = self._connection.stream_read_chunks(self.id, n_max, self._session.now())
+        chunks = self._connection.stream_read_chunks(self.id, n_max, self._session._now())
         if chunks:
-            self._session.wake()
+            self._session._wake()
         elif self._connection.stream_is_finished(self.id):
             self._at_end = True
             self._forget_if_done()
@@ -261,7 +291,7 @@ class Stream:
         """Reads on after the session's end, up to the bytes that did not arrive."""
         if not self._left:
             if not self._left_ends:
-                raise self._session.closed_error()
+                raise self._session._closed_error()
             self._at_end = True
             return []
         piece = memoryview(self._left.popleft())
@@ -293,60 +323,60 @@ class Stream:
             return
         if exc_type is None:
             self.finish()
-            self.stop(CloseCode.NO_ERROR)
+            self._stop(CloseCode.NO_ERROR)
         else:
-            self.reset(CloseCode.INTERNAL_ERROR)
-            self.stop(CloseCode.INTERNAL_ERROR)
+            self._reset(CloseCode.INTERNAL_ERROR)
+            self._stop(CloseCode.INTERNAL_ERROR)
 
     # --- the session's side -----------------------------------------------------------------
 
-    def on_readable(self) -> None:
+    def _on_readable(self) -> None:
         """There are bytes or the end."""
         if self._readable is not None and not self._readable.done():
             self._readable.set_result(None)
 
-    def on_writable(self) -> None:
+    def _on_writable(self) -> None:
         """There is room again."""
         if self._writable is not None and not self._writable.done():
             self._writable.set_result(None)
 
-    def on_sent(self) -> None:
+    def _on_sent(self) -> None:
         """All is acknowledged."""
         self._is_sent = True
         if self._sent is not None and not self._sent.done():
             self._sent.set_result(None)
         self._forget_if_done()
 
-    def on_reset(self, code: int) -> None:
+    def _on_reset(self, code: int) -> None:
         """The peer gave up sending."""
         self._reset_code = code
         self._at_end = True
         self._release(StreamReset(code), reading=True)
         self._forget_if_done()
 
-    def on_stopped(self, code: int) -> None:
+    def _on_stopped(self, code: int) -> None:
         """The peer wants no more; the machine has reset our side."""
         self._stop_code = code
         self._finished = self._is_sent = True
         self._release(StreamReset(code), writing=True)
         self._forget_if_done()
 
-    def on_closed(self) -> None:
+    def _on_closed(self) -> None:
         """The session has ended: keeps what arrived and was not read, which the windows bound;
         waiting tasks look again and see why."""
         if not self._at_end:
             with contextlib.suppress(LocalProtocolError):  # the machine may have erased all
-                now = self._session.now()
+                now = self._session._now()
                 self._left.extend(self._connection.stream_read_chunks(self.id, 1 << 62, now))
                 self._left_ends = self._connection.stream_is_finished(self.id)
-        self.on_readable()
-        self.on_writable()
+        self._on_readable()
+        self._on_writable()
         if self._sent is not None and not self._sent.done():
-            self._sent.set_exception(self._session.closed_error())
+            self._sent.set_exception(self._session._closed_error())
             self._sent.exception()  # nobody may be waiting any more
 
     @property
-    def is_unsent(self) -> bool:
+    def _is_unsent(self) -> bool:
         """True between ``finish`` and the last acknowledgement."""
         return self._finished and not self._is_sent
 
@@ -361,4 +391,4 @@ class Stream:
 
     def _forget_if_done(self) -> None:
         if self._is_sent and self._at_end:
-            self._session.forget_stream(self.id)
+            self._session._forget_stream(self.id)

@@ -19,9 +19,10 @@ from wraith.aio.sessions.stream import Stream as AsyncStream
 from wraith.aio.sockets.local import GivenSockets, LocalAddress
 from wraith.config import EndpointConfig
 from wraith.connection.handshake.node_record import NodeRecord
+from wraith.connection.stats import ConnectionStats
 from wraith.crypto.ed25519 import Identity
-from wraith.errors import CloseCode, LocalProtocolError
-from wraith.types import Buffer, PeerKey, SecurityInfo, SuiteId
+from wraith.errors import CloseCode, LocalProtocolError, PeerFinished, WraithError
+from wraith.types import Address, Buffer, PeerKey, SecurityInfo, SuiteId
 
 
 class Stream:
@@ -31,13 +32,29 @@ class Stream:
         self._stream = stream
         self.id = stream.id
 
+    def __repr__(self) -> str:
+        return f"sync.{self._stream!r}"
+
+    @property
+    def n_accepted(self) -> int:
+        """Bytes that ``write`` has handed over so far."""
+        return self._stream.n_accepted
+
     def write(self, data: Buffer) -> None:
         """Blocks until all of ``data`` is within the send buffer."""
         _wait(self._stream.write(data))
 
+    def write_nowait(self, data: Buffer) -> int:
+        """Hands over as much of ``data`` as there is room for; returns how many bytes."""
+        return _wait(_call(self._stream.write_nowait, data))
+
     def read(self, n_max: int = 65_536, *, timeout_s: float | None = None) -> bytes:
         """Up to ``n_max`` bytes; ``b""`` at the end; ``TimeoutError`` after ``timeout_s``."""
         return _wait(self._stream.read(n_max), timeout_s)
+
+    def read_chunks(self, n_max: int = 65_536, *, timeout_s: float | None = None) -> list[Buffer]:
+        """As ``read``, but the pieces as they arrived; ``[]`` at the end."""
+        return _wait(self._stream.read_chunks(n_max), timeout_s)
 
     def read_exactly(self, n: int) -> bytes:
         """Exactly ``n`` bytes; raises ``EOFError`` when the stream ends before."""
@@ -67,6 +84,10 @@ class Stream:
         """Wants no more."""
         _wait(_call(self._stream.stop, code))
 
+    def set_priority(self, priority: int) -> None:
+        """0 is the most urgent, 128 the default, 255 the least."""
+        _wait(_call(self._stream.set_priority, priority))
+
     def __enter__(self) -> Stream:
         return self
 
@@ -85,6 +106,9 @@ class Session:
     def __init__(self, session: AsyncSession) -> None:
         self._session = session
 
+    def __repr__(self) -> str:
+        return f"sync.{self._session!r}"
+
     @property
     def security(self) -> SecurityInfo:
         """The terms that the handshake negotiated."""
@@ -99,6 +123,39 @@ class Session:
     def is_closed(self) -> bool:
         """True once the session can carry nothing any more."""
         return self._session.is_closed
+
+    @property
+    def close_error(self) -> WraithError | None:
+        """Why the session has ended; ``None`` while it is open."""
+        return _wait(_call(lambda: self._session.close_error))
+
+    @property
+    def is_going_away(self) -> bool:
+        """The peer has announced the end: no new streams, finish what is open."""
+        return self._session.is_going_away
+
+    @property
+    def suspect(self) -> bool:
+        """The peer has not been heard of for a while, and the session looks for it."""
+        return self._session.suspect
+
+    @property
+    def n_datagrams_dropped(self) -> int:
+        """Received messages that nobody took in time."""
+        return self._session.n_datagrams_dropped
+
+    @property
+    def max_datagram_bytes(self) -> int:
+        """The largest message that ``send_datagram`` takes now."""
+        return _wait(_call(lambda: self._session.max_datagram_bytes))
+
+    def stats(self) -> ConnectionStats:
+        """Round-trip time, window, losses, bytes: a snapshot."""
+        return _wait(_call(self._session.stats))
+
+    def export_key(self, label: str, n: int = 32, *, context: bytes = b"") -> bytes:
+        """``n`` bytes that only both ends of this session can derive."""
+        return _wait(_call(self._session.export_key, label, n, context=context))
 
     def open_stream(self, *, priority: int = 128, expedited: bool = False) -> Stream:
         """Opens a stream."""
@@ -123,6 +180,19 @@ class Session:
     def receive_datagram(self, *, timeout_s: float | None = None) -> bytes:
         """Blocks for the next message."""
         return _wait(self._session.receive_datagram(), timeout_s)
+
+    def datagrams(self) -> Iterator[bytes]:
+        """The peer's messages as they come, until the session was closed without an error."""
+        while True:
+            try:
+                data = self.receive_datagram()
+            except (PeerFinished, LocalProtocolError):
+                return
+            yield data
+
+    def drain(self) -> None:
+        """Blocks until every finished stream is acknowledged."""
+        _wait(self._session.drain())
 
     def close(self, code: int = CloseCode.NO_ERROR, reason: str = "") -> None:
         """Closes now."""
@@ -150,6 +220,43 @@ class Listener:
     def __init__(self, listener: _listener.Listener) -> None:
         self._listener = listener
 
+    def __repr__(self) -> str:
+        return f"sync.{self._listener!r}"
+
+    @property
+    def port(self) -> int:
+        """The UDP port."""
+        return self._listener.port
+
+    @property
+    def addresses(self) -> tuple[Address, ...]:
+        """Addresses at which peers reach this node."""
+        return _wait(_call(lambda: self._listener.addresses))
+
+    @property
+    def node_record(self) -> NodeRecord:
+        """The record to dial this node with."""
+        return _wait(_call(lambda: self._listener.node_record))
+
+    @property
+    def sessions(self) -> tuple[Session, ...]:
+        """The sessions that are open now."""
+        return tuple(Session(each) for each in _wait(_call(lambda: self._listener.sessions)))
+
+    @property
+    def n_refused(self) -> int:
+        """Peers that proved their key and were not let in."""
+        return self._listener.n_refused
+
+    @property
+    def allow(self) -> frozenset[PeerKey] | set[PeerKey] | None:
+        """The identities that may connect; assign a new set at any time."""
+        return self._listener.allow
+
+    @allow.setter
+    def allow(self, keys: Iterable[PeerKey] | None) -> None:
+        self.set_allow(keys)
+
     @property
     def code(self) -> str:
         """The code that ``connect`` takes. Give it to the peer privately."""
@@ -165,6 +272,10 @@ class Listener:
         """Who may connect from now on."""
         keys = None if allow is None else frozenset(allow)
         _wait(_call(setattr, self._listener, "allow", keys))
+
+    def connect(self, code: str | NodeRecord) -> Session:
+        """Dials from this node's own port and identity."""
+        return Session(_wait(_awaited(self._listener.connect(code))))
 
     def accept(self, *, timeout_s: float | None = None) -> Session:
         """Blocks for the next session."""
