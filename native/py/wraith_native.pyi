@@ -6,6 +6,7 @@ from typing import Final, NamedTuple, final
 from typing_extensions import Buffer
 
 VERSION: Final[str]
+INTERFACE: Final[int]
 
 class OpenResult(NamedTuple):
     stream_bytes: int

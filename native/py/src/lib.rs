@@ -2,7 +2,8 @@
 //!
 //! Converts arguments, maps errors, lets go of the interpreter lock around every heavy call. No logic:
 //! that is `wraith-core`. The reference for names, results and errors is `wraith/hotpath/_python.py`;
-//! `wraith.hotpath` is the only importer, and takes this module only if `VERSION` equals its own.
+//! `wraith.hotpath` is the only importer, and takes this module only if `VERSION` and `INTERFACE` equal its
+//! own.
 
 mod arguments;
 mod buffers;
@@ -14,6 +15,10 @@ use pyo3::types::PyBytes;
 
 use arguments::{invalid, size};
 use buffers::{Input, inputs};
+
+/// Number of this surface. It grows with every change of names, arguments or results, here and in
+/// `wraith/hotpath/__init__.py`, in one commit.
+const INTERFACE: u32 = 2;
 
 /// BLAKE3 digests (32 bytes each, back to back) of the consecutive chunks of `buf`.
 ///
@@ -53,6 +58,7 @@ fn digests<'py>(
 #[pymodule]
 fn wraith_native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("VERSION", env!("CARGO_PKG_VERSION"))?;
+    module.add("INTERFACE", INTERFACE)?;
     module.add_class::<sealer::Sealer>()?;
     module.add_class::<opener::Opener>()?;
     module.add_function(wrap_pyfunction!(blake3_chunks, module)?)?;

@@ -9,7 +9,7 @@ there.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import wraith
 from wraith.hotpath._python import OpenResult
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from wraith.hotpath._python import Opener, Sealer, blake3_chunks, blake3_chunks_of
 
 __all__ = [
+    "INTERFACE",
     "NAME",
     "OpenResult",
     "Opener",
@@ -26,6 +27,10 @@ __all__ = [
     "blake3_chunks_of",
     "reason",
 ]
+
+#: Number of the calls that this package makes of the native part. It grows with every change of
+#: their names, arguments or results, which a version that is not released yet does not.
+INTERFACE: Final = 2
 
 
 def _choose() -> tuple[str, str, type[Sealer], type[Opener]]:
@@ -44,6 +49,13 @@ def _choose() -> tuple[str, str, type[Sealer], type[Opener]]:
     version = getattr(native, "VERSION", None)
     if version != wraith.__version__:
         return python(f"the native part is {version}, this is {wraith.__version__}")
+    interface = getattr(native, "INTERFACE", None)
+    if interface != INTERFACE:
+        number = "without a number" if interface is None else f"number {interface}"
+        return python(
+            f"the native part has the interface {number}, this needs number {INTERFACE}: "
+            "build it anew from the same sources"
+        )
     return "native", "the native part is installed", native.Sealer, native.Opener
 
 

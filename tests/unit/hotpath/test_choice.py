@@ -12,9 +12,10 @@ from wraith import hotpath
 from wraith.hotpath import _python
 
 
-def fake_native(version: str | None) -> ModuleType:
+def fake_native(version: str | None, **more: object) -> ModuleType:
     module = ModuleType("wraith_native")
-    module.__dict__.update({"VERSION": version, "Sealer": object, "Opener": object})
+    surface = {"INTERFACE": getattr(hotpath, "INTERFACE", None), "Sealer": object, "Opener": object}
+    module.__dict__.update({"VERSION": version} | surface | more)
     return module
 
 
@@ -43,6 +44,21 @@ def test_a_native_part_of_another_version_is_refused(
     name, why, sealer, _ = hotpath._choose()
     assert (name, sealer) == ("python", _python.Sealer)
     assert str(version) in why and wraith.__version__ in why
+
+
+@pytest.mark.parametrize("interface", [None, 1, 3])
+def test_a_native_part_with_other_calls_is_refused(
+    monkeypatch: pytest.MonkeyPatch, interface: int | None
+) -> None:
+    monkeypatch.delenv("WRAITH_PURE_PYTHON", raising=False)
+    other = fake_native(wraith.__version__, INTERFACE=interface)
+    if interface is None:
+        del other.__dict__["INTERFACE"]
+    monkeypatch.setitem(sys.modules, "wraith_native", other)
+    name, why, sealer, opener = hotpath._choose()
+    assert (name, sealer, opener) == ("python", _python.Sealer, _python.Opener)
+    found = "without a number" if interface is None else f"number {interface}"
+    assert found in why and "this needs number 2" in why and "build it anew" in why
 
 
 def test_without_a_native_part_the_twin_runs(monkeypatch: pytest.MonkeyPatch) -> None:

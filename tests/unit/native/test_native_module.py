@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import subprocess
 import sys
@@ -15,7 +16,9 @@ import pytest
 from blake3 import blake3
 
 import wraith
+from wraith import hotpath
 from wraith.errors import NonceExhausted
+from wraith.hotpath import _python
 
 native: Any = pytest.importorskip("wraith_native", reason="the native part is not installed")
 
@@ -53,6 +56,26 @@ def seal(sealer: Any, data: list[Any], out: Any, **changes: Any) -> Any:
 def test_version_is_the_package_s() -> None:
     manifest = tomllib.loads((ROOT / "native" / "Cargo.toml").read_text())
     assert native.VERSION == wraith.__version__ == manifest["workspace"]["package"]["version"]
+
+
+#: Digest of what types say of the calls, by the number of the interface. A change of the calls has
+#: a new number, here, in `native/py/src/lib.rs` and in `wraith.hotpath`.
+SURFACES = {2: "831914ef136ede03"}
+
+
+def test_the_interface_has_another_number_when_its_calls_change() -> None:
+    tree = ast.parse((ROOT / "native" / "py" / "wraith_native.pyi").read_text("utf-8"))
+    surface = blake3(ast.dump(tree).encode()).hexdigest()[:16]
+    assert native.INTERFACE == hotpath.INTERFACE
+    assert SURFACES == {hotpath.INTERFACE: surface}
+
+
+def test_the_twin_has_the_calls_of_the_native_part() -> None:
+    names = {"Sealer": _python.Sealer, "Opener": _python.Opener}
+    for name, twin in names.items():
+        ours = {call for call in dir(twin) if not call.startswith("_")}
+        ours.discard("state_digest")  # of the twin's tests
+        assert ours == {call for call in dir(getattr(native, name)) if not call.startswith("_")}
 
 
 def test_buffers_that_overlap_are_refused() -> None:
