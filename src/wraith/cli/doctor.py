@@ -20,6 +20,7 @@ from wraith.aio.reach import Reach, reach_addresses
 from wraith.aio.sockets.interfaces import reachable_addresses
 from wraith.aio.sockets.udp import UdpSocket, bound_socket
 from wraith.cli.output import Output
+from wraith.cli.screen import DIM, RED
 from wraith.errors import WraithError, install_command
 from wraith.types import Address
 
@@ -40,7 +41,7 @@ class Finding:
 
     @property
     def mark(self) -> str:
-        """How a line of the report begins."""
+        """The first two characters of a line of the report."""
         if not self.ok:
             return "--"
         return "··" if self.is_absent else "ok"
@@ -71,7 +72,8 @@ def doctor(json_events: bool, code: str | None) -> int:
             detail=finding.detail,
             hint=finding.hint,
         )
-        output.result(f"{finding.mark}  {finding.name:14} {finding.detail}")
+        style = _MARK_STYLES[finding.mark]
+        output.result(f"{finding.mark}  {finding.name:14} {finding.detail}", *style)
         if finding.hint:
             output.result(f"{'':18} hint: {finding.hint}")
     return 1 if broken else 0
@@ -98,6 +100,7 @@ def findings() -> Iterator[Finding]:
         yield Finding(f"extra {extra}", True, detail, is_absent=not found)
 
 
+_MARK_STYLES: dict[str, tuple[str, ...]] = {"ok": (), "··": (DIM,), "--": (RED,)}
 _CLOCK = " (a handshake works when both clocks agree within a minute)"
 
 

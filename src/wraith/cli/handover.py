@@ -1,4 +1,4 @@
-"""How a code comes from one person to the other: typed where nobody sees it, out of the clipboard,
+"""Ways for a code from one person to the other: typed where nobody sees it, out of the clipboard,
 into the clipboard, or as a picture for a camera."""
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def ask_code() -> str:
 
 
 def pasted_code(environ: Mapping[str, str] | None = None) -> str:
-    """What is in the clipboard.
+    """Reads the clipboard.
 
     Raises:
         click.UsageError: no program is there that reads it, or it holds nothing.
@@ -102,7 +102,7 @@ def show_qr(output: Output, code: str) -> None:
 
 
 def require_qr(output: Output) -> None:
-    """What ``show_qr`` raises, before a code is made."""
+    """Raises what ``show_qr`` would, before a code is made."""
     _segno()
     if output.columns < QR_COLUMNS_MIN:
         raise click.UsageError(

@@ -6,9 +6,12 @@ help page refers to stands here.
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from wraith.cli.output import Output
+from wraith.cli.styling import styled
 
 TOPICS = {
     "exit-codes": "what the exit status of a command means",
@@ -25,7 +28,14 @@ def topic(name: str) -> str:
 
 class Helped(click.Group):
     """A group that shows its help where no command is named, and suggests near names of
-    commands."""
+    commands. It and its commands have ``--color`` and ``--plain``."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        styled(self)
+
+    def add_command(self, cmd: click.Command, name: str | None = None) -> None:
+        super().add_command(styled(cmd), name)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

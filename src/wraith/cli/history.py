@@ -132,7 +132,8 @@ class Recorder:
         )
 
     def _digest(self, offer: Offer) -> tuple[bytes, str]:
-        """What both sides can compare later."""
+        """The digest that both sides can compare later, and the kind of thing that it is of: `file`
+        or `listing`. Both are empty for a text and where the size is unknown."""
         if offer.is_text:
             return b"", ""
         ids = self._file_ids() if self._is_sender else self._placed

@@ -17,6 +17,7 @@ import click
 import wraith
 from wraith.cli.helping import TOPICS, Helped
 from wraith.cli.output import Output
+from wraith.cli.styling import styled
 from wraith.errors import TransportError, WraithError
 
 INTERRUPTED = 130
@@ -62,7 +63,7 @@ class LazyGroup(Helped):
             return None
         module, attribute, _ = entry
         command: click.Command = getattr(import_module(module), attribute)
-        return command
+        return styled(command)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         del ctx
@@ -150,7 +151,7 @@ def _sentence(text: str) -> str:
 
 
 def _system_error(error: OSError) -> WraithError:
-    """What the system refused where nobody expected it: still one sentence. [TR-127]"""
+    """The error for a refusal of the system that no command expected: one sentence. [TR-127]"""
     import socket  # no command that goes well pays for it
 
     if isinstance(error, ConnectionError | socket.gaierror) or error.errno in _NETWORK:

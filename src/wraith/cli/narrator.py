@@ -108,7 +108,7 @@ class Narrator:
 
     @property
     def placed(self) -> Placed | None:
-        """Where everything is, once it is there."""
+        """The places of what was received, once it is there."""
         return self._teller.placed
 
     def tell(self, event: Event | EntryEvent) -> None:

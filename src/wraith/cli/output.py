@@ -33,9 +33,9 @@ from wraith.errors import WraithError
 
 REDRAW_S = 0.1
 STEADY_S = 5.0
-"""Where no line can be drawn over, a sentence says so often how far things are."""
+"""A sentence says so often how far things are, where no line can be drawn over."""
 _MARKED = {"done:": (GREEN,), "hint:": (DIM,), "offered:": (BOLD,)}
-"""How a sentence begins that the eye should find."""
+"""First words of sentences that the eye should find, and their colours."""
 
 
 def printable(text: str) -> str:
@@ -47,7 +47,7 @@ def printable(text: str) -> str:
 
 
 class Output:
-    """Where a command's words go. One per command."""
+    """The place where a command's words go. One per command."""
 
     def __init__(
         self,
@@ -55,7 +55,6 @@ class Output:
         json_events: bool,
         quiet: bool,
         color: str | None = None,
-        plain: bool = False,
         stdout: TextIO | None = None,
         stderr: TextIO | None = None,
     ) -> None:
@@ -65,9 +64,8 @@ class Output:
         self._stderr = stderr if stderr is not None else sys.stderr
         self._screen = screen_of(self._stderr)
         self._answers = screen_of(self._stdout)
-        if color is not None:
-            self._screen.configure(color=color, plain=plain)
-            self._answers.configure(color=color, plain=plain)
+        self._screen.configure(color=color)
+        self._answers.configure(color=color)
         self._on_terminal = self._answers.is_terminal
         self._drawn_at = 0.0
         self._steady_at: float | None = None
@@ -118,7 +116,7 @@ class Output:
         self.say(f"WARNING: {text}", RED)
 
     def hint(self, text: str) -> None:
-        """What to do next."""
+        """Says what to do next."""
         self.say(f"hint: {text}")
 
     def note(self, text: str) -> None:
@@ -148,7 +146,7 @@ class Output:
 
     @property
     def columns(self) -> int:
-        """How wide the terminal is."""
+        """The width of the terminal."""
         return self._screen.columns
 
     def control(self, sequence: str) -> bool:
@@ -222,7 +220,7 @@ class Output:
 
 
 def _let_go(stream: TextIO) -> None:
-    """What is left in the stream's buffer goes nowhere, else the interpreter fails at its end."""
+    """Leads the rest of the stream's buffer nowhere, else the interpreter fails at its end."""
     with contextlib.suppress(OSError, ValueError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, stream.fileno())

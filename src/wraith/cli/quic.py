@@ -208,7 +208,7 @@ class RefusalLog:
         self._n = 0
 
     def admit(self, now: float) -> tuple[bool, int]:
-        """Whether this one is told, and how many of the window before were not."""
+        """Says if this one is told, and counts those of the window before that were not."""
         left_out = 0
         if self._began is None or now - self._began >= self.WINDOW_S:
             left_out = max(0, self._n - self.LINES_MAX)
@@ -218,7 +218,7 @@ class RefusalLog:
 
     @property
     def left_out(self) -> int:
-        """How many of the present window were not told."""
+        """The number of refusals in the present window that were not told."""
         return max(0, self._n - self.LINES_MAX)
 
 

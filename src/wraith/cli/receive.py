@@ -77,7 +77,7 @@ INVITATION = Invitation(
 
 @dataclass(frozen=True, slots=True)
 class ReceivePlan:
-    """What the options ask for, checked."""
+    """The values that the options ask for, checked."""
 
     code: Code | None
     out: str
@@ -278,7 +278,7 @@ def _is_terminal_input() -> bool:
 
 
 def _terminal(stdin_has_code: bool) -> str | None:
-    """Where to ask; found before anyone is dialled.
+    """The terminal to ask on; found before anyone is dialled.
 
     Raises:
         click.UsageError: nowhere.

@@ -68,7 +68,7 @@ async def shown_events(
 
 @dataclass(frozen=True, slots=True)
 class Invitation:
-    """How a command that waits words its code: ``line`` is what to run on the machine that
+    """The words of a command that waits for its code: ``line`` is what to run on the machine that
     ``where`` speaks of."""
 
     where: str
@@ -221,7 +221,7 @@ def resizes(narrator: Narrator) -> Iterator[None]:
 
 
 class Acquaintances:
-    """Who is known here. Records whom a transfer met."""
+    """The peers that are known here. Records whom a transfer met."""
 
     def __init__(self, home: HomeFolder) -> None:
         self._home = home

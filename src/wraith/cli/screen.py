@@ -59,7 +59,7 @@ def duration(seconds: float) -> str:
 
 
 def cells(text: str) -> int:
-    """How many columns ``text`` takes: two for a wide character, none for a combining one."""
+    """The columns that ``text`` takes: two for a wide character, none for a combining one."""
     n = 0
     for char in text:
         if unicodedata.combining(char) or unicodedata.category(char) in ("Mn", "Me", "Cf"):
@@ -83,7 +83,7 @@ def cut(text: str, columns: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What a progress line shows.
+    """The values that a progress line shows.
 
     Attributes:
         name: what is sent, safe to show.
@@ -204,30 +204,33 @@ class Screen:
         self._has_told = False
         self.is_terminal = _is_terminal(stream)
         self.is_plain = False
+        self._color = "auto"
         #: For a stream that has no descriptor to ask.
         self.columns_fixed: int | None = None
         encoding = (getattr(stream, "encoding", None) or "utf-8").lower()
         self.palette = Palette(is_on=False, is_unicode=encoding.startswith("utf"))
         self.configure()
 
-    def configure(self, *, color: str = "auto", plain: bool = False) -> None:
-        """Takes ``--color`` and ``--plain``. NO_COLOR is asked where ``color`` is ``auto``."""
-        self.is_plain = plain
-        if color == "auto":
+    def configure(self, *, color: str | None = None, plain: bool | None = None) -> None:
+        """Takes ``--color`` and ``--plain``; ``None`` leaves what was said before. NO_COLOR is
+        asked where ``color`` is ``auto``."""
+        self._color = self._color if color is None else color
+        self.is_plain = self.is_plain if plain is None else plain
+        if self._color == "auto":
             is_dumb = self._environ.get("TERM") == "dumb"
             wanted = self.is_terminal and not is_dumb and not self._environ.get("NO_COLOR")
-            self.palette.is_on = wanted and not plain
+            self.palette.is_on = wanted and not self.is_plain
         else:
-            self.palette.is_on = color == "always"
+            self.palette.is_on = self._color == "always"
 
     @property
     def is_live(self) -> bool:
-        """Whether a line can be drawn over."""
+        """True where a line can be drawn over."""
         return self.is_terminal and not self.is_plain and self._environ.get("TERM") != "dumb"
 
     @property
     def columns(self) -> int:
-        """How wide the terminal is now."""
+        """The width of the terminal now; 80 where the system does not know it."""
         if self.columns_fixed is not None:
             return self.columns_fixed
         with contextlib.suppress(OSError, ValueError, AttributeError):
@@ -235,24 +238,24 @@ class Screen:
         return COLUMNS_UNKNOWN
 
     def draw(self, view: View) -> str:
-        """What draws ``view`` over the line that is there. The last column stays free: a character
+        """The text that draws ``view`` over the line there. The last column stays free: a character
         in it makes some terminals begin a new line."""
         self._view, self._is_drawn = view, True
         return CLEAR_LINE + fitted(view, self.columns - 1, self.palette) + self._told(view.percent)
 
     def lifted(self) -> str:
-        """What takes the line away; it can be put back."""
+        """The text that takes the line away; ``put_back`` draws it again."""
         if not self._is_drawn:
             return ""
         self._is_drawn = False
         return CLEAR_LINE
 
     def put_back(self) -> str:
-        """What draws the line that was there again."""
+        """The text that draws the last line again; empty where there was none."""
         return "" if self._view is None else self.draw(self._view)
 
     def forget(self) -> str:
-        """What takes the line away for good."""
+        """The text that takes the line away for good."""
         self._view = None
         return self.lifted() + self._told(None)
 

@@ -64,7 +64,7 @@ INVITATION = Invitation(
 
 @dataclass(frozen=True, slots=True)
 class SendPlan:
-    """What the options ask for, checked."""
+    """The values that the options ask for, checked."""
 
     paths: tuple[str, ...]
     text: str | None
@@ -85,7 +85,7 @@ class SendPlan:
 
     @property
     def refusal_hint(self) -> str:
-        """What to do after a refusal that has ended this command."""
+        """The advice after a refusal that has ended this command."""
         if self.code is not None:
             return "they have to wait again (`wraith receive --listen`) before you send again"
         if self.is_repeatable:

@@ -126,12 +126,12 @@ class Setting:
 
 
 def settings_path(environ: Mapping[str, str] | None = None) -> Path:
-    """Where the file is, or would be."""
+    """The path of the file, which need not exist."""
     return HomeFolder.default(environ).home / FILE
 
 
 def read_settings(home: HomeFolder) -> dict[str, Setting]:
-    """What the file of ``home`` sets; nothing if there is none.
+    """Reads what the file of ``home`` sets; empty if there is no file.
 
     Raises:
         ConfigError: it holds something that is not accepted, or others may write it.
@@ -197,7 +197,7 @@ def parse(text: str) -> dict[str, Setting]:
 
 
 def _line_of(name: str, text: str) -> int:
-    """Where ``name`` stands, as a key or as the name of a table."""
+    """The line of ``text`` on which ``name`` stands, as a key or as the name of a table."""
     quoted = re.escape(name)
     pattern = re.compile(rf"""\s*\[*\s*["']?{quoted}["']?\s*[\].=]""")
     for number, line in enumerate(text.splitlines(), 1):

@@ -1,4 +1,4 @@
-"""What a shell completes where a value is wanted: names of peers, ids of unfinished transfers,
+"""Values that a shell completes: names of peers, ids of unfinished transfers,
 folders. Whatever goes wrong here suggests nothing: a shell has no place for an error."""
 
 from __future__ import annotations

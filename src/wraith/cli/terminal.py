@@ -19,7 +19,7 @@ if sys.platform != "win32":
     import termios
 
 INTERRUPT, END = b"\x03", b"\x04"
-"""What Ctrl-C and Ctrl-D are on a terminal that leaves them to the program."""
+"""Ctrl-C and Ctrl-D, on a terminal that leaves them to the program."""
 HANGUP_S = 0.2
 """So long the end of the input waits for the signal that would say why it came."""
 
@@ -46,7 +46,7 @@ class Terminal:
 
     @property
     def lines(self) -> int:
-        """How many fit on the screen above a question."""
+        """The number of lines that fit on the screen above a question."""
         try:
             return max(4, os.get_terminal_size(self._input).lines - 2)
         except OSError:

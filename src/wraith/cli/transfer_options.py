@@ -103,17 +103,13 @@ class CommonOptions:
     history: bool
     json_events: bool
     quiet: bool
-    color: str
-    plain: bool
     verbose: bool
 
     def output(self) -> Output:
-        return Output(
-            json_events=self.json_events, quiet=self.quiet, color=self.color, plain=self.plain
-        )
+        return Output(json_events=self.json_events, quiet=self.quiet)
 
     def endpoint_config(self) -> EndpointConfig:
-        """What the options for the connection ask for.
+        """The configuration that the options for the connection ask for.
 
         Raises:
             click.UsageError: suite D without ``--no-require-pq``.
@@ -128,7 +124,8 @@ class CommonOptions:
         return replace(config, max_udp_bytes=self.max_datagram)
 
     def node_config(self, *, wait_s: float) -> NodeConfig:
-        """What they ask of the node; ``wait_s`` may be infinite."""
+        """The configuration that they ask of the node; ``wait_s`` is in seconds and may be
+        infinite."""
         return NodeConfig(
             connect_timeout_s=self.connect_timeout,
             still_trying_s=STILL_TRYING_S,
@@ -218,28 +215,12 @@ _COMMON = [
         "--json", "json_events", is_flag=True, help="JSON lines on stdout, one per event."
     ),
     click.option("-q", "--quiet", is_flag=True, help="Errors only."),
-    click.option(
-        "--color",
-        type=click.Choice(["auto", "always", "never"]),
-        default="auto",
-        show_default=True,
-        envvar="WRAITH_COLOR",
-        show_envvar=True,
-        help="Colours: auto on a terminal, unless NO_COLOR is set.",
-    ),
-    click.option(
-        "--plain",
-        is_flag=True,
-        envvar="WRAITH_PLAIN",
-        show_envvar=True,
-        help="No colour and no line that is drawn over, for screen readers.",
-    ),
     click.option("-v", "--verbose", is_flag=True, help="Say more; see also WRAITH_LOG."),
 ]
 
 
 def local_address(listen: Address | None, port: int | None) -> Address:
-    """Where to bind.
+    """The address to bind.
 
     Raises:
         click.UsageError: both options name a port.

@@ -43,8 +43,6 @@ def test_durations(text: str, seconds: float) -> None:
 
 GIVEN_NOTHING = CommonOptions(
     wait_for_network=False,
-    color="auto",
-    plain=False,
     port=None,
     suite=None,
     require_pq=True,

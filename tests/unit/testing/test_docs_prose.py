@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -95,4 +97,34 @@ def test_what_could_not_be_followed_does_not_come_back() -> None:
         for path in files
         if (phrases := occurrences(path.read_text("utf-8")))
     }
+    assert found == {}
+
+
+def docstrings(source: str) -> Iterator[str]:
+    """The text of every docstring in ``source``, those below attributes included."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+            text = node.value.value
+            if isinstance(text, str):
+                yield text
+
+
+def fragments(source: str) -> list[str]:
+    """Beginnings of docstrings that are a question's clause and no sentence."""
+    return [
+        text[:60]
+        for text in docstrings(source)
+        if re.match(r"(What|Who|Whom|How|Where|When|Whether|Why)\b", text.lstrip())
+    ]
+
+
+def test_the_checker_sees_a_docstring_that_is_a_clause() -> None:
+    source = '"""What it is."""\nx = 1\n"""How it goes."""\ndef f():\n    """Says where it is."""\n'
+    assert fragments(source) == ["What it is.", "How it goes."]
+
+
+def test_docstrings_of_the_command_line_are_sentences() -> None:
+    files = sorted((ROOT / "src" / "wraith" / "cli").glob("*.py"))
+    assert len(files) > 15
+    found = {path.name: texts for path in files if (texts := fragments(path.read_text("utf-8")))}
     assert found == {}
