@@ -20,7 +20,7 @@ PAGES = sorted(
     ]
 )
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
-FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+FENCE = re.compile(r"^```([\w-]*)[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 #: A path of this repository in backticks, without a pattern in it.
 NAMED = re.compile(
     r"`((?:src|tests|docs|bench|tools|native|vectors|examples|interop|requirements)/[\w./-]+)`"
