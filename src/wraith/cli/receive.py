@@ -241,7 +241,9 @@ def receive(
         list_only=list_only,
         ask_on=ask_on,
         peer_name=from_name,
-        local=local_address(parse_address(listen) if listen is not None else None, common.port),
+        local=local_address(
+            parse_address(listen) if listen not in (None, ANY_PORT) else None, common.port
+        ),
         config=config,
         node=common.node_config(wait_s=wait_s),
         new_code=new_code,
