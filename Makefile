@@ -86,6 +86,11 @@ comma := ,
 bench: setup  ## measure beside peers and limits (ONLY=name,name for some); JSON goes to bench/results/
 	@$(BIN)/python bench/run.py $(foreach name,$(subst $(comma), ,$(ONLY)),--only $(name))
 
+.PHONY: docs
+docs: $(STAMP)  ## build the documents as a site into build/site; a broken link is an error
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --clean
+	@echo "wraith: the site is in build/site/index.html"
+
 .PHONY: format
 format: $(STAMP)  ## rewrite the sources in the house format
 	@$(BIN)/ruff check --fix .

@@ -44,6 +44,7 @@ test_s=$((SECONDS - tests_began))
 step lint "$make" --no-print-directory lint
 step types "$make" --no-print-directory types
 step architecture "$make" --no-print-directory architecture
+step docs "$make" --no-print-directory docs
 step native-check sh tools/check-native.sh "$python"
 step advisories sh tools/check-advisories.sh
 step spec "$python" tools/spec_coverage.py --changed

@@ -59,7 +59,8 @@ def listen(
         identity: who this node is; a fresh identity when ``None``.
         require_pq: refuse anything without post-quantum key exchange.
         allow: the only identities that may connect; ``None`` lets in whoever has the code.
-        suites, config: as for ``connect``.
+        suites: as for ``connect``.
+        config: as for ``connect``.
         max_pending_streams: so many streams of a peer wait to be accepted (1 … 16,384), of the
             urgent ones as many again; the peer opens no more before. ``None``: as
             ``config.max_streams`` says, 128 by default.

@@ -98,11 +98,8 @@ class Stream:
             raise
 
     def write_nowait(self, data: Buffer) -> int:
-        """Hands over as much of ``data`` as there is room for; returns how many bytes.
-
-        Raises:
-            as ``write``, without waiting.
-        """
+        """Hands over as much of ``data`` as there is room for; returns how many bytes. It waits for
+        nothing, and raises as ``write`` does."""
         if self._writable is not None:
             raise LocalProtocolError("another task is writing to this stream")
         return self._write_nowait(data, fin=False)
@@ -223,11 +220,10 @@ class Stream:
         return b"".join(pieces)
 
     async def read_all(self, n_max: int = 16 * 1024 * 1024) -> bytes:
-        """Everything up to the end of the stream.
+        """Everything up to the end of the stream. Raises as ``read`` does, and also:
 
         Raises:
             LimitExceeded: there is more than ``n_max``.
-            as ``read`` otherwise.
         """
         pieces: list[bytes] = []
         total = 0
