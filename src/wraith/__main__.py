@@ -7,6 +7,7 @@ has begun then.
 from __future__ import annotations
 
 import signal
+import sys
 
 
 def main() -> None:
@@ -14,11 +15,15 @@ def main() -> None:
     is_default = signal.getsignal(signal.SIGINT) is signal.default_int_handler
     if is_default:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-    from wraith.cli import main as command_line  # loads the rest
-
-    if is_default:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
+        from wraith.cli import front_page
+
+        if front_page.show(sys.argv[1:]):
+            return
+        from wraith.cli import main as command_line  # loads the rest
+
+        if is_default:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         command_line.main()
     finally:
         if is_default:
