@@ -32,6 +32,7 @@ SUBJECTS = {
     "veth": "one stream between two network namespaces, with and without offloads",
     "files": "whole commands on files, beside sendme, croc, scp, rsync, magic-wormhole",
     "kept": "new data beside 4 GiB that an earlier run left",
+    "startup": "processor time of imports and of commands until they are ready",
     "handshake": "time, CPU and bytes of a handshake, beside aioquic and quinn",
     "latency": "echo, idle and loaded; first byte of a small file",
     "memory": "per idle session up to 10,000; sending and receiving 10 GiB",

@@ -1,16 +1,22 @@
-"""``wraith.connect``: from a code to an established session."""
+"""``wraith.connect``: from a code to an established session.
+
+The name is here as soon as a program imports it; the machine behind it loads with the first dial.
+"""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from wraith.aio.opening import Opening
-from wraith.aio.sessions.endpoint import AsyncEndpoint, effective_config, local_for, open_endpoint
-from wraith.aio.sessions.session import Session
-from wraith.aio.sockets.local import LocalAddress, local_address
-from wraith.config import EndpointConfig
-from wraith.connection.handshake.node_record import NodeRecord
-from wraith.crypto.ed25519 import Identity
-from wraith.node.codes import to_record
-from wraith.types import SuiteId
+
+if TYPE_CHECKING:
+    from wraith.aio.sessions.endpoint import AsyncEndpoint
+    from wraith.aio.sessions.session import Session
+    from wraith.aio.sockets.local import LocalAddress
+    from wraith.config import EndpointConfig
+    from wraith.connection.handshake.node_record import NodeRecord
+    from wraith.crypto.ed25519 import Identity
+    from wraith.types import SuiteId
 
 
 def connect(
@@ -45,6 +51,10 @@ def connect(
     """
 
     async def open_() -> Session:
+        from wraith.aio.sessions.endpoint import effective_config, local_for, open_endpoint
+        from wraith.aio.sockets.local import local_address
+        from wraith.node.codes import to_record
+
         record = to_record(code)
         chosen = effective_config(config, require_pq=require_pq, suites=suites)
         endpoint = await open_endpoint(

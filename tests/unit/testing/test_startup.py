@@ -1,0 +1,75 @@
+"""What a start loads: counted in modules, so that no machine decides.
+
+The figures in time stand in ``bench/startup.py``.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+#: Each costs more to load than an interpreter to start, or starts something.
+HEAVY = frozenset(
+    ("asyncio", "socket", "ssl", "threading", "ctypes", "logging", "cryptography", "blake3",
+     "monocypher", "numpy", "aioquic", "qh3", "ifaddr", "platformdirs", "wraith_native", "segno")
+)  # fmt: skip
+REPORT = "import json, sys; print(json.dumps(sorted(sys.modules)), file=sys.stderr)"
+
+
+def loaded(program: str, *arguments: str) -> set[str]:
+    """Every module that ``program`` loads, those of a bare interpreter left out."""
+
+    def modules(code: str) -> set[str]:
+        done = subprocess.run(
+            [sys.executable, "-c", code, *arguments],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        )
+        return set(json.loads(done.stderr.splitlines()[-1]))
+
+    return modules(f"{program}\n{REPORT}") - modules(REPORT)
+
+
+def tops(modules: set[str]) -> set[str]:
+    return {name.partition(".")[0] for name in modules}
+
+
+def ours(modules: set[str]) -> set[str]:
+    return {name for name in modules if name.partition(".")[0] == "wraith"}
+
+
+def test_the_package_loads_nothing_but_itself() -> None:
+    found = loaded("import wraith")
+    assert ours(found) == {"wraith"}
+    assert not tops(found) & HEAVY
+
+
+@pytest.mark.parametrize("name", ["connect"])
+def test_what_dials_loads_no_machine_before_it_is_used(name: str) -> None:
+    found = loaded(f"import wraith; wraith.{name}")
+    assert not tops(found) & HEAVY
+    assert len(ours(found)) <= 8, ours(found)
+
+
+def test_the_help_loads_no_command() -> None:
+    program = "import wraith.__main__; wraith.__main__.main()"
+    found = loaded(program, "--help")
+    assert "click" not in tops(found) and not tops(found) & HEAVY
+    assert ours(found) == {"wraith", "wraith.__main__", "wraith.cli", "wraith.cli.front_page"}
+
+
+@pytest.mark.parametrize("words", [("sned",), ("--version",), ("version",), ("help",)])
+def test_a_command_that_needs_no_network_loads_none(words: tuple[str, ...]) -> None:
+    program = (
+        f"import wraith.cli.main as line\ntry: line.main({list(words)!r})\nexcept SystemExit: pass"
+    )
+    assert not tops(loaded(program)) & (HEAVY - {"threading"})  # click knows threads
+
+
+def test_a_heavy_module_is_noticed() -> None:
+    assert "asyncio" in tops(loaded("import asyncio")) & HEAVY
