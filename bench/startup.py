@@ -54,8 +54,8 @@ def starts(source: Path) -> list[Start]:
     """What is measured; ``source`` is a file to send."""
     wraith = (sys.executable, "-m", "wraith")
     send = (*wraith, "send", "--new-code", "--listen", "127.0.0.1:0", str(source))
-    use = "import wraith; wraith.connect"
-    machine = f"{use}; import wraith.aio.sessions.endpoint"
+    use = "import wraith; wraith.connect; wraith.send"
+    machine = f"{use}; wraith.Session; wraith.Sending"
     return [
         Start(NOTHING, program("pass")),
         Start("import asyncio", program("import asyncio")),

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from wraith.aio.files import events as events
     from wraith.aio.files.receiving import Answer as Answer
     from wraith.aio.files.receiving import receive as receive
+    from wraith.aio.files.send import send as send
     from wraith.aio.files.sending import Sending as Sending
-    from wraith.aio.files.sending import send as send
     from wraith.aio.sessions.dial import connect as connect
     from wraith.aio.sessions.listener import Listener as Listener
     from wraith.aio.sessions.listener import listen as listen
@@ -150,7 +150,7 @@ _HOMES = {
     "connect": "wraith.aio.sessions.dial",
     "listen": "wraith.aio.sessions.listener",
     "receive": "wraith.aio.files.receiving",
-    "send": "wraith.aio.files.sending",
+    "send": "wraith.aio.files.send",
     "Answer": "wraith.aio.files.receiving",
     "Sending": "wraith.aio.files.sending",
     "Listener": "wraith.aio.sessions.listener",

@@ -49,8 +49,8 @@ def test_the_package_loads_nothing_but_itself() -> None:
     assert not tops(found) & HEAVY
 
 
-@pytest.mark.parametrize("name", ["connect"])
-def test_what_dials_loads_no_machine_before_it_is_used(name: str) -> None:
+@pytest.mark.parametrize("name", ["connect", "send"])
+def test_what_dials_or_offers_loads_no_machine_before_it_is_used(name: str) -> None:
     found = loaded(f"import wraith; wraith.{name}")
     assert not tops(found) & HEAVY
     assert len(ours(found)) <= 8, ours(found)

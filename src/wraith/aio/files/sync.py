@@ -16,6 +16,7 @@ from wraith.aio.files import receiving, sending
 from wraith.aio.files.calls import StrPath
 from wraith.aio.files.events import DoneEvent, Event, OfferEvent
 from wraith.aio.files.receiving import Answer, OnExists
+from wraith.aio.files.send import send as offer
 from wraith.config import EndpointConfig
 from wraith.crypto.ed25519 import Identity
 from wraith.types import PeerKey, SuiteId
@@ -114,7 +115,7 @@ def send(
     state: StrPath | None = None,
 ) -> Sending:
     """As ``wraith.send``, blocking. ``on_event`` is called in the thread ``wraith-loop``."""
-    opening = sending.send(
+    opening = offer(
         paths,
         text=text,
         to=to,
