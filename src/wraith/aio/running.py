@@ -27,6 +27,7 @@ from wraith.aio.driver import Driver
 from wraith.aio.fork import poison_after_fork
 from wraith.aio.opening import Opening
 from wraith.aio.settling import settled
+from wraith.aio.sockets.interfaces import reachable_addresses
 from wraith.aio.sockets.local import GivenSockets, LocalAddress, local_address
 from wraith.config import EndpointConfig
 from wraith.connection.handshake.endpoint_keys import AccessKey
@@ -98,6 +99,14 @@ class RunningNode:
     def port(self) -> int:
         """The UDP port."""
         return self.sockets.port
+
+    @property
+    def addresses(self) -> tuple[Address, ...]:
+        """Addresses at which peers reach this node: the bound ones, or those of all interfaces."""
+        bound = tuple(each.local for each in self.sockets.sockets)
+        if all(any(each.ip) for each in bound):
+            return bound
+        return reachable_addresses(self.port)
 
     def add(
         self,

@@ -92,7 +92,8 @@ def invite(
 ) -> None:
     """Shows the code of ``transfer``, which waits at ``local``. ``kept`` notes what the code names;
     what is ``left_out`` stands in the event too."""
-    announced = announce(transfer, local, kept, maker_receives=invitation.maker_receives)
+    addresses = code_addresses(local, transfer.port)
+    announced = announce(transfer, addresses, kept, maker_receives=invitation.maker_receives)
     narrator.tell(announced.event(left_out))
     if announced.is_changed:
         output.say(invitation.is_new_line)

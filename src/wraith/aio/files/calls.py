@@ -14,13 +14,14 @@ from typing import Final
 
 from wraith.aio.disk.home_folder import HomeFolder
 from wraith.aio.entropy import OsRng
+from wraith.aio.files.reaching import code_addresses
 from wraith.aio.running import RunningNode
 from wraith.aio.sessions.endpoint import effective_config
-from wraith.aio.sockets.addresses import parse_address
+from wraith.aio.sockets.local import LocalAddress, local_address
 from wraith.config import EndpointConfig
 from wraith.crypto.ed25519 import Identity
 from wraith.errors import ConfigError
-from wraith.types import ANY_ADDRESS, Address, PeerKey, SuiteId
+from wraith.types import Address, PeerKey, SuiteId
 
 STILL_TRYING_S: Final = 3.0
 """So long after the first hello somebody who dials hears that nobody has answered yet."""
@@ -46,7 +47,7 @@ class Call:
         require_pq: bool,
         suites: tuple[SuiteId, ...] | None,
         config: EndpointConfig | None,
-        local: str | None,
+        local: LocalAddress | None,
         at: RunningNode | None,
         state: StrPath | None,
     ) -> Call:
@@ -71,13 +72,11 @@ class Call:
         home = HomeFolder.default() if state is None else HomeFolder(Path(state))
         if identity is None and at is None:
             identity = home.identity(OsRng())
-        address = ANY_ADDRESS if local is None else parse_address(local)
-        return cls(home, identity, chosen, address, at)
+        return cls(home, identity, chosen, local_address(local), at)
 
-    @property
-    def bound(self) -> Address:
-        """What is, or will be, bound."""
-        return self.local if self.at is None else self.at.local
+    def addresses(self, port: int) -> tuple[Address, ...]:
+        """What a code names when ``port`` is bound."""
+        return self.at.addresses if self.at is not None else code_addresses(self.local, port)
 
     def name_of(self, key: PeerKey) -> str:
         """The name that a person gave to a key; empty for most."""

@@ -31,6 +31,7 @@ from wraith.aio.files.reaching import address_texts, explained
 from wraith.aio.files.taking import Taking, code_of_sender
 from wraith.aio.files.telling import Teller, done_earlier
 from wraith.aio.running import RunningNode
+from wraith.aio.sockets.local import LocalAddress
 from wraith.config import EndpointConfig
 from wraith.crypto.ed25519 import Identity
 from wraith.errors import ConfigError, PeerKeyMismatch
@@ -79,7 +80,7 @@ async def receive(
     require_pq: bool = True,
     suites: tuple[SuiteId, ...] | None = None,
     config: EndpointConfig | None = None,
-    local: str | None = None,
+    local: LocalAddress | None = None,
     at: RunningNode | None = None,
     state: StrPath | None = None,
 ) -> DoneEvent:

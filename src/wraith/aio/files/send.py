@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from wraith.aio.files.events import Event
     from wraith.aio.files.sending import Sending
     from wraith.aio.running import RunningNode
+    from wraith.aio.sockets.local import LocalAddress
     from wraith.config import EndpointConfig
     from wraith.crypto.ed25519 import Identity
     from wraith.types import PeerKey, SuiteId
@@ -48,7 +49,7 @@ def send(
     require_pq: bool = True,
     suites: tuple[SuiteId, ...] | None = None,
     config: EndpointConfig | None = None,
-    local: str | None = None,
+    local: LocalAddress | None = None,
     at: RunningNode | None = None,
     state: StrPath | None = None,
 ) -> Opening[Sending]:

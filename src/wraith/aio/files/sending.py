@@ -72,7 +72,9 @@ class Sending:
             check_route(code.addresses)
             self._transfer.start(record_of(code))
             return WaitingEvent(None, address_texts(code.addresses), None, False, names)
-        announced = announce(self._transfer, call.bound, self._offering.kept)
+        announced = announce(
+            self._transfer, call.addresses(self._transfer.port), self._offering.kept
+        )
         if not announced.addresses:
             raise no_address()
         self._code = announced.code

@@ -17,6 +17,7 @@ from wraith.aio.files.calls import StrPath
 from wraith.aio.files.events import DoneEvent, Event, OfferEvent
 from wraith.aio.files.receiving import Answer, OnExists
 from wraith.aio.files.send import send as offer
+from wraith.aio.sockets.local import LocalAddress
 from wraith.config import EndpointConfig
 from wraith.crypto.ed25519 import Identity
 from wraith.types import PeerKey, SuiteId
@@ -111,7 +112,7 @@ def send(
     require_pq: bool = True,
     suites: tuple[SuiteId, ...] | None = None,
     config: EndpointConfig | None = None,
-    local: str | None = None,
+    local: LocalAddress | None = None,
     state: StrPath | None = None,
 ) -> Sending:
     """As ``wraith.send``, blocking. ``on_event`` is called in the thread ``wraith-loop``."""
@@ -152,7 +153,7 @@ def receive(
     require_pq: bool = True,
     suites: tuple[SuiteId, ...] | None = None,
     config: EndpointConfig | None = None,
-    local: str | None = None,
+    local: LocalAddress | None = None,
     state: StrPath | None = None,
     timeout_s: float | None = None,
 ) -> DoneEvent:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from wraith.aio.disk.kept_code import KeptCode
 from wraith.aio.files.events import WaitingEvent
-from wraith.aio.files.reaching import address_texts, code_addresses
+from wraith.aio.files.reaching import address_texts
 from wraith.aio.transfers import Transfer
 from wraith.types import Address
 
@@ -30,10 +30,13 @@ class Announcement:
 
 
 def announce(
-    transfer: Transfer, local: Address, kept: KeptCode | None, *, maker_receives: bool = False
+    transfer: Transfer,
+    addresses: tuple[Address, ...],
+    kept: KeptCode | None,
+    *,
+    maker_receives: bool = False,
 ) -> Announcement:
-    """The code of ``transfer``, which waits at ``local``. ``kept`` notes what it names."""
-    addresses = code_addresses(local, transfer.port)
+    """The code of ``transfer``, which waits at ``addresses``. ``kept`` notes what it names."""
     changed = kept is not None and kept.names(addresses, transfer.port)
     return Announcement(
         code=transfer.code(addresses, maker_receives=maker_receives),

@@ -20,7 +20,6 @@ from wraith.aio.sessions.dial import dial
 from wraith.aio.sessions.endpoint import AsyncEndpoint, effective_config, open_endpoint
 from wraith.aio.sessions.session import Session
 from wraith.aio.sessions.waiters import Waiters
-from wraith.aio.sockets.interfaces import reachable_addresses
 from wraith.aio.sockets.local import GivenSockets, LocalAddress, local_address
 from wraith.config import EndpointConfig
 from wraith.connection import events
@@ -184,11 +183,8 @@ class Listener:
 
     @property
     def addresses(self) -> tuple[Address, ...]:
-        """Addresses at which peers reach this node: the bound one, or those of all interfaces."""
-        bound = tuple(each.local for each in self._endpoint.running.sockets.sockets)
-        if all(any(each.ip) for each in bound):
-            return bound
-        return reachable_addresses(self.port)
+        """Addresses at which peers reach this node: the bound ones, or those of all interfaces."""
+        return self._endpoint.running.addresses
 
     @property
     def node_record(self) -> NodeRecord:

@@ -59,7 +59,7 @@ def test_the_fields_are_those_of_the_page(kind: type) -> None:
 
 def test_the_json_leaves_out_what_is_not_there_and_what_is_pythons() -> None:
     peer = PeerKey(bytes(32))
-    offer = OfferEvent("files", ("a",), 1, 0, 0, 0, 0, 5, 0, "/in", 0, False, peer, bytes(32))
+    offer = OfferEvent("files", ("a",), 1, 0, 0, 0, 0, 5, 0, "/in", 0, 0, False, peer, bytes(32))
     assert list(fields_of(offer))[-1] == "changed" and "peer" not in fields_of(offer)
     done = DoneEvent(5, 5, 0, 0, 0.1, 0.0, 1, 0, {"a": "00"})
     assert not {"paths", "text", "earlier"} & set(fields_of(done))
