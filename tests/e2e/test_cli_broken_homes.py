@@ -18,6 +18,7 @@ from wraith.aio.disk.state_folder import state_path
 from wraith.aio.entropy import OsRng
 from wraith.cli.main import main
 from wraith.testing.demo import Command
+from wraith.testing.mounts import NotMounted, mounted
 from wraith.testing.two_homes import TwoHomes, code_of, finish
 
 NOBODY = 65534
@@ -26,20 +27,13 @@ NO_ANSWER_S = 20.0
 
 
 @contextlib.contextmanager
-def mounted(folder: Path, options: str) -> Iterator[None]:
-    """A small file system of its own."""
-    folder.mkdir()
-    done = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)],
-        capture_output=True,
-        check=False,
-    )
-    if done.returncode:
-        pytest.skip(f"mounting needs the superuser: {done.stderr.decode().strip()}")
+def disk(folder: Path, options: str) -> Iterator[None]:
+    """A small file system of its own; without options none."""
     try:
-        yield
-    finally:
-        subprocess.run(["umount", "-l", str(folder)], check=False)
+        with mounted(folder, options) if options else contextlib.nullcontext():
+            yield
+    except NotMounted as exc:
+        pytest.skip(str(exc))
 
 
 def _plain_file(tmp: Path) -> Path:
@@ -167,7 +161,7 @@ def test_a_broken_home_is_one_sentence(
     if command.startswith("quic"):
         pytest.importorskip("aioquic")
     make, options, code, exit_code, words = HOMES[home]
-    with mounted(tmp_path / "disk", options) if options else contextlib.nullcontext():
+    with disk(tmp_path / "disk", options):
         monkeypatch.setenv("WRAITH_HOME", str(make(tmp_path)))
         status, out, err = said(COMMANDS[command], tmp_path, capfd)
     assert "Traceback" not in out + err

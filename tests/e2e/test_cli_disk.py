@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from wraith.testing.demo import through_relay
+from wraith.testing.mounts import NotMounted, mounted
 from wraith.testing.netem import LinkConfig
 from wraith.testing.relay import UdpRelay
 from wraith.testing.two_homes import TwoHomes, code_of, finish, number
@@ -110,19 +111,11 @@ def test_the_rest_goes_on_when_asked(homes: TwoHomes) -> None:
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 4 MiB."""
-    folder = tmp_path / "small"
-    folder.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(folder)],
-        capture_output=True,
-        check=False,
-    )
-    if mounted.returncode:
-        pytest.skip(f"mounting needs the superuser: {mounted.stderr.decode().strip()}")
     try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "-l", str(folder)], check=False)
+        with mounted(tmp_path / "small", "size=4m"):
+            yield tmp_path / "small"
+    except NotMounted as exc:
+        pytest.skip(str(exc))
 
 
 def test_too_little_space_is_found_before_anything_is_sent(

@@ -74,6 +74,8 @@ def _play(homes: TwoHomes, sender: Command, code: str, seed: int) -> None:
                 receiver.resize(draw.choice((20, 40, 80, 200)))
                 receiver.process.send_signal(signal.SIGWINCH)
             receiver.type(_enter(line + "\n", raw=raw))
+            # The question alone may be the old one, drawn again after a resize.
+            receiver.wait_for(_name(0) if line == "l" else "l lists everything")
             receiver.wait_for(QUESTION)
             assert _took(out) == [], f"taken after {line!r}"
         time.sleep(draw.choice((0.0, draw.uniform(0, 0.05))))
@@ -146,3 +148,15 @@ def test_nothing_is_taken_that_was_not_shown(homes: TwoHomes, seeds: range) -> N
         else:
             _play(homes, sender, code, seed)
     assert sender.process.poll() is None
+
+
+@pytest.mark.parametrize("raw", [True, False], ids=["raw", "cooked"])
+def test_ctrl_d_is_the_end_of_the_input(homes: TwoHomes, raw: bool) -> None:
+    out = homes.work / "out-end"
+    out.mkdir()
+    sender = homes.send("--keep", homes.file(_name(0), b"gift"))
+    with _terminal(homes, code_of(sender), out, raw=raw) as receiver:
+        receiver.wait_for(QUESTION)
+        receiver.type("\x04")
+        assert receiver.wait_exit() == 16, receiver.screen
+    assert _took(out) == []

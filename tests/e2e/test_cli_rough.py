@@ -1,10 +1,13 @@
-"""Rough treatment, by seeds: closed and full streams, homes that are none, signals at any moment.
-Whatever comes, it is an exit code and a sentence, and never a traceback."""
+"""Rough treatment, by seeds: closed and full streams, homes that are none, full and read-only
+disks, signals at any moment. Whatever comes, it is an exit code and a sentence, and never a
+traceback."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -14,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from wraith.errors import NoSpace
+from wraith.testing.mounts import NotMounted, mounted
 
 COMMANDS = (
     ("send", "a.txt"),
@@ -30,8 +34,16 @@ COMMANDS = (
     ("completion", "bash"),
     (),
 )
-HOMES = ("home", "/proc/nope", "/dev/null", "/dev/null/x", "\n", "a\tb", "x" * 300, "~", "")
+HOMES = (
+    "home", "/proc/nope", "/dev/null", "/dev/null/x", "\n", "a\tb", "x" * 300, "~", "",
+    "full/home", "full", "read-only/home",
+)  # fmt: skip
+FOLDERS = (".", ".", ".", "full", "read-only")
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+BEFORE_US = re.compile(
+    rb"Traceback \(most recent call last\):\n(  File \"<frozen [^\n]*\n)+KeyboardInterrupt\n"
+)
+"""A SIGINT while Python itself starts, before a line of ours has run."""
 SEEDS = 60
 IN_SHORT = 12
 
@@ -44,10 +56,13 @@ def _play(work: Path, seed: int) -> None:
         ("", "", "<&-", ">&-", "2>&-", "<&- >&- 2>&-", ">/dev/full", "2>/dev/full")
     )
     shell = f'exec "$0" -m wraith "$@" {closed}'
+    folder = draw.choice(FOLDERS)
+    if folder != ".":
+        home = os.path.join(work, home) if home in ("home", "full/home") else home
     environ = os.environ | {"WRAITH_HOME": home, "WRAITH_LISTEN": "127.0.0.1:0"}
     process = subprocess.Popen(
         ["sh", "-c", shell, sys.executable, *arguments],
-        cwd=work,
+        cwd=work / folder,
         env=environ,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -62,7 +77,8 @@ def _play(work: Path, seed: int) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         raise AssertionError(f"seed {seed}: {arguments} {home!r} {closed} hangs") from None
-    told = f"seed {seed}: {arguments} {home!r} {closed} {number.name}\n{err.decode()}"
+    told = f"seed {seed}: {arguments} {home!r} in {folder} {closed} {number.name}\n{err.decode()}"
+    err = BEFORE_US.sub(b"", err)
     assert b"Traceback" not in out + err, told
     assert b"Exception ignored" not in err, told
     assert process.returncode in {
@@ -87,8 +103,22 @@ def _play(work: Path, seed: int) -> None:
 )
 def test_rough_treatment_ends_in_a_sentence(tmp_path: Path, seeds: range) -> None:
     (tmp_path / "a.txt").write_bytes(b"a")
-    for seed in seeds:
-        _play(tmp_path, seed)
+    try:
+        with mounted(tmp_path / "full", "size=64k"), mounted(tmp_path / "read-only", "size=64k"):
+            for folder in ("full", "read-only"):
+                (tmp_path / folder / "a.txt").write_bytes(b"a")
+            _fill(tmp_path / "full")
+            subprocess.run(["mount", "-o", "remount,ro", str(tmp_path / "read-only")], check=True)
+            for seed in seeds:
+                _play(tmp_path, seed)
+    except NotMounted as exc:
+        pytest.skip(str(exc))
+
+
+def _fill(disk: Path) -> None:
+    with (disk / "filler").open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            file.write(bytes(4096))
 
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])

@@ -101,7 +101,8 @@ class Terminal:
                 if b"\n" not in gathered:  # nothing has ended the line on the screen
                     with contextlib.suppress(OSError):
                         self.write("\n")
-                line.set_result(gathered.decode("utf-8", "replace").partition("\n")[0])
+                typed = gathered.partition(END)[0].partition(b"\n")[0]
+                line.set_result(typed.decode("utf-8", "replace"))
 
         loop.add_reader(descriptor, on_readable)
         try:
