@@ -127,7 +127,10 @@ print("reused", done.bytes_reused, flush=True)
 """
 
 
-def test_ctrl_c_ends_a_program_whose_next_run_goes_on(tmp_path: Path) -> None:
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGKILL], ids=["ctrl-c", "kill"])
+def test_a_program_that_is_ended_goes_on_when_it_runs_again(
+    tmp_path: Path, ending: signal.Signals
+) -> None:
     source, out = tmp_path / "a.bin", tmp_path / "in"
     source.write_bytes(os.urandom(8 * MIB))
     out.mkdir()
@@ -155,12 +158,13 @@ def test_ctrl_c_ends_a_program_whose_next_run_goes_on(tmp_path: Path) -> None:
         assert process.stdout is not None
         while (before := int(process.stdout.readline())) < MIB:
             pass
-        process.send_signal(signal.SIGINT)
+        process.send_signal(ending)
         said, err = process.communicate(timeout=30)
-        assert process.returncode != 0 and err.rstrip().endswith("KeyboardInterrupt"), err
-        assert sending.code not in err
+        assert process.returncode != 0 and sending.code not in err
         before = max([before, *map(int, said.split())])
-        assert any(isinstance(event, events.GaveUpEvent) for event in told)
+        if ending is signal.SIGINT:
+            assert err.rstrip().endswith("KeyboardInterrupt"), err
+            assert any(isinstance(event, events.GaveUpEvent) for event in told)
         said, err = start(sending.code).communicate(timeout=60)
     assert int(said.rpartition("reused ")[2]) >= before - MIB, err
 

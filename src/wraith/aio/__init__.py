@@ -3,7 +3,7 @@
 Imports everything below (``connection``, ``transfer``, ``node``); must not parse or build a
 datagram, or decide anything that the protocol decides. Start reading at ``sessions/`` for the
 API, at ``driver.py`` for how a machine is driven, at ``sockets/`` for UDP and at ``disk/`` for
-files.
+files. ``files/`` has ``send`` and ``receive``.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from wraith.aio.files.receiving import receive as receive
+    from wraith.aio.files.sending import send as send
     from wraith.aio.running import RunningNode as RunningNode
     from wraith.aio.running import open_node as open_node
     from wraith.aio.sessions.dial import connect as connect
@@ -27,9 +29,21 @@ _HOMES = {
     "Session": "wraith.aio.sessions.session",
     "Stream": "wraith.aio.sessions.stream",
     "open_node": "wraith.aio.running",
+    "receive": "wraith.aio.files.receiving",
+    "send": "wraith.aio.files.sending",
 }
 
-__all__ = ["connect", "listen", "open_node", "Listener", "RunningNode", "Session", "Stream"]
+__all__ = [
+    "connect",
+    "listen",
+    "open_node",
+    "receive",
+    "send",
+    "Listener",
+    "RunningNode",
+    "Session",
+    "Stream",
+]
 
 
 def __getattr__(name: str) -> object:
