@@ -90,8 +90,9 @@ _ENDING: set[asyncio.Future[None]] = set()
 
 async def _end(holder: Holder, finished: bool) -> None:
     transfer = holder.transfer
+    is_over = finished or transfer is None or transfer.is_closed or transfer.service.is_finished
     try:
-        if transfer is not None and not finished and not transfer.is_closed:
+        if transfer is not None and not is_over:
             transfer.stop(Interrupted(INTERRUPTED, hint=INTERRUPTED_HINT))
             with contextlib.suppress(WraithError, TimeoutError):
                 async with asyncio.timeout(END_S):

@@ -16,7 +16,7 @@ from wraith.aio.files.events import DoneEvent, Event, ProgressEvent, WaitingEven
 from wraith.aio.files.following import check_route, ended, follow
 from wraith.aio.files.offering import Offering
 from wraith.aio.files.reaching import address_texts, explained, no_address
-from wraith.aio.files.telling import Teller
+from wraith.aio.files.telling import FileIds, Teller
 from wraith.aio.files.waiting import announce
 from wraith.aio.sessions.waiters import Waiters
 from wraith.errors import LocalProtocolError
@@ -185,17 +185,17 @@ class Sending:
     def _act(self, event: NodeEvent) -> None:
         self._offering.on_event(event)
         if isinstance(event, Done) and self._config.keep:
-            self._tell_done(event)
+            self._tell_done(event, ())  # the next receiver may be reading already
 
     def _conclude(self, outcome: Finished) -> None:
         if outcome.error is not None:
             limit_s = self._config.connect_timeout_s
             self._failure = explained(outcome.error, self._dialled, limit_s, OTHER)
         elif outcome.done is not None:
-            self._tell_done(outcome.done)
+            self._tell_done(outcome.done, self._offering.file_ids())
 
-    def _tell_done(self, done: Done) -> None:
-        for fact in self._teller.done(done, self._offering.file_ids()):
+    def _tell_done(self, done: Done, file_ids: FileIds) -> None:
+        for fact in self._teller.done(done, file_ids):
             if isinstance(fact, DoneEvent):
                 self._done = fact
             self._tell(fact)
