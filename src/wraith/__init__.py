@@ -13,7 +13,11 @@ __version__ = "2.0.0"
 
 if TYPE_CHECKING:
     from wraith.aio import sync as sync
+    from wraith.aio.disk.home_folder import FolderLocked as FolderLocked
     from wraith.aio.disk.identity_file import Identity as Identity
+    from wraith.aio.disk.own_state import OwnFolder as OwnFolder
+    from wraith.aio.disk.private_folder import UntrustedPath as UntrustedPath
+    from wraith.aio.disk.source_scan import SourceUnreadable as SourceUnreadable
     from wraith.aio.files import events as events
     from wraith.aio.files.receiving import Answer as Answer
     from wraith.aio.files.receiving import receive as receive
@@ -81,6 +85,13 @@ if TYPE_CHECKING:
     from wraith.errors import UnsupportedSuite as UnsupportedSuite
     from wraith.errors import WraithError as WraithError
     from wraith.errors import WrongGroup as WrongGroup
+    from wraith.node.closes import CodeSpent as CodeSpent
+    from wraith.transfer.reasons import DiskFailed as DiskFailed
+    from wraith.transfer.reasons import Interrupted as Interrupted
+    from wraith.transfer.reasons import NewerNeeded as NewerNeeded
+    from wraith.transfer.reasons import OfferTaken as OfferTaken
+    from wraith.transfer.reasons import PeerAborted as PeerAborted
+    from wraith.transfer.reasons import TooLate as TooLate
     from wraith.types import PeerKey as PeerKey
     from wraith.types import SecurityInfo as SecurityInfo
     from wraith.types import SuiteId as SuiteId
@@ -164,6 +175,22 @@ _HOMES = {
     **dict.fromkeys(_ERRORS, "wraith.errors"),
 }
 
+#: Exceptions that the rooms of a transfer define themselves.
+_TRANSFER_ERRORS = {
+    "CodeSpent": "wraith.node.closes",
+    "DiskFailed": "wraith.transfer.reasons",
+    "FolderLocked": "wraith.aio.disk.home_folder",
+    "Interrupted": "wraith.transfer.reasons",
+    "NewerNeeded": "wraith.transfer.reasons",
+    "OfferTaken": "wraith.transfer.reasons",
+    "OwnFolder": "wraith.aio.disk.own_state",
+    "PeerAborted": "wraith.transfer.reasons",
+    "SourceUnreadable": "wraith.aio.disk.source_scan",
+    "TooLate": "wraith.transfer.reasons",
+    "UntrustedPath": "wraith.aio.disk.private_folder",
+}
+_HOMES |= _TRANSFER_ERRORS
+
 #: Public modules that load when they are used.
 _MODULES = {"events": "wraith.aio.files.events", "sync": "wraith.aio.sync"}
 
@@ -186,6 +213,7 @@ __all__ = [
     "Stream",
     "SuiteId",
     *_ERRORS,
+    *_TRANSFER_ERRORS,
 ]
 
 

@@ -298,8 +298,9 @@ async def test_a_name_that_exists_is_refused_unless_one_says_otherwise(
     path = two.file("a.txt", b"theirs")
     accept = yes if asks else True
     async with two.send(path) as sending:
-        with pytest.raises(OfferTaken, match=r"already there: a\.txt"):
+        with pytest.raises(OfferTaken, match=r"already there: a\.txt") as taken:
             await two.receive(sending.code, accept=accept)
+    assert "on_exists" in taken.value.hint and "--" not in taken.value.hint
     assert (two.out / "a.txt").read_bytes() == b"mine" and leftovers(two.out) == []
     for choice, expected in (("skip", b"mine"), ("rename", b"mine"), ("overwrite", b"theirs")):
         async with two.send(path) as sending:

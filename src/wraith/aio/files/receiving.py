@@ -47,6 +47,7 @@ from wraith.types import PeerKey, SuiteId
 
 OTHER: Final = "the sender"
 TAKEN_SHOWN: Final = 10
+TAKEN_HINT: Final = "on_exists, or an Answer, says what becomes of names that exist"
 
 OnExists = Literal["refuse", "overwrite", "rename", "skip"]
 
@@ -251,6 +252,8 @@ class _ReceiveCall:
             return done
         if outcome.error is not None:
             error = self._taken or outcome.error
+            if isinstance(error, OfferTaken):
+                error.hint = TAKEN_HINT  # that of the command speaks of its options
             raise explained(error, self._code.addresses, connect_timeout_s, OTHER)
         assert outcome.done is not None
         placed = self.teller.placed
@@ -271,6 +274,4 @@ def _taken(event: OfferReceived) -> OfferTaken:
     names = [display_path(met.path) for met in found[:TAKEN_SHOWN]]
     n_more = n - len(names)
     more = f" and {n_more} more" if n_more else ""
-    return OfferTaken(
-        f"already there: {', '.join(names)}{more}", hint="choose what becomes of it: on_exists"
-    )
+    return OfferTaken(f"already there: {', '.join(names)}{more}")
