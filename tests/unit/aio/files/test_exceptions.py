@@ -13,8 +13,6 @@ from wraith.errors import WraithError
 
 PACKAGE = Path(wraith.__file__).parent
 ROOMS = ("aio/disk", "aio/files", "transfer", "node", "content")
-#: Raised and caught inside of a room.
-INSIDE = {"ReadingStopped"}
 
 
 def errors() -> list[type[WraithError]]:
@@ -39,4 +37,4 @@ def test_there_are_some() -> None:
 
 @pytest.mark.parametrize("kind", errors(), ids=lambda kind: str(kind.__name__))
 def test_it_is_importable_from_wraith(kind: type[WraithError]) -> None:
-    assert kind.__name__ in INSIDE or getattr(wraith, kind.__name__) is kind
+    assert getattr(wraith, kind.__name__) is kind
