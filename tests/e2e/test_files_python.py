@@ -366,6 +366,8 @@ async def test_accept_cannot_be_left_out() -> None:
 async def test_codes_that_are_none_or_for_the_other_side(two: Two) -> None:
     with pytest.raises(CodeInvalid):
         await two.receive("wr1abc")
+    with pytest.raises(CodeInvalid, match="a code is text, and not of type bytes"):
+        await two.receive(b"wr1abc")  # type: ignore[arg-type]
     async with two.send(two.file("a", b"a")) as sending:
         with pytest.raises(CodeInvalid, match="for `wraith receive`"):
             await wraith.send(two.source / "a", to=sending.code, state=two.work / "s")
@@ -382,16 +384,27 @@ async def test_codes_that_are_none_or_for_the_other_side(two: Two) -> None:
         {"paths": ["a"], "limit_bytes_per_s": 1},
         {"paths": ["a"], "local": "everywhere"},
         {"paths": ["a"], "wait_s": -1},
+        {"text": b"bytes"},
+        {"text": "é" * (MIB // 2 + 1)},
+        {"text": "half a \ud83d"},
         {"paths": ["a"], "allow": {"a key as text"}},
         {"paths": ["a"], "allow": "text"},
     ],
-    ids=repr,
+    ids=lambda options: repr(options)[:40],
 )
 async def test_arguments_of_send_that_mean_nothing(two: Two, options: dict[str, Any]) -> None:
     two.file("a", b"a")
     paths = [two.source / name for name in options.pop("paths", ())]
     with pytest.raises(ConfigError):
         await wraith.send(paths, **options, state=two.work / "s")
+
+
+@pytest.mark.parametrize("paths", [None, 5, b"a", [b"a"], [5], ["a\0b"]], ids=repr)
+async def test_paths_that_are_none(two: Two, paths: Any) -> None:
+    with pytest.raises(ConfigError, match="paths"):
+        await wraith.send(paths, state=two.work / "s")
+    with pytest.raises(ConfigError, match="out"):
+        await wraith.receive("wr1", paths, accept=True, state=two.work / "s")
 
 
 async def test_one_glob_may_be_given_as_it_is(two: Two) -> None:

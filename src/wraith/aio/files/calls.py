@@ -83,6 +83,18 @@ class Call:
         return next((entry.name for entry in self.home.peers() if entry.key == key), "")
 
 
+def path_text(name: str, path: object) -> str:
+    """The text of a path.
+
+    Raises:
+        ConfigError: it is none, or one of bytes.
+    """
+    text = os.fspath(path) if isinstance(path, str | os.PathLike) else None
+    if not isinstance(text, str) or "\0" in text:
+        raise ConfigError(name, path, "a path, as text or os.PathLike")
+    return text
+
+
 def peer_keys(name: str, keys: Iterable[object]) -> frozenset[PeerKey]:
     """The keys of an argument. Whoever mistakes their text for them would lock everybody out.
 

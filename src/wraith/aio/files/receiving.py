@@ -14,7 +14,6 @@ Behaviour: docs/reference/api.md, "receive".
 
 from __future__ import annotations
 
-import os
 import stat
 from collections.abc import Awaitable, Callable, Iterator, Set
 from dataclasses import dataclass, replace
@@ -24,7 +23,7 @@ from typing import Final, Literal, get_args
 from wraith.aio.disk.seam import OS_DISK
 from wraith.aio.disk.store_worker import Choices, ExistsPolicy, FileTarget
 from wraith.aio.files.answering import Answering
-from wraith.aio.files.calls import STILL_TRYING_S, Call, StrPath, peer_keys
+from wraith.aio.files.calls import STILL_TRYING_S, Call, StrPath, path_text, peer_keys
 from wraith.aio.files.events import DoneEvent, Event, OfferEvent, WaitingEvent
 from wraith.aio.files.following import check_route, ended, follow
 from wraith.aio.files.reaching import address_texts, explained
@@ -120,8 +119,9 @@ async def receive(
     asks = callable(accept)
     if accept is not True and not asks and not isinstance(accept, Set):
         raise ConfigError("accept", accept, "True, a set of PeerKey, or a coroutine function")
-    if not _is_folder(out):
-        raise ConfigError("out", os.fspath(out), "a folder that is there")
+    folder = path_text("out", out)
+    if not _is_folder(folder):
+        raise ConfigError("out", folder, "a folder that is there")
     decoded = code_of_sender(code)
     if isinstance(accept, Set) and decoded.peer not in peer_keys("accept", accept):
         raise PeerKeyMismatch(
@@ -142,7 +142,7 @@ async def receive(
         wait_s=wait_s,
         require_pq=require_pq,
     )
-    taking = Taking(call.home, call.config, node_config, out=os.fspath(out), code=decoded)
+    taking = Taking(call.home, call.config, node_config, out=folder, code=decoded)
     receiving = _ReceiveCall(taking, call, decoded, policy, on_event)
     is_finished = True
     try:
@@ -163,10 +163,10 @@ async def receive(
         await ended(taking, finished=is_finished)
 
 
-def _is_folder(path: StrPath) -> bool:
+def _is_folder(path: str) -> bool:
     try:
         return stat.S_ISDIR(OS_DISK.stat(path).st_mode)
-    except (OSError, ValueError):
+    except OSError:
         return False
 
 

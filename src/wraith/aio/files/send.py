@@ -2,7 +2,7 @@
 
 ::
 
-    async with wraith.send("photos", "notes.txt") as sending:
+    async with wraith.send(["photos", "notes.txt"]) as sending:
         print(sending.code)              # for the other side; a secret
         async for event in sending:      # or not: ``done`` needs nobody to look
             ...
@@ -137,10 +137,31 @@ def send(
     return Opening(open_)
 
 
-def _paths(paths: StrPath | Iterable[StrPath], text: str | None) -> tuple[StrPath, ...]:
+def _paths(paths: StrPath | Iterable[StrPath], text: str | None) -> tuple[str, ...]:
+    from wraith.aio.files.calls import path_text
     from wraith.errors import ConfigError
 
-    chosen = (paths,) if isinstance(paths, str | os.PathLike) else tuple(paths)
+    several: Iterable[object] = (paths,)
+    if isinstance(paths, Iterable) and not isinstance(paths, str | bytes | os.PathLike):
+        several = paths
+    chosen = tuple(path_text("paths", path) for path in several)
     if (text is not None) == bool(chosen):
         raise ConfigError("paths", chosen, "one path or more, or a text, and not both")
+    if text is not None:
+        _check_text(text)
     return chosen
+
+
+def _check_text(text: object) -> None:
+    """The text may be private: no error shows it."""
+    from wraith.errors import ConfigError
+    from wraith.transfer.messages import TEXT_BYTES_MAX
+
+    if not isinstance(text, str):
+        raise ConfigError("text", f"a value of type {type(text).__name__}", "text")
+    try:
+        n_bytes = len(text.encode())
+    except UnicodeEncodeError:
+        raise ConfigError("text", "half of a character", "text that UTF-8 can hold") from None
+    if n_bytes > TEXT_BYTES_MAX:
+        raise ConfigError("text", f"{n_bytes:,} bytes", "1 MiB in UTF-8; send a file")

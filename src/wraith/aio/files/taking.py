@@ -61,7 +61,7 @@ def code_of_sender(text: str) -> Code:
     Raises:
         CodeInvalid: it is none, or the code of somebody who receives.
     """
-    code = decode_code(text)
+    code = _decoded(text)
     if code.maker_receives:
         raise CodeInvalid(
             "this code waits for something: it is for `wraith send --to`",
@@ -76,13 +76,19 @@ def code_of_receiver(text: str) -> Code:
     Raises:
         CodeInvalid: it is none, or the code of somebody who sends.
     """
-    code = decode_code(text)
+    code = _decoded(text)
     if not code.maker_receives:
         raise CodeInvalid(
             "this code offers something: it is for `wraith receive`",
             hint="a code to send to is printed by `wraith receive --listen`",
         )
     return code
+
+
+def _decoded(text: object) -> Code:
+    if not isinstance(text, str):  # it may be a secret in another form, and is not shown
+        raise CodeInvalid(f"a code is text, and not of type {type(text).__name__}")
+    return decode_code(text)
 
 
 class Taking:
