@@ -7,13 +7,31 @@ strict value; loosening one is always explicit.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 from wraith.errors import ConfigError
 from wraith.types import UDP_PAYLOAD_BYTES_MAX, SuiteId
 
 KIB = 1024
 MIB = 1024 * KIB
+
+
+_KINDS: dict[object, tuple[tuple[type, ...], str]] = {
+    "int": ((int,), "a whole number"),
+    "int | None": ((int, type(None)), "a whole number, or None"),
+    "float": ((int, float), "a number"),
+    "bool": ((bool,), "True or False"),
+    "str": ((str,), "text"),
+}
+
+
+def _check_kinds(config: Budgets | EndpointConfig) -> None:
+    """A value of another type is told here, by its key, and not where it is first used."""
+    for each in fields(config):
+        kinds, accepted = _KINDS.get(each.type, ((object,), ""))
+        value = getattr(config, each.name)
+        if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+            raise ConfigError(each.name, value, accepted)
 
 
 def _within(key: str, value: float, low: float, high: float) -> None:
@@ -44,6 +62,11 @@ class Budgets:
     early_datagrams: int = 12
     early_bytes: int = 16 * KIB
     early_bytes_total: int = MIB
+
+    def __post_init__(self) -> None:
+        _check_kinds(self)
+        for each in fields(self):
+            _within(each.name, getattr(self, each.name), 0, 1 << 40)
 
     @classmethod
     def native(cls) -> Budgets:
@@ -92,6 +115,13 @@ class EndpointConfig:
     budgets: Budgets = field(default_factory=Budgets)
 
     def __post_init__(self) -> None:
+        _check_kinds(self)
+        if not isinstance(self.budgets, Budgets):
+            raise ConfigError("budgets", self.budgets, "a wraith.Budgets")
+        if not isinstance(self.suites, tuple) or not all(
+            isinstance(suite, SuiteId) for suite in self.suites
+        ):
+            raise ConfigError("suites", self.suites, "a tuple of SuiteId, best first")
         if not self.suites or len(set(self.suites)) != len(self.suites):
             raise ConfigError("suites", self.suites, "a list of different suites, best first")
         for suite in self.suites:
@@ -112,6 +142,9 @@ class EndpointConfig:
         _within("stream_window_max", self.stream_window_max, self.stream_window, 1 << 40)
         _within("conn_window_max", self.conn_window_max, self.conn_window, 1 << 40)
         _within("max_streams", self.max_streams, 1, 16_384)
+        _within("send_buffer_bytes", self.send_buffer_bytes, 1, 1 << 40)
+        _within("window_sum", self.window_sum, 0, 1 << 40)
+        _within("authorise_timeout_s", self.authorise_timeout_s, 0.001, 86_400)
         _within("send_memory_bytes", self.send_memory_bytes, 128 * KIB, 1 << 40)
         _within("send_memory_sum", self.send_memory_sum, self.send_memory_bytes, 1 << 40)
         if self.replay_window & (self.replay_window - 1):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from dataclasses import dataclass
 from enum import Enum, IntEnum
+from ipaddress import IPv4Address, IPv6Address
 from typing import Final, NamedTuple, NewType
 
 StreamId = NewType("StreamId", int)
@@ -45,8 +46,21 @@ class Address(NamedTuple):
     port: int
     scope: int = 0
 
+    def __str__(self) -> str:
+        """``192.0.2.1:4433`` or ``[2001:db8::1]:4433``; ``*`` for an address that is not known."""
+        if len(self.ip) == 4:
+            return f"{IPv4Address(self.ip)}:{self.port}"
+        if len(self.ip) == 16:
+            zone = f"%{self.scope}" if self.scope else ""
+            return f"[{IPv6Address(self.ip)}{zone}]:{self.port}"
+        return f"*:{self.port}"
+
+    def __repr__(self) -> str:
+        return f"Address({self})"
+
 
 ANY_ADDRESS = Address(b"", 0)
+_KEY_BYTES: Final = 32
 
 
 class NetworkPath(NamedTuple):
@@ -80,18 +94,25 @@ class PeerKey:
 
     raw: bytes
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.raw, bytes) or len(self.raw) != _KEY_BYTES:
+            raise ValueError("a peer key has 32 bytes; PeerKey.parse reads its text")
+
+    def __repr__(self) -> str:
+        return f"PeerKey({self})"
+
     def __str__(self) -> str:
         return base64.b32encode(self.raw).decode().rstrip("=").lower()
 
     @classmethod
     def parse(cls, text: str) -> PeerKey:
         """Inverse of ``str``. Raises ``ValueError`` when ``text`` is not such a key."""
-        cleaned = text.strip().upper()
+        cleaned = text.strip().upper() if isinstance(text, str) else ""
         try:
             raw = base64.b32decode(cleaned + "=" * (-len(cleaned) % 8))
         except ValueError:  # binascii's own words speak of padding
             raw = b""
-        if len(raw) != 32:
+        if len(raw) != _KEY_BYTES:
             raise ValueError("a peer key has 52 characters, a to z and 2 to 7")
         return cls(raw)
 

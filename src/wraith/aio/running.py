@@ -256,7 +256,7 @@ def open_node(
             sock=sock,
         )
 
-    return Opening(open_)
+    return Opening(open_, "wraith.aio.open_node(...)")
 
 
 async def run_node(

@@ -16,6 +16,8 @@ LOGGER_NAME = "wraith"
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING}
 #: Field names whose values never reach a log, whatever their type.
 _SECRET_FIELDS = frozenset({"key", "psk", "seed", "secret", "root", "code", "ticket"})
+#: What ``logging`` keeps in a record under names of its own.
+_TAKEN = frozenset({*vars(logging.makeLogRecord({})), "message", "asctime"})
 
 
 class LoggingTracer:
@@ -23,7 +25,11 @@ class LoggingTracer:
 
     A record's name is ``part.what``; its level is DEBUG, or WARNING or INFO when a field
     ``warning`` or ``info`` is true. Values under the name ``address`` are hidden unless
-    ``show_addresses``; bytes are shown as a length only.
+    ``show_addresses``; bytes are shown as a length only, and what cannot be printed is escaped: a
+    peer chooses some of the words.
+
+    The fields are attributes of the ``logging.LogRecord`` too, beside ``event``, the record's name,
+    for handlers that keep fields apart. A name that ``logging`` has itself gets an underscore.
     """
 
     __slots__ = ("_loggers", "_show_addresses")
@@ -42,17 +48,23 @@ class LoggingTracer:
         if fields.pop("warning", False):
             level = logging.WARNING
         if logger.isEnabledFor(level):
-            shown = " ".join(f"{key}={self._shown(key, value)}" for key, value in fields.items())
-            logger.log(level, "%s %s", name, shown)
+            shown = {key: self._shown(key, value) for key, value in fields.items()}
+            extra = {f"{key}_" if key in _TAKEN else key: value for key, value in shown.items()}
+            extra["event"] = name
+            words = " ".join(f"{key}={value}" for key, value in shown.items())
+            logger.log(level, "%s %s", name, words, extra=extra)
 
-    def _shown(self, key: str, value: object) -> str:
+    def _shown(self, key: str, value: object) -> object:
         if key in _SECRET_FIELDS:
             return "[secret]"
         if key == "address" and not self._show_addresses:
             return "[address]"
         if isinstance(value, bytes | bytearray | memoryview):
             return f"<{len(value)} bytes>"
-        return str(value)
+        if value is None or isinstance(value, bool | int | float):
+            return value
+        text = str(value)
+        return text if text.isprintable() else text.encode("unicode_escape").decode()
 
 
 def make_tracer(environ: Mapping[str, str] | None = None) -> LoggingTracer:

@@ -70,4 +70,7 @@ def to_record(code_or_record: str | NodeRecord) -> NodeRecord:
     """
     if isinstance(code_or_record, NodeRecord):
         return code_or_record
+    if not isinstance(code_or_record, str):
+        kind = type(code_or_record).__name__
+        raise CodeInvalid(f"a code is text, and this is {kind}", hint="pass Listener.code")
     return text_to_record(code_or_record)

@@ -62,3 +62,23 @@ def test_parts_have_levels_of_their_own() -> None:
     assert logging.getLogger("wraith.recovery").isEnabledFor(logging.DEBUG)
     assert not logging.getLogger("wraith.driver").isEnabledFor(logging.DEBUG)
     assert len([h for h in root.handlers if type(h) is logging.StreamHandler]) == 1
+
+
+def test_fields_are_attributes_of_the_record(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.DEBUG, "wraith"):
+        LoggingTracer().record("part.what", n=3, name="x", psk=b"hunter2", peer=None, at=1.5)
+    record = vars(caplog.records[0])
+    assert (record["event"], record["n"], record["at"], record["peer"]) == (
+        "part.what",
+        3,
+        1.5,
+        None,
+    )
+    assert record["name"] == "wraith.part" and record["name_"] == "x"
+    assert record["psk"] == "[secret]"
+
+
+def test_words_of_a_peer_stay_on_their_line(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.DEBUG, "wraith"):
+        LoggingTracer().record("part.what", reason="bye\n2026 INFO forged\x1b[2J\u202e")
+    assert caplog.messages == [r"part.what reason=bye\n2026 INFO forged\x1b[2J\u202e"]

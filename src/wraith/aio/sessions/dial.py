@@ -51,12 +51,14 @@ def connect(
     """
 
     async def open_() -> Session:
+        from wraith.aio.sessions.arguments import check_identity
         from wraith.aio.sessions.endpoint import effective_config, local_for, open_endpoint
         from wraith.aio.sockets.local import local_address
         from wraith.node.codes import to_record
 
         record = to_record(code)
         chosen = effective_config(config, require_pq=require_pq, suites=suites)
+        check_identity(identity)
         endpoint = await open_endpoint(
             config=chosen,
             identity=identity,
@@ -70,7 +72,7 @@ def connect(
             endpoint.close()
             raise
 
-    return Opening(open_)
+    return Opening(open_, "wraith.connect(...)")
 
 
 async def dial(endpoint: AsyncEndpoint, record: NodeRecord, *, require_pq: bool) -> Session:

@@ -13,6 +13,7 @@ from wraith.abc import Kem
 from wraith.aio.disk.replay_files import ReplayFiles
 from wraith.aio.entropy import OsRng
 from wraith.aio.running import LINGER_S, RunningNode, run_node
+from wraith.aio.sessions.log import SessionLog
 from wraith.aio.sessions.session import Session
 from wraith.aio.settling import when_settled
 from wraith.aio.sockets.local import GivenSockets
@@ -25,7 +26,7 @@ from wraith.connection.handshake.node_record import NodeRecord
 from wraith.crypto.ed25519 import Identity
 from wraith.errors import ConfigError, ConnectionLost, PolicyRefused, WraithError
 from wraith.node.session_service import SessionEvent, SessionService
-from wraith.types import ANY_ADDRESS, Address, SuiteId
+from wraith.types import ANY_ADDRESS, Address, Role, SuiteId
 
 
 def effective_config(
@@ -35,8 +36,11 @@ def effective_config(
     caller says so twice, by ``suites`` and by ``require_pq``.
 
     Raises:
+        ConfigError: a value is of another type, or out of range.
         PolicyRefused: a suite without post-quantum key exchange together with ``require_pq``.
     """
+    if not isinstance(config, EndpointConfig | None):
+        raise ConfigError("config", config, "a wraith.EndpointConfig")
     if config is None:
         default = (SuiteId.A, SuiteId.B) if require_pq else (SuiteId.A, SuiteId.B, SuiteId.D)
         config = EndpointConfig(suites=suites or default)
@@ -63,8 +67,8 @@ class AsyncEndpoint:
     """
 
     __slots__ = (
-        "_is_closed", "_is_lingering", "_owns_node", "driver", "key", "on_accept", "on_gone",
-        "private", "running", "service", "sessions",
+        "_is_closed", "_is_lingering", "_log", "_owns_node", "driver", "key", "on_accept",
+        "on_gone", "private", "running", "service", "sessions",
     )  # fmt: skip
 
     def __init__(
@@ -83,10 +87,13 @@ class AsyncEndpoint:
         self.on_accept: Callable[[Connection, events.Event], None] | None = None
         self.on_gone: Callable[[], None] | None = None
         self.private = False
+        self._log = SessionLog(running.tracer)
         self._owns_node = owns_node
         self._is_lingering = False
         self._is_closed = False
         running.add(self.service, self, key=key, replay=replay)
+        if key is not None:
+            self._log.listening(running.port)
 
     @property
     def machine(self) -> Endpoint:
@@ -110,7 +117,14 @@ class AsyncEndpoint:
     def adopt(self, connection: Connection) -> Session:
         """A session for ``connection``, which delivers its events from now on."""
         session = self.sessions[connection] = Session(self, connection)
+        if self.key is not None and connection.role is Role.RESPONDER:
+            self._log.opened(session, is_dialled=False)
         return session
+
+    def refuse(self, connection: Connection, code: int, why: str) -> None:
+        """Turns a peer away that has proved its key."""
+        self._log.refused(connection, why)
+        connection.refuse(self.driver.now(), code)
 
     # --- what the node tells (running.Shell) ----------------------------------------------------
 
@@ -123,8 +137,11 @@ class AsyncEndpoint:
                 self.on_accept(connection, event)
             return
         session._handle(event)
+        if isinstance(event, events.Confirmed):
+            self._log.opened(session, is_dialled=True)
         if isinstance(event, events.Closed):
             del self.sessions[connection]
+            self._log.closed(session, connection)
             self.retire_if_unused()
 
     def after_events(self) -> None:
@@ -163,6 +180,8 @@ class AsyncEndpoint:
     def close(self) -> None:
         """Closes the sockets at once. At a node of others it leaves, and peers are told.
         Idempotent."""
+        if not self._is_closed and self.key is not None:
+            self._log.closed_listener(self.running.port)
         self._is_closed = True
         if self._owns_node:
             self.driver.close()
@@ -170,8 +189,9 @@ class AsyncEndpoint:
         self.running.drop(self.service)
 
     def _fail_all(self, words: str) -> None:
-        for session in list(self.sessions.values()):
+        for connection, session in list(self.sessions.items()):
             session._fail(ConnectionLost(words))
+            self._log.closed(session, connection)
         self.sessions.clear()
         if self.on_gone is not None:
             self.on_gone()

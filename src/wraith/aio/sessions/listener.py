@@ -16,6 +16,7 @@ from wraith.aio.disk.kept_access import KeptAccess
 from wraith.aio.entropy import OsRng
 from wraith.aio.opening import Opening
 from wraith.aio.running import RunningNode
+from wraith.aio.sessions.arguments import check_identity, keys_of
 from wraith.aio.sessions.dial import dial
 from wraith.aio.sessions.endpoint import AsyncEndpoint, effective_config, open_endpoint
 from wraith.aio.sessions.session import Session
@@ -82,11 +83,15 @@ def listen(
     def _kept(chosen: EndpointConfig) -> KeptAccess | None:
         if access is None:
             return None
+        if not isinstance(access, str | os.PathLike):
+            raise ConfigError("access", access, "the path of a folder")
         skew_s = chosen.max_clock_skew_s
         return KeptAccess.open(access, OsRng(), SystemClock(), max_clock_skew_s=skew_s)
 
     async def open_() -> Listener:
         chosen = effective_config(config, require_pq=require_pq, suites=suites)
+        check_identity(identity)
+        allowed = keys_of(allow)
         if max_pending_streams is not None:
             chosen = replace(chosen, max_streams=max_pending_streams)
         if sock is not None and local is not None:
@@ -107,7 +112,7 @@ def listen(
             if kept is not None:
                 kept.close()
             raise
-        return Listener(endpoint, allow, require_pq=require_pq, kept=kept)
+        return Listener(endpoint, allowed, require_pq=require_pq, kept=kept)
 
     async def open_at(node: RunningNode) -> Listener:
         for name, value in (
@@ -122,6 +127,9 @@ def listen(
                 raise ConfigError(
                     name, "given with at", "nothing: the node that is there has its own"
                 )
+        if not isinstance(node, RunningNode):
+            raise ConfigError("at", node, "what wraith.aio.open_node opened")
+        allowed = keys_of(allow)
         config_there = effective_config(node.node.endpoint.config, require_pq=require_pq)
         kept = _kept(config_there)
         key = kept.key if kept is not None else AccessKey.generate(OsRng(), with_psk=True)
@@ -132,9 +140,9 @@ def listen(
             if kept is not None:
                 kept.close()
             raise
-        return Listener(endpoint, allow, require_pq=require_pq, kept=kept)
+        return Listener(endpoint, allowed, require_pq=require_pq, kept=kept)
 
-    return Opening(open_ if at is None else lambda: open_at(at))
+    return Opening(open_ if at is None else lambda: open_at(at), "wraith.listen(...)")
 
 
 class Listener:
@@ -151,14 +159,12 @@ class Listener:
     def __init__(
         self,
         endpoint: AsyncEndpoint,
-        allow: Iterable[PeerKey] | None,
+        allow: frozenset[PeerKey] | None,
         *,
         require_pq: bool,
         kept: KeptAccess | None = None,
     ) -> None:
-        self.allow: frozenset[PeerKey] | set[PeerKey] | None = (
-            None if allow is None else frozenset(allow)
-        )
+        self.allow: frozenset[PeerKey] | set[PeerKey] | None = allow
         self.n_refused = 0
         self._endpoint = endpoint
         self._require_pq = require_pq
@@ -239,7 +245,7 @@ class Listener:
             record = to_record(code)
             return await dial(self._endpoint, record, require_pq=self._require_pq)
 
-        return Opening(open_)
+        return Opening(open_, "Listener.connect(...)")
 
     # --- the end ----------------------------------------------------------------------------
 
@@ -302,10 +308,13 @@ class Listener:
             case events.PeerAuthenticated(peer):
                 if self.allow is not None and peer not in self.allow:
                     self.n_refused += 1
-                    connection.refuse(now)
+                    self._endpoint.refuse(
+                        connection, CloseCode.AUTHENTICATION_FAILED, "it is not among the allowed"
+                    )
                 elif self._closing or len(self._unaccepted) >= UNACCEPTED_SESSIONS_MAX:
                     self.n_refused += 1
-                    connection.refuse(now, CloseCode.CONNECTION_ERROR)
+                    why = "the listener is closing" if self._closing else "too many sessions wait"
+                    self._endpoint.refuse(connection, CloseCode.CONNECTION_ERROR, why)
                 else:
                     connection.count_taken_streams()
                     connection.accept(now)

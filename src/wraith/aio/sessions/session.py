@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from wraith.aio.deprecation import internal
 from wraith.aio.opening import Opening
-from wraith.aio.sessions.codes import check_application_code
+from wraith.aio.sessions.arguments import check_application_code
 from wraith.aio.sessions.stream import Stream
 from wraith.aio.sessions.waiters import Waiters
 from wraith.connection import events
@@ -154,7 +154,7 @@ class Session:
             self._wake()
             return stream
 
-        return Opening(open_)
+        return Opening(open_, "Session.open_stream(...)")
 
     async def accept_stream(self) -> Stream:
         """The next stream that the peer opened. Several tasks may wait; cancellation is harmless.

@@ -12,7 +12,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from wraith.aio.deprecation import internal
-from wraith.aio.sessions.codes import check_application_code
+from wraith.aio.sessions.arguments import check_application_code
 from wraith.errors import CloseCode, LimitExceeded, LocalProtocolError, StreamReset
 from wraith.types import Buffer, StreamId
 

@@ -48,6 +48,8 @@ def bound_already(given: GivenSockets) -> list[socket.socket]:
     Raises:
         ConfigError: one is no bound UDP socket, or two are of one family.
     """
+    if not isinstance(given, socket.socket | Sequence):
+        raise ConfigError("sock", given, "a bound UDP socket")
     socks = [given] if isinstance(given, socket.socket) else list(given)
     if not socks:
         raise ConfigError("sock", given, "at least one bound UDP socket")

@@ -1,0 +1,58 @@
+"""What programs pass: a value of another kind is one clear error, before anything is opened."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from wraith.crypto.ed25519 import Identity
+from wraith.errors import CloseCode, ConfigError, LocalProtocolError
+from wraith.types import PeerKey
+
+_APPLICATION_MAX: Final = 0xFFFF_FFFF
+
+
+def check_application_code(code: int) -> None:
+    """Returns if a program may close or reset with ``code``: 0, or 0x1000 to 0xFFFFFFFF. Those in
+    between are the protocol's.
+
+    Raises:
+        LocalProtocolError: it may not.
+    """
+    is_number = isinstance(code, int) and not isinstance(code, bool)
+    if is_number and (code == 0 or CloseCode.APPLICATION <= code <= _APPLICATION_MAX):
+        return
+    shown = f"0x{code:04x}" if is_number else repr(code)
+    raise LocalProtocolError(
+        f"{shown} is no code of an application",
+        hint="codes of applications are 0x1000 to 0xffffffff, and 0 is no error",
+    )
+
+
+def check_identity(identity: Identity | None) -> None:
+    """Returns if ``identity`` is one, or ``None``.
+
+    Raises:
+        ConfigError: it is not. The value may be a secret and is not shown.
+    """
+    if not isinstance(identity, Identity | None):
+        kind = type(identity).__name__
+        accepted = "a wraith.Identity (Identity.load_or_create, Identity.from_seed)"
+        raise ConfigError("identity", f"a value of type {kind}", accepted)
+
+
+def keys_of(allow: Iterable[PeerKey] | None) -> frozenset[PeerKey] | None:
+    """The keys in ``allow`` as a set.
+
+    Raises:
+        ConfigError: they are no ``PeerKey``s.
+    """
+    if allow is None:
+        return None
+    if not isinstance(allow, Iterable) or isinstance(allow, str | bytes):
+        raise ConfigError("allow", allow, "a set of PeerKey")
+    keys = frozenset(allow)
+    for key in keys:
+        if not isinstance(key, PeerKey):
+            raise ConfigError("allow", key, "PeerKeys; PeerKey.parse reads one from text")
+    return keys
