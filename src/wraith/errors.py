@@ -328,6 +328,8 @@ class PeerClosed(TransportError, ConnectionError):
 class PeerFinished(PeerClosed):
     """The peer has finished and closed the connection without an error."""
 
+    code = "peer-finished"
+
     def __init__(self, reason: str = "") -> None:
         super().__init__(CloseCode.NO_ERROR, reason)
 

@@ -100,7 +100,7 @@ def test_exit_codes_and_words_are_their_own(error: WraithError) -> None:
         TransportTimeout: (24, "timeout"),
         NotAuthorised: (14, "not-authorised"),
         PeerClosed: (22, "peer-closed"),
-        PeerFinished: (22, "peer-closed"),
+        PeerFinished: (22, "peer-finished"),
         ConnectionLost: (23, "connection-lost"),
     }
     assert (error.exit_code, error.code) == known[type(error)]

@@ -140,6 +140,7 @@ Examples:
 )
 @click.option(
     "--from",
+    "--only",
     "from_name",
     metavar="NAME",
     envvar="WRAITH_FROM",
@@ -149,6 +150,8 @@ Examples:
 )
 @click.option(
     "--listen",
+    "--bind",
+    "listen",
     is_flag=False,
     flag_value=ANY_PORT,
     metavar="[HOST:PORT]",

@@ -120,15 +120,20 @@ Examples:
 @click.option("--name", help="What a stream or a text is called. [default: stdin, text]")
 @click.option(
     "--to",
+    "--dial",
+    "--only",
+    "to",
     metavar="CODE|NAME",
     envvar="WRAITH_TO",
     show_envvar=True,
     shell_complete=peer_names,
     help="Dial the code that `wraith receive --listen` printed ('-': read it from stdin), or "
-    "accept nobody but this named peer.",
+    "accept nobody but this named peer. The three are one option.",
 )
 @click.option(
     "--listen",
+    "--bind",
+    "listen",
     type=LocalAddress(),
     metavar="HOST:PORT",
     envvar="WRAITH_LISTEN",

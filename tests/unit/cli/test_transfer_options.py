@@ -8,6 +8,8 @@ from dataclasses import replace
 import click
 import pytest
 
+from wraith.cli.receive import receive
+from wraith.cli.send import send
 from wraith.cli.transfer_options import (
     CommonOptions,
     Duration,
@@ -100,3 +102,23 @@ def test_where_to_bind() -> None:
     assert local_address(LOOPBACK, None) == LOOPBACK
     with pytest.raises(click.UsageError):
         local_address(LOOPBACK, 4433)
+
+
+@pytest.mark.parametrize(
+    ("command", "names", "value"),
+    [
+        (send, ("--to", "--dial", "--only"), "alice"),
+        (send, ("--listen", "--bind"), "127.0.0.1:0"),
+        (receive, ("--from", "--only"), "alice"),
+        (receive, ("--listen", "--bind"), "127.0.0.1:0"),
+    ],
+)
+def test_an_option_has_other_names_that_do_exactly_the_same(
+    command: click.Command, names: tuple[str, ...], value: str
+) -> None:
+    parsed = []
+    for name in names:
+        context = command.make_context(str(command.name), [name, value, "x"])
+        parsed.append({key: each for key, each in context.params.items() if key != "common"})
+    assert all(each == parsed[0] for each in parsed)
+    assert any(value in (each, str(each)) for each in parsed[0].values())
