@@ -139,7 +139,8 @@ class Driver(Generic[EventT]):
         self._draining = False
         self._again = False
         self._scheduled = False
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.Handle | None = None
+        self._timer_at = 0.0  # uvloop's handle of a near deadline does not know it
         self._deadline: float | None = None
         self._idle: list[asyncio.Future[None]] = []
         self._watching: list[Callable[[], bool]] = []
@@ -398,9 +399,10 @@ class Driver(Generic[EventT]):
             self._schedule()
             return
         if self._timer is not None:
-            if self._timer.when() <= deadline:
+            if self._timer_at <= deadline:
                 return
             self._timer.cancel()
+        self._timer_at = deadline
         self._timer = self._loop.call_at(deadline, self._on_timer)
 
     def _release_idle(self) -> None:
