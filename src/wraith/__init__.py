@@ -3,6 +3,7 @@
 The public names below load on first use, so that ``import wraith`` costs nothing and brings in no
 asyncio: a program may use ``wraith.connection`` (the machine without I/O) with a loop of its own.
 Start reading at ``wraith.aio`` (sessions over sockets) or ``wraith.connection`` (the protocol).
+What is public, provisional and private: docs/reference/api.md.
 """
 
 from __future__ import annotations
@@ -28,7 +29,10 @@ if TYPE_CHECKING:
     from wraith.aio.sessions.listener import listen as listen
     from wraith.aio.sessions.session import Session as Session
     from wraith.aio.sessions.stream import Stream as Stream
+    from wraith.config import Budgets as Budgets
     from wraith.config import EndpointConfig as EndpointConfig
+    from wraith.connection.handshake.node_record import NodeRecord as NodeRecord
+    from wraith.connection.stats import ConnectionStats as ConnectionStats
     from wraith.errors import Busy as Busy
     from wraith.errors import CloseCode as CloseCode
     from wraith.errors import CodeInvalid as CodeInvalid
@@ -92,6 +96,7 @@ if TYPE_CHECKING:
     from wraith.transfer.reasons import OfferTaken as OfferTaken
     from wraith.transfer.reasons import PeerAborted as PeerAborted
     from wraith.transfer.reasons import TooLate as TooLate
+    from wraith.types import Address as Address
     from wraith.types import PeerKey as PeerKey
     from wraith.types import SecurityInfo as SecurityInfo
     from wraith.types import SuiteId as SuiteId
@@ -168,7 +173,11 @@ _HOMES = {
     "Session": "wraith.aio.sessions.session",
     "Stream": "wraith.aio.sessions.stream",
     "Identity": "wraith.aio.disk.identity_file",
+    "Budgets": "wraith.config",
+    "ConnectionStats": "wraith.connection.stats",
     "EndpointConfig": "wraith.config",
+    "NodeRecord": "wraith.connection.handshake.node_record",
+    "Address": "wraith.types",
     "PeerKey": "wraith.types",
     "SecurityInfo": "wraith.types",
     "SuiteId": "wraith.types",
@@ -202,10 +211,14 @@ __all__ = [
     "receive",
     "send",
     "sync",
+    "Address",
     "Answer",
+    "Budgets",
+    "ConnectionStats",
     "EndpointConfig",
     "Identity",
     "Listener",
+    "NodeRecord",
     "PeerKey",
     "SecurityInfo",
     "Sending",
@@ -231,4 +244,5 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    return sorted(set(globals()) | set(__all__))
+    # What is public, and no room that happened to be loaded: docs/reference/api.md, "Stability".
+    return sorted({*__all__, *(name for name in globals() if name.startswith("__"))})

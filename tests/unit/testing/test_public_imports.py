@@ -92,6 +92,12 @@ def test_the_pages_and_the_examples_hold_programs() -> None:
     assert len(EXAMPLES) >= 2 and len(used()) >= 10
 
 
+@pytest.mark.parametrize(("file", "program"), list(programs()))
+def test_every_program_of_a_page_is_one(file: str, program: str) -> None:
+    """It compiles as it stands: what may stand in a coroutine alone stands in one."""
+    compile(program, file, "exec")
+
+
 @pytest.mark.parametrize(("file", "name"), used())
 def test_every_name_of_a_program_on_a_page_leads_somewhere(file: str, name: str) -> None:
     assert reached(name) is not None, file

@@ -9,7 +9,6 @@ from wraith.abc import Rng
 from wraith.aio.disk.failures import told
 from wraith.aio.disk.key_file import read_or_make
 from wraith.aio.disk.private_folder import PrivateFolder
-from wraith.aio.disk.seam import OS_DISK, Disk
 from wraith.aio.entropy import OsRng
 from wraith.crypto import ed25519
 
@@ -28,7 +27,7 @@ class Identity(ed25519.Identity):
         return cls.from_seed((rng or OsRng()).secret_bytes(ed25519.SEED_BYTES))
 
     @classmethod
-    def load_or_create(cls, path: str | os.PathLike[str], *, disk: Disk = OS_DISK) -> Self:
+    def load_or_create(cls, path: str | os.PathLike[str]) -> Self:
         """The identity that a file holds; a fresh one, stored there, when there is no file.
 
         The file is made 0600 and appears whole, so processes that begin at once have one identity.
@@ -36,7 +35,6 @@ class Identity(ed25519.Identity):
 
         Args:
             path: the file. Its folder is made if it is missing, 0700.
-            disk: for tests.
         Raises:
             ConfigError: the file is there and holds something else; it is never overwritten.
             UntrustedPath: file or folder are not this user's alone.
@@ -46,7 +44,7 @@ class Identity(ed25519.Identity):
         folder, name = os.path.split(where)
         with (
             told(os.fsdecode(where), _HINT),
-            PrivateFolder.open(folder, hint=_HINT, disk=disk) as private,
+            PrivateFolder.open(folder, hint=_HINT) as private,
         ):
             seed, _ = read_or_make(
                 private, name, kind=IDENTITY_KIND, n_bytes=ed25519.SEED_BYTES, rng=OsRng()
