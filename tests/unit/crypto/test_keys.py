@@ -89,7 +89,6 @@ def test_a_signature_verifies_for_its_message_and_key_only() -> None:
         (identity.public, signature, b"massage"),
         (identity.public, signature[:-1], b"message"),
         (identity.public, signature[:-1] + b"\xff", b"message"),
-        (PeerKey(bytes(31)), signature, b"message"),
         (PeerKey(b"\xff" * 32), signature, b"message"),
     ):
         with pytest.raises(InvalidSignature):
