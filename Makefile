@@ -8,6 +8,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.setup-stamp
 
 .DEFAULT_GOAL := help
+comma := ,
 
 .PHONY: help
 help:  ## list the targets
@@ -31,11 +32,11 @@ demo: setup  ## send a real file and a real folder between two processes and sho
 
 .PHONY: test
 test: setup  ## run the tests (with both implementations of the hot path where both are there)
-	@$(BIN)/python -m pytest -q -n 2 --dist worksteal -m "not slow"
+	@$(BIN)/python -m pytest -q -n 2 --dist worksteal -m "not slow and not install"
 
 .PHONY: test-slow
 test-slow: setup  ## run the long tests too (many seeds, large files); never gates a change
-	@HYPOTHESIS_PROFILE=search $(BIN)/python -m pytest -q -n 2 --dist worksteal
+	@HYPOTHESIS_PROFILE=search $(BIN)/python -m pytest -q -n 2 --dist worksteal -m "not install"
 
 .PHONY: lint
 lint: $(STAMP)  ## style and formatting
@@ -51,6 +52,15 @@ architecture: $(STAMP)  ## imports point down only; only aio, cli and testing to
 	@$(BIN)/lint-imports
 	@$(BIN)/python tools/check_tree.py
 	@$(BIN)/python tools/import_graph.py --check
+
+.PHONY: dist
+dist: setup  ## make what can be installed into dist/ (URL=... where it will be found, ONLY=name,name)
+	@WRAITH_DIST_URL="$(URL)" $(BIN)/python tools/make_dist.py \
+		$(if $(ONLY),--only $(subst $(comma), ,$(ONLY)))
+
+.PHONY: dist-check
+dist-check: dist  ## make dist, then install each artefact into an empty system and send a file
+	@$(BIN)/python -m pytest -q tests/install $(if $(ONLY),--ignore tests/install/test_other_machines.py)
 
 .PHONY: architecture-graph
 architecture-graph: $(STAMP)  ## draw the imports of the tree into docs/explanation/architecture.md
@@ -77,10 +87,9 @@ spec-coverage: setup  ## run the mutations of what differs from tests/spec_mutat
 	@$(BIN)/python tools/spec_coverage.py --changed --update
 
 .PHONY: check-all
-check-all: check  ## check, then every mutation, in the native part too
+check-all: check  ## check, then every artefact, then every mutation, in the native part too
+	@"$(MAKE)" --no-print-directory dist-check
 	@$(BIN)/python tools/spec_coverage.py --update
-
-comma := ,
 
 .PHONY: bench
 bench: setup  ## measure beside peers and limits (ONLY=name,name for some); JSON goes to bench/results/
@@ -104,6 +113,8 @@ lock: $(STAMP)  ## resolve the dependencies anew and pin them with hashes (with 
 	@.build/lock/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes \
 		-r requirements/tools.txt
 	@.build/lock/bin/$(LOCK) --all-extras pyproject.toml requirements/dev.in -o requirements/dev.txt
+	@.build/lock/bin/$(LOCK) -c requirements/dev.txt pyproject.toml -o requirements/run.txt
+	@.build/lock/bin/$(LOCK) requirements/dist.in -o requirements/dist.txt
 	@.build/lock/bin/$(LOCK) requirements/wormhole.in -o requirements/wormhole.txt
 	@.build/lock/bin/$(LOCK) requirements/tools.in -o requirements/tools.txt
 

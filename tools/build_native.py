@@ -19,6 +19,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import native_gain
+
 ROOT = Path(__file__).resolve().parent.parent
 NATIVE = ROOT / "native"
 SOURCE_SUFFIXES = {".rs", ".toml", ".lock", ".pyi"}
@@ -94,6 +96,8 @@ def main() -> int:
     parser.add_argument("--require", action="store_true", help="exit 1 if it cannot be built")
     options = parser.parse_args()
     python = options.python.absolute()
+    sentence = native_gain.line()
+    gain = "" if sentence is None else f". {sentence}"
     try:
         cargo, maturin = find_tools(python)
         version = subprocess.run([cargo, "--version"], capture_output=True, text=True, check=False)
@@ -109,9 +113,9 @@ def main() -> int:
     except (CannotBuild, OSError) as error:
         left = installed_version(python) if python.exists() else None
         runs = "the Python twin runs" if left is None else f"an older wraith-native {left} stays"
-        print(f"native part: not built ({error}); {runs}")
+        print(f"native part: not built ({error}); {runs}{gain}")
         return 1 if options.require else 0
-    print(f"native part: wraith-native {built} is installed and runs")
+    print(f"native part: wraith-native {built} is installed and runs{gain}")
     return 0
 
 

@@ -20,6 +20,13 @@ if [ "${1:-}" = --bench ]; then
   need rsync rsync
   need mkfs.ext4 e2fsprogs # a fresh file system for small files
 fi
+if [ "${1:-}" = --dist ]; then
+  need debootstrap debootstrap # empty systems to install into
+  need ruby ruby               # reads the formula
+  need nix-instantiate nix-bin # reads the Nix expression
+  need readelf binutils        # what a wheel was linked with
+  need qemu-aarch64-static qemu-user-static # runs the wheel for aarch64
+fi
 
 [ -n "$packages" ] || exit 0
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import platform
+import shlex
 import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import click
@@ -107,7 +109,22 @@ _CLOCK = " (a handshake works when both clocks agree within a minute)"
 def _hot_path() -> Finding:
     native = hotpath.NAME == "native"
     detail = f"{'native' if native else 'pure Python'}: {hotpath.reason()}"
-    return Finding("hot path", True, detail, is_absent=not native)
+    hint = "" if native else native_hint(os.environ)
+    return Finding("hot path", True, detail, hint, is_absent=not native)
+
+
+def native_hint(environ: Mapping[str, str]) -> str:
+    """How to get the native part: from ``WRAITH_WHEELS``, a folder or an address, or a checkout.
+
+    It is published nowhere, so nothing here leaves its name to an index to look up. Empty where
+    the person has switched it off.
+    """
+    if environ.get("WRAITH_PURE_PYTHON", "") not in ("", "0"):
+        return ""
+    place = environ.get("WRAITH_WHEELS") or "dist"
+    words = ["pip", "install", "--no-index", "--no-deps", "--find-links", place]
+    command = shlex.join([*words, f"wraith-native=={wraith.__version__}"])
+    return command if environ.get("WRAITH_WHEELS") else f"in a checkout: make dist, then {command}"
 
 
 def _udp() -> Finding:

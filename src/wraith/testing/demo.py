@@ -50,6 +50,7 @@ class Command:
         prelude: Python that runs in the process before the command does, to break something at an
             exact place.
         under: a program and its options that runs it, ``strace`` for one.
+        program: another installed ``wraith`` than that of this interpreter.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class Command:
         environment: dict[str, str] | None = None,
         prelude: str = "",
         under: Sequence[str] = (),
+        program: Sequence[str] = (),
     ) -> None:
         self.arguments = arguments
         self.events: list[dict[str, object]] = []
@@ -69,11 +71,11 @@ class Command:
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._stderr = self.stderr_path.open("wb")
         self._queue: queue.Queue[dict[str, object] | None] = queue.Queue()
-        program = ["-m", "wraith"]
         if prelude:
-            program = ["-c", f"{prelude}\nfrom wraith.cli.main import main\nmain()"]
+            code = f"{prelude}\nfrom wraith.cli.main import main\nmain()"
+            program = [sys.executable, "-c", code]
         self.process = subprocess.Popen(
-            [*under, sys.executable, *program, *arguments],
+            [*under, *(program or [sys.executable, "-m", "wraith"]), *arguments],
             env={**os.environ, "WRAITH_HOME": str(home), **(environment or {})},
             stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL,
             stdout=subprocess.PIPE,

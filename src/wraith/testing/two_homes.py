@@ -38,6 +38,7 @@ class TwoHomes:
         environment: dict[str, str] | None = None,
         prelude: str = "",
         under: Sequence[str] = (),
+        program: Sequence[str] = (),
     ) -> Command:
         """Any command."""
         command = Command(
@@ -48,6 +49,7 @@ class TwoHomes:
             environment=environment,
             prelude=prelude,
             under=under,
+            program=program,
         )
         self.commands.append(command)
         return command
@@ -79,6 +81,7 @@ class TwoHomes:
         out: Path | None = None,
         environment: dict[str, str] | None = None,
         under: Sequence[str] = (),
+        program: Sequence[str] = (),
     ) -> Command:
         """``wraith receive --json --yes --out OUT ARGUMENTS -`` with the code on stdin."""
         return self.start(
@@ -90,6 +93,7 @@ class TwoHomes:
             prelude=prelude,
             environment=environment,
             under=under,
+            program=program,
         )
 
     def file(self, name: str, content: bytes | int, *, seed: int = 1) -> Path:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
+import json
 import shutil
+import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -13,15 +15,17 @@ TOOLS = Path(__file__).resolve().parents[3] / "tools"
 
 
 def load(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, TOOLS / f"{name}.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    """A module of tools/, imported as the tools import each other."""
+    sys.path.insert(0, str(TOOLS))
+    try:
+        return importlib.import_module(name)
+    finally:
+        sys.path.remove(str(TOOLS))
 
 
 check = load("check_rust_dependencies")
 build = load("build_native")
+gain = load("native_gain")
 
 
 @pytest.mark.parametrize(
@@ -89,3 +93,22 @@ def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
             build.find_tools(tmp_path / "python")
         present.add(name)
     assert build.find_tools(tmp_path / "python") == ("/bin/cargo", "/bin/maturin")
+
+
+def test_what_the_native_part_brings_is_a_ratio_of_the_same_run(tmp_path: Path) -> None:
+    assert gain.line(tmp_path) is None
+    streams = {"wraith A": {"mb_per_s": 400.0}, "wraith A (pure Python)": {"mb_per_s": 80.0}}
+    disk = {"wraith B": {"seconds": 4.0}, "wraith B (pure Python)": {"seconds": 12.1}}
+    other = {"wraith B": {"seconds": 1.0}, "wraith B (pure Python)": {"seconds": 9.0}}
+    files = {"One file of 1024 MiB, disk": disk, "One file of 1024 MiB, in memory": other}
+    for name, data in (("throughput", {"1400": streams}), ("files", files)):
+        (tmp_path / f"{name}.json").write_text(json.dumps({"data": data}))
+    line = gain.line(tmp_path)
+    assert "one stream about 5 times as fast" in line and line.endswith("a file of 1 GiB about 3 times.")
+    (tmp_path / "files.json").write_text(json.dumps({"data": {}}))
+    assert gain.line(tmp_path) is None
+
+
+def test_the_readme_says_what_was_measured() -> None:
+    found = gain.LINE.findall(gain.README.read_text("utf-8"))
+    assert found == [gain.line()], "python tools/native_gain.py --write"

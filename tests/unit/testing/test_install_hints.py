@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+import wraith
+from wraith.cli.doctor import native_hint
 from wraith.errors import EXTRAS, MissingExtra
 
 ROOT = Path(__file__).parents[3]
@@ -20,7 +22,7 @@ INSTALL = re.compile(
     r"(?:pip3?|pipx|uv|cargo|brew|apt|apt-get|docker|podman) +(?:install|add|pull|tool install)\b"
     r"(?P<rest>[^\n`|;]*)"
 )
-SUFFIXES = {".py", ".md", ".sh", ".toml", ".rb", ".nix", ".txt", ""}
+SUFFIXES = {".py", ".md", ".sh", ".toml", ".rb", ".nix", ".in", ".txt", ""}
 OPTION_WITH_VALUE = {"--find-links", "-f", "--target", "-r"}
 
 
@@ -83,3 +85,28 @@ def test_hints_name_what_the_optional_parts_are_made_of() -> None:
     extras = {name: tuple(each) for name, each in project["optional-dependencies"].items()}
     assert extras == EXTRAS
     assert MissingExtra("quic", "it").hint == "pip install 'aioquic>=1.7.2,<1.8'"
+
+
+@pytest.mark.parametrize(
+    ("place", "beginning"),
+    [
+        (
+            None,
+            "in a checkout: make dist, then pip install --no-index --no-deps --find-links dist ",
+        ),
+        ("", "in a checkout: make dist, then "),
+        ("https://host.example/w", "pip install --no-index --no-deps --find-links https://host.ex"),
+        ("/srv/my wheels", "pip install --no-index --no-deps --find-links '/srv/my wheels' "),
+    ],
+)
+def test_the_hint_for_the_native_part_is_a_place_that_was_named(
+    place: str | None, beginning: str
+) -> None:
+    hint = native_hint({} if place is None else {"WRAITH_WHEELS": place})
+    assert hint.startswith(beginning)
+    assert hint.endswith(f" wraith-native=={wraith.__version__}") and named(hint) == []
+
+
+def test_who_switched_the_native_part_off_gets_no_hint() -> None:
+    assert native_hint({"WRAITH_PURE_PYTHON": "1", "WRAITH_WHEELS": "/srv"}) == ""
+    assert native_hint({"WRAITH_PURE_PYTHON": "0"}) != ""
