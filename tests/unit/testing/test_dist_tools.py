@@ -226,3 +226,17 @@ def test_what_is_kept_appears_whole_or_not_at_all(
 def test_the_run_lines_of_a_container_file_are_joined() -> None:
     text = "FROM a\nRUN one \\\n && two\nCOPY x y\nRUN three\n"
     assert roots.run_lines(text) == ["one  && two", "three"]
+
+
+def test_the_recipe_for_other_systems_is_a_script_and_says_that_it_never_ran() -> None:
+    script = ROOT / "packaging" / "native-elsewhere.sh"
+    assert "Never built" in script.read_text("utf-8")
+    subprocess.run(["sh", "-n", script], check=True)
+
+
+def test_the_container_file_takes_only_what_is_locked_or_ours() -> None:
+    lines = roots.run_lines((ROOT / "packaging" / "Containerfile").read_text("utf-8"))
+    installs = [line for line in lines if "pip install" in line]
+    assert len(installs) == 2
+    assert "--require-hashes --only-binary :all: -r /opt/wheels/run.txt" in installs[0]
+    assert "--no-deps --no-index --find-links /opt/wheels" in installs[1]
