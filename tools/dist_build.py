@@ -71,9 +71,12 @@ class Build:
             raise CannotMake(f"{Path(words[0]).name} cannot be run: {error.strerror}") from None
         if done.returncode != 0:
             said = (done.stderr.strip() or done.stdout.strip()).splitlines()
-            log = self.scratch / f"{Path(words[0]).name}.log"
+            name = Path(words[0]).name
+            log = ROOT / ".build" / f"dist-{name}.log"
+            log.parent.mkdir(exist_ok=True)
             log.write_text(done.stdout + done.stderr, "utf-8")
-            raise CannotMake(f"{Path(words[0]).name} failed: {' / '.join(said[-3:])[-400:]}")
+            end = " / ".join(said[-3:])[-400:]
+            raise CannotMake(f"{name} failed: {end}; see {log.relative_to(ROOT)}")
         return done.stdout
 
     def version(self) -> str:

@@ -13,7 +13,7 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from dist_build import ROOT, Build, CannotMake, cache, tool_environment
+from dist_build import ROOT, ZIP_EPOCH, Build, CannotMake, cache, tool_environment
 from dist_debian_rust import Toolchain, debian_toolchain
 
 PY = ROOT / "native" / "py"
@@ -58,6 +58,13 @@ def wheel(build: Build, target: Target, *, folder: Path | None = None) -> Path:
     }
     options = ["--release", "--locked", "--zig", "--target", target.rust]
     options += ["--compatibility", target.compatibility, "--out", str(made)]
+    # What is compiled does not hold the time: with one of its own it is not compiled anew for every
+    # commit, as AWS-LC would be.
+    settings = build.scratch / "cargo.toml"
+    settings.write_text(
+        f'[env]\nSOURCE_DATE_EPOCH = {{ value = "{ZIP_EPOCH}", force = true }}\n', "utf-8"
+    )
+    options += ["--config", str(settings)]
     maturin = build.python.parent / "maturin"
     build.run(maturin, "build", *options, cwd=PY, environment=environment)
     found = list(made.glob("wraith_native-*.whl"))

@@ -46,10 +46,11 @@ def crosses_both_ways(homes: TwoHomes, root: Any, *program: str) -> None:
     assert root.inside("/srv/in/back.bin").read_bytes() == (homes.source / "back.bin").read_bytes()
 
 
-def says(root: Any, *program: str) -> str:
+def says(root: Any, *program: str, environment: dict[str, str] | None = None) -> str:
     """The report of ``doctor``, whose exit code is that of the machine."""
     command = shlex.join([*program, "doctor"])
-    text: str = root.run("sh", "-c", f"{command} || true", environment={"WRAITH_HOME": "/root/w"})
+    settings = {"WRAITH_HOME": "/root/w", **(environment or {})}
+    text: str = root.run("sh", "-c", f"{command} || true", environment=settings)
     return text
 
 
@@ -86,6 +87,18 @@ def test_the_wheel_of_the_native_part(
     program = installed(root, build, *ours)
     assert NATIVE in says(root, program)
     crosses_both_ways(homes, root, program)
+
+
+def test_the_hint_of_doctor_brings_the_native_part(debian: Debian, build: Any, made: Made) -> None:
+    root = debian()
+    program = installed(root, build, made("wraith_protocol-*.whl"))
+    for wheel in (ROOT / "dist").glob("wraith_native-*.whl"):  # those of other machines too
+        root.put(wheel, f"/srv/our wheels/{wheel.name}")
+    report = says(root, program, environment={"WRAITH_WHEELS": "/srv/our wheels"})
+    [hint] = [line.split("hint: ", 1)[1] for line in report.splitlines() if "wraith-native" in line]
+    assert PURE in report and hint.startswith("pip install --no-index ")
+    root.run("sh", "-c", f"/opt/wraith/bin/{hint}")
+    assert NATIVE in says(root, program)
 
 
 def test_the_source_distribution(debian: Debian, build: Any, made: Made, homes: TwoHomes) -> None:

@@ -180,7 +180,9 @@ def test_what_cannot_be_made_is_one_line_and_stops_nothing_else(
     monkeypatch.setattr(make_dist, "makers", lambda: {"one": fails, "two": works, "three": works})
     assert list(make_dist.make(build, ["one", "two"])) == ["one"]
     printed = capsys.readouterr().out.splitlines()
-    assert printed[0] == "dist: one: not made (sh failed: first / the reason)"
+    assert printed[0] == (
+        "dist: one: not made (sh failed: first / the reason; see .build/dist-sh.log)"
+    )
     assert printed[1].startswith("dist: made.txt, 4 bytes") and len(printed) == 2
     assert make_dist.sums(build.out).read_text() == (
         f"{hashlib.sha256(b'made').hexdigest()}  made.txt\n"
