@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from wraith.aio.files.receiving import receive as receive
-    from wraith.aio.files.sending import send as send
+    from wraith.aio.files.send import send as send
     from wraith.aio.running import RunningNode as RunningNode
     from wraith.aio.running import open_node as open_node
     from wraith.aio.sessions.dial import connect as connect
@@ -30,7 +30,7 @@ _HOMES = {
     "Stream": "wraith.aio.sessions.stream",
     "open_node": "wraith.aio.running",
     "receive": "wraith.aio.files.receiving",
-    "send": "wraith.aio.files.sending",
+    "send": "wraith.aio.files.send",
 }
 
 __all__ = [
