@@ -232,14 +232,14 @@ class PrivateFolder(OwnsDescriptor):
             FileExistsError: there is one; it is untouched.
             OSError: the disk is full or not writable.
         """
-        temporary = b".%s.%s" % (name, secrets.token_hex(8).encode())
-        with self.replacing(temporary, sync=True) as fd:
+        hidden = b".%s.%s" % (name, secrets.token_hex(8).encode())
+        with self.replacing(hidden, sync=True) as fd:
             self.disk.write_all(fd, data)
         try:
-            rename_to_new(self.disk, self.fd, temporary, self.fd, name)
+            rename_to_new(self.disk, self.fd, hidden, self.fd, name)
         except BaseException:
             with contextlib.suppress(OSError):
-                self.disk.unlink(temporary, dir_fd=self.fd)
+                self.disk.unlink(hidden, dir_fd=self.fd)
             raise
 
     def names(self) -> list[bytes]:
