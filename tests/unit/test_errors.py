@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+import ast
 import copy
 import inspect
 import pickle
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -197,3 +199,71 @@ def test_a_command_ends_with_their_own_code(
     assert stopped.value.code == error.exit_code
     shown = capsys.readouterr().err
     assert str(error)[1:].rstrip(".") in shown and "Traceback" not in shown
+
+
+# --- every block of the package -----------------------------------------------------------------
+
+_SYSTEM = {"OSError", "TimeoutError", "ConnectionError"}
+_OURS = {each.__name__ for each in _classes()} | {"Exception", "BaseException"}
+#: Blocks that await something and catch an error of the system first: why none of ours comes there.
+_REVIEWED = {
+    ("aio/sessions/listener.py", "close"): "what it waits for keeps the errors of sessions",
+    ("aio/libp2p/host.py", "close"): "the end of a connection comes back as a value",
+    ("aio/libp2p/sockets.py", "resolve"): "the resolver of the system alone",
+    ("cli/quic.py", "__aexit__"): "asyncio.timeout raises its own",
+}
+
+
+def _names(kind: ast.expr | None) -> set[str]:
+    return {each.id for each in ast.walk(kind) if isinstance(each, ast.Name)} if kind else set()
+
+
+def _blocks_that_catch_the_system_first(tree: ast.AST) -> set[str]:
+    """Functions with a block that awaits, and whose first fitting handler means the system."""
+    found: set[str] = set()
+    for function in ast.walk(tree):
+        if not isinstance(function, ast.AsyncFunctionDef):
+            continue
+        for node in ast.walk(function):
+            match node:
+                case ast.Try(body=body, handlers=handlers):
+                    caught = [_names(each.type) for each in handlers]
+                case ast.With(body=body, items=items):
+                    calls = [each.context_expr for each in items]
+                    caught = [
+                        set().union(*map(_names, call.args))
+                        for call in calls
+                        if isinstance(call, ast.Call) and "suppress" in ast.unparse(call.func)
+                    ]
+                case _:
+                    continue
+            awaits = any(isinstance(each, ast.Await) for part in body for each in ast.walk(part))
+            for names in caught:
+                if names & _OURS:
+                    break
+                if names & _SYSTEM and awaits:
+                    found.add(function.name)
+    return found
+
+
+def test_no_block_takes_ours_for_an_error_of_the_system() -> None:
+    package = Path(errors.__file__).parent
+    found = {
+        (path.relative_to(package).as_posix(), name)
+        for path in package.rglob("*.py")
+        if "testing" not in path.parts
+        for name in _blocks_that_catch_the_system_first(ast.parse(path.read_text("utf-8")))
+    }
+    assert found == set(_REVIEWED)
+
+
+def test_such_a_block_is_noticed() -> None:
+    planted = (
+        "async def f(s):\n    try:\n        await s.read()\n    except {0}:\n        pass\n"
+        "    except {1}:\n        pass\n"
+    )
+    bad, good = (
+        _blocks_that_catch_the_system_first(ast.parse(planted.format(*order)))
+        for order in (("TimeoutError", "WraithError"), ("WraithError", "TimeoutError"))
+    )
+    assert (bad, good) == ({"f"}, set())
