@@ -196,9 +196,12 @@ def test_functions_are_shown_with_exactly_their_parameters_and_defaults(name: st
     assert read_signature(fences()[name]) == signature_of(thing)
 
 
-@pytest.mark.parametrize(("name", "thing"), list(callables()), ids=lambda each: str(each)[:40])
-def test_what_a_call_raises_is_on_the_page(name: str, thing: Any) -> None:
-    for raised in raised_by(thing):
+CALLABLES = dict(sorted(callables(), key=lambda named: named[0]))
+
+
+@pytest.mark.parametrize("name", CALLABLES)
+def test_what_a_call_raises_is_on_the_page(name: str) -> None:
+    for raised in raised_by(CALLABLES[name]):
         assert f"`{raised}`" in PAGE, f"{name} raises {raised}"
 
 
