@@ -47,11 +47,17 @@ class _Recorder:
         self.n_datagrams += 1
         # Whole microseconds: the last digits of a float may differ between machines.
         at = round(self._simulation.now * 1e6)
-        self._hash.update(repr((at, source, target, len(datagram))).encode())
+        line = f"({at}, {_fields(source)}, {_fields(target)}, {len(datagram)})"
+        self._hash.update(line.encode())
         self._hash.update(datagram)
 
     def golden(self) -> Golden:
         return Golden(self.n_datagrams, self._hash.hexdigest())
+
+
+def _fields(address: Address) -> str:
+    """All of an address, written out here: how it shows itself to people may change."""
+    return f"Address(ip={address.ip!r}, port={address.port}, scope={address.scope})"
 
 
 def record(name: str) -> Golden:
