@@ -207,6 +207,31 @@ def test_a_path_that_shrinks_is_noticed_and_data_goes_on() -> None:
     assert pair.i.of(ev.MtuChanged)[-1].datagram_bytes <= 1_250
 
 
+@pytest.mark.spec("CN-36")
+def test_a_path_that_answers_small_datagrams_only_falls_back_all_the_same() -> None:
+    pair = EstablishedPair(link=LinkConfig(latency_s=0.01))
+    pair.run(seconds=2)
+    pair.net.set_links(LinkConfig(latency_s=0.01, mtu_bytes=1_250))
+    transfer = pair.send(DATA[:3_000])
+    for _ in range(40):  # a small packet every 50 ms is acknowledged: the path is not suspected
+        pair.i.connection.ping(pair.now)
+        pair.run(seconds=0.05)
+    assert transfer.is_equal
+    assert not pair.i.of(ev.PathSuspect)
+    assert pair.i.connection.stats().datagram_bytes == 1_200
+
+
+@pytest.mark.spec("CN-36")
+def test_large_datagrams_that_are_lost_now_and_then_change_no_size() -> None:
+    pair = EstablishedPair(link=LinkConfig(latency_s=0.01))
+    pair.run(seconds=2)
+    pair.net.set_links(LinkConfig(latency_s=0.01, loss=0.05))
+    transfer = pair.send(bytes(1 << 20))
+    assert pair.run(seconds=60, until=lambda: transfer.is_equal)
+    assert pair.i.connection.stats().lost_packets > 20
+    assert pair.i.connection.stats().datagram_bytes == 1_472
+
+
 @pytest.mark.spec("CN-37")
 def test_a_size_that_the_kernel_refuses_is_left_at_once() -> None:
     pair = EstablishedPair()

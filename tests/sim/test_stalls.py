@@ -41,6 +41,14 @@ def test_seeds_that_once_stood_still_for_ever(seed: int) -> None:
     assert run_seed(seed)[1] in ("arrived", "gave up")
 
 
+@pytest.mark.spec("CN-36", "CN-81")
+@pytest.mark.parametrize("seed", [7747, 9553, 11081, 11186])
+def test_seeds_whose_path_went_on_to_carry_small_datagrams(seed: int) -> None:
+    """The path shrank near the end of the data. Small datagrams of rekeys were acknowledged, so no
+    path was suspected, and the last large ones went into the hole again and again."""
+    assert run_seed(seed)[1] == "arrived"
+
+
 @pytest.mark.spec("CN-81")
 def test_moves_and_steps_of_the_mtu_lie_on_every_ten_milliseconds() -> None:
     drawn = [Scenario.drawn(seed) for seed in range(20_000)]

@@ -17,7 +17,8 @@ from wraith.connection.data.mux import Token
 from wraith.connection.data.sent import SentSlice
 from wraith.connection.packet_builder import ACK_TOKEN, CID_TOKEN, PacketBuilder
 from wraith.connection.parts import ConnectionParts
-from wraith.connection.paths.path import AnswerBudget
+from wraith.connection.paths.open_path import Path
+from wraith.connection.paths.path import BASE_DATAGRAM_BYTES, AnswerBudget
 from wraith.errors import RemoteProtocolError
 from wraith.types import NetworkPath, Role, StreamId
 from wraith.wire.control_records import (
@@ -187,11 +188,19 @@ class Inbound:
             if run.lead and piece.first == 0:
                 for token in run.lead:
                     self._on_token_acked(token)  # type: ignore[arg-type]
-            if run.mtu_probe and run.path.mtu.on_acked(run.datagram_bytes, now):
-                size = run.path.mtu.current
-                run.path.controller.set_datagram_bytes(size)
-                if run.path is parts.paths.main:
-                    self._emit(ev.MtuChanged(size))
+            mtu = run.path.mtu
+            if mtu.n_large_losses and piece.largest_bytes > BASE_DATAGRAM_BYTES:
+                mtu.n_large_losses = 0
+            if run.mtu_probe and mtu.on_acked(run.datagram_bytes, now):
+                self.resized(run.path)
+
+    def resized(self, path: Path) -> None:
+        """The datagrams of ``path`` have another size."""
+        size = path.mtu.current
+        path.controller.set_datagram_bytes(size)
+        if path is self._parts.paths.main:
+            self._parts.datagrams.drop_oversized(self._parts.keys.sealer.capacity(size))
+            self._emit(ev.MtuChanged(size))
 
     def _on_token_acked(self, token: Token) -> None:
         if token[0] == CID_TOKEN:
@@ -203,12 +212,17 @@ class Inbound:
 
     def on_lost(self, slices: list[SentSlice], now: float) -> None:
         """Queues again what these datagrams carried and what must arrive."""
+        swallowed: Path | None = None
         for piece in slices:
             run = piece.run
             if run.mtu_probe:
                 run.path.mtu.on_lost(run.datagram_bytes, now)
-            else:
-                self.send_again(piece)
+                continue
+            self.send_again(piece)
+            if run.path is not swallowed and piece.largest_bytes > BASE_DATAGRAM_BYTES:
+                swallowed = run.path
+                if swallowed.mtu.on_large_lost(now):
+                    self.resized(swallowed)
 
     def send_again(self, piece: SentSlice) -> None:
         """Queues the contents of ``piece`` for sending; what was acknowledged meanwhile is not."""

@@ -114,11 +114,6 @@ class Moving:
                 out.append(transmit)
 
     def shrink_mtu(self, parts: ConnectionParts, now: float) -> None:
+        assert self._shared.inbound is not None
         if parts.paths.main.mtu.on_black_hole(now):
-            self._set_datagram_bytes(parts)
-
-    def _set_datagram_bytes(self, parts: ConnectionParts) -> None:
-        size = parts.paths.main.mtu.current
-        parts.paths.main.controller.set_datagram_bytes(size)
-        parts.datagrams.drop_oversized(parts.keys.sealer.capacity(size))
-        self._shared.events.append(ev.MtuChanged(size))
+            self._shared.inbound.resized(parts.paths.main)

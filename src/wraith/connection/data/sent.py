@@ -65,6 +65,12 @@ class SentSlice(NamedTuple):
     def n_bytes(self) -> int:
         return self.run.slice_bytes(self.first, self.last)
 
+    @property
+    def largest_bytes(self) -> int:
+        """The size of the largest of these datagrams."""
+        run = self.run
+        return run.datagram_bytes if self.first < run.n - 1 else run.last_bytes
+
     def stream_range(self) -> tuple[int, int, int, bool]:
         """``(sid, offset, length, fin)`` of the stream bytes in these datagrams."""
         run = self.run

@@ -19,6 +19,9 @@ BASE_DATAGRAM_BYTES = 1_200
 MTU_PROBES_MAX = 3
 MTU_STEP_MIN = 16
 MTU_RAISE_S = 600.0
+BLACK_HOLE_LOSSES = 4
+"""So often in a row large datagrams are found lost, with none acknowledged, until the path is held
+to carry small ones only."""
 MTU_IDLE_S = 0.25
 """So long the search waits for the application's first data; many sessions end before."""
 ETHERNET_BYTES = 1_500
@@ -113,6 +116,7 @@ class MtuSearch:
         "ceiling",
         "current",
         "is_begun",
+        "n_large_losses",
         "n_lost",
         "next_time",
         "probing",
@@ -128,6 +132,8 @@ class MtuSearch:
         self._failed = self.ceiling + 1  # smallest size known not to pass
         self.probing = 0
         self.n_lost = 0
+        #: In a row, and with no datagram above the base acknowledged since.
+        self.n_large_losses = 0
         self.next_time: float | None = None if pinned or ceiling <= base else begins_at
         self.is_begun = self.next_time is None
 
@@ -196,6 +202,12 @@ class MtuSearch:
         self.n_lost = 0
         self._schedule(now)
 
+    def on_large_lost(self, now: float) -> bool:
+        """Datagrams above the base were found lost, however many at once. True if the path has now
+        fallen back to the base: it answers, but what is large no longer arrives. [CN-36]"""
+        self.n_large_losses += 1
+        return self.n_large_losses >= BLACK_HOLE_LOSSES and self.on_black_hole(now)
+
     def on_black_hole(self, now: float) -> bool:
         """Nothing of the present size gets through: back to the base. True if that is smaller."""
         if self._is_pinned or self.current <= BASE_DATAGRAM_BYTES:
@@ -203,7 +215,7 @@ class MtuSearch:
         self._failed = self.current
         self.current = BASE_DATAGRAM_BYTES
         self.probing = 0
-        self.n_lost = 0
+        self.n_lost = self.n_large_losses = 0
         self.next_time = now + MTU_RAISE_S
         return True
 

@@ -61,6 +61,16 @@ def test_a_black_hole_goes_back_to_the_base_and_searches_later() -> None:
     assert search.due(10.0) == 1472
 
 
+@pytest.mark.spec("CN-36")
+def test_large_datagrams_lost_four_times_in_a_row_are_a_black_hole() -> None:
+    search = MtuSearch(1200, 1472, overhead_bytes=28, pinned=False)
+    search_to(search, 1472)
+    assert [search.on_large_lost(5.0) for _ in range(3)] == [False] * 3 and search.current == 1472
+    assert search.on_large_lost(5.0) and search.current == 1200
+    assert search.due(6.0) == 0 and search.due(700.0) > 1200
+    assert not search.on_large_lost(700.0), "counted anew"
+
+
 @pytest.mark.spec("CN-33")
 def test_an_unproven_address_gets_three_times_what_it_sent_and_three_tries() -> None:
     validation = PathValidation(PATH, b"8 bytes!", keeps_estimates=True)
