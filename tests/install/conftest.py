@@ -25,6 +25,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if here in item.path.parents:
             item.add_marker(pytest.mark.install)
+            item.add_marker(pytest.mark.timeout(900))  # the first one fetches a whole Debian
 
 
 @pytest.fixture(scope="session")
