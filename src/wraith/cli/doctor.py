@@ -114,7 +114,8 @@ def _hot_path() -> Finding:
 
 
 def native_hint(environ: Mapping[str, str]) -> str:
-    """How to get the native part: from ``WRAITH_WHEELS``, a folder or an address, or a checkout.
+    """The command that brings the native part, from ``WRAITH_WHEELS``, a folder or an address, or
+    from a checkout.
 
     It is published nowhere, so nothing here leaves its name to an index to look up. Empty where
     the person has switched it off.
