@@ -383,6 +383,9 @@ async def test_codes_that_are_none_or_for_the_other_side(two: Two) -> None:
         {"text": "a", "paths": ["b"]},
         {"paths": ["a"], "limit_bytes_per_s": 1},
         {"paths": ["a"], "local": "everywhere"},
+        {"paths": ["a"], "local": 70_000},
+        {"paths": ["a"], "identity": "me"},
+        {"paths": ["a"], "at": "node"},
         {"paths": ["a"], "wait_s": -1},
         {"text": b"bytes"},
         {"text": "é" * (MIB // 2 + 1)},
@@ -405,6 +408,16 @@ async def test_paths_that_are_none(two: Two, paths: Any) -> None:
         await wraith.send(paths, state=two.work / "s")
     with pytest.raises(ConfigError, match="out"):
         await wraith.receive("wr1", paths, accept=True, state=two.work / "s")
+
+
+async def test_where_to_bind_may_be_a_pair_as_asyncio_has_it(two: Two) -> None:
+    async with two.send(two.file("a", b"abc"), local=("127.0.0.1", 0)) as sending:
+        assert (await two.receive(sending.code, local=("127.0.0.1", 0))).bytes_total == 3
+
+
+async def test_a_send_that_is_never_awaited_is_told(two: Two) -> None:
+    with pytest.warns(ResourceWarning, match=r"wraith\.send\(\.\.\.\) was never awaited"):
+        wraith.send(two.source)
 
 
 async def test_one_glob_may_be_given_as_it_is(two: Two) -> None:

@@ -16,6 +16,7 @@ from wraith.aio.disk.home_folder import HomeFolder
 from wraith.aio.entropy import OsRng
 from wraith.aio.files.reaching import code_addresses
 from wraith.aio.running import RunningNode
+from wraith.aio.sessions.arguments import check_identity
 from wraith.aio.sessions.endpoint import effective_config
 from wraith.aio.sockets.local import LocalAddress, local_address
 from wraith.config import EndpointConfig
@@ -54,10 +55,13 @@ class Call:
         """Reads the state folder, which it makes if it is missing.
 
         Raises:
-            ConfigError: what ``at`` has of its own was given too, or ``local`` is no address.
+            ConfigError: what ``at`` has of its own was given too, or a value is of another kind.
             PolicyRefused: suite D together with ``require_pq``.
             UntrustedPath, DiskFailed, NoSpace: the state folder cannot be used.
         """
+        check_identity(identity)
+        if not isinstance(at, RunningNode | None):
+            raise ConfigError("at", at, "what wraith.aio.open_node opened")
         own = {"identity": identity, "suites": suites, "config": config, "local": local}
         for name, value in own.items():
             if at is not None and value is not None:

@@ -134,7 +134,7 @@ def send(
             await ended(offering, finished=True)
             raise
 
-    return Opening(open_)
+    return Opening(open_, "wraith.send(...)")
 
 
 def _paths(paths: StrPath | Iterable[StrPath], text: str | None) -> tuple[str, ...]:
