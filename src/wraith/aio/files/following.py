@@ -30,9 +30,11 @@ INTERRUPTED_HINT: Final = "the same call goes on where it stopped"
 
 
 class Holder(Protocol):
-    """Who holds a transfer and its files: an ``Offering`` or a ``Taking``."""
+    """Who holds a transfer and its files: an ``Offering`` or a ``Taking``. ``place`` names what one
+    call at a time can hold of them; empty where there is no such thing."""
 
     transfer: Transfer | None
+    place: str
 
     async def close(self) -> None: ...
 
@@ -77,15 +79,33 @@ async def ended(holder: Holder, *, finished: bool) -> None:
     """Ends the transfer of ``holder``, if it has not ``finished``, and closes everything.
 
     Cancelled, it goes on by itself: what is on its way to a file is written before that is closed.
+    Whoever wants the place meanwhile waits for it (``previous_end``).
     """
     ending = asyncio.ensure_future(_end(holder, finished))
-    _ENDING.add(ending)
-    ending.add_done_callback(_ENDING.discard)
+    note_end(holder.place, ending)
     await asyncio.shield(ending)
 
 
-#: A loop holds its tasks weakly.
-_ENDING: set[asyncio.Future[None]] = set()
+#: What is ending now, and the place that it still holds. A loop holds its tasks weakly.
+_ENDING: dict[asyncio.Future[None], str] = {}
+
+
+def note_end(place: str, ending: asyncio.Future[None]) -> None:
+    """``place`` is free when ``ending`` is done."""
+    _ENDING[ending] = place
+    ending.add_done_callback(lambda done: _ENDING.pop(done, None))
+
+
+async def previous_end(place: str) -> None:
+    """Waits until no cancelled call of this loop holds ``place`` any more. anyio cancels again
+    whoever waits after a cancellation, so such a call may have returned before its end."""
+    loop = asyncio.get_running_loop()
+    while before := {
+        ending
+        for ending, held in list(_ENDING.items())
+        if held and held == place and ending.get_loop() is loop and not ending.done()
+    }:
+        await asyncio.wait(before)
 
 
 async def _end(holder: Holder, finished: bool) -> None:

@@ -49,6 +49,7 @@ class Offering:
         source: what is offered; set it before ``open``.
         kept: the code that outlives the process, if there is one.
         transfer: after ``open``.
+        place: as in ``following.Holder``.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class Offering:
         self.source: Source | None = None
         self.kept: KeptCode | None = None
         self.transfer: Transfer | None = None
+        self.place = ""
         self._home = home
         self._endpoint_config = endpoint_config
         self._node_config = node_config

@@ -25,7 +25,7 @@ from wraith.aio.disk.store_worker import Choices, ExistsPolicy, FileTarget
 from wraith.aio.files.answering import Answering
 from wraith.aio.files.calls import STILL_TRYING_S, Call, StrPath, path_text, peer_keys
 from wraith.aio.files.events import DoneEvent, Event, OfferEvent, WaitingEvent
-from wraith.aio.files.following import check_route, ended, follow
+from wraith.aio.files.following import check_route, ended, follow, previous_end
 from wraith.aio.files.reaching import address_texts, explained
 from wraith.aio.files.taking import Taking, code_of_sender
 from wraith.aio.files.telling import Teller, done_earlier
@@ -146,6 +146,7 @@ async def receive(
     receiving = _ReceiveCall(taking, call, decoded, policy, on_event)
     is_finished = True
     try:
+        await previous_end(taking.place)
         target = taking.open_target(policy=policy, asks=asks, verify=verify)
         taking.target = target
         transfer = await taking.open(identity=call.identity, local=call.local, at=at)

@@ -86,7 +86,7 @@ def send(
 
     async def open_() -> Sending:
         from wraith.aio.files.calls import STILL_TRYING_S, Call, peer_keys
-        from wraith.aio.files.following import ended
+        from wraith.aio.files.following import ended, previous_end
         from wraith.aio.files.offering import Offering
         from wraith.aio.files.sending import Sending
         from wraith.aio.files.taking import code_of_receiver
@@ -119,6 +119,10 @@ def send(
             if text is not None:
                 offering.source = MemorySource.text(text)
             else:
+                if code is None:
+                    named = sorted(os.path.abspath(path) for path in chosen)
+                    offering.place = "\0".join([os.fspath(call.home.home), *named])
+                    await previous_end(offering.place)
                 await offering.prepare(
                     chosen,
                     keeps_code=code is None,

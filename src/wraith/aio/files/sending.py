@@ -13,7 +13,7 @@ from typing import Final
 
 from wraith.aio.files.calls import Call
 from wraith.aio.files.events import DoneEvent, Event, ProgressEvent, WaitingEvent
-from wraith.aio.files.following import check_route, ended, follow
+from wraith.aio.files.following import check_route, ended, follow, note_end
 from wraith.aio.files.offering import Offering
 from wraith.aio.files.reaching import address_texts, explained, no_address
 from wraith.aio.files.telling import FileIds, Teller
@@ -145,6 +145,8 @@ class Sending:
         """Ends it: a receiver is told and keeps what it has. Idempotent. Returns when nothing of it
         is left, seconds at most; cancelled, the end goes on by itself."""
         self._is_closing = True
+        if not self._task.done():
+            note_end(self._offering.place, self._task)
         if self._has_begun and not self._is_over:
             self._task.cancel()
         await asyncio.wait({self._task})

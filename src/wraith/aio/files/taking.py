@@ -99,6 +99,7 @@ class Taking:
         target: where it goes; set it before ``open``.
         kept: the code that outlives the process, where one listens.
         transfer: after ``open``.
+        place: as in ``following.Holder``.
         real_paths: the top names after the end, as the system has them.
     """
 
@@ -116,6 +117,7 @@ class Taking:
         self.kept: KeptCode | None = None
         self.transfer: Transfer | None = None
         self.real_paths: tuple[str, ...] = ()
+        self.place = "\0".join([os.fspath(home.home), os.fsdecode(OS_DISK.realpath(out))])
         self._home = home
         self._endpoint_config = endpoint_config
         self._node_config = node_config
