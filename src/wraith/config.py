@@ -8,9 +8,13 @@ strict value; loosening one is always explicit.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING
 
 from wraith.errors import ConfigError
 from wraith.types import UDP_PAYLOAD_BYTES_MAX, SuiteId
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -20,12 +24,13 @@ _KINDS: dict[object, tuple[tuple[type, ...], str]] = {
     "int": ((int,), "a whole number"),
     "int | None": ((int, type(None)), "a whole number, or None"),
     "float": ((int, float), "a number"),
+    "float | None": ((int, float, type(None)), "a number, or None"),
     "bool": ((bool,), "True or False"),
     "str": ((str,), "text"),
 }
 
 
-def _check_kinds(config: Budgets | EndpointConfig) -> None:
+def check_kinds(config: DataclassInstance) -> None:
     """A value of another type is told here, by its key, and not where it is first used."""
     for each in fields(config):
         kinds, accepted = _KINDS.get(each.type, ((object,), ""))
@@ -64,7 +69,7 @@ class Budgets:
     early_bytes_total: int = MIB
 
     def __post_init__(self) -> None:
-        _check_kinds(self)
+        check_kinds(self)
         for each in fields(self):
             _within(each.name, getattr(self, each.name), 0, 1 << 40)
 
@@ -115,7 +120,7 @@ class EndpointConfig:
     budgets: Budgets = field(default_factory=Budgets)
 
     def __post_init__(self) -> None:
-        _check_kinds(self)
+        check_kinds(self)
         if not isinstance(self.budgets, Budgets):
             raise ConfigError("budgets", self.budgets, "a wraith.Budgets")
         if not isinstance(self.suites, tuple) or not all(

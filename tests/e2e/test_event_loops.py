@@ -123,7 +123,7 @@ async def _come_and_stay(code: str, *, task_status: anyio.abc.TaskStatus[None]) 
         await anyio.sleep_forever()
 
 
-@pytest.mark.parametrize("call", ["connect", "listen", "open_node"])
+@pytest.mark.parametrize("call", ["connect", "listen", "open_node", "send", "receive"])
 def test_under_trio_one_sentence_says_what_runs_it(call: str) -> None:
     from wraith.aio import open_node
 
@@ -132,6 +132,10 @@ def test_under_trio_one_sentence_says_what_runs_it(call: str) -> None:
             await wraith.connect("wr1")
         elif call == "listen":
             await wraith.listen("127.0.0.1:0")
+        elif call == "send":
+            await wraith.send(text="hello")
+        elif call == "receive":
+            await wraith.receive("wr1", ".", accept=True)
         else:
             await open_node("127.0.0.1:0")
 

@@ -58,10 +58,12 @@ async def bind_node(
 
     Raises:
         TransportError: the address cannot be bound.
-        ConfigError: ``kem`` is one that only simulations may use; ``sock`` is no bound UDP socket.
+        ConfigError: ``kem`` is one that only simulations may use; ``sock`` is no bound UDP socket,
+            or ``identity`` none.
     """
     if getattr(kem, "insecure", False):
         raise ConfigError("kem", getattr(kem, "name", kem), "a KEM that keeps secrets")
+    check_identity(identity)
     rng, tracer = OsRng(), make_tracer()
     if sock is None:
         sockets = await _bind(local, preferred_port)
@@ -90,3 +92,15 @@ async def _bind(local: Address, preferred_port: int) -> SocketSet:
         with contextlib.suppress(TransportError):
             return await bind_sockets(local._replace(port=preferred_port))
     return await bind_sockets(local)
+
+
+def check_identity(identity: Identity | None) -> None:
+    """Returns if ``identity`` is one, or ``None``.
+
+    Raises:
+        ConfigError: it is not. The value may be a secret and is not shown.
+    """
+    if not isinstance(identity, Identity | None):
+        kind = type(identity).__name__
+        accepted = "a wraith.Identity (Identity.load_or_create, Identity.from_seed)"
+        raise ConfigError("identity", f"a value of type {kind}", accepted)

@@ -14,6 +14,22 @@ from wraith.errors import LocalProtocolError
 T = TypeVar("T", bound=AbstractAsyncContextManager[Any])
 
 
+def check_loop(words: str) -> None:
+    """Returns where a loop of asyncio runs; ``words`` name the call that needs it.
+
+    Raises:
+        LocalProtocolError: none runs here: no loop at all, or trio's.
+    """
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        raise LocalProtocolError(
+            f"{words} needs a running asyncio loop",
+            hint="wraith runs on asyncio (with uvloop and under anyio too) and not on trio; "
+            "threads without a loop use wraith.sync",
+        ) from None
+
+
 class Opening(Generic[T]):
     """``thing = await opening`` or ``async with opening as thing``; nothing starts before that.
 
@@ -62,14 +78,7 @@ class Opening(Generic[T]):
         if self._is_used:
             raise LocalProtocolError(f"{self._words} can be awaited once: call it again")
         self._is_used = True
-        try:
-            asyncio.get_running_loop()
-        except RuntimeError:
-            raise LocalProtocolError(
-                f"{self._words} needs a running asyncio loop",
-                hint="wraith runs on asyncio (with uvloop and under anyio too) and not on trio; "
-                "threads without a loop use wraith.sync",
-            ) from None
+        check_loop(self._words)
         return self._open()
 
     def __await__(self) -> Generator[Any, None, T]:

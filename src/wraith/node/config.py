@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from wraith.config import check_kinds
 from wraith.errors import ConfigError
 from wraith.types import PeerKey, SuiteId
 
@@ -40,6 +41,7 @@ class NodeConfig:
     suite: SuiteId | None = None
 
     def __post_init__(self) -> None:
+        check_kinds(self)
         if not 0 < self.connect_timeout_s <= 86_400:
             raise ConfigError("connect_timeout_s", self.connect_timeout_s, "0 to 86400 seconds")
         if self.wait_s is not None and not 0 <= self.wait_s <= 30 * 86_400:

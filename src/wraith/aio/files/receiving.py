@@ -29,6 +29,7 @@ from wraith.aio.files.following import check_route, ended, follow, previous_end
 from wraith.aio.files.reaching import address_texts, explained
 from wraith.aio.files.taking import Taking, code_of_sender
 from wraith.aio.files.telling import Teller, done_earlier
+from wraith.aio.opening import check_loop
 from wraith.aio.running import RunningNode
 from wraith.aio.sockets.local import LocalAddress
 from wraith.config import EndpointConfig
@@ -115,6 +116,7 @@ async def receive(
         Busy, NoSpace, UnsafePath, HashMismatch, DiskFailed, ConnectionLost, ConfigError, ...: what
             they say. And what ``accept`` and ``on_event`` raise.
     """
+    check_loop("wraith.receive(...)")
     policy = _policy(on_exists)
     asks = callable(accept)
     if accept is not True and not asks and not isinstance(accept, Set):

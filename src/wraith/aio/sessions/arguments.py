@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from wraith.crypto.ed25519 import Identity
 from wraith.errors import CloseCode, ConfigError, LocalProtocolError
 from wraith.types import PeerKey
 
@@ -27,18 +26,6 @@ def check_application_code(code: int) -> None:
         f"{shown} is no code of an application",
         hint="codes of applications are 0x1000 to 0xffffffff, and 0 is no error",
     )
-
-
-def check_identity(identity: Identity | None) -> None:
-    """Returns if ``identity`` is one, or ``None``.
-
-    Raises:
-        ConfigError: it is not. The value may be a secret and is not shown.
-    """
-    if not isinstance(identity, Identity | None):
-        kind = type(identity).__name__
-        accepted = "a wraith.Identity (Identity.load_or_create, Identity.from_seed)"
-        raise ConfigError("identity", f"a value of type {kind}", accepted)
 
 
 def keys_of(allow: Iterable[PeerKey] | None) -> frozenset[PeerKey] | None:

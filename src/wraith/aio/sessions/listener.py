@@ -10,13 +10,14 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from wraith.aio.assembly import check_identity
 from wraith.aio.clock import SystemClock
 from wraith.aio.deprecation import deprecated
 from wraith.aio.disk.kept_access import KeptAccess
 from wraith.aio.entropy import OsRng
 from wraith.aio.opening import Opening
 from wraith.aio.running import RunningNode
-from wraith.aio.sessions.arguments import check_identity, keys_of
+from wraith.aio.sessions.arguments import keys_of
 from wraith.aio.sessions.dial import dial
 from wraith.aio.sessions.endpoint import AsyncEndpoint, effective_config, open_endpoint
 from wraith.aio.sessions.session import Session

@@ -6,11 +6,13 @@ import asyncio
 import gc
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import wraith
+from wraith.aio import open_node
 from wraith.config import Budgets
 from wraith.types import Address, PeerKey
 
@@ -82,6 +84,28 @@ async def test_arguments_of_connect() -> None:
             assert r"\x00\x00" not in str(caught.value), "it may be a seed"
 
 
+SEND: list[dict[str, Any]] = [
+    *({"limit_bytes_per_s": "x"}, {"wait_s": "1"}, {"identity": bytes(32)}, {"allow": [1]}),
+    *({"config": {}}, {"at": 1}, {"local": b"1"}, {"suites": 5}),
+]
+
+
+@pytest.mark.parametrize("arguments", SEND, ids=str)
+@pytest.mark.asyncio
+async def test_arguments_of_send(
+    arguments: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WRAITH_HOME", str(tmp_path))
+    with pytest.raises(wraith.ConfigError):
+        await wraith.send(text="hello", **arguments)
+
+
+@pytest.mark.asyncio
+async def test_a_node_is_told_too() -> None:
+    with pytest.raises(wraith.ConfigError, match="identity"):
+        await open_node("127.0.0.1:0", identity=bytes(32))  # type: ignore[arg-type]
+
+
 @pytest.mark.asyncio
 async def test_a_call_that_is_not_awaited_is_told() -> None:
     async with wraith.listen("127.0.0.1:0") as listener:
@@ -96,6 +120,7 @@ async def test_a_call_that_is_not_awaited_is_told() -> None:
             lambda: wraith.connect(listener.code),
             lambda: wraith.listen("127.0.0.1:0"),
             lambda: listener.connect(listener.code),
+            lambda: wraith.send(text="hello"),
         ]
         for call in never:
             with pytest.warns(ResourceWarning, match="was never awaited: nothing was opened"):
