@@ -10,18 +10,35 @@ import posixpath
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from types import FunctionType
 
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files, InclusionLevel
 from mkdocs.structure.pages import Page
+
+import wraith
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = "docs/"
 OUTSIDE = "repository/"
 #: Reached from the navigation and from nowhere else.
 ALWAYS = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md")
+#: Stands in the page for all that ``wraith.__all__`` has.
+NAMES = "<!-- each public name -->"
 _LINK = re.compile(r"(?<=\]\()(?![a-z]+:|#)([^)#\s]+)((?:#[^)\s]*)?)(?=\))")
 _FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
+
+
+def on_config(config: MkDocsConfig) -> MkDocsConfig:
+    """Puts pages that the navigation does not name at the end of the section of their folder."""
+    docs = Path(config.docs_dir)
+    for section in config.nav or ():
+        (pages,) = section.values()
+        if isinstance(pages, list):
+            folder = docs / Path(pages[0]).parent
+            found = sorted(page.relative_to(docs).as_posix() for page in folder.glob("*.md"))
+            pages += [page for page in found if page not in pages]
+    return config
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -54,7 +71,14 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
             return match[0]  # MkDocs says what is wrong
         return posixpath.relpath(_on_site(target), here) + match[2]
 
-    return _LINK.sub(turned, markdown)
+    return _LINK.sub(turned, markdown).replace(NAMES, _directives())
+
+
+def _directives() -> str:
+    """What makes ``mkdocstrings`` describe each public name of the package, where it is defined."""
+    values = [getattr(wraith, name) for name in wraith.__all__]
+    found = [value for value in values if isinstance(value, type | FunctionType)]
+    return "\n\n".join(f"::: {value.__module__}.{value.__qualname__}" for value in found)
 
 
 def _targets(path: str, text: str) -> Iterator[str]:
