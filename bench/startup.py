@@ -53,7 +53,7 @@ def program(code: str) -> tuple[str, ...]:
 def starts(source: Path) -> list[Start]:
     """What is measured; ``source`` is a file to send."""
     wraith = (sys.executable, "-m", "wraith")
-    send = (*wraith, "send", "--new-code", "--listen", "127.0.0.1:0", str(source))
+    send = (*wraith, "send", "--new-code", str(source))
     use = "import wraith; wraith.connect; wraith.send"
     machine = f"{use}; wraith.Session; wraith.Sending"
     return [

@@ -7,13 +7,14 @@ the node is ``running``, and what its services' events mean is their shells' bus
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from dataclasses import dataclass
 
 from wraith.abc import Kem, Tracer
+from wraith.aio.argument_kinds import check_identity
 from wraith.aio.clock import SystemClock
 from wraith.aio.entropy import OsRng
-from wraith.aio.sockets.datagram_endpoint import bind_sockets, take_sockets
+from wraith.aio.ports import bind_preferred
+from wraith.aio.sockets.datagram_endpoint import take_sockets
 from wraith.aio.sockets.local import GivenSockets, bound_already
 from wraith.aio.sockets.udp import SocketSet
 from wraith.aio.tracing import make_tracer
@@ -23,7 +24,7 @@ from wraith.connection.handshake.endpoint_keys import EndpointKeys
 from wraith.crypto.ed25519 import Identity
 from wraith.crypto.mlkem import MlKem768
 from wraith.crypto.x25519 import X25519Key
-from wraith.errors import ConfigError, TransportError
+from wraith.errors import ConfigError
 from wraith.node.node import Node
 from wraith.types import ANY_ADDRESS, Address
 
@@ -45,6 +46,7 @@ async def bind_node(
     local: Address = ANY_ADDRESS,
     preferred_port: int = 0,
     sock: GivenSockets | None = None,
+    sockets: SocketSet | None = None,
     kem: Kem | None = None,
 ) -> BoundNode:
     """Binds sockets and makes the node, without services; nothing is sent or answered before it is
@@ -55,6 +57,7 @@ async def bind_node(
         local: the address to bind; its port 0 takes any.
         preferred_port: with port 0 in ``local``, taken if it is free.
         sock: bound already; taken over, in place of binding ``local``.
+        sockets: the same, ready for a node (``ports.py``); closed if this raises.
 
     Raises:
         TransportError: the address cannot be bound.
@@ -65,10 +68,10 @@ async def bind_node(
         raise ConfigError("kem", getattr(kem, "name", kem), "a KEM that keeps secrets")
     check_identity(identity)
     rng, tracer = OsRng(), make_tracer()
-    if sock is None:
-        sockets = await _bind(local, preferred_port)
-    else:
+    if sock is not None:
         sockets = await take_sockets(bound_already(sock))
+    elif sockets is None:
+        sockets = await bind_preferred(local, preferred_port)
     now = asyncio.get_running_loop().time()
     try:
         endpoint = Endpoint(
@@ -85,22 +88,3 @@ async def bind_node(
         sockets.close()
         raise
     return BoundNode(Node(endpoint, now=now), sockets, rng, tracer)
-
-
-async def _bind(local: Address, preferred_port: int) -> SocketSet:
-    if preferred_port and not local.port:
-        with contextlib.suppress(TransportError):
-            return await bind_sockets(local._replace(port=preferred_port))
-    return await bind_sockets(local)
-
-
-def check_identity(identity: Identity | None) -> None:
-    """Returns if ``identity`` is one, or ``None``.
-
-    Raises:
-        ConfigError: it is not. The value may be a secret and is not shown.
-    """
-    if not isinstance(identity, Identity | None):
-        kind = type(identity).__name__
-        accepted = "a wraith.Identity (Identity.load_or_create, Identity.from_seed)"
-        raise ConfigError("identity", f"a value of type {kind}", accepted)

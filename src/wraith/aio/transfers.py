@@ -26,6 +26,7 @@ from wraith.aio.disk.failures import disk_error
 from wraith.aio.disk.replay_files import ReplayFiles
 from wraith.aio.disk.store_worker import StoreWorker
 from wraith.aio.running import RunningNode
+from wraith.aio.sockets.udp import SocketSet
 from wraith.config import EndpointConfig
 from wraith.connection.connection import Connection
 from wraith.connection.handshake.endpoint_keys import AccessKey
@@ -119,6 +120,7 @@ class Transfer:
         replay: ReplayFiles | None = None,
         local: Address = ANY_ADDRESS,
         preferred_port: int = 0,
+        sockets: SocketSet | None = None,
         at: RunningNode | None = None,
     ) -> Transfer:
         """Binds sockets and makes the node; nothing is sent or answered before ``start``. At a node
@@ -130,6 +132,7 @@ class Transfer:
             access: listen with this key; ``None`` only dials.
             replay: the key's records on disk, for a key that outlives the process.
             preferred_port: with port 0 in ``local``, taken if it is free.
+            sockets: those that are bound already (``aio/ports.py``).
             at: the node to listen at, or to dial from.
         Raises:
             TransportError: the address cannot be bound.
@@ -147,6 +150,7 @@ class Transfer:
                 identity=identity,
                 local=local,
                 preferred_port=preferred_port,
+                sockets=sockets,
             )
             running = RunningNode(bound)
         try:

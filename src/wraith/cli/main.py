@@ -7,6 +7,7 @@ Exit codes are part of the interface (docs/reference/exit-codes.md): 0 done, 1 f
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import sys
 from importlib import import_module
@@ -62,7 +63,11 @@ class LazyGroup(Helped):
         if entry is None:
             return None
         module, attribute, _ = entry
-        command: click.Command = getattr(import_module(module), attribute)
+        gc.disable()  # all that is loaded stays: looking through it again and again finds nothing
+        try:
+            command: click.Command = getattr(import_module(module), attribute)
+        finally:
+            gc.enable()
         return styled(command)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

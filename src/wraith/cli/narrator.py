@@ -19,11 +19,10 @@ from wraith.aio.files.events import (
     FileFailedEvent,
     ProgressEvent,
     WaitingEvent,
-    fields_of,
-    name_of,
 )
 from wraith.aio.files.telling import SILENT_S, Teller, done_earlier
 from wraith.aio.sockets.addresses import format_address
+from wraith.cli.invitation import tell
 from wraith.cli.output import Output, duration, printable, size
 from wraith.cli.screen import RED, View
 from wraith.errors import WraithError
@@ -113,8 +112,7 @@ class Narrator:
 
     def tell(self, event: Event | EntryEvent) -> None:
         """One line of JSON, where they are wanted."""
-        if self._output.json_events:
-            self._output.event(name_of(event), **fields_of(event))
+        tell(self._output, event)
 
     # --- before anyone is there -----------------------------------------------------------------
 

@@ -23,22 +23,14 @@ from wraith.aio.files.taking import Taking, Target, code_of_sender
 from wraith.aio.files.telling import entry_event
 from wraith.aio.sockets.addresses import parse_address
 from wraith.aio.transfers import Transfer
+from wraith.cli.acquaintances import Acquaintances
 from wraith.cli.consent import Consent
 from wraith.cli.handover import ask_code, pasted_code, require_qr
 from wraith.cli.history import Recorder
+from wraith.cli.invitation import Invitation, find_address, invite
 from wraith.cli.narrator import Narrator, entry_line
 from wraith.cli.output import Output, printable, size
-from wraith.cli.running import (
-    PARTLY_DONE,
-    Acquaintances,
-    Invitation,
-    conclude,
-    find_address,
-    find_route,
-    invite,
-    run,
-    shown_events,
-)
+from wraith.cli.running import PARTLY_DONE, conclude, find_route, run, shown_events
 from wraith.cli.settings import SettingsCommand
 from wraith.cli.suggestions import folders, leftover_ids, peer_names
 from wraith.cli.transfer_options import (
@@ -373,12 +365,11 @@ class _Receiving:
             await find_route(code.addresses, narrator, waits=self._plan.waits_for_network)
             transfer.start(taking.record)
         else:
-            await find_address(
-                self._plan.local, transfer, narrator, waits=self._plan.waits_for_network
-            )
+            waits = self._plan.waits_for_network
+            no_address = partial(narrator.no_address, waits=waits)
+            await find_address(self._plan.local, transfer.port, no_address, waits=waits)
             invite(
                 INVITATION,
-                narrator,
                 self._output,
                 transfer,
                 self._plan.local,

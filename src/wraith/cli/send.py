@@ -4,29 +4,18 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import click
 
 from wraith.aio.disk.home_folder import HomeFolder
-from wraith.aio.disk.store_worker import MemorySource, StreamSource
 from wraith.aio.entropy import OsRng
-from wraith.aio.files.offering import Offering, Source
-from wraith.aio.files.taking import code_of_receiver
-from wraith.aio.transfers import Transfer
+from wraith.aio.files.offering import Offering
+from wraith.cli.acquaintances import Acquaintances
 from wraith.cli.handover import require_qr
-from wraith.cli.history import Recorder
-from wraith.cli.narrator import Narrator
+from wraith.cli.invitation import Invitation, find_address, invite
 from wraith.cli.output import Output, size
-from wraith.cli.running import (
-    Acquaintances,
-    Invitation,
-    conclude,
-    find_address,
-    find_route,
-    invite,
-    run,
-    shown_events,
-)
+from wraith.cli.running import conclude, find_route, run, shown_events
 from wraith.cli.settings import SettingsCommand
 from wraith.cli.suggestions import peer_names
 from wraith.cli.transfer_options import (
@@ -39,14 +28,20 @@ from wraith.cli.transfer_options import (
     local_address,
 )
 from wraith.config import EndpointConfig
-from wraith.errors import OfferRefused
+from wraith.errors import OfferRefused, WraithError
 from wraith.node.codes import record_of
 from wraith.node.config import NodeConfig
-from wraith.node.events import Finished
 from wraith.transfer.code import PREFIX, Code
-from wraith.transfer.events import Done
 from wraith.transfer.path_rules import display_path
 from wraith.types import Address
+
+if TYPE_CHECKING:  # the code is shown before what answers there is loaded
+    from wraith.aio.disk.kept_code import KeptCode
+    from wraith.aio.files.offering import Source
+    from wraith.aio.ports import WaitingPort
+    from wraith.aio.transfers import Transfer
+    from wraith.cli.narrator import Narrator
+    from wraith.node.events import Finished
 
 STDIN = "-"
 PROBLEMS_SHOWN = 20
@@ -242,6 +237,8 @@ def _destination(to: str | None) -> tuple[Code | None, str | None]:
         return None, None
     if to != STDIN and not to.strip().lower().startswith(PREFIX):
         return None, to
+    from wraith.aio.files.taking import code_of_receiver
+
     return code_of_receiver(sys.stdin.read() if to == STDIN else to), None
 
 
@@ -255,6 +252,7 @@ class _Sending:
         self._output.note(self._home.note)
         self._peers = Acquaintances(self._home)
         self._left_out: tuple[tuple[bytes, str], ...] = ()
+        self._source: Source | None = None
 
     async def run(self) -> int:
         plan = self._plan
@@ -266,17 +264,15 @@ class _Sending:
         try:
             if plan.is_repeatable:
                 offering.keep_code(plan.paths, new_code=plan.new_code)
-            source = offering.source = self._open_source(offering)
-            narrator = Narrator(
-                self._output,
-                other="the receiver",
-                name_of=self._peers.name_of,
-                verbose=plan.verbose,
-                waits_after_refusal=not plan.node.end_on_decline,
-                is_text=plan.text is not None,
-                what=display_path(source.outgoing.name),
-                n_files=source.outgoing.index.n_files,
-            )
+            source = offering.source = self._source = self._open_source(offering)
+            total = source.outgoing.index.total_bytes
+            what = "size unknown" if total is None else size(total)
+            self._output.say(f"sending {display_path(source.outgoing.name)}, {what}")
+            if plan.code is None:
+                waiting = await offering.bind(identity=identity, local=plan.local)
+                await self._show_code(waiting, offering.kept)
+            # What answers the other machine loads while somebody types the code there.
+            narrator = self._narrator(source)
             transfer = await offering.open(
                 identity=identity, local=plan.local, dials=plan.code is not None
             )
@@ -284,11 +280,49 @@ class _Sending:
         finally:
             await offering.close()
 
+    async def _show_code(self, waiting: WaitingPort, kept: KeptCode | None) -> None:
+        """Shows the line for the other machine."""
+        plan = self._plan
+        await find_address(plan.local, waiting.port, self._no_address, waits=plan.waits_for_network)
+        invite(
+            INVITATION,
+            self._output,
+            waiting,
+            plan.local,
+            kept,
+            copies=plan.copies,
+            as_qr=plan.as_qr,
+            left_out=self._left_out_names(),
+        )
+
+    def _no_address(self) -> WraithError | None:
+        assert self._source is not None, "a source is opened before the port is"
+        return self._narrator(self._source).no_address(waits=self._plan.waits_for_network)
+
+    def _narrator(self, source: Source) -> Narrator:
+        from wraith.cli.narrator import Narrator
+
+        plan = self._plan
+        return Narrator(
+            self._output,
+            other="the receiver",
+            name_of=self._peers.name_of,
+            verbose=plan.verbose,
+            waits_after_refusal=not plan.node.end_on_decline,
+            is_text=plan.text is not None,
+            what=display_path(source.outgoing.name),
+            n_files=source.outgoing.index.n_files,
+        )
+
     def _open_source(self, offering: Offering) -> Source:
         plan = self._plan
         if plan.text is not None:
+            from wraith.transfer.memory_store import MemorySource
+
             return MemorySource.text(plan.text, name=plan.name or "text")
         if plan.is_stream:
+            from wraith.aio.disk.pipes import StreamSource
+
             return StreamSource(sys.stdin.fileno(), plan.name or "stdin")
         source = offering.scan(
             plan.paths, exclude=plan.exclude, skip_unreadable=plan.skip_unreadable
@@ -305,28 +339,16 @@ class _Sending:
     async def _offer(
         self, offering: Offering, transfer: Transfer, source: Source, narrator: Narrator
     ) -> int:
+        from wraith.cli.history import Recorder
+        from wraith.node.events import Finished
+        from wraith.transfer.events import Done
+
         plan = self._plan
-        total = source.outgoing.index.total_bytes
-        what = "size unknown" if total is None else size(total)
-        self._output.say(f"sending {display_path(source.outgoing.name)}, {what}")
         if plan.code is not None:
             narrator.dialling(plan.code.addresses, left_out=self._left_out_names())
             await find_route(plan.code.addresses, narrator, waits=plan.waits_for_network)
             transfer.start(record_of(plan.code))
         else:
-            left_out = self._left_out_names()
-            await find_address(plan.local, transfer, narrator, waits=plan.waits_for_network)
-            invite(
-                INVITATION,
-                narrator,
-                self._output,
-                transfer,
-                plan.local,
-                offering.kept,
-                copies=plan.copies,
-                as_qr=plan.as_qr,
-                left_out=left_out,
-            )
             transfer.start()
         recorder = (
             Recorder(self._home, source.outgoing.offer(), offering.file_ids)

@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from wraith.aio.files.calls import STILL_TRYING_S
-from wraith.aio.sessions.endpoint import effective_config
+from wraith.aio.sessions.policy import effective_config
 from wraith.aio.sockets.addresses import parse_address
 from wraith.cli.output import Output
 from wraith.config import EndpointConfig

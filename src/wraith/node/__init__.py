@@ -57,10 +57,41 @@ Start reading at ``node`` and ``service``; of a transfer at ``transfer_service``
 Spec: docs/spec/transfer.md §10.
 """
 
-from wraith.node.codes import code_of, record_of
-from wraith.node.config import NodeConfig
-from wraith.node.node import Node
-from wraith.node.session_service import SessionService
-from wraith.node.transfer_service import TransferService
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from wraith.node.codes import code_of as code_of
+    from wraith.node.codes import record_of as record_of
+    from wraith.node.config import NodeConfig as NodeConfig
+    from wraith.node.node import Node as Node
+    from wraith.node.session_service import SessionService as SessionService
+    from wraith.node.transfer_service import TransferService as TransferService
+
+#: Public name -> the module that defines it. They load on first use: a code alone needs no node.
+_HOMES = {
+    "Node": "node",
+    "NodeConfig": "config",
+    "SessionService": "session_service",
+    "TransferService": "transfer_service",
+    "code_of": "codes",
+    "record_of": "codes",
+}
 
 __all__ = ["Node", "NodeConfig", "SessionService", "TransferService", "code_of", "record_of"]
+
+
+def __getattr__(name: str) -> object:
+    from importlib import import_module
+
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'wraith.node' has no attribute {name!r}")
+    value: object = getattr(import_module(f"wraith.node.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(set(globals()) | set(__all__))

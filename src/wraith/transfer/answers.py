@@ -7,14 +7,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from wraith.content.inventory import Inventory
-from wraith.transfer.messages import Reason
+from wraith.transfer.kinds import Reason
 
 FAILED_PATHS_BYTES_MAX = 1024 * 1024
 
 
 # --- of a source ------------------------------------------------------------------------------
+
+
+class Piece(NamedTuple):
+    """``n`` chunks of an entry, from chunk ``first``."""
+
+    entry: int
+    first: int
+    n: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from blake3 import blake3
 
 from wraith.errors import DecodeError
+from wraith.transfer.kinds import ABORT_TEXT_MAX
 from wraith.transfer.messages import (
     Abort,
     AllSent,
@@ -43,7 +44,6 @@ BODY_BYTES_MAX = 65_536
 HEADER_BYTES = 4
 OFFER_VERSION = 2
 NAME_BYTES_MAX = 255
-ABORT_TEXT_MAX = 400
 RANGES_PER_ITEM = 1_024
 UNKNOWN_TOTAL = (1 << 64) - 1
 

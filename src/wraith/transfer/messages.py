@@ -33,35 +33,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum
 
+from wraith.transfer.kinds import OfferKind as OfferKind
+from wraith.transfer.kinds import Reason as Reason
+
 TEXT_BYTES_MAX = 1024 * 1024
 """A text is shown and held in memory; what is longer is a file."""
-
-
-class OfferKind(IntEnum):
-    """The kind of an offer: files and folders, a stream without a size, or a short text."""
-
-    FILES = 0
-    STREAM = 1
-    TEXT = 2
-
-
-class Reason(IntEnum):
-    """Why something was declined, failed or aborted. Unknown values are kept as ``OTHER``."""
-
-    OTHER = 0
-    DECLINED = 1
-    LIST_ONLY = 2
-    NAME_EXISTS = 3
-    UNSAFE_PATH = 4
-    NO_SPACE = 5
-    SOURCE_CHANGED = 6
-    SOURCE_UNREADABLE = 7
-    HASH_MISMATCH = 8
-    INTERRUPTED = 9
-    DISK = 10
-    UNSUPPORTED = 11
-    TOO_LATE = 12
-    NO_TEXT = 13
 
 
 class MessageType(IntEnum):

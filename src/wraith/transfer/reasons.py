@@ -15,8 +15,7 @@ from wraith.errors import (
     UnsafePath,
     WraithError,
 )
-from wraith.transfer.message_codec import ABORT_TEXT_MAX
-from wraith.transfer.messages import Reason
+from wraith.transfer.kinds import ABORT_TEXT_MAX, Reason
 from wraith.transfer.path_rules import display_path
 
 _WORDS = {

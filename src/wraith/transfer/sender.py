@@ -16,7 +16,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 
@@ -40,7 +39,6 @@ from wraith.transfer.events import (
     Progress,
     TransferEvent,
 )
-from wraith.transfer.listing import ListingIndex
 from wraith.transfer.message_codec import BODY_BYTES_MAX, MessageParser
 from wraith.transfer.messages import (
     Abort,
@@ -53,8 +51,6 @@ from wraith.transfer.messages import (
     HaveEnd,
     HaveItem,
     Message,
-    Offer,
-    OfferKind,
     Page,
     ProgressMessage,
     Reason,
@@ -65,6 +61,7 @@ from wraith.transfer.messages import (
 )
 from wraith.transfer.order import Ascending, NeverFalling
 from wraith.transfer.outbox import Outbox
+from wraith.transfer.outgoing import Outgoing as Outgoing
 from wraith.transfer.planning import READ_BYTES, ReadBatch, ReadPlan
 from wraith.transfer.reasons import NewerNeeded, error_of, reason_of, words_of
 from wraith.transfer.state import SENDER_ENDS, SenderInput, SenderState, next_sender_state
@@ -78,33 +75,6 @@ acknowledged, so this bounds this side's memory, whatever the stream is willing 
 
 PAGES_PER_READ = 16
 PAGES_AHEAD = 32
-
-
-@dataclass(slots=True)
-class Outgoing:
-    """One offer and what became of it; the connections of the offer share it.
-
-    ``kind`` and ``name`` are shown to the receiver. ``failed`` grows when sources change.
-    ``bytes_reused`` is what the receiver that is served now had when its first connection began.
-    """
-
-    index: ListingIndex
-    kind: OfferKind = OfferKind.FILES
-    name: bytes = b""
-    failed: dict[int, Reason] = field(default_factory=dict)
-    bytes_reused: int | None = None
-
-    def offer(self) -> Offer:
-        return Offer(
-            kind=self.kind,
-            n_entries=self.index.n_entries,
-            n_files=self.index.n_files,
-            total_bytes=self.index.total_bytes,
-            n_pages=self.index.n_pages,
-            listing_bytes=self.index.listing_bytes,
-            listing_digest=self.index.digest(),
-            name=self.name,
-        )
 
 
 class Sender:

@@ -17,25 +17,20 @@ from abc import ABC, abstractmethod
 from array import array
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
 from wraith.errors import WraithError
 from wraith.transfer.answers import AllPlaced, KeptRead, PiecesRead, StoreOpened, SurveyResult
+from wraith.transfer.answers import Piece as Piece
 from wraith.transfer.chunk_records import ChunkRecord
 from wraith.transfer.listing import Entry
 from wraith.transfer.messages import HaveItem, Offer
+from wraith.transfer.store import Fulfils as Fulfils
+from wraith.transfer.store import Store as Store
 from wraith.types import PeerKey
 
 AnswerT = TypeVar("AnswerT")
 AnswerT_co = TypeVar("AnswerT_co", covariant=True)
-
-
-class Piece(NamedTuple):
-    """``n`` chunks of an entry, from chunk ``first``."""
-
-    entry: int
-    first: int
-    n: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,79 +200,7 @@ class RemoveState(Wish[None]):
         return store.remove_state(self)
 
 
-# --- who fulfils them, and who hears ----------------------------------------------------------
-
-
-class Fulfils(Protocol):
-    """A store, or what stands before one."""
-
-    def fulfil(self, wish: Wish[AnswerT], /) -> AnswerT | WraithError:
-        """Blocks until the wish is fulfilled; errors come back as values."""
-        ...
-
-
-class Store:
-    """Fulfils wishes, blocking. A source overrides the methods of a sender's wishes, a target those
-    of a receiver's; the others are never asked of it."""
-
-    def fulfil(self, wish: Wish[AnswerT]) -> AnswerT | WraithError:
-        """Blocks until the wish is fulfilled; errors come back as values."""
-        try:
-            return wish.fulfilled_by(self)
-        except WraithError as exc:  # first: some of ours are an OSError as well
-            return exc
-        except OSError as exc:
-            return self.disk_error(exc)
-
-    def disk_error(self, exc: OSError) -> WraithError:
-        """What a person reads of an error of the operating system."""
-        raise exc
-
-    def read_pages(self, wish: ReadPages) -> list[bytes]:
-        raise _misdirected(wish)
-
-    def read_pieces(self, wish: ReadPieces) -> PiecesRead:
-        raise _misdirected(wish)
-
-    def check_ranges(self, wish: CheckRanges) -> list[bool]:
-        raise _misdirected(wish)
-
-    def store_pages(self, wish: StorePages) -> None:
-        raise _misdirected(wish)
-
-    def survey(self, wish: Survey) -> SurveyResult:
-        raise _misdirected(wish)
-
-    def open_store(self, wish: OpenStore) -> StoreOpened:
-        raise _misdirected(wish)
-
-    def summarise_ranges(self, wish: SummariseRanges) -> list[bytes]:
-        raise _misdirected(wish)
-
-    def write_pieces(self, wish: WritePieces) -> None:
-        raise _misdirected(wish)
-
-    def finish_files(self, wish: FinishFiles) -> None:
-        raise _misdirected(wish)
-
-    def drop_files(self, wish: DropFiles) -> None:
-        raise _misdirected(wish)
-
-    def read_again(self, wish: ReadAgain) -> KeptRead:
-        raise _misdirected(wish)
-
-    def forget_chunks(self, wish: ForgetChunks) -> None:
-        raise _misdirected(wish)
-
-    def complete(self, wish: Complete) -> AllPlaced:
-        raise _misdirected(wish)
-
-    def remove_state(self, wish: RemoveState) -> None:
-        raise _misdirected(wish)
-
-
-def _misdirected(wish: Wish[object]) -> AssertionError:
-    return AssertionError(f"not a wish for this store: {wish!r}")
+# --- who hears ---------------------------------------------------------------------------------
 
 
 class Asked:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -69,6 +70,25 @@ def test_a_command_that_needs_no_network_loads_none(words: tuple[str, ...]) -> N
         f"import wraith.cli.main as line\ntry: line.main({list(words)!r})\nexcept SystemExit: pass"
     )
     assert not tops(loaded(program)) & (HEAVY - {"threading"})  # click knows threads
+
+
+def test_a_code_is_shown_before_what_answers_there_is_loaded(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("a line\n", "utf-8")
+    program = (
+        "import os, sys, wraith.cli.send as command, wraith.cli.main as line\n"
+        f"os.environ['WRAITH_HOME'] = {str(tmp_path / 'home')!r}\n"
+        "class Shown(Exception): pass\n"
+        "def shown(*arguments, **options): raise Shown\n"
+        "command.invite = shown\n"
+        f"try: line.main(['send', '--listen', '127.0.0.1:0', {str(tmp_path / 'notes.txt')!r}])\n"
+        "except Shown: pass"
+    )
+    found = ours(loaded(program))
+    assert "wraith.cli.send" in found and "wraith.aio.ports" in found
+    machine = {"connection.connection", "connection.endpoint", "node.node", "transfer.sender"}
+    late = {*machine, "transfer.messages", "transfer.wishes", "cli.narrator", "aio.transfers"}
+    assert not found & {f"wraith.{name}" for name in late}
+    assert len(found) <= 105, sorted(found)
 
 
 def test_a_heavy_module_is_noticed() -> None:

@@ -17,6 +17,7 @@ import os
 import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from wraith.aio.disk.digest_file import DigestFile
 from wraith.aio.disk.failures import disk_error, temporary_file
@@ -29,12 +30,16 @@ from wraith.aio.disk.stamp import Difference, Stamp, difference
 from wraith.aio.disk.stamp_file import StampFile
 from wraith.content.chunking import DIGEST_BYTES, Cut, chunk_digests, runs_of
 from wraith.errors import WraithError
-from wraith.transfer.answers import FailedPiece, PiecesRead
 from wraith.transfer.chunk_records import ChunkRecordWriter
+from wraith.transfer.kinds import OfferKind, Reason
 from wraith.transfer.listing import Entry, Kind, ListingIndex, decode_page
-from wraith.transfer.messages import HaveItem, OfferKind, Reason
-from wraith.transfer.sender import Outgoing
-from wraith.transfer.wishes import CheckRanges, Piece, ReadPages, ReadPieces, Store
+from wraith.transfer.outgoing import Outgoing
+from wraith.transfer.store import Store
+
+if TYPE_CHECKING:  # a scan, after which a code is shown, wishes for nothing yet
+    from wraith.transfer.answers import FailedPiece, Piece, PiecesRead
+    from wraith.transfer.messages import HaveItem
+    from wraith.transfer.wishes import CheckRanges, ReadPages, ReadPieces
 
 RUN_CHUNKS = 4
 """One read and one call to hash it: what the processor's cache still holds in between."""
@@ -196,6 +201,8 @@ class FileSource(Store):
         return self.disk.pread(self._pages_fd, at[number + 1] - at[number], at[number])
 
     def read_pieces(self, wish: ReadPieces) -> PiecesRead:
+        from wraith.transfer.answers import FailedPiece, PiecesRead
+
         writer = ChunkRecordWriter()
         failed: list[FailedPiece] = []
         payload = n_read = 0
@@ -303,6 +310,8 @@ class FileSource(Store):
             self._open = None
 
     def _check(self, item: HaveItem) -> bool:
+        from wraith.transfer.answers import Piece
+
         entry = self.entry(item.entry)
         try:
             for first, n in item.ranges:

@@ -23,8 +23,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final
 
-import platformdirs
-
 from wraith.abc import Rng
 from wraith.aio.disk.failures import told
 from wraith.aio.disk.identity_file import IDENTITY_KIND, Identity
@@ -143,7 +141,11 @@ class HomeFolder:
     def default(cls, environ: Mapping[str, str] | None = None) -> HomeFolder:
         """``WRAITH_HOME``, or the platform's place for it."""
         chosen = (os.environ if environ is None else environ).get("WRAITH_HOME")
-        return cls(Path(chosen) if chosen else platformdirs.user_data_path("wraith"))
+        if chosen:
+            return cls(Path(chosen))
+        import platformdirs  # it looks at much of the platform
+
+        return cls(platformdirs.user_data_path("wraith"))
 
     # --- identity ---------------------------------------------------------------------------
 

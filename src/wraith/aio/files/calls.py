@@ -10,20 +10,21 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from wraith.aio.assembly import check_identity
+from wraith.aio.argument_kinds import check_identity
 from wraith.aio.disk.home_folder import HomeFolder
 from wraith.aio.entropy import OsRng
 from wraith.aio.files.reaching import code_addresses
-from wraith.aio.running import RunningNode
-from wraith.aio.sessions.arguments import check_identity
-from wraith.aio.sessions.endpoint import effective_config
+from wraith.aio.sessions.policy import effective_config
 from wraith.aio.sockets.local import LocalAddress, local_address
 from wraith.config import EndpointConfig
 from wraith.crypto.ed25519 import Identity
 from wraith.errors import ConfigError
 from wraith.types import Address, PeerKey, SuiteId
+
+if TYPE_CHECKING:
+    from wraith.aio.running import RunningNode
 
 STILL_TRYING_S: Final = 3.0
 """So long after the first hello somebody who dials hears that nobody has answered yet."""
@@ -61,8 +62,8 @@ class Call:
             UntrustedPath, DiskFailed, NoSpace: the state folder cannot be used.
         """
         check_identity(identity)
-        if not isinstance(at, RunningNode | None):
-            raise ConfigError("at", at, "what wraith.aio.open_node opened")
+        if at is not None:
+            _check_node(at)
         own = {"identity": identity, "suites": suites, "config": config, "local": local}
         for name, value in own.items():
             if at is not None and value is not None:
@@ -98,6 +99,13 @@ def path_text(name: str, path: object) -> str:
     if not isinstance(text, str) or "\0" in text:
         raise ConfigError(name, path, "a path, as text or os.PathLike")
     return text
+
+
+def _check_node(at: object) -> None:
+    from wraith.aio.running import RunningNode
+
+    if not isinstance(at, RunningNode):
+        raise ConfigError("at", at, "what wraith.aio.open_node opened")
 
 
 def peer_keys(name: str, keys: Iterable[object]) -> frozenset[PeerKey]:

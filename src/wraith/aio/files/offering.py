@@ -4,6 +4,7 @@ and the transfer that offers it.
     offering = Offering(home, endpoint_config, node_config)
     offering.keep_code(paths)                    # only what can be offered again
     offering.source = offering.scan(paths)
+    waiting = await offering.bind(identity=...)  # not needed; its code can be shown before ``open``
     transfer = await offering.open(identity=...)
     offering.on_event(event)                     # each event of the transfer
     await offering.close()
@@ -21,25 +22,29 @@ import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from wraith.aio.clock import SystemClock
+from wraith.aio.disk.file_source import FileSource
 from wraith.aio.disk.home_folder import HomeFolder
 from wraith.aio.disk.kept_code import KeptCode, remove_old_codes, send_folder
-from wraith.aio.disk.store_worker import FileSource, MemorySource, StreamSource
 from wraith.aio.entropy import OsRng
-from wraith.aio.files.telling import FileIds
-from wraith.aio.running import RunningNode
-from wraith.aio.transfers import Transfer
+from wraith.aio.ports import WaitingPort, bind_preferred
 from wraith.config import EndpointConfig
 from wraith.connection.handshake.endpoint_keys import AccessKey
 from wraith.crypto.ed25519 import Identity
 from wraith.errors import WraithError
 from wraith.node.config import NodeConfig
-from wraith.node.events import Bound, NodeEvent
-from wraith.transfer.events import Declined, Done
 from wraith.types import ANY_ADDRESS, Address
 
-Source = FileSource | StreamSource | MemorySource
+if TYPE_CHECKING:  # the machine loads with ``open``, after the code was shown
+    from wraith.aio.disk.store_worker import MemorySource, StreamSource
+    from wraith.aio.files.telling import FileIds
+    from wraith.aio.running import RunningNode
+    from wraith.aio.transfers import Transfer
+    from wraith.node.events import NodeEvent
+
+    Source = FileSource | StreamSource | MemorySource
 
 
 class Offering:
@@ -63,6 +68,7 @@ class Offering:
         self._endpoint_config = endpoint_config
         self._node_config = node_config
         self._preparing: asyncio.Future[FileSource] | None = None
+        self._waiting: WaitingPort | None = None
 
     def keep_code(
         self, paths: Sequence[str | os.PathLike[str]], *, new_code: bool = False
@@ -127,6 +133,21 @@ class Offering:
         self._preparing = asyncio.ensure_future(asyncio.to_thread(work))
         self.source = await asyncio.shield(self._preparing)
 
+    async def bind(self, *, identity: Identity, local: Address = ANY_ADDRESS) -> WaitingPort:
+        """Binds the port at which ``open``, given the same, is going to listen.
+
+        Raises:
+            TransportError: the address cannot be bound.
+        """
+        kept = self.kept
+        self._waiting = WaitingPort(
+            await bind_preferred(local, kept.port if kept is not None else 0),
+            identity.public,
+            self._endpoint_config.suites,
+            kept.access if kept is not None else AccessKey.generate(OsRng(), with_psk=True),
+        )
+        return self._waiting
+
     async def open(
         self,
         *,
@@ -140,8 +161,15 @@ class Offering:
         Raises:
             WraithError: as ``Transfer.open``.
         """
-        kept = self.kept
-        access = None if dials else AccessKey.generate(OsRng(), with_psk=True)
+        from wraith.aio.transfers import Transfer
+
+        kept, waiting = self.kept, self._waiting
+        if waiting is not None:
+            access: AccessKey | None = waiting.access
+        elif kept is not None:
+            access = kept.access
+        else:
+            access = None if dials else AccessKey.generate(OsRng(), with_psk=True)
         self.transfer = await Transfer.open(
             source=self.source,
             identity=identity,
@@ -149,12 +177,14 @@ class Offering:
             node_config=replace(
                 self._node_config, bound_to=kept.bound_to if kept is not None else None
             ),
-            access=kept.access if kept is not None else access,
+            access=access,
             replay=kept.replay if kept is not None else None,
             local=local,
             preferred_port=kept.port if kept is not None else 0,
+            sockets=waiting.sockets if waiting is not None else None,
             at=at,
         )
+        self._waiting = None  # the sockets are the transfer's
         return self.transfer
 
     def on_event(self, event: NodeEvent) -> str:
@@ -165,6 +195,9 @@ class Offering:
         kept, transfer = self.kept, self.transfer
         if kept is None or transfer is None:
             return ""
+        from wraith.node.events import Bound
+        from wraith.transfer.events import Declined, Done
+
         try:
             match event:
                 case Bound(peer):
@@ -203,6 +236,9 @@ class Offering:
         self._close_files()
 
     def _close_files(self) -> None:
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            waiting.sockets.close()
         source, self.source = self.source, None
         kept, self.kept = self.kept, None
         try:

@@ -4,12 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
 
 from wraith.aio.disk.kept_code import KeptCode
-from wraith.aio.files.events import WaitingEvent
 from wraith.aio.files.reaching import address_texts
-from wraith.aio.transfers import Transfer
 from wraith.types import Address
+
+if TYPE_CHECKING:
+    from wraith.aio.files.events import WaitingEvent
+
+
+class Waits(Protocol):
+    """A transfer that waits, or the port at which one is going to."""
+
+    @property
+    def port(self) -> int: ...
+
+    def code(self, addresses: Sequence[Address], *, maker_receives: bool = False) -> str: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,23 +36,25 @@ class Announcement:
 
     def event(self, left_out: Sequence[str] | None = None) -> WaitingEvent:
         """The first fact that is told."""
+        from wraith.aio.files.events import WaitingEvent  # people are told words
+
         names = None if left_out is None else tuple(left_out)
         return WaitingEvent(self.code, self.addresses, self.port, self.is_resumed, names)
 
 
 def announce(
-    transfer: Transfer,
+    waiting: Waits,
     addresses: tuple[Address, ...],
     kept: KeptCode | None,
     *,
     maker_receives: bool = False,
 ) -> Announcement:
-    """The code of ``transfer``, which waits at ``addresses``. ``kept`` notes what it names."""
-    changed = kept is not None and kept.names(addresses, transfer.port)
+    """The code of ``waiting``, which names ``addresses``. ``kept`` notes them."""
+    changed = kept is not None and kept.names(addresses, waiting.port)
     return Announcement(
-        code=transfer.code(addresses, maker_receives=maker_receives),
+        code=waiting.code(addresses, maker_receives=maker_receives),
         addresses=address_texts(addresses),
-        port=transfer.port,
+        port=waiting.port,
         is_resumed=kept is not None and kept.is_resumed,
         is_changed=changed,
     )

@@ -51,7 +51,7 @@ def connect(
     """
 
     async def open_() -> Session:
-        from wraith.aio.assembly import check_identity
+        from wraith.aio.argument_kinds import check_identity
         from wraith.aio.sessions.endpoint import effective_config, local_for, open_endpoint
         from wraith.aio.sockets.local import local_address
         from wraith.node.codes import to_record

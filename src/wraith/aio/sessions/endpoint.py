@@ -7,13 +7,13 @@ Spec: docs/reference/api.md.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 from wraith.abc import Kem
 from wraith.aio.disk.replay_files import ReplayFiles
 from wraith.aio.entropy import OsRng
 from wraith.aio.running import LINGER_S, RunningNode, run_node
 from wraith.aio.sessions.log import SessionLog
+from wraith.aio.sessions.policy import effective_config as effective_config
 from wraith.aio.sessions.session import Session
 from wraith.aio.settling import when_settled
 from wraith.aio.sockets.local import GivenSockets
@@ -24,34 +24,9 @@ from wraith.connection.endpoint import Endpoint
 from wraith.connection.handshake.endpoint_keys import AccessKey
 from wraith.connection.handshake.node_record import NodeRecord
 from wraith.crypto.ed25519 import Identity
-from wraith.errors import ConfigError, ConnectionLost, PolicyRefused, WraithError
+from wraith.errors import ConfigError, ConnectionLost, WraithError
 from wraith.node.session_service import SessionEvent, SessionService
-from wraith.types import ANY_ADDRESS, Address, Role, SuiteId
-
-
-def effective_config(
-    config: EndpointConfig | None, *, require_pq: bool, suites: tuple[SuiteId, ...] | None = None
-) -> EndpointConfig:
-    """The configuration with the caller's suites: without post-quantum key exchange only where the
-    caller says so twice, by ``suites`` and by ``require_pq``.
-
-    Raises:
-        ConfigError: a value is of another type, or out of range.
-        PolicyRefused: a suite without post-quantum key exchange together with ``require_pq``.
-    """
-    if not isinstance(config, EndpointConfig | None):
-        raise ConfigError("config", config, "a wraith.EndpointConfig")
-    if config is None:
-        default = (SuiteId.A, SuiteId.B) if require_pq else (SuiteId.A, SuiteId.B, SuiteId.D)
-        config = EndpointConfig(suites=suites or default)
-    elif suites is not None:
-        config = replace(config, suites=suites)
-    if require_pq and SuiteId.D in config.suites:
-        raise PolicyRefused(
-            "suite D has no post-quantum key exchange",
-            hint="pass require_pq=False as well if that is really wanted",
-        )
-    return config
+from wraith.types import ANY_ADDRESS, Address, Role
 
 
 class AsyncEndpoint:

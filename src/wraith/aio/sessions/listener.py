@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from wraith.aio.assembly import check_identity
+from wraith.aio.argument_kinds import check_identity
 from wraith.aio.clock import SystemClock
 from wraith.aio.deprecation import deprecated
 from wraith.aio.disk.kept_access import KeptAccess
