@@ -34,6 +34,10 @@ PARTLY_DONE = 3
 def run(coroutine: Coroutine[Any, Any, Result]) -> Result:
     """Runs on a loop that has ``add_reader`` (on Windows the default loop has not)."""
     factory = asyncio.SelectorEventLoop if sys.platform == "win32" else None
+    # Before there is a transfer to end in good order, a request to end is an interruption, too.
+    for number in ending_signals():
+        if number != signal.SIGINT:  # the loop's own business
+            signal.signal(number, signal.default_int_handler)
     # What was imported stays: the collector need not look through it again and again.
     gc.freeze()
     with asyncio.Runner(loop_factory=factory) as runner:
