@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import warnings
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import AbstractAsyncContextManager
@@ -20,6 +19,8 @@ def check_loop(words: str) -> None:
     Raises:
         LocalProtocolError: none runs here: no loop at all, or trio's.
     """
+    import asyncio  # who runs a loop has it
+
     try:
         asyncio.get_running_loop()
     except RuntimeError:
