@@ -234,10 +234,10 @@ async def _ask(code: str, request: bytes) -> bytes:
 
 def test_the_server_of_the_howto_serves_and_ends_in_good_order(tmp_path: Path) -> None:
     program = block_of("docs/howto/library-server.md", "import asyncio").text
-    assert program.count('"0.0.0.0:4433"') == 1
+    assert program.count("wraith.listen(4433,") == 1
     folder = tmp_path / "server"
     folder.mkdir()
-    run = [sys.executable, "-c", program.replace('"0.0.0.0:4433"', '"127.0.0.1:0"')]
+    run = [sys.executable, "-c", program.replace("listen(4433,", 'listen("127.0.0.1:0",')]
     for _ in range(2):  # again with the identity that the first run has made
         server = subprocess.Popen(
             run,
