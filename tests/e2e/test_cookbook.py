@@ -150,6 +150,7 @@ def compared(world: World, said: Said) -> None:
 def from_python(world: World, said: Said) -> None:
     same(world, "photos")
     assert said[0].said.splitlines()[-1] == "arrived: 4 files"
+    assert said[1].said.splitlines()[-1].endswith("/receiver/photos")
 
 
 CHECKS: dict[str, Callable[[World, Said], None]] = {
