@@ -48,6 +48,7 @@ except ImportError as _missing:  # pragma: no cover - the extra is part of the t
     raise MissingExtra("qh3", "the qh3 backend") from _missing
 
 _CAPACITY = "capacity exhausted"
+_NO_OTHER_CID = "no unused peer connection ID"
 # It warns of every close. A program that sets logging up gets that; other terminals stay quiet.
 _library.logger.addHandler(_library.logging.NullHandler())
 
@@ -218,7 +219,16 @@ class Qh3Connection(LibraryConnection):
 
     def change_cid(self) -> None:
         self._cid_changed = True
-        self._guard(self._quic.change_connection_id)
+        self._guard(self._change_cid)
+
+    def _change_cid(self) -> None:
+        """Where the peer has issued no other id yet, the present one goes on, as it does when a NAT
+        gives a new port. Source: RFC 9000, section 9.5."""
+        try:
+            self._quic.change_connection_id()
+        except ValueError as error:
+            if _NO_OTHER_CID not in str(error):
+                raise
 
     def close(self, code: int, reason: str, *, by_application: bool) -> None:
         self._guard(self._quic.close, code, None if by_application else 0, reason)

@@ -146,3 +146,18 @@ def test_rebind_storm_keeps_the_transfer_whole() -> None:
         pair.simulation.settle()
     assert pair.run(120, lambda: upload.at_end)
     assert upload.received == upload.data
+
+
+@pytest.mark.parametrize("backend", ["aioquic", "qh3"])
+def test_more_moves_than_the_peer_has_issued_ids_lose_nothing(backend: str) -> None:
+    """All in one moment: the ids that the peer issues anew cannot have arrived."""
+    pytest.importorskip(backend)
+    pair = QuicPair(QuicTransportConfig(backend=backend), link=LinkConfig(latency_s=0.01))
+    echo, upload = EchoServer(), Upload(SeededRng("moves").public_bytes(1 << 18))
+    pair.server_log.on_event, pair.client_log.on_event = echo.on_event, upload.on_event
+    upload.begin(pair.connect())
+    pair.run(30, lambda: len(upload.received) >= 1 << 16)
+    for _ in range(12):
+        pair.client.path_changed(pair.now)
+    assert pair.run(120, lambda: upload.at_end)
+    assert upload.received == upload.data
