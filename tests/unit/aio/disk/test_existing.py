@@ -72,7 +72,7 @@ def test_the_listing_is_not_read_where_no_top_name_exists(tmp_path: Path) -> Non
     tree.close()
 
 
-@pytest.mark.spec("TR-107")
+@pytest.mark.spec("TR-72", "TR-107")
 def test_choices_are_what_their_records_say() -> None:
     choices = Choices(ExistsPolicy.SKIP, {7: ExistsPolicy.OVERWRITE, 2: ExistsPolicy.RENAME})
     records = list(choices.records())
