@@ -149,5 +149,6 @@ def test_an_honest_receiver_on_a_bad_path_is_never_closed() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1_800)
 def test_a_million_packets_over_a_bad_path_never_close() -> None:
     check_honest(1_000_000, 2)

@@ -129,6 +129,7 @@ class StreamCopy:
         self.n_written = 0
         self.is_written = False
         self.is_finished = False
+        self._is_open = False
 
     def step(self, side: Side, now: float) -> bool:
         connection = side.connection
@@ -149,7 +150,9 @@ class StreamCopy:
         connection = self.target.connection
         if not self.is_reading or self.is_finished:
             return False
-        if not any(e.sid == self.sid for e in self.target.of(StreamOpened)):
+        if not self._is_open:  # asked of every event so far, so only until it is
+            self._is_open = any(e.sid == self.sid for e in self.target.of(StreamOpened))
+        if not self._is_open:
             return False
         data = connection.stream_read(self.sid, 1 << 20, now)
         self.received += data
