@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from wraith.crypto.ed25519 import Identity
 from wraith.errors import ConfigError
+from wraith.types import PeerKey
 
 
 def check_identity(identity: Identity | None) -> None:
@@ -16,3 +19,20 @@ def check_identity(identity: Identity | None) -> None:
         kind = type(identity).__name__
         accepted = "a wraith.Identity (Identity.load_or_create, Identity.from_seed)"
         raise ConfigError("identity", f"a value of type {kind}", accepted)
+
+
+def peer_keys(name: str, keys: object) -> frozenset[PeerKey]:
+    """The keys in the argument ``name``. Whoever mistakes their text for them would lock everybody
+    out.
+
+    Raises:
+        ConfigError: something else is among them, or they are no set at all.
+    """
+    if not isinstance(keys, Iterable) or isinstance(keys, str | bytes):
+        raise ConfigError(name, keys, "a set of PeerKey")
+    found: set[PeerKey] = set()
+    for key in keys:
+        if not isinstance(key, PeerKey):
+            raise ConfigError(name, key, "PeerKeys; PeerKey.parse reads one from text")
+        found.add(key)
+    return frozenset(found)

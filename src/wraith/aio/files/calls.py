@@ -7,7 +7,6 @@ Behaviour: docs/reference/api.md, "send" and "receive".
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -106,17 +105,3 @@ def _check_node(at: object) -> None:
 
     if not isinstance(at, RunningNode):
         raise ConfigError("at", at, "what wraith.aio.open_node opened")
-
-
-def peer_keys(name: str, keys: Iterable[object]) -> frozenset[PeerKey]:
-    """The keys of an argument. Whoever mistakes their text for them would lock everybody out.
-
-    Raises:
-        ConfigError: something else is among them.
-    """
-    found: set[PeerKey] = set()
-    for key in keys:
-        if not isinstance(key, PeerKey):
-            raise ConfigError(name, key, "PeerKeys: PeerKey.parse(text) makes one")
-        found.add(key)
-    return frozenset(found)

@@ -20,10 +20,11 @@ from dataclasses import dataclass, replace
 from inspect import isawaitable
 from typing import Final, Literal, get_args
 
+from wraith.aio.argument_kinds import peer_keys
 from wraith.aio.disk.seam import OS_DISK
 from wraith.aio.disk.store_worker import Choices, ExistsPolicy, FileTarget
 from wraith.aio.files.answering import Answering
-from wraith.aio.files.calls import STILL_TRYING_S, Call, StrPath, path_text, peer_keys
+from wraith.aio.files.calls import STILL_TRYING_S, Call, StrPath, path_text
 from wraith.aio.files.events import DoneEvent, Event, OfferEvent, WaitingEvent
 from wraith.aio.files.following import check_route, ended, follow, previous_end
 from wraith.aio.files.reaching import address_texts, explained

@@ -85,7 +85,8 @@ def send(
     """
 
     async def open_() -> Sending:
-        from wraith.aio.files.calls import STILL_TRYING_S, Call, peer_keys
+        from wraith.aio.argument_kinds import peer_keys
+        from wraith.aio.files.calls import STILL_TRYING_S, Call
         from wraith.aio.files.following import ended, previous_end
         from wraith.aio.files.offering import Offering
         from wraith.aio.files.sending import Sending

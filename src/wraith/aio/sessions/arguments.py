@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Final
 
-from wraith.errors import CloseCode, ConfigError, LocalProtocolError
-from wraith.types import PeerKey
+from wraith.errors import CloseCode, LocalProtocolError
 
 _APPLICATION_MAX: Final = 0xFFFF_FFFF
 
@@ -26,20 +24,3 @@ def check_application_code(code: int) -> None:
         f"{shown} is no code of an application",
         hint="codes of applications are 0x1000 to 0xffffffff, and 0 is no error",
     )
-
-
-def keys_of(allow: Iterable[PeerKey] | None) -> frozenset[PeerKey] | None:
-    """The keys in ``allow`` as a set.
-
-    Raises:
-        ConfigError: they are no ``PeerKey``s.
-    """
-    if allow is None:
-        return None
-    if not isinstance(allow, Iterable) or isinstance(allow, str | bytes):
-        raise ConfigError("allow", allow, "a set of PeerKey")
-    keys = frozenset(allow)
-    for key in keys:
-        if not isinstance(key, PeerKey):
-            raise ConfigError("allow", key, "PeerKeys; PeerKey.parse reads one from text")
-    return keys

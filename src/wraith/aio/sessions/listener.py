@@ -10,14 +10,13 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from wraith.aio.argument_kinds import check_identity
+from wraith.aio.argument_kinds import check_identity, peer_keys
 from wraith.aio.clock import SystemClock
 from wraith.aio.deprecation import deprecated
 from wraith.aio.disk.kept_access import KeptAccess
 from wraith.aio.entropy import OsRng
 from wraith.aio.opening import Opening
 from wraith.aio.running import RunningNode
-from wraith.aio.sessions.arguments import keys_of
 from wraith.aio.sessions.dial import dial
 from wraith.aio.sessions.endpoint import AsyncEndpoint, effective_config, open_endpoint
 from wraith.aio.sessions.session import Session
@@ -92,7 +91,7 @@ def listen(
     async def open_() -> Listener:
         chosen = effective_config(config, require_pq=require_pq, suites=suites)
         check_identity(identity)
-        allowed = keys_of(allow)
+        allowed = None if allow is None else peer_keys("allow", allow)
         if max_pending_streams is not None:
             chosen = replace(chosen, max_streams=max_pending_streams)
         if sock is not None and local is not None:
@@ -130,7 +129,7 @@ def listen(
                 )
         if not isinstance(node, RunningNode):
             raise ConfigError("at", node, "what wraith.aio.open_node opened")
-        allowed = keys_of(allow)
+        allowed = None if allow is None else peer_keys("allow", allow)
         config_there = effective_config(node.node.endpoint.config, require_pq=require_pq)
         kept = _kept(config_there)
         key = kept.key if kept is not None else AccessKey.generate(OsRng(), with_psk=True)

@@ -85,7 +85,14 @@ async def test_arguments_of_connect() -> None:
 
 
 SEND: list[dict[str, Any]] = [
-    *({"limit_bytes_per_s": "x"}, {"wait_s": "1"}, {"identity": bytes(32)}, {"allow": [1]}),
+    *(
+        {"limit_bytes_per_s": "x"},
+        {"wait_s": "1"},
+        {"identity": bytes(32)},
+        {"allow": [1]},
+        {"allow": 5},
+        {"allow": "abc"},
+    ),
     *({"config": {}}, {"at": 1}, {"local": b"1"}, {"suites": 5}),
 ]
 
