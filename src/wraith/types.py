@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum, IntEnum
 from ipaddress import IPv4Address, IPv6Address
 from typing import Final, NamedTuple, NewType
@@ -39,8 +39,20 @@ class SuiteId(IntEnum):
     D = 0x04
 
 
+class Carrier(IntEnum):
+    """What moves whole packets, by its code on the wire (docs/spec/carriers.md). ``MEMORY`` is for
+    simulations and has no code there."""
+
+    UDP = 0
+    TCP = 1
+    WS = 2
+    QUIC = 3
+    MEMORY = 4
+
+
 class Address(NamedTuple):
-    """One UDP address: ``ip`` is 4 or 16 raw bytes (empty = not known), ``scope`` an IPv6 zone."""
+    """One address of a port: ``ip`` is 4 or 16 raw bytes (empty = not known), ``scope`` an IPv6
+    zone."""
 
     ip: bytes
     port: int
@@ -64,10 +76,66 @@ _KEY_BYTES: Final = 32
 
 
 class NetworkPath(NamedTuple):
-    """A 4-tuple as this host sees it. Hashable: it is the key of the routing table."""
+    """A 4-tuple as this host sees it. Hashable: it is the key of the routing table.
+
+    ``link`` is the number of a stream connection, unique in its endpoint; 0 for UDP.
+    """
 
     local: Address
     remote: Address
+    carrier: Carrier = Carrier.UDP
+    link: int = 0
+
+
+class TransportCharacteristics(NamedTuple):
+    """What a carrier promises, and what it costs.
+
+    ``is_reliable``: it loses nothing and repeats nothing, so neither a gap nor silence means loss.
+    ``is_ordered``: packets arrive in the order in which they were sent. ``packet_bytes_max``: the
+    largest packet that it takes. ``overhead_bytes``: what it adds to a packet on the wire, down to
+    and with the IP header. ``setup_rtts``: round trips until the first packet may leave.
+    ``encrypted_outside``: somebody else's encryption is around it, which is trusted for nothing.
+    ``idle_limit_s``: so long it may be silent before something on the way forgets it; ``None``
+    where nobody says.
+    """
+
+    carrier: Carrier
+    is_reliable: bool
+    is_ordered: bool
+    packet_bytes_max: int
+    overhead_bytes: int
+    setup_rtts: int
+    encrypted_outside: bool = False
+    idle_limit_s: float | None = None
+
+
+LINK_PACKET_BYTES_MAX: Final = 16_384
+"""The largest packet on a stream connection."""
+
+
+@dataclass(frozen=True, slots=True)
+class Road:
+    """A place where a peer may be reached.
+
+    Attributes:
+        carrier: how.
+        address: UDP, TCP and QUIC: where to. WebSocket has a ``url`` instead.
+        url: ``ws://host[:port]/prefix`` or ``wss://...``.
+        proxy: the URL of the proxy that leads there, which may hold a password: never shown.
+    """
+
+    carrier: Carrier
+    address: Address | None = None
+    url: str | None = None
+    proxy: str | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        if (self.address is None) == (self.url is None):
+            raise ValueError("a road leads to an address or to a URL")
+
+    def __str__(self) -> str:
+        """For people: ``192.0.2.1:4433`` or the URL. Says nothing of the proxy."""
+        return self.url if self.url is not None else str(self.address)
 
 
 @dataclass(frozen=True, slots=True)

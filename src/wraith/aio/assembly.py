@@ -14,10 +14,10 @@ from wraith.aio.argument_kinds import check_identity
 from wraith.aio.clock import SystemClock
 from wraith.aio.entropy import OsRng
 from wraith.aio.ports import bind_preferred
-from wraith.aio.sockets.datagram_endpoint import take_sockets
-from wraith.aio.sockets.local import GivenSockets, bound_already
-from wraith.aio.sockets.udp import SocketSet
 from wraith.aio.tracing import make_tracer
+from wraith.aio.transports.datagram_endpoint import take_sockets
+from wraith.aio.transports.local import GivenSockets, bound_already
+from wraith.aio.transports.udp import SocketSet
 from wraith.config import EndpointConfig
 from wraith.connection.endpoint import Endpoint
 from wraith.connection.handshake.endpoint_keys import EndpointKeys

@@ -32,8 +32,8 @@ from typing import Final, Generic, TypeVar
 
 from wraith.abc import NullTracer, Tracer
 from wraith.aio.allocator import keep_freed_memory
-from wraith.aio.sockets.udp import DatagramSocket, SocketSet
 from wraith.aio.strangers import Strangers
+from wraith.aio.transports.udp import DatagramSocket, SocketSet
 from wraith.driving import Machine, drain
 from wraith.types import NetworkPath, Transmit
 

@@ -10,8 +10,8 @@ import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from wraith.aio.sockets.datagram_endpoint import bind_sockets
-from wraith.aio.sockets.udp import SocketSet
+from wraith.aio.transports.datagram_endpoint import bind_sockets
+from wraith.aio.transports.udp import SocketSet
 from wraith.connection.handshake.endpoint_keys import AccessKey
 from wraith.connection.handshake.node_record import NodeRecord, usable_suites
 from wraith.errors import TransportError

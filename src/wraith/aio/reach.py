@@ -14,7 +14,7 @@ from typing import Final
 
 from wraith.aio.running import RunningNode, run_node
 from wraith.aio.sessions.endpoint import local_for
-from wraith.aio.sockets.addresses import format_address
+from wraith.aio.transports.addresses import format_address
 from wraith.config import EndpointConfig
 from wraith.connection import events
 from wraith.connection.handshake.node_record import NodeRecord

@@ -27,8 +27,8 @@ from wraith.aio.driver import Driver
 from wraith.aio.fork import poison_after_fork
 from wraith.aio.opening import Opening
 from wraith.aio.settling import settled
-from wraith.aio.sockets.interfaces import reachable_addresses
-from wraith.aio.sockets.local import GivenSockets, LocalAddress, local_address
+from wraith.aio.transports.interfaces import reachable_addresses
+from wraith.aio.transports.local import GivenSockets, LocalAddress, local_address
 from wraith.config import EndpointConfig
 from wraith.connection.handshake.endpoint_keys import AccessKey
 from wraith.crypto.ed25519 import Identity

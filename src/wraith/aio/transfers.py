@@ -26,7 +26,7 @@ from wraith.aio.disk.failures import disk_error
 from wraith.aio.disk.replay_files import ReplayFiles
 from wraith.aio.disk.store_worker import StoreWorker
 from wraith.aio.running import RunningNode
-from wraith.aio.sockets.udp import SocketSet
+from wraith.aio.transports.udp import SocketSet
 from wraith.config import EndpointConfig
 from wraith.connection.connection import Connection
 from wraith.connection.handshake.endpoint_keys import AccessKey

@@ -19,8 +19,8 @@ from wraith import hotpath
 from wraith.aio.disk.home_folder import HomeFolder
 from wraith.aio.entropy import OsRng
 from wraith.aio.reach import Reach, reach_addresses
-from wraith.aio.sockets.interfaces import reachable_addresses
-from wraith.aio.sockets.udp import UdpSocket, bound_socket
+from wraith.aio.transports.interfaces import reachable_addresses
+from wraith.aio.transports.udp import UdpSocket, bound_socket
 from wraith.cli.output import Output
 from wraith.cli.screen import DIM, RED
 from wraith.errors import WraithError, install_command

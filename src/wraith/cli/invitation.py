@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from wraith.aio.disk.kept_code import KeptCode
 from wraith.aio.files.reaching import code_addresses
 from wraith.aio.files.waiting import Waits, announce
-from wraith.aio.sockets.routes import is_loopback, wait_until
+from wraith.aio.transports.routes import is_loopback, wait_until
 from wraith.cli.handover import copy_code, show_qr
 from wraith.cli.output import Output
 from wraith.cli.screen import BOLD, CYAN

@@ -21,7 +21,7 @@ from wraith.aio.files.events import (
     WaitingEvent,
 )
 from wraith.aio.files.telling import SILENT_S, Teller, done_earlier
-from wraith.aio.sockets.addresses import format_address
+from wraith.aio.transports.addresses import format_address
 from wraith.cli.invitation import tell
 from wraith.cli.output import Output, duration, printable, size
 from wraith.cli.screen import RED, View

@@ -21,8 +21,8 @@ from wraith.aio.entropy import OsRng
 from wraith.aio.files.answering import Answering
 from wraith.aio.files.taking import Taking, Target, code_of_sender
 from wraith.aio.files.telling import entry_event
-from wraith.aio.sockets.addresses import parse_address
 from wraith.aio.transfers import Transfer
+from wraith.aio.transports.addresses import parse_address
 from wraith.cli.acquaintances import Acquaintances
 from wraith.cli.consent import Consent
 from wraith.cli.handover import ask_code, pasted_code, require_qr

@@ -15,7 +15,7 @@ import sys
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from wraith.aio.sockets.routes import any_route, wait_until
+from wraith.aio.transports.routes import any_route, wait_until
 from wraith.transfer.reasons import Interrupted
 from wraith.types import Address
 

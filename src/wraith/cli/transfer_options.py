@@ -13,7 +13,7 @@ import click
 
 from wraith.aio.files.calls import STILL_TRYING_S
 from wraith.aio.sessions.policy import effective_config
-from wraith.aio.sockets.addresses import parse_address
+from wraith.aio.transports.addresses import parse_address
 from wraith.cli.output import Output
 from wraith.config import EndpointConfig
 from wraith.node.config import NodeConfig

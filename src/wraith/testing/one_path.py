@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from wraith.connection.paths.congestion import Controller
-from wraith.connection.paths.open_path import UDP_IPV4, Path, PathTraits
+from wraith.connection.paths.open_path import UDP_IPV4, Path
 from wraith.connection.paths.pacing import Pacer
 from wraith.connection.paths.path import MtuSearch
 from wraith.connection.paths.rtt import RttEstimator
-from wraith.types import Address, NetworkPath
+from wraith.types import Address, NetworkPath, TransportCharacteristics
 
 NETWORK = NetworkPath(Address(bytes(4), 1), Address(bytes(4), 2))
 
@@ -18,7 +18,7 @@ def one_path(
     datagram_bytes: int = 1_200,
     initial_rtt_s: float = 0.333,
     max_ack_delay_s: float = 0.025,
-    traits: PathTraits = UDP_IPV4,
+    traits: TransportCharacteristics = UDP_IPV4,
     now: float = 0.0,
 ) -> Path:
     """Nothing was sent on it yet; its datagrams keep their size."""

@@ -10,8 +10,8 @@ from wraith.abc import NullTracer
 from wraith.aio.assembly import BoundNode
 from wraith.aio.entropy import OsRng
 from wraith.aio.running import RunningNode
-from wraith.aio.sockets.udp import SocketSet
 from wraith.aio.transfers import Transfer
+from wraith.aio.transports.udp import SocketSet
 from wraith.testing.node_pair import NodeSimulation
 from wraith.transfer.memory_store import MemorySource, MemoryTarget
 from wraith.types import Address

@@ -75,7 +75,7 @@ def test_a_file_of_aio_without_a_place_is_refused(tree: Path) -> None:
 @pytest.mark.parametrize(
     ("contract", "file", "imported"),
     [
-        ("aio", "aio/sockets/udp.py", "wraith.aio.sessions.stream"),
+        ("aio", "aio/transports/udp.py", "wraith.aio.sessions.stream"),
         ("circles", "connection/data/acks.py", "wraith.connection.parts"),
         ("circles", "connection/parts.py", "wraith.connection.handshake.cookies"),
     ],

@@ -32,7 +32,7 @@ from wraith.aio.disk.home_folder import HOME_HINT, FolderLock, FolderLocked, Hom
 from wraith.aio.disk.private_folder import PrivateFolder
 from wraith.aio.disk.replay_files import ReplayFiles
 from wraith.aio.disk.seam import OS_DISK, Disk
-from wraith.aio.sockets.addresses import format_address
+from wraith.aio.transports.addresses import format_address
 from wraith.connection.handshake.endpoint_keys import AccessKey
 from wraith.crypto.x25519 import X25519Key
 from wraith.errors import ConfigError, WraithError

@@ -16,7 +16,7 @@ from wraith.aio.disk.home_folder import HomeFolder
 from wraith.aio.entropy import OsRng
 from wraith.aio.files.reaching import code_addresses
 from wraith.aio.sessions.policy import effective_config
-from wraith.aio.sockets.local import LocalAddress, local_address
+from wraith.aio.transports.local import LocalAddress, local_address
 from wraith.config import EndpointConfig
 from wraith.crypto.ed25519 import Identity
 from wraith.errors import ConfigError

@@ -15,8 +15,8 @@ from typing import Final, Protocol
 from wraith.aio.files.events import Event
 from wraith.aio.files.reaching import no_route
 from wraith.aio.files.telling import Teller
-from wraith.aio.sockets.routes import any_route
 from wraith.aio.transfers import Transfer
+from wraith.aio.transports.routes import any_route
 from wraith.errors import WraithError
 from wraith.node.events import Finished, NodeEvent
 from wraith.transfer.reasons import Interrupted

@@ -9,8 +9,8 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from wraith.aio.sockets.addresses import format_address
-from wraith.aio.sockets.interfaces import reachable_addresses
+from wraith.aio.transports.addresses import format_address
+from wraith.aio.transports.interfaces import reachable_addresses
 from wraith.errors import ConnectFailed, HandshakeTimeout, WraithError
 from wraith.types import Address
 

@@ -32,7 +32,7 @@ from wraith.aio.files.taking import Taking, code_of_sender
 from wraith.aio.files.telling import Teller, done_earlier
 from wraith.aio.opening import check_loop
 from wraith.aio.running import RunningNode
-from wraith.aio.sockets.local import LocalAddress
+from wraith.aio.transports.local import LocalAddress
 from wraith.config import EndpointConfig
 from wraith.crypto.ed25519 import Identity
 from wraith.errors import ConfigError, PeerKeyMismatch

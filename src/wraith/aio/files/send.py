@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from wraith.aio.files.events import Event
     from wraith.aio.files.sending import Sending
     from wraith.aio.running import RunningNode
-    from wraith.aio.sockets.local import LocalAddress
+    from wraith.aio.transports.local import LocalAddress
     from wraith.config import EndpointConfig
     from wraith.crypto.ed25519 import Identity
     from wraith.types import PeerKey, SuiteId

@@ -17,7 +17,7 @@ from wraith.aio.files.calls import StrPath
 from wraith.aio.files.events import DoneEvent, Event, OfferEvent
 from wraith.aio.files.receiving import Answer, OnExists
 from wraith.aio.files.send import send as offer
-from wraith.aio.sockets.local import LocalAddress
+from wraith.aio.transports.local import LocalAddress
 from wraith.config import EndpointConfig
 from wraith.crypto.ed25519 import Identity
 from wraith.types import PeerKey, SuiteId

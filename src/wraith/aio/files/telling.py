@@ -38,7 +38,7 @@ from wraith.aio.files.events import (
     UnreachableEvent,
 )
 from wraith.aio.files.reaching import reasons_of_silence
-from wraith.aio.sockets.addresses import format_address
+from wraith.aio.transports.addresses import format_address
 from wraith.node.events import (
     ClockSkewSeen,
     Connected,

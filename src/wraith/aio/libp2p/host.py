@@ -35,8 +35,8 @@ from wraith.aio.libp2p.connection import Libp2pConnection
 from wraith.aio.libp2p.protocols import StreamHandler
 from wraith.aio.libp2p.sockets import Libp2pSockets, bind, parse_multiaddr, resolve
 from wraith.aio.libp2p.stream import Libp2pStream
-from wraith.aio.sockets.interfaces import reachable_addresses
 from wraith.aio.tracing import make_tracer
+from wraith.aio.transports.interfaces import reachable_addresses
 from wraith.crypto.ed25519 import Identity
 from wraith.errors import (
     ConfigError,

@@ -12,7 +12,7 @@ from wraith.aio.opening import Opening
 if TYPE_CHECKING:
     from wraith.aio.sessions.endpoint import AsyncEndpoint
     from wraith.aio.sessions.session import Session
-    from wraith.aio.sockets.local import LocalAddress
+    from wraith.aio.transports.local import LocalAddress
     from wraith.config import EndpointConfig
     from wraith.connection.handshake.node_record import NodeRecord
     from wraith.crypto.ed25519 import Identity
@@ -53,7 +53,7 @@ def connect(
     async def open_() -> Session:
         from wraith.aio.argument_kinds import check_identity
         from wraith.aio.sessions.endpoint import effective_config, local_for, open_endpoint
-        from wraith.aio.sockets.local import local_address
+        from wraith.aio.transports.local import local_address
         from wraith.node.codes import to_record
 
         record = to_record(code)

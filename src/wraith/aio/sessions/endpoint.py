@@ -16,7 +16,7 @@ from wraith.aio.sessions.log import SessionLog
 from wraith.aio.sessions.policy import effective_config as effective_config
 from wraith.aio.sessions.session import Session
 from wraith.aio.settling import when_settled
-from wraith.aio.sockets.local import GivenSockets
+from wraith.aio.transports.local import GivenSockets
 from wraith.config import EndpointConfig
 from wraith.connection import events
 from wraith.connection.connection import Connection

@@ -21,7 +21,7 @@ from wraith.aio.sessions.dial import dial
 from wraith.aio.sessions.endpoint import AsyncEndpoint, effective_config, open_endpoint
 from wraith.aio.sessions.session import Session
 from wraith.aio.sessions.waiters import Waiters
-from wraith.aio.sockets.local import GivenSockets, LocalAddress, local_address
+from wraith.aio.transports.local import GivenSockets, LocalAddress, local_address
 from wraith.config import EndpointConfig
 from wraith.connection import events
 from wraith.connection.connection import Connection

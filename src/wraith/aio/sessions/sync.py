@@ -16,7 +16,7 @@ from wraith.aio.sessions import dial as _dial
 from wraith.aio.sessions import listener as _listener
 from wraith.aio.sessions.session import Session as AsyncSession
 from wraith.aio.sessions.stream import Stream as AsyncStream
-from wraith.aio.sockets.local import GivenSockets, LocalAddress
+from wraith.aio.transports.local import GivenSockets, LocalAddress
 from wraith.config import EndpointConfig
 from wraith.connection.handshake.node_record import NodeRecord
 from wraith.connection.stats import ConnectionStats

@@ -10,38 +10,26 @@ Spec: docs/spec/recovery.md [RC-4] [RC-12] [RC-38].
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from wraith.connection.paths.congestion import Controller
 from wraith.connection.paths.pacing import Pacer
 from wraith.connection.paths.path import MtuSearch
 from wraith.connection.paths.reordering import Reduction, ReorderWindow
 from wraith.connection.paths.rtt import RttEstimator
-from wraith.types import NetworkPath
+from wraith.types import UDP_PAYLOAD_BYTES_MAX, Carrier, NetworkPath, TransportCharacteristics
 
 PTO_MAX_S = 5.0
 ROOM_QUANTUM_BYTES = 65_536
 
 
-class PathTraits(NamedTuple):
-    """The traits of the carrier of a path.
-
-    ``is_reliable``: it loses nothing and repeats nothing, so neither a gap nor silence means loss.
-    ``packet_bytes_max``: the largest packet that it takes. ``overhead_bytes``: what it adds to a
-    packet on the wire, down to and with the IP header.
-    """
-
-    is_reliable: bool
-    packet_bytes_max: int
-    overhead_bytes: int
+UDP_IPV4 = TransportCharacteristics(
+    Carrier.UDP, is_reliable=False, is_ordered=False, packet_bytes_max=UDP_PAYLOAD_BYTES_MAX,
+    overhead_bytes=28, setup_rtts=0,
+)  # fmt: skip
+UDP_IPV6 = UDP_IPV4._replace(overhead_bytes=48)
 
 
-UDP_IPV4 = PathTraits(is_reliable=False, packet_bytes_max=65_507, overhead_bytes=28)
-UDP_IPV6 = PathTraits(is_reliable=False, packet_bytes_max=65_507, overhead_bytes=48)
-
-
-def traits_of(network: NetworkPath) -> PathTraits:
-    """The carrier follows from the address: everything is UDP so far."""
+def udp_to(network: NetworkPath) -> TransportCharacteristics:
+    """What UDP is on this 4-tuple."""
     return UDP_IPV6 if len(network.remote.ip) == 16 else UDP_IPV4
 
 
@@ -82,7 +70,7 @@ class Path:
         self,
         network: NetworkPath,
         *,
-        traits: PathTraits,
+        traits: TransportCharacteristics,
         rtt: RttEstimator,
         controller: Controller,
         pacer: Pacer,

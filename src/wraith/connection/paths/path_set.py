@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from wraith.config import EndpointConfig
 from wraith.connection.paths.congestion import make_controller
-from wraith.connection.paths.open_path import Path, traits_of
+from wraith.connection.paths.open_path import Path, udp_to
 from wraith.connection.paths.pacing import Pacer
 from wraith.connection.paths.path import BASE_DATAGRAM_BYTES, MTU_IDLE_S, MtuSearch, PathValidation
 from wraith.connection.paths.rtt import RttEstimator
@@ -63,7 +63,7 @@ class PathSet:
         now: float,
     ) -> Path:
         config = self._config
-        traits = traits_of(network)
+        traits = udp_to(network)
         rtt = RttEstimator(config.initial_rtt_s, self._max_ack_delay_s)
         if rtt_sample_s is not None:
             rtt.update(rtt_sample_s, 0.0, now)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from wraith.connection.data.recovery import Recovery
 from wraith.connection.data.sent import SentRun, SentSlice
 from wraith.connection.paths.congestion import AckSample, Cubic, make_controller
-from wraith.connection.paths.open_path import PTO_MAX_S, Path, PathTraits
+from wraith.connection.paths.open_path import PTO_MAX_S, UDP_IPV4, Path
 from wraith.errors import RemoteProtocolError
 from wraith.testing.one_path import one_path
 
@@ -390,7 +390,7 @@ def test_what_another_path_sent_before_hides_no_loss() -> None:
 
 
 def test_a_reliable_path_loses_nothing_by_a_gap_or_by_silence() -> None:
-    traits = PathTraits(is_reliable=True, packet_bytes_max=16_384, overhead_bytes=40)
+    traits = UDP_IPV4._replace(is_reliable=True, packet_bytes_max=16_384, overhead_bytes=40)
     recovery, path = Recovery(), one_path(make_controller("cubic", 1200), traits=traits)
     recovery.on_sent(run(path, 0, 10, 0.0))
     assert path.timer() is None

@@ -10,7 +10,7 @@ import pytest
 
 import wraith
 from wraith.aio import open_node
-from wraith.aio.sockets.local import bound_already, local_address
+from wraith.aio.transports.local import bound_already, local_address
 from wraith.errors import ConfigError
 from wraith.types import ANY_ADDRESS, Address
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 
-from wraith.aio.sockets.interfaces import InterfaceAddress, choose_addresses, reachable_addresses
+from wraith.aio.transports.interfaces import InterfaceAddress, choose_addresses, reachable_addresses
 
 
 def chosen(*listed: tuple[str, str], default: tuple[str | None, ...] = ()) -> list[str]:

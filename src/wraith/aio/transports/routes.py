@@ -9,7 +9,7 @@ import socket
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from wraith.aio.sockets.addresses import family_of, to_sockaddr
+from wraith.aio.transports.addresses import family_of, to_sockaddr
 from wraith.types import Address
 
 WAIT_STEP_S: Final = 1.0

@@ -12,8 +12,8 @@ import socket
 from collections.abc import Callable, Sequence
 from typing import Final, cast
 
-from wraith.aio.sockets.addresses import from_sockaddr, to_sockaddr
-from wraith.aio.sockets.udp import (
+from wraith.aio.transports.addresses import from_sockaddr, to_sockaddr
+from wraith.aio.transports.udp import (
     EndTurn,
     PutAside,
     ReceiveBurst,

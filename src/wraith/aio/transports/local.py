@@ -6,7 +6,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Sequence
 
-from wraith.aio.sockets.addresses import parse_address
+from wraith.aio.transports.addresses import parse_address
 from wraith.errors import ConfigError
 from wraith.types import ANY_ADDRESS, Address
 

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from wraith.aio.sockets.addresses import format_address, from_sockaddr, parse_address, to_sockaddr
+from wraith.aio.transports.addresses import (
+    format_address,
+    from_sockaddr,
+    parse_address,
+    to_sockaddr,
+)
 from wraith.errors import ConfigError
 from wraith.types import ANY_ADDRESS, Address
 

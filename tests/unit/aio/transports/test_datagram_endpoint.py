@@ -8,9 +8,13 @@ from typing import Any
 import pytest
 
 from wraith.aio.driver import Driver
-from wraith.aio.sockets import datagram_endpoint
-from wraith.aio.sockets.datagram_endpoint import EndpointSocket, bind_sockets, supports_add_reader
-from wraith.aio.sockets.udp import SocketSet, UdpSocket
+from wraith.aio.transports import datagram_endpoint
+from wraith.aio.transports.datagram_endpoint import (
+    EndpointSocket,
+    bind_sockets,
+    supports_add_reader,
+)
+from wraith.aio.transports.udp import SocketSet, UdpSocket
 from wraith.errors import TransportError
 from wraith.testing.echo import EchoEvent, EchoMachine, Received
 from wraith.types import ANY_ADDRESS, Address, NetworkPath, Transmit

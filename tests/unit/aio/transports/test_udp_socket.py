@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from wraith.aio.sockets import udp
-from wraith.aio.sockets.udp import SocketSet, UdpSocket
+from wraith.aio.transports import udp
+from wraith.aio.transports.udp import SocketSet, UdpSocket
 from wraith.errors import TransportError
 from wraith.types import Address, NetworkPath, Transmit
 

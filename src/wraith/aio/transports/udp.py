@@ -27,7 +27,7 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from wraith.abc import NullTracer, Tracer
-from wraith.aio.sockets.addresses import family_of, from_sockaddr, to_sockaddr
+from wraith.aio.transports.addresses import family_of, from_sockaddr, to_sockaddr
 from wraith.errors import TransportError
 from wraith.types import ANY_ADDRESS, Address, NetworkPath, Transmit
 

@@ -1,0 +1,120 @@
+"""What the driver needs of a transport, and the names by which programs know one.
+
+Datagram carriers are a ``udp.DatagramSocket``: one socket for all peers. Stream carriers are a
+``StreamSocket`` for each stream connection, called a link: it moves whole records, and takes all
+that it is handed, since the machine hands out no more than the link has announced room for. So a
+link that is full stops nobody else.
+
+Spec: docs/spec/carriers.md.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Protocol
+
+from wraith.types import Address, NetworkPath, Transmit, TransportCharacteristics
+
+#: So much a link holds for a kernel that is full; ``room_bytes`` is what is left of it.
+PENDING_BYTES_MAX: Final = 256 * 1024
+#: The kernel holds at most so much that it has not sent (TCP_NOTSENT_LOWAT).
+UNSENT_BYTES_MAX: Final = 128 * 1024
+
+
+class LinkHost(Protocol):
+    """Who is told what happens on links. Every call comes from the loop, never from within a call
+    to the link."""
+
+    def link_received(self, link: StreamSocket, data: memoryview, segment_bytes: int, /) -> None:
+        """Whole packets of ``segment_bytes``, the last possibly shorter, in order. Lent for the
+        call."""
+        ...
+
+    def link_turn(self, link: StreamSocket, /) -> None:
+        """All that had arrived has been delivered."""
+        ...
+
+    def link_room(self, link: StreamSocket, /) -> None:
+        """The link was full and has room again: ``link.room_bytes``."""
+        ...
+
+    def link_closed(self, link: StreamSocket, reason: str, /) -> None:
+        """The link is gone, by the peer, the network or an error; told once, never after
+        ``close``. ``reason`` is one of docs/reference/roads.md."""
+        ...
+
+
+class StreamSocket(Protocol):
+    """One link: a stream connection that is open.
+
+    Attributes:
+        path: its local and remote address, carrier and number.
+        characteristics: of its carrier.
+    """
+
+    path: NetworkPath
+    characteristics: TransportCharacteristics
+
+    @property
+    def room_bytes(self) -> int:
+        """How many bytes of packets ``send`` may be handed before the next ``link_room``."""
+        ...
+
+    def start(self, host: LinkHost, /) -> None:
+        """Begins to deliver."""
+        ...
+
+    def send(self, transmit: Transmit, /) -> None:
+        """Takes all of ``transmit``: hands it to the kernel, and copies what the kernel leaves."""
+        ...
+
+    def discard(self) -> None:
+        """Sends nothing more, and throws away what arrives until the peer closes or a random time
+        is over: whoever looks from outside sees neither when nor why. [CA]"""
+        ...
+
+    def close(self) -> None:
+        """Ends the link in good order: what it holds is sent, then it is closed. Idempotent."""
+        ...
+
+
+class Transport(Protocol):
+    """One peer's way through a carrier, for programs and tests that move single packets.
+
+    The driver does not use it: it works on runs of packets.
+    """
+
+    async def send(self, packet: bytes, /) -> None:
+        """Sends one packet; waits while the carrier has no room.
+
+        Raises:
+            TransportError: the packet is too large, or the transport is closed.
+        """
+        ...
+
+    async def recv(self, buffer: memoryview, /) -> int:
+        """Waits for the next packet, writes it into ``buffer`` and returns its length.
+
+        Raises:
+            TransportError: the transport is closed and nothing is left, or the buffer is too small.
+        """
+        ...
+
+    def characteristics(self) -> TransportCharacteristics:
+        """What the carrier promises."""
+        ...
+
+    def mtu(self) -> int:
+        """The largest packet that it takes now, in bytes."""
+        ...
+
+    def local_addr(self) -> Address:
+        """Where this side is."""
+        ...
+
+    def peer_addr(self) -> Address:
+        """Where the peer is."""
+        ...
+
+    def close(self) -> None:
+        """Ends it. Idempotent."""
+        ...
