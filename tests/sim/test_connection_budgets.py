@@ -122,7 +122,7 @@ def test_of_many_pings_in_a_packet_one_is_answered() -> None:
     sealer, out = session.keys.sealer, bytearray(1_500)
     n_bytes, *_ = sealer.seal_run(
         epoch=0,
-        cid_index=session.cids.sent,
+        cid_index=session.paths.main.index,
         form=0,
         lead=b"".join(encode_frame(Ping(n)) for n in range(50)),
         datagram_bytes=1_400,

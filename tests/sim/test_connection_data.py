@@ -313,7 +313,9 @@ def test_gaps_of_long_ago_are_not_told_for_ever(both_send: bool) -> None:
 
     def is_over() -> bool:
         nonlocal n_told
-        n_told = max([n_told, *(len(frame.ranges) for frame in session.acks.frames(pair.now))])
+        n_told = max(
+            [n_told, *(len(frame.ranges) for frame in session.paths.main.acks.frames(pair.now))]
+        )
         return transfer.is_equal
 
     assert pair.run(seconds=60, until=is_over)

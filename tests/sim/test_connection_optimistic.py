@@ -82,7 +82,7 @@ def test_an_omitted_number_below_all_that_is_outstanding_closes_too() -> None:
     session = pair.i.connection._shared.parts
     assert session is not None and session.paths.main.n_eliciting == 0
     numbers = session.omitted._numbers[0]
-    ranges = pair.r.connection._shared.parts.acks._epochs[0].ranges  # type: ignore[union-attr]
+    ranges = pair.r.connection._shared.parts.paths.main.acks._epochs[0].ranges  # type: ignore[union-attr]
     assert not any(pn in ranges for pn in numbers)
     pn = numbers[0]
     pair.forge(pair.r, encode_frame(Ack(0, pn - 1, 0, ((0, pn - 1),))))
@@ -107,7 +107,7 @@ def test_a_gap_is_no_loss_and_is_answered_once() -> None:
     gap_at = pair.now
     transfer = pair.send(bytes(100))
     assert pair.run(until=lambda: transfer.is_equal)
-    acks = pair.r.connection._shared.parts.acks  # type: ignore[union-attr]
+    acks = pair.r.connection._shared.parts.paths.main.acks  # type: ignore[union-attr]
     assert not acks.has_pending and pair.now < gap_at + 0.015, "a new gap is answered at once"
     before = pair.r.connection.stats().sent_packets
     for _ in range(30):

@@ -236,7 +236,7 @@ def test_large_datagrams_that_are_lost_now_and_then_change_no_size() -> None:
 def test_a_size_that_the_kernel_refuses_is_left_at_once() -> None:
     pair = EstablishedPair()
     pair.run(seconds=2)
-    pair.i.connection.handle_mtu_exceeded(1_472, pair.now)
+    pair.i.connection.handle_mtu_exceeded(pair.i.connection.path, 1_472, pair.now)
     assert pair.i.connection.stats().datagram_bytes == 1_200
     transfer = pair.send(DATA)
     assert pair.run(seconds=20, until=lambda: transfer.is_equal)
@@ -250,7 +250,7 @@ def test_a_probe_that_the_kernel_refuses_costs_nothing_and_the_search_goes_on() 
     def host_mtu(datagram: bytes) -> bytes | None:
         if len(datagram) > 1_300:
             refused.append(len(datagram))
-            pair.i.connection.handle_mtu_exceeded(len(datagram), pair.now)
+            pair.i.connection.handle_mtu_exceeded(pair.i.connection.path, len(datagram), pair.now)
             return None
         return datagram
 

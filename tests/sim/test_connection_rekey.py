@@ -263,8 +263,9 @@ def test_the_driver_understands_an_index_seven_above_its_new_one_at_once() -> No
     assert driver is not None and other is not None
     pair.i.connection.rekey(pair.now)
     assert pair.run(seconds=2, until=lambda: driver.keys.send == 1)
-    assert (driver.cids.sent, driver.cids.received) == (1, 0), "nothing of the new epoch has come"
-    other.cids.sent = 8
+    mine = driver.paths.main
+    assert (mine.index, mine.index_received) == (2, 0), "nothing of the new epoch has come"
+    other.paths.main.index = 9
     before = pair.i.connection.stats()
     pair.forge(pair.r, encode_frame(Ping(token=1)))
     after = pair.i.connection.stats()

@@ -97,7 +97,7 @@ COMMANDS: dict[str, Callable[[Connection, StreamId, float], object]] = {
     "close": lambda c, _, now: c.close(0, "", now),
     "go_away": lambda c, _, now: c.go_away(now),
     "end": lambda c, _, now: c.end("", now),
-    "handle_mtu_exceeded": lambda c, _, now: c.handle_mtu_exceeded(1_400, now),
+    "handle_mtu_exceeded": lambda c, _, now: c.handle_mtu_exceeded(c.path, 1_400, now),
 }
 
 

@@ -249,13 +249,13 @@ class Connection:
         """The connection ids that this side accepts now, 8 bytes each; at most 16."""
         if self._shared.parts is None:
             return ()
-        low, high = self._shared.parts.cids.accepted()
+        low, high = self._shared.parts.cid_range
         return tuple(self._shared.parts.keys.cids(low, high))
 
     @property
     def cid_range(self) -> tuple[int, int]:
         """Indices of ``live_cids``, inclusive: they change only when this does."""
-        return self._shared.parts.cids.accepted() if self._shared.parts is not None else (0, -1)
+        return self._shared.parts.cid_range if self._shared.parts is not None else (0, -1)
 
     @property
     def is_drained(self) -> bool:
@@ -340,10 +340,10 @@ class Connection:
         """Acts on every deadline up to ``now``."""
         self._phase.handle_timer(now)
 
-    def handle_mtu_exceeded(self, n_bytes: int, now: float) -> None:
+    def handle_mtu_exceeded(self, path: NetworkPath, n_bytes: int, now: float) -> None:
         """The local network refused a datagram of ``n_bytes`` for its size. A probe of that size
         is given up; if it was the size in use, back to 1,200 bytes, and search later. [CN-37]"""
-        self._moving.handle_mtu_exceeded(n_bytes, now)
+        self._moving.handle_mtu_exceeded(path, n_bytes, now)
 
     # -- bytes, time and events out
 

@@ -39,6 +39,8 @@ CALL_BYTES = 128 * 1024
 """No further run is begun once a call has made so much: what is sealed should leave the machine
 while it is in the processor's cache, and other connections wait for it."""
 SKIPPED_TTL_MIN_S, SKIPPED_TTL_MAX_S = 1.0, 10.0
+LINK_SILENCES = 2
+"""A link is suspect when it was silent for twice its patience. [RC-41]"""
 
 
 class DataPhase:
@@ -110,23 +112,24 @@ class DataPhase:
             self._shared.timers.set(Timer.CONFIRM, None)
             self._shared.events.append(ev.Confirmed())
         main = parts.paths.main
-        if main.is_suspect:
-            self._on_recovered(parts, now)
         epoch, pn = result.highest
         keys = parts.keys
+        arrival = main
         if path != main.network:
-            self._moving.on_other_path(parts, path, result, keys.is_highest(epoch, pn), now)
+            arrival = self._moving.arrived(parts, path, result, keys.is_highest(epoch, pn), now)
+        if arrival.is_suspect:
+            self._on_recovered(parts, arrival, now)
         if keys.newest > keys.current and result.received[0][0] == keys.current:
             parts.rekey.on_old_packet()
             parts.rekey.check(now)
         if keys.on_authenticated(epoch, pn):
             self._on_new_epoch(parts, epoch, now)
-        if parts.acks.on_received(result.received, result.n_eliciting, now):
+        if arrival.acks.on_received(result.received, result.n_eliciting, now):
             self._on_gap(parts, now)
         if result.n_eliciting:
             parts.rekey.on_traffic()
-        if parts.cids.on_received(result.cid_index):
-            keys.opener.set_cids(*parts.cids.accepted())
+        if result.cid_index > arrival.index_received:
+            self._on_cid_index(parts, arrival, result.cid_index)
         srtt = main.rtt.srtt
         on_data = parts.mux.on_data
         for sid, offset, at, length, fin in result.runs:
@@ -143,6 +146,14 @@ class DataPhase:
             self._moving.on_responses(parts, inbound.path_responses, now)
         if inbound.peer_close is not None:
             self._ending.on_peer_close(parts, *inbound.peer_close, now)
+
+    @staticmethod
+    def _on_cid_index(parts: ConnectionParts, path: Path, index: int) -> None:
+        """The peer writes another index on this path: this side follows. [CN-31]"""
+        parts.cids.on_received(index)
+        path.index_received = index
+        path.index = max(path.index, index)
+        parts.renew_cid_range()
 
     def _on_gap(self, parts: ConnectionParts, now: float) -> None:
         """Keys of packets that have not come are kept, but not for long. [CN-49]"""
@@ -176,17 +187,13 @@ class DataPhase:
         parts = self._shared.parts
         if parts is None or not self._shared.life.is_open:
             return
-        parts.acks.on_timer(now)
-        paths = parts.paths
-        for path in paths.open:
+        for path in parts.paths.open:
+            path.acks.on_timer(now)
             due = path.timer()
             if due is not None and now >= due:
                 self._on_path_timer(parts, path, now)
-        for validation in list(paths.validations):
-            if validation.on_timer(now):
-                paths.validations.remove(validation)
-                if not paths.validations:
-                    self._shared.life.apply(Input.PATH_DONE)
+        if parts.paths.validations:
+            self._moving.handle_timer(parts, now)
         try:
             parts.rekey.check(now)
         except RekeyFailed as error:
@@ -222,7 +229,10 @@ class DataPhase:
             shared.timers.set(Timer.KEEPALIVE, now + shared.keepalive_factor * parts.idle_s)
         elif timer is Timer.SKIPPED_KEYS:
             ttl_s = self._skipped_ttl_s(parts)
-            parts.keys.opener.expire(now, ttl_s)
+            if any(path.network.link for path in parts.paths.open):
+                parts.last_gap = now  # what is missing may still be in the link [CN-49]
+            else:
+                parts.keys.opener.expire(now, ttl_s)
             if parts.last_gap + ttl_s > now:
                 self._shared.timers.set(Timer.SKIPPED_KEYS, parts.last_gap + ttl_s)
 
@@ -234,19 +244,25 @@ class DataPhase:
             self._shared.inbound.on_lost(outcome.lost, now)
         if not outcome.pto:
             return
-        path.n_probes = 2 if parts.is_confirmed else 1
-        oldest = parts.recovery.oldest(path, path.n_probes)
-        if oldest is not None:
-            self._shared.inbound.send_again(oldest)
-        if path.pto_count >= SUSPECT_PTOS and not path.is_suspect:
+        if path.traits.is_reliable:
+            self.ping(now)  # nothing on a link is sent twice: whether it lives is all to be known
+        else:
+            path.n_probes = 2 if parts.is_confirmed else 1
+            oldest = parts.recovery.oldest(path, path.n_probes)
+            if oldest is not None:
+                self._shared.inbound.send_again(oldest)
+        patience = LINK_SILENCES if path.traits.is_reliable else SUSPECT_PTOS
+        if path.pto_count >= patience and not path.is_suspect:
             path.is_suspect = True
-            parts.rekey.suspend(now)
-            self._shared.events.append(ev.PathSuspect())
-            self._moving.shrink_mtu(parts, now)
+            self._moving.shrink_mtu(path, now)
+            if path is parts.paths.main:
+                parts.rekey.suspend(now)
+                self._shared.events.append(ev.PathSuspect())
 
-    def _on_recovered(self, parts: ConnectionParts, now: float) -> None:
-        path = parts.paths.main
+    def _on_recovered(self, parts: ConnectionParts, path: Path, now: float) -> None:
         path.is_suspect = False
+        if path is not parts.paths.main:
+            return
         parts.rekey.resume(now)
         path.mtu.restart(now)
         self._shared.events.append(ev.PathRecovered())
@@ -263,8 +279,6 @@ class DataPhase:
         times = [due, parts.paths.next_time()]
         if parts.is_confirmed:  # until then a rekey that is due would have to wait, not to wake
             times.append(parts.rekey.next_time())
-        if not parts.acks.is_due:
-            times.append(parts.acks.deadline)
         for validation in parts.paths.validations:
             times.append(validation.deadline)
         earliest: float | None = None

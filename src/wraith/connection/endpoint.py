@@ -188,7 +188,7 @@ class Endpoint:
         (EMSGSIZE). It is lost; smaller ones follow. [CN-37]"""
         self._enter(now)
         for route in self._routing.on_path(path):
-            route.connection.handle_mtu_exceeded(n_bytes, now)
+            route.connection.handle_mtu_exceeded(path, n_bytes, now)
 
     def hold(self, path: NetworkPath) -> None:
         """The way out to ``path`` is full: its connections wait until ``release``. Answers of

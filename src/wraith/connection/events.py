@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from wraith.errors import WraithError
-from wraith.types import PeerKey, SecurityInfo, StreamId
+from wraith.types import NetworkPath, PeerKey, SecurityInfo, StreamId
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +114,10 @@ class PathRecovered:
 
 @dataclass(frozen=True, slots=True)
 class PathChanged:
-    """The peer is now reached at another address (its mapping changed and was validated)."""
+    """The session's data go on another path now: the peer has another address, or this side or the
+    peer has chosen another road. ``path`` is where the peer is reached."""
+
+    path: NetworkPath
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,13 +12,14 @@ from collections.abc import Callable
 from typing import Final
 
 from wraith.connection import events as ev
-from wraith.connection.data.acks import DELAY_UNIT_S
 from wraith.connection.data.mux import Token
 from wraith.connection.data.sent import SentSlice
 from wraith.connection.packet_builder import ACK_TOKEN, CID_TOKEN, PacketBuilder
 from wraith.connection.parts import ConnectionParts
+from wraith.connection.paths.acks import DELAY_UNIT_S
+from wraith.connection.paths.mtu import BASE_DATAGRAM_BYTES
 from wraith.connection.paths.open_path import Path
-from wraith.connection.paths.path import BASE_DATAGRAM_BYTES, AnswerBudget
+from wraith.connection.paths.validation import AnswerBudget
 from wraith.errors import RemoteProtocolError
 from wraith.types import NetworkPath, Role, StreamId
 from wraith.wire.control_records import (
@@ -155,15 +156,15 @@ class Inbound:
         outcome = parts.recovery.on_ack(
             epoch, frame.largest, frame.ranges, frame.delay_us8 * DELAY_UNIT_S, now
         )
-        main = parts.paths.main
-        if outcome.sampled is main:
-            parts.acks.set_rtt(main.rtt.srtt)
+        main, sampled = parts.paths.main, outcome.sampled
+        if sampled is not None:
+            sampled.acks.set_rtt(sampled.rtt.srtt)
         if outcome.acked or outcome.late:
             self._on_acked(outcome.acked, now)
             self._on_acked(outcome.late, now)  # off the queue for sending again, if still there
             for path in parts.paths.open:
                 path.set_pace()
-            parts.mux.send_buffer = max(parts.config.send_buffer_bytes, 2 * main.controller.window)
+            parts.mux.send_buffer = max(parts.config.send_buffer_bytes, 2 * main.window)
         if outcome.lost:
             self.on_lost(outcome.lost, now)
 
@@ -187,7 +188,7 @@ class Inbound:
                     parts.control.send.on_acked(offset, length, False)
             if run.lead and piece.first == 0:
                 for token in run.lead:
-                    self._on_token_acked(token)  # type: ignore[arg-type]
+                    self._on_token_acked(run.path, token)  # type: ignore[arg-type]
             mtu = run.path.mtu
             if mtu.n_large_losses and piece.largest_bytes > BASE_DATAGRAM_BYTES:
                 mtu.n_large_losses = 0
@@ -202,11 +203,11 @@ class Inbound:
             self._parts.datagrams.drop_oversized(self._parts.keys.sealer.capacity(size))
             self._emit(ev.MtuChanged(size))
 
-    def _on_token_acked(self, token: Token) -> None:
+    def _on_token_acked(self, path: Path, token: Token) -> None:
         if token[0] == CID_TOKEN:
             self._parts.cids.on_acked(token[1])
         elif token[0] == ACK_TOKEN:
-            self._parts.acks.on_heard(token[1])
+            path.acks.on_heard(token[1])
         else:
             self._parts.mux.on_token_acked(token)
 
@@ -236,11 +237,11 @@ class Inbound:
                 parts.control.send.on_lost(offset, length, False)
         if run.lead and piece.first == 0:
             for token in run.lead:
-                self._on_token_lost(token)  # type: ignore[arg-type]
+                self._on_token_lost(run.path, token)  # type: ignore[arg-type]
 
-    def _on_token_lost(self, token: Token) -> None:
+    def _on_token_lost(self, path: Path, token: Token) -> None:
         if token[0] == ACK_TOKEN:
-            self._parts.acks.on_told_lost()
+            path.acks.on_told_lost()
         elif token[0] != CID_TOKEN:
             self._parts.mux.on_token_lost(token)
 
@@ -269,8 +270,10 @@ class Inbound:
     def _on_rekey_resp(self, record: RekeyResp, now: float) -> None:
         parts = self._parts
         parts.rekey.on_resp(record, now)
-        parts.cids.advance()
-        parts.keys.opener.set_cids(*parts.cids.accepted())
+        index = parts.cids.take()
+        if index is not None:
+            parts.paths.main.index = index
+        parts.renew_cid_range()
         # The responder waits for this epoch. Not a PING: its answer would count as traffic and
         # keep an idle session rekeying.
         self._once(encode_frame(Pad(b"", eliciting=True)))
@@ -289,7 +292,8 @@ class Inbound:
         epoch = parts.keys.drop_old_receive()
         if epoch is None:
             return
-        parts.acks.drop_epoch(epoch)
+        for path in parts.paths.open:
+            path.acks.drop_epoch(epoch)
         parts.omitted.forget_epoch(epoch)
         self.on_lost(parts.recovery.forget_epoch(epoch), now)
 

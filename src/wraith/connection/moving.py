@@ -1,18 +1,23 @@
 """Where the peer is and how large datagrams may be, as a part of a connection's life.
 
-A packet from elsewhere begins a validation there; its answer moves the session. ``path.py`` keeps
-the accounts, this applies them. Spec: docs/spec/connection.md [CN-32] [CN-33] [CN-36] [CN-37].
+A packet from elsewhere is a move of the peer or one more path; a challenge there proves it. This
+side opens more paths by the same challenge, and says which one carries data. ``validation.py``
+keeps the accounts, this applies them.
+Spec: docs/spec/connection.md [CN-32] [CN-33] [CN-36] [CN-37] [CN-84 to CN-88].
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 from wraith.connection import events as ev
 from wraith.connection.data.buffer_pool import BufferPool
 from wraith.connection.data.recovery import SUSPECT_PTOS
 from wraith.connection.packet_builder import PacketBuilder
 from wraith.connection.parts import ConnectionParts
-from wraith.connection.paths.path import (
-    BASE_DATAGRAM_BYTES,
+from wraith.connection.paths.mtu import BASE_DATAGRAM_BYTES
+from wraith.connection.paths.open_path import Path
+from wraith.connection.paths.validation import (
     CHALLENGE_PADDED_BYTES,
     VALIDATIONS_MAX,
     PathValidation,
@@ -26,94 +31,257 @@ from wraith.wire.frames import PathChallenge, encode_frame
 
 
 class Moving:
-    """Follows the peer to other addresses, and the size of datagrams to what the path takes."""
+    """Follows the peer to other 4-tuples, opens more paths, and finds the size of datagrams.
 
-    __slots__ = ("_shared",)
+    Attributes:
+        on_answer: told of every path on which the peer has answered a challenge of this side.
+        on_silence: told of every path whose challenge was not answered.
+    """
+
+    __slots__ = ("_shared", "_wanted", "on_answer", "on_silence")
 
     def __init__(self, shared: Shared) -> None:
         self._shared = shared
+        #: The path that the peer wishes to be used, as soon as it is proven.
+        self._wanted: Path | None = None
+        self.on_answer: Callable[[Path, float], None] | None = None
+        self.on_silence: Callable[[Path, float], None] | None = None
 
-    def handle_mtu_exceeded(self, n_bytes: int, now: float) -> None:
+    # -- datagram sizes
+
+    def handle_mtu_exceeded(self, network: NetworkPath, n_bytes: int, now: float) -> None:
         """The local network refused a datagram of ``n_bytes`` for its size. A probe of that size
         is given up; if it was the size in use, back to 1,200 bytes, and search later. [CN-37]"""
         parts = self._shared.parts
         if parts is None or not self._shared.life.is_open:
             return
-        mtu = parts.paths.main.mtu
-        if n_bytes > mtu.current:
-            mtu.on_refused(n_bytes, now)
+        path = parts.paths.find(network)
+        if path is None:
+            return
+        if n_bytes > path.mtu.current:
+            path.mtu.on_refused(n_bytes, now)
         elif n_bytes > BASE_DATAGRAM_BYTES:
-            self.shrink_mtu(parts, now)
+            self.shrink_mtu(path, now)
         self._shared.woken()
 
-    def on_other_path(
+    def shrink_mtu(self, path: Path, now: float) -> None:
+        assert self._shared.inbound is not None
+        if path.mtu.on_black_hole(now):
+            self._shared.inbound.resized(path)
+
+    # -- where packets come from
+
+    def arrived(
         self,
         parts: ConnectionParts,
-        path: NetworkPath,
+        network: NetworkPath,
         result: OpenResult,
         is_newest: bool,
         now: float,
-    ) -> None:
-        """Packets from another 4-tuple: a reordered one says nothing, the newest a move. [CN-32]"""
+    ) -> Path:
+        """The path on which packets have come that are authentic; not called for the main one.
+
+        A known 4-tuple is its path. From an unknown one, an index of connection ids above all is
+        one more path, whatever the numbers of its packets: on a new path they overtake nobody and
+        are overtaken. A known index is a path of that index under another address, but only if the
+        packet is the newest: a copy that somebody else has sent on is not. [CN-32] [CN-84]
+        """
         paths = parts.paths
         for validation in paths.validations:
-            if validation.path == path:
+            if validation.network == network:
                 validation.bytes_received += result.authenticated_bytes
-                return
-        if not is_newest:
-            return
-        validation = PathValidation(
+                return validation.path
+        path = paths.find(network)
+        if path is not None:
+            return path
+        index = result.cid_index
+        if index > parts.cids.highest and (parts.has_roads or network.link):
+            path = paths.join(network, index, now)
+            self._challenge(parts, network, path, result.authenticated_bytes)
+            return path
+        path = paths.with_index(index) or paths.main
+        if not is_newest or network.link or path.network.link:
+            return path  # nobody moves onto a link or off it
+        self._challenge(
+            parts,
+            network,
             path,
-            self._shared.rng.public_bytes(8),
-            keeps_estimates=only_port_changed(paths.main.network, path)
-            and paths.main.pto_count < SUSPECT_PTOS,
+            result.authenticated_bytes,
+            keeps_estimates=only_port_changed(path.network, network)
+            and path.pto_count < SUSPECT_PTOS,
         )
-        validation.bytes_received = result.authenticated_bytes
-        if len(paths.validations) >= VALIDATIONS_MAX:
-            paths.validations.pop(0)
-        paths.validations.append(validation)
         self._shared.life.apply(Input.PATH)
+        return path
+
+    def _challenge(
+        self,
+        parts: ConnectionParts,
+        network: NetworkPath,
+        path: Path,
+        n_bytes: int,
+        *,
+        keeps_estimates: bool = False,
+    ) -> None:
+        validation = PathValidation(
+            network, path, self._shared.rng.public_bytes(8), keeps_estimates=keeps_estimates
+        )
+        validation.bytes_received = n_bytes
+        theirs = [one for one in parts.paths.validations if not one.is_own]
+        if len(theirs) >= VALIDATIONS_MAX:
+            parts.paths.validations.remove(theirs[0])
+        parts.paths.validations.append(validation)
+
+    # -- more paths, as this side wishes
+
+    def join(self, network: NetworkPath, now: float) -> bool:
+        """One more path to the peer, which is challenged there; it stands by until ``use``. False:
+        there is no fresh connection id for it now."""
+        parts = self._shared.usable()
+        if parts.paths.find(network) is not None:
+            self.probe(network, now)
+            return True
+        index = parts.cids.take()
+        if index is None:
+            return False
+        path = parts.paths.join(network, index, now)
+        parts.renew_cid_range()
+        self._ask(parts, path)
+        return True
+
+    def probe(self, network: NetworkPath, now: float, *, is_padded: bool = False) -> None:
+        """Asks whether the peer still answers on a path that is open."""
+        parts = self._shared.usable()
+        path = parts.paths.find(network)
+        if path is not None and not any(one.path is path for one in parts.paths.validations):
+            self._ask(parts, path, is_padded=is_padded)
+
+    def _ask(self, parts: ConnectionParts, path: Path, *, is_padded: bool = False) -> None:
+        challenge = self._shared.rng.public_bytes(8)
+        parts.paths.validations.append(
+            PathValidation(path.network, path, challenge, is_own=True, is_padded=is_padded)
+        )
+        self._shared.woken()
+
+    def leave(self, network: NetworkPath, now: float) -> None:
+        """Gives up a path that stands by; no effect on others."""
+        parts = self._shared.parts
+        path = None if parts is None else parts.paths.find(network)
+        if parts is not None and path is not None and path is not parts.paths.main:
+            parts.paths.leave(path)
+            parts.renew_cid_range()
+
+    def use(self, network: NetworkPath, now: float) -> None:
+        """Data leave on this path from now on, as soon as it is proven; no effect if it is not
+        open."""
+        parts = self._shared.parts
+        path = None if parts is None else parts.paths.find(network)
+        if path is not None:
+            self._want(path, now)
+
+    def on_used(self, path: Path, now: float) -> None:
+        """The peer sends its data on ``path``, and wishes to get them there. [CN-86]"""
+        self._want(path, now)
+
+    def _want(self, path: Path, now: float) -> None:
+        parts = self._shared.parts
+        assert parts is not None
+        self._wanted = None
+        if path is parts.paths.main:
+            return
+        if not path.is_proven:
+            self._wanted = path
+            return
+        left = parts.paths.main
+        parts.paths.main = path
+        self._left(left, path, now)
+        if left.is_suspect and not path.is_suspect:
+            parts.rekey.resume(now)
+
+    def _left(self, left: Path, successor: Path, now: float) -> None:
+        """What is under way on the path that was left goes to its successor. [RC-36]"""
+        parts, inbound = self._shared.parts, self._shared.inbound
+        assert parts is not None and inbound is not None
+        self._shared.path = successor.network
+        successor.acks.set_rtt(successor.rtt.srtt)
+        inbound.on_lost(parts.recovery.leave(left, successor, now), now)
+        self._shared.events.append(ev.PathChanged(successor.network))
+
+    # -- answers
 
     def on_responses(self, parts: ConnectionParts, answers: list[bytes], now: float) -> None:
         for answer in answers:
             for validation in parts.paths.validations:
                 if validation.tries and validation.challenge == answer:
-                    self._use_path(parts, validation, now)
+                    self._on_response(parts, validation, now)
                     break
         answers.clear()
 
-    def _use_path(self, parts: ConnectionParts, validation: PathValidation, now: float) -> None:
+    def _on_response(self, parts: ConnectionParts, validation: PathValidation, now: float) -> None:
+        path, paths = validation.path, parts.paths
+        if validation.is_move:
+            paths.validations = [one for one in paths.validations if not one.is_move]
+            self._shared.life.apply(Input.PATH_DONE)
+            is_main = path is paths.main
+            successor = paths.move(
+                path, validation.network, keeps_estimates=validation.keeps_estimates, now=now
+            )
+            if is_main:
+                self._left(path, successor, now)
+            return
+        paths.validations.remove(validation)
+        path.is_proven = True
+        if validation.tries == 1:
+            path.rtt.update(now - validation.sent_at, 0.0, now)
+            path.set_pace()
+        if path is self._wanted:
+            self._want(path, now)
+        if validation.is_own and self.on_answer is not None:
+            self.on_answer(path, now)
+
+    def handle_timer(self, parts: ConnectionParts, now: float) -> None:
+        """Challenges that have not been answered go again, or are given up."""
         paths = parts.paths
-        paths.validations.clear()
-        self._shared.life.apply(Input.PATH_DONE)
-        left = paths.move(validation.path, keeps_estimates=validation.keeps_estimates, now=now)
-        self._shared.path = paths.main.network
-        parts.acks.set_rtt(paths.main.rtt.srtt)
-        assert self._shared.inbound is not None
-        self._shared.inbound.on_lost(parts.recovery.leave(left, paths.main, now), now)
-        self._shared.events.append(ev.PathChanged())
+        for validation in list(paths.validations):
+            if validation not in paths.validations or not validation.on_timer(now):
+                continue
+            paths.validations.remove(validation)
+            if validation.is_move:
+                if not any(one.is_move for one in paths.validations):
+                    self._shared.life.apply(Input.PATH_DONE)
+                continue
+            path = validation.path
+            if not path.is_proven and path is not paths.main:
+                paths.leave(path)
+                parts.renew_cid_range()
+            if validation.is_own and self.on_silence is not None:
+                self.on_silence(path, now)
 
     def send_elsewhere(
         self, builder: PacketBuilder, out: list[Transmit], pool: BufferPool, now: float
     ) -> None:
+        """Challenges, answers to them, and acknowledgements of paths that stand by."""
         parts, inbound = self._shared.parts, self._shared.inbound
         assert parts is not None and inbound is not None
-        for path, frame in inbound.path_answers:
-            transmit = builder.single(path, now, pool, frame)
+        for network, frame in inbound.path_answers:
+            transmit = builder.single(network, now, pool, frame)
             if transmit is not None:
                 out.append(transmit)
         inbound.path_answers.clear()
-        for validation in parts.paths.validations:
+        paths = parts.paths
+        for validation in paths.validations:
             if not validation.is_due:
                 continue
             frame = encode_frame(PathChallenge(validation.challenge))
-            fill = CHALLENGE_PADDED_BYTES if validation.room >= CHALLENGE_PADDED_BYTES else 0
-            transmit = builder.single(validation.path, now, pool, frame, fill_to=fill)
+            fill = 0
+            if validation.is_own or validation.room >= CHALLENGE_PADDED_BYTES:
+                fill = validation.path.mtu.current if validation.is_padded else 0
+                fill = max(fill, CHALLENGE_PADDED_BYTES)
+            transmit = builder.single(validation.network, now, pool, frame, fill_to=fill)
             if transmit is not None:
-                validation.on_sent(len(transmit.data), now, parts.paths.slowest_pto_s())
+                validation.on_sent(len(transmit.data), now, paths.slowest_pto_s())
                 out.append(transmit)
-
-    def shrink_mtu(self, parts: ConnectionParts, now: float) -> None:
-        assert self._shared.inbound is not None
-        if parts.paths.main.mtu.on_black_hole(now):
-            self._shared.inbound.resized(parts.paths.main)
+        if len(paths.open) == 1:
+            return
+        for path in paths.open:
+            if path is not paths.main and path.is_proven and path.acks.is_due:
+                out += builder.ack_run(path, now, pool, path.mtu.current)

@@ -136,9 +136,11 @@ class PacketBuilder:
     @staticmethod
     def _allowed(path: Path, datagram_bytes: int, now: float, due: float | None) -> int:
         """How many datagrams window and pacer let go now, after a wait for ``due``, if any; sets
-        ``pace_at``."""
+        ``pace_at``. A link has neither."""
         if path.is_window_full(datagram_bytes):
             return 0
+        if path.traits.is_reliable:
+            return path.room() // datagram_bytes
         room, pacer = path.room(), path.pacer
         budget = pacer.budget(now, due)
         # With a small window the peer would wait for a long run, and we for its answer.
@@ -172,7 +174,6 @@ class PacketBuilder:
     def next_run(self, path: Path, now: float, pool: BufferPool) -> list[Transmit]:
         """The next run on ``path``: one burst, or several where messages of different sizes are
         sealed together. Empty when nothing may leave there now."""
-        parts = self._parts
         due, path.pace_at = path.pace_at, None
         left = self._packets_left()
         if left <= 0:
@@ -184,7 +185,7 @@ class PacketBuilder:
                 n_max = path.n_probes
             else:
                 n_max = self._allowed(path, datagram_bytes, now, due)
-        if self._shaper is not None and (n_max or parts.acks.is_due):
+        if self._shaper is not None and (n_max or path.acks.is_due):
             shape = self._shaper.run(path.network, datagram_bytes, max(n_max, 1), now)
             if shape.at > now:
                 path.pace_at = shape.at if path.pace_at is None else min(shape.at, path.pace_at)
@@ -195,21 +196,21 @@ class PacketBuilder:
             transmits = self._data_run(path, now, pool, datagram_bytes, min(n_max, left))
             if transmits:
                 return transmits
-        if parts.acks.is_due:
-            return self._ack_run(path, now, pool, datagram_bytes)
+        if path.acks.is_due:
+            return self.ack_run(path, now, pool, datagram_bytes)
         return []
 
-    def _ack_run(
+    def ack_run(
         self, path: Path, now: float, pool: BufferPool, datagram_bytes: int
     ) -> list[Transmit]:
-        """Acknowledgements alone: neither counted in flight nor paced. With many gaps one asks,
-        once a round trip, to be acknowledged itself. [RC-23]"""
-        acks = self._parts.acks
+        """Acknowledgements of ``path`` alone: neither counted in flight nor paced. With many gaps
+        one asks, once a round trip, to be acknowledged itself. [RC-23]"""
+        acks = path.acks
         lead = b"".join([encode_frame(frame) for frame in acks.frames(now)])
         if not lead:
             acks.on_sent()
             return []
-        form = self._form(path, now, is_probe=False) if path.is_suspect else 0
+        form = self._form_to(path.network, now) if path.is_suspect else 0
         asks = acks.wants_answer and not path.is_window_full(datagram_bytes)
         if asks:
             lead += encode_frame(Ping(token=0))
@@ -235,7 +236,7 @@ class PacketBuilder:
         if not is_stopped:
             n_max = max(min(n_max, parts.rekey.data_packets_left()), 1)
         capacity = parts.keys.sealer.capacity(datagram_bytes)
-        lead = self._lead(now, capacity, is_stopped)
+        lead = self._lead(path, now, capacity, is_stopped)
         room = n_max * (capacity - DATA_FRAME_HEADER)
         content = self._content(room, is_stopped)
         if content is None:
@@ -271,7 +272,7 @@ class PacketBuilder:
         """How many of ``n_max`` packets may follow each other. Leaves a packet number out now and
         then, before the first: the peer cannot have received it. [RC-25]"""
         parts = self._parts
-        n_sent, window = parts.n_datagrams_sent, path.controller.window
+        n_sent, window = parts.n_datagrams_sent, path.controller.window  # of a link a constant
         left = parts.omitted.packets_left(n_sent, window, datagram_bytes)
         if left is None:
             return n_max
@@ -281,13 +282,13 @@ class PacketBuilder:
                 parts.omitted.on_omitted(epoch, parts.keys.omit(), n_sent, window)
         return left or n_max
 
-    def _lead(self, now: float, capacity: int, is_stopped: bool) -> Lead:
+    def _lead(self, path: Path, now: float, capacity: int, is_stopped: bool) -> Lead:
         """Frames that go first. Nothing is taken from a queue that does not fit."""
         parts = self._parts
         acks = b""
         left = OTHER_FRAMES_MAX
-        if parts.acks.has_pending:
-            encoded_acks = [encode_frame(frame) for frame in parts.acks.frames(now)]
+        if path.acks.has_pending:
+            encoded_acks = [encode_frame(frame) for frame in path.acks.frames(now)]
             left -= len(encoded_acks)
             acks = b"".join(encoded_acks)
         lead = b""
@@ -346,14 +347,14 @@ class PacketBuilder:
         sid = stream.sid if stream is not None else 0
         n_random = n_max * sealer.dummy_bytes
         n_bytes, n, taken, first_len = sealer.seal_run(
-            epoch=epoch, cid_index=parts.cids.sent, form=form, lead=lead.frames,
+            epoch=epoch, cid_index=path.index, form=form, lead=lead.frames,
             sid=sid, offset=offset, data=data, fin=fin,
             datagram_bytes=datagram_bytes, n_max=n_max,
             random=parts.rng.public_bytes(n_random) if n_random else b"", out=buffer,
         )  # fmt: skip
         fin = fin and taken == length and (n > 1 or first_len == taken)
         eliciting = lead.is_eliciting or taken > 0 or fin
-        tokens = self._tokens(lead, eliciting=eliciting)
+        tokens = self._tokens(path, lead, eliciting=eliciting)
         run = SentRun(
             path=path, epoch=epoch, first_pn=first_pn, n=n, time=now,
             datagram_bytes=datagram_bytes, last_bytes=n_bytes - (n - 1) * datagram_bytes,
@@ -362,13 +363,14 @@ class PacketBuilder:
         )  # fmt: skip
         parts.recovery.on_sent(run)
         if lead.has_acks:
-            parts.acks.on_sent()
+            path.acks.on_sent()
         if stream is not None:
             parts.mux.on_sent(stream, offset, taken, fin, n_bytes)
         elif taken:
             parts.control.send.on_sent(offset, taken, False)
         if eliciting:
             self._on_eliciting(path, n, n_bytes, now)
+        path.link_room -= n_bytes
         self._count(n, n_bytes)
         return [Transmit(buffer[:n_bytes], datagram_bytes if n > 1 else n_bytes, path.network)]
 
@@ -392,7 +394,7 @@ class PacketBuilder:
         first_pn = sealer.next_pn(epoch)
         n_random = len(payloads) * sealer.dummy_bytes
         n_bytes, n = sealer.seal_frames(
-            epoch=epoch, cid_index=parts.cids.sent, form=form, payloads=payloads,
+            epoch=epoch, cid_index=path.index, form=form, payloads=payloads,
             random=parts.rng.public_bytes(n_random) if n_random else b"", out=buffer,
         )  # fmt: skip
         overhead = -sealer.capacity(0)
@@ -401,24 +403,25 @@ class PacketBuilder:
         assert n == len(payloads) and ends[-1] == n_bytes
         run = SentRun(
             path=path, epoch=epoch, first_pn=first_pn, n=n, time=now, datagram_bytes=max(sizes),
-            last_bytes=sizes[-1], ends=ends, lead=self._tokens(lead, eliciting=True),
+            last_bytes=sizes[-1], ends=ends, lead=self._tokens(path, lead, eliciting=True),
             eliciting=True, in_flight=True,
         )  # fmt: skip
         parts.recovery.on_sent(run)
         if lead.has_acks:
-            parts.acks.on_sent()
+            path.acks.on_sent()
         self._on_eliciting(path, n, n_bytes, now)
+        path.link_room -= n_bytes
         self._count(n, n_bytes)
         return bursts(buffer, sizes, path.network)
 
-    def _tokens(self, lead: Lead, *, eliciting: bool) -> tuple[Token, ...]:
+    def _tokens(self, path: Path, lead: Lead, *, eliciting: bool) -> tuple[Token, ...]:
         """What the first datagram of a run stands for."""
         parts = self._parts
         tokens = lead.tokens
-        if parts.cids.sent > parts.cids.confirmed:
-            tokens = [*tokens, (CID_TOKEN, parts.cids.sent)]
+        if path.index > parts.cids.confirmed:
+            tokens = [*tokens, (CID_TOKEN, path.index)]
         if lead.has_acks and eliciting:
-            tokens = [*tokens, *((ACK_TOKEN, told) for told in parts.acks.on_told())]
+            tokens = [*tokens, *((ACK_TOKEN, told) for told in path.acks.on_told())]
         return tuple(tokens)
 
     def _on_eliciting(self, path: Path, n: int, n_bytes: int, now: float) -> None:
@@ -451,17 +454,22 @@ class PacketBuilder:
         bytes. It is not followed up: path messages have their own timer and budget, and a CLOSE is
         never repeated but on demand."""
         parts = self._parts
-        sealed = self._seal_one(pool, frame, self._form_to(network, now), fill_to, epoch)
+        path = parts.paths.find(network)
+        index = parts.paths.main.index if path is None else path.index
+        form = self._form_to(network, now)
+        sealed = self._seal_one(pool, frame, index, form, fill_to, epoch)
         if sealed is None:
             return None
         buffer, epoch, pn = sealed
+        if path is not None:
+            path.link_room -= len(buffer)
         parts.recovery.on_unfollowed(epoch, pn)
         return Transmit(buffer, len(buffer), network)
 
     def mtu_probe(self, path: Path, now: float, pool: BufferPool, size: int) -> Transmit | None:
         """A datagram of exactly ``size`` bytes; its loss is no congestion signal. [CN-36]"""
         form = self._form(path, now, is_probe=False)
-        sealed = self._seal_one(pool, encode_frame(MtuProbe()), form, size, None)
+        sealed = self._seal_one(pool, encode_frame(MtuProbe()), path.index, form, size, None)
         if sealed is None:
             return None
         buffer, epoch, pn = sealed
@@ -479,6 +487,7 @@ class PacketBuilder:
         self,
         pool: BufferPool,
         frame: bytes,
+        index: int,
         form: int,
         fill_to: int,
         epoch: int | None,
@@ -497,7 +506,7 @@ class PacketBuilder:
         if fill_to:
             lead += bytes(max(sealer.capacity(fill_to) - len(frame), 0))
         n_bytes, n, _, _ = sealer.seal_run(
-            epoch=epoch, cid_index=parts.cids.sent, form=form, lead=lead,
+            epoch=epoch, cid_index=index, form=form, lead=lead,
             datagram_bytes=datagram_bytes, n_max=1,
             random=parts.rng.public_bytes(sealer.dummy_bytes), out=buffer,
         )  # fmt: skip

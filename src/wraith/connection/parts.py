@@ -11,7 +11,6 @@ from collections.abc import Callable
 from wraith.abc import Kem, Rng
 from wraith.config import EndpointConfig
 from wraith.connection.control import ControlStream
-from wraith.connection.data.acks import AckState
 from wraith.connection.data.datagrams import DatagramQueue
 from wraith.connection.data.flow import ReceiveWindow, SendMemory, WindowBudget
 from wraith.connection.data.mux import StreamMux
@@ -31,12 +30,13 @@ class ConnectionParts:
     """Facts and parts of the data phase. Plain attributes, written by connection and builder."""
 
     __slots__ = (
-        "acks",
+        "cid_range",
         "cids",
         "config",
         "control",
         "datagrams",
         "has_heard_goaway",
+        "has_roads",
         "has_sent_goaway",
         "idle_s",
         "is_confirmed",
@@ -77,6 +77,7 @@ class ConnectionParts:
             config=config,
             max_udp_bytes=theirs.max_udp,
             max_ack_delay_s=theirs.max_ack_delay_ms / 1_000,
+            own_ack_delay_s=ours.max_ack_delay_ms / 1_000,
             rtt_sample_s=result.rtt_sample_s,
             now=now,
         )
@@ -84,10 +85,9 @@ class ConnectionParts:
         self.keys = SessionEpochs(result, config.replay_window)
         self.recovery = Recovery()
         self.omitted = OmittedNumbers(rng, main.controller.window)
-        self.acks = AckState(ours.max_ack_delay_ms / 1_000)
-        self.acks.set_rtt(main.rtt.srtt)
-        self.cids = CidIndices()
-        self.keys.opener.set_cids(*self.cids.accepted())
+        self.cids = CidIndices(result.role)
+        self.cid_range = (0, -1)
+        self.renew_cid_range()
         self.control = ControlStream()
         self.datagrams = DatagramQueue()
         table = StreamTable(
@@ -114,12 +114,21 @@ class ConnectionParts:
         self.idle_s = float(min(ours.idle_s, theirs.idle_s))
         self.is_confirmed = False
         self.has_heard_goaway = self.has_sent_goaway = False
+        #: Both sides know more than one path. [CN-84]
+        self.has_roads = False
         self.knows_hmk = result.peer_hmk is not None
         self.last_received = now
         self.last_gap = now
         self.last_eliciting_sent = now
         self.n_bytes_received = self.n_bytes_sent = 0
         self.n_datagrams_received = self.n_datagrams_sent = 0
+
+    def renew_cid_range(self) -> None:
+        """The indices that are accepted follow those in use on the open paths. [CN-30]"""
+        accepted = self.cids.accepted(self.paths.lowest_index())
+        if accepted != self.cid_range:
+            self.cid_range = accepted
+            self.keys.opener.set_cids(*accepted)
 
     @property
     def is_going_away(self) -> bool:

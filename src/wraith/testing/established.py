@@ -266,7 +266,7 @@ class EstablishedPair:
             pn = sealer.next_pn(epoch)
             n_bytes, *_ = sealer.seal_run(
                 epoch=session.keys.send,
-                cid_index=session.cids.sent,
+                cid_index=session.paths.main.index,
                 form=0,
                 lead=payload,
                 datagram_bytes=65_000,

@@ -159,7 +159,7 @@ def refused_size(tap: Tap) -> None:
     pair = _pair(tap, 10)
     pair.send(DATA[:100_000])
     pair.run(seconds=1)
-    pair.i.connection.handle_mtu_exceeded(1_472, pair.now)
+    pair.i.connection.handle_mtu_exceeded(pair.i.connection.path, 1_472, pair.now)
     pair.send(DATA[:100_000])
     pair.run(seconds=1)
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from wraith.connection.paths.acks import AckState
 from wraith.connection.paths.congestion import Controller
+from wraith.connection.paths.mtu import MtuSearch
 from wraith.connection.paths.open_path import UDP_IPV4, Path
 from wraith.connection.paths.pacing import Pacer
-from wraith.connection.paths.path import MtuSearch
 from wraith.connection.paths.rtt import RttEstimator
 from wraith.types import Address, NetworkPath, TransportCharacteristics
 
@@ -31,4 +32,6 @@ def one_path(
         mtu=MtuSearch(
             datagram_bytes, datagram_bytes, overhead_bytes=traits.overhead_bytes, pinned=True
         ),
+        acks=AckState(max_ack_delay_s, is_reliable=traits.is_reliable),
+        index=0,
     )

@@ -86,7 +86,7 @@ class OneSide:
     def receive(self, datagram: bytes, now: float) -> OpenResult:
         """Takes one datagram of the peer as a connection does."""
         result, out = self.opened(datagram, now)
-        self.parts.acks.on_received(result.received, result.n_eliciting, now)
+        self.parts.paths.main.acks.on_received(result.received, result.n_eliciting, now)
         for sid, offset, at, length, fin in result.runs:
             piece = memoryview(out)[at : at + length]
             if sid:

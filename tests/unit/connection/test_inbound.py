@@ -9,7 +9,7 @@ import pytest
 from wraith.connection import events as ev
 from wraith.connection.data.datagrams import QUEUE_MESSAGES
 from wraith.connection.inbound import ONESHOTS_MAX
-from wraith.connection.paths.path import CHALLENGE_ANSWERS_PER_S
+from wraith.connection.paths.validation import CHALLENGE_ANSWERS_PER_S
 from wraith.errors import CloseCode, RemoteProtocolError
 from wraith.testing.one_side import OneSide, two_sides
 from wraith.types import Address, NetworkPath, StreamId

@@ -173,7 +173,7 @@ def test_a_message_of_full_size_goes_before_the_acknowledgement(
     ((datagram,),) = theirs.runs(0.0)
     assert len(datagram) == theirs.datagram_bytes
     assert not any(isinstance(frame, Ack) for frame in frames_in(ours, datagram))
-    assert theirs.parts.acks.has_pending
+    assert theirs.parts.paths.main.acks.has_pending
 
 
 def test_the_control_stream_goes_before_every_other(sides: tuple[OneSide, OneSide]) -> None:

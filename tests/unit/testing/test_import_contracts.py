@@ -76,7 +76,7 @@ def test_a_file_of_aio_without_a_place_is_refused(tree: Path) -> None:
     ("contract", "file", "imported"),
     [
         ("aio", "aio/transports/udp.py", "wraith.aio.sessions.stream"),
-        ("circles", "connection/data/acks.py", "wraith.connection.parts"),
+        ("circles", "connection/paths/acks.py", "wraith.connection.parts"),
         ("circles", "connection/parts.py", "wraith.connection.handshake.cookies"),
     ],
 )

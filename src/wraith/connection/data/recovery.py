@@ -5,8 +5,10 @@ is acknowledged or lost comes back as slices of runs. Each epoch is a packet-num
 own and belongs to the parts. A run names its path: acknowledgements and losses go to that path's
 estimates, controller and bytes in flight. Packets of a path are ordered across epochs by its send
 counter, and both thresholds compare that counter, never numbers of different epochs or packets of
-different paths. What was declared lost is remembered for a while: if it is acknowledged after all
-it was late, and both thresholds of its path grow (data/late.py, paths/reordering.py).
+different paths. A link keeps the order: there a packet is lost if a later one is acknowledged and
+it is not, and nothing else is a loss. What was declared lost is remembered for a while: if it is
+acknowledged after all it was late, and both thresholds of its path grow (data/late.py,
+paths/reordering.py).
 
 This module decides what is lost and when to probe. It does not know streams or frames, and it
 never sends.
@@ -159,6 +161,8 @@ class Recovery:
         for path, pieces in by_path.items():
             if self._on_path_acked(path, pieces, largest, ack_delay_s, lost, now):
                 sampled = path
+            if path.traits.is_reliable:
+                lost += self._detect_gaps(path, epoch, ranges, pieces)
         self._trim(epoch)
         return AckOutcome(acked, late, lost, sampled)
 
@@ -180,13 +184,16 @@ class Recovery:
         if rtt_updated:
             path.rtt.update(now - newest.run.time, ack_delay_s, now)
         n_bytes = self._settle(acked)
+        path.progress_time = now
         run = newest.run
         path.delivered_bytes += n_bytes
         path.delivered_time, path.first_sent_time = now, run.time
+        path.pto_count = 0
+        if path.traits.is_reliable:
+            return rtt_updated
         interval_s = max(run.time - run.first_sent_time, now - run.delivered_time)
         path.reordering.on_ack(newest_counter, path.next_counter)
         lost += self._detect_lost(path, now)
-        path.pto_count = 0
         path.controller.on_ack(
             AckSample(
                 n_bytes=n_bytes,
@@ -213,7 +220,8 @@ class Recovery:
         if due is None or now < due:
             return TimerOutcome([], False)
         path.pto_count += 1
-        path.last_eliciting_time = now  # the next back-off counts from this probe
+        if not path.traits.is_reliable:
+            path.last_eliciting_time = now  # the next back-off counts from this probe
         return TimerOutcome([], True)
 
     def forget_epoch(self, epoch: int) -> list[SentSlice]:
@@ -277,6 +285,26 @@ class Recovery:
                 path.bytes_in_flight -= in_flight
                 n_bytes += in_flight
         return n_bytes
+
+    def _detect_gaps(
+        self,
+        path: Path,
+        epoch: int,
+        ranges: Sequence[tuple[int, int]],
+        acked: list[SentSlice],
+    ) -> list[SentSlice]:
+        """What ``ranges`` leave out on a link below the newest that they acknowledge there. The
+        link has delivered it, and it did not open: a bit was flipped on the way, or its keys were
+        gone. Below the lowest range the peer may have forgotten what it has. [RC-42]"""
+        newest_pn = max(piece.run.first_pn + piece.last for piece in acked)
+        lowest_pn = ranges[-1][0]
+        gone: list[SentSlice] = []
+        for run in self._epochs.get(epoch, ()):
+            if run.path is path and run.pending and run.first_pn < newest_pn:
+                self._collect([run], lowest_pn, newest_pn, gone)
+        self._settle(gone)
+        self.lost_packets += sum(piece.last - piece.first + 1 for piece in gone)
+        return gone
 
     def _detect_lost(self, path: Path, now: float) -> list[SentSlice]:
         """Declares lost what either threshold says (RFC 9002 §6.1) and tells the controller. A

@@ -1,48 +1,56 @@
-"""Connection ids by index: says which one is written and which ones are accepted.
+"""Connection ids by index: says which one is free and which ones are accepted.
 
-Both sides derive every id from the session secret, so only an index moves. This file holds the
-index rules and no keys but the id key it derives from.
+Both sides derive every id from the session secret, so only an index moves. Every path has its own
+index, written in both directions, so that an onlooker finds nothing in common between two paths.
+Each side takes new ones of its own parity, so that both may take one at once. This file holds the
+index rules and no keys.
 Spec: docs/spec/connection.md [CN-30, CN-31].
 """
 
 from __future__ import annotations
+
+from wraith.types import Role
 
 AHEAD_MAX = 7
 ACCEPTED_MAX = 16
 
 
 class CidIndices:
-    """The shared index number of one session, as this side sees it."""
+    """The index numbers of one session, as this side sees them."""
 
-    __slots__ = ("confirmed", "received", "sent")
+    __slots__ = ("_parity", "confirmed", "highest")
 
-    def __init__(self) -> None:
-        self.sent = 0  # what this side writes now
-        self.received = 0  # highest in an authenticated packet of the peer
-        self.confirmed = 0  # highest that the peer has acknowledged or used
+    def __init__(self, role: Role) -> None:
+        self._parity = 0 if role is Role.INITIATOR else 1
+        #: The highest in use on any path, by either side.
+        self.highest = 0
+        #: The highest that the peer has acknowledged or used.
+        self.confirmed = 0
 
-    def accepted(self) -> tuple[int, int]:
-        """Lowest and highest index to accept, inclusive. [CN-30]"""
-        low = max(self.received - 1, 0)
-        return low, min(self.sent + AHEAD_MAX, low + ACCEPTED_MAX - 1)
+    def accepted(self, lowest: int) -> tuple[int, int]:
+        """Lowest and highest index to accept, inclusive. [CN-30]
 
-    def advance(self) -> bool:
-        """A voluntary path change, or the driver's first packet of an epoch. False at the bound:
-        the last index is used again (reachable comes before unlinkable). [CN-31]"""
-        target = max(self.sent, self.received) + 1
-        if target > self.confirmed + AHEAD_MAX:
-            return False
-        self.sent = target
-        return True
+        Args:
+            lowest: the lowest index that the peer writes on any open path.
+        """
+        low = max(lowest - 1, 0)
+        return low, min(self.highest + AHEAD_MAX, low + ACCEPTED_MAX - 1)
 
-    def on_received(self, index: int) -> bool:
-        """An index in an authenticated packet; true when the accepted ones have changed."""
-        if index <= self.received:
-            return False
-        self.received = index
+    def take(self) -> int | None:
+        """A fresh index: for another path, or for the driver's first packet of an epoch. ``None``
+        at the bound: the last one is used again (reachable comes before unlinkable). [CN-31]"""
+        index = self.highest + 1
+        if index & 1 != self._parity:
+            index += 1
+        if index > self.confirmed + AHEAD_MAX:
+            return None
+        self.highest = index
+        return index
+
+    def on_received(self, index: int) -> None:
+        """An index in an authenticated packet of the peer."""
         self.confirmed = max(self.confirmed, index)
-        self.sent = max(self.sent, index)
-        return True
+        self.highest = max(self.highest, index)
 
     def on_acked(self, index: int) -> None:
         """The peer acknowledged a packet that carried ``index``."""

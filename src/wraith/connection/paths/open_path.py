@@ -1,7 +1,7 @@
 """One path to the peer: what is known of it, and what is under way on it.
 
-A path that a session sends on is *open*: the peer has answered there, so it is proven. What is not
-proven yet is a ``PathValidation`` and no path. ``PathSet`` owns the open ones.
+A session sends its data on one path; others stand by. A path is *proven* once the peer has answered
+a challenge there: before that nothing but challenges leaves on it. ``PathSet`` owns the open ones.
 
 A path says how much may leave on it and when something on it is overdue. It keeps no record of
 what was sent: ``recovery.py`` has the ledger of the session, and every ``SentRun`` names its path.
@@ -10,12 +10,19 @@ Spec: docs/spec/recovery.md [RC-4] [RC-12] [RC-38].
 
 from __future__ import annotations
 
+from wraith.connection.paths.acks import AckState
 from wraith.connection.paths.congestion import Controller
+from wraith.connection.paths.mtu import MtuSearch
 from wraith.connection.paths.pacing import Pacer
-from wraith.connection.paths.path import MtuSearch
 from wraith.connection.paths.reordering import Reduction, ReorderWindow
 from wraith.connection.paths.rtt import RttEstimator
-from wraith.types import UDP_PAYLOAD_BYTES_MAX, Carrier, NetworkPath, TransportCharacteristics
+from wraith.types import (
+    LINK_PACKET_BYTES_MAX,
+    UDP_PAYLOAD_BYTES_MAX,
+    Carrier,
+    NetworkPath,
+    TransportCharacteristics,
+)
 
 PTO_MAX_S = 5.0
 ROOM_QUANTUM_BYTES = 65_536
@@ -26,11 +33,33 @@ UDP_IPV4 = TransportCharacteristics(
     overhead_bytes=28, setup_rtts=0,
 )  # fmt: skip
 UDP_IPV6 = UDP_IPV4._replace(overhead_bytes=48)
+TCP = TransportCharacteristics(
+    Carrier.TCP, is_reliable=True, is_ordered=True, packet_bytes_max=LINK_PACKET_BYTES_MAX,
+    overhead_bytes=58, setup_rtts=1,
+)  # fmt: skip
+LINKS = {
+    Carrier.TCP: TCP,
+    Carrier.WS: TCP._replace(
+        carrier=Carrier.WS, overhead_bytes=90, setup_rtts=4, encrypted_outside=True,
+        idle_limit_s=60.0,
+    ),
+    Carrier.QUIC: TCP._replace(
+        carrier=Carrier.QUIC, overhead_bytes=90, setup_rtts=2, encrypted_outside=True,
+        idle_limit_s=30.0,
+    ),
+    Carrier.MEMORY: TCP._replace(carrier=Carrier.MEMORY, overhead_bytes=0),
+}  # fmt: skip
+LINK_ROOM_BYTES = 256 * 1024
+"""What a fresh link takes before anything is known of it."""
+LINK_PATIENCE_S = 2.0
+LINK_PATIENCE_RTTS = 4
 
 
-def udp_to(network: NetworkPath) -> TransportCharacteristics:
-    """What UDP is on this 4-tuple."""
-    return UDP_IPV6 if len(network.remote.ip) == 16 else UDP_IPV4
+def characteristics_of(network: NetworkPath) -> TransportCharacteristics:
+    """What the carrier of this path promises."""
+    if network.carrier is Carrier.UDP:
+        return UDP_IPV6 if len(network.remote.ip) == 16 else UDP_IPV4
+    return LINKS[network.carrier]
 
 
 class Path:
@@ -38,18 +67,24 @@ class Path:
 
     Args:
         network: the 4-tuple, by which datagrams find their path.
-        rtt, controller, pacer, mtu: owned by the path from now on.
+        rtt, controller, pacer, mtu, acks: owned by the path from now on.
+        index: of the connection ids that are written here.
     """
 
     __slots__ = (
+        "acks",
         "bytes_in_flight",
         "controller",
         "delivered_bytes",
         "delivered_time",
         "first_sent_time",
+        "index",
+        "index_received",
+        "is_proven",
         "is_suspect",
         "largest_acked",
         "last_eliciting_time",
+        "link_room",
         "loss_time",
         "mtu",
         "n_eliciting",
@@ -58,6 +93,7 @@ class Path:
         "next_counter",
         "pace_at",
         "pacer",
+        "progress_time",
         "pto_count",
         "reduction",
         "reordering",
@@ -75,6 +111,8 @@ class Path:
         controller: Controller,
         pacer: Pacer,
         mtu: MtuSearch,
+        acks: AckState,
+        index: int,
     ) -> None:
         self.network = network
         self.traits = traits
@@ -82,6 +120,14 @@ class Path:
         self.controller = controller
         self.pacer = pacer
         self.mtu = mtu
+        #: What has arrived here.
+        self.acks = acks
+        #: The index of connection ids that this side writes here, and that of the peer.
+        self.index = self.index_received = index
+        #: The peer has answered here.
+        self.is_proven = True
+        #: A link: what it takes until it is asked again.
+        self.link_room = LINK_ROOM_BYTES
         self.reordering = ReorderWindow()
         #: The newest: losses that come later may belong to it.
         self.reduction = Reduction()
@@ -102,6 +148,8 @@ class Path:
         self.window_used_at = 0
         self.loss_time: float | None = None
         self.last_eliciting_time = 0.0
+        #: When something was acknowledged last, or began to wait for that.
+        self.progress_time = 0.0
         self.pto_count = 0
         #: Datagrams that a probe timeout still allows beyond window and pacer.
         self.n_probes = 0
@@ -112,13 +160,25 @@ class Path:
     # -- what may leave
 
     def room(self) -> int:
-        """Bytes that the congestion window still allows; negative when over it."""
+        """Bytes that may leave now; negative when over it: what the congestion window still
+        allows, or what a link takes, which has its own control."""
+        if self.traits.is_reliable:
+            return self.link_room
         return self.controller.window - self.bytes_in_flight
+
+    @property
+    def window(self) -> int:
+        """Bytes that may be under way at once: what is worth buffering."""
+        if self.traits.is_reliable:
+            return self.bytes_in_flight + max(self.link_room, 0)
+        return self.controller.window
 
     def is_window_full(self, datagram_bytes: int) -> bool:
         """Whether less room is left than one datagram or, with a large window, than the smaller of
         an eighth of it and a kernel burst. [RC-38] Otherwise a sender would fill a large window
         datagram by datagram, one per acknowledgement, and each would cost as much as a burst."""
+        if self.traits.is_reliable:
+            return self.link_room < datagram_bytes
         quantum = min(self.controller.window // 8, ROOM_QUANTUM_BYTES)
         return self.room() < max(quantum, datagram_bytes)
 
@@ -135,6 +195,8 @@ class Path:
     def on_sent(self, n: int, n_bytes: int, datagram_bytes: int, now: float) -> int:
         """``n`` ack-eliciting datagrams leave, ``n_bytes`` of them count as in flight. Returns the
         send counter of the first."""
+        if not self.n_eliciting:
+            self.progress_time = now
         if not self.bytes_in_flight:
             self.delivered_time = self.first_sent_time = now  # idle time is no delivery time
         first = self.next_counter
@@ -154,11 +216,15 @@ class Path:
 
     def timer(self) -> float | None:
         """When something on this path is overdue: the loss time, else the PTO, else nothing is
-        outstanding."""
+        outstanding. A link loses nothing and repeats nothing: there it is the time to ask whether
+        it is still alive."""
         if self.loss_time is not None:
             return self.loss_time
-        if not self.n_eliciting or self.traits.is_reliable:
+        if not self.n_eliciting:
             return None
+        if self.traits.is_reliable:
+            patience_s = max(LINK_PATIENCE_S, LINK_PATIENCE_RTTS * self.rtt.srtt)
+            return self.progress_time + patience_s * (self.pto_count + 1)
         return self.last_eliciting_time + min(
             self.rtt.pto_s() * (1 << min(self.pto_count, 16)), PTO_MAX_S
         )

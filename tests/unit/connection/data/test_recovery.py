@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from wraith.connection.data.recovery import Recovery
 from wraith.connection.data.sent import SentRun, SentSlice
 from wraith.connection.paths.congestion import AckSample, Cubic, make_controller
-from wraith.connection.paths.open_path import PTO_MAX_S, UDP_IPV4, Path
+from wraith.connection.paths.open_path import PTO_MAX_S, TCP, Path
 from wraith.errors import RemoteProtocolError
 from wraith.testing.one_path import one_path
 
@@ -389,14 +389,38 @@ def test_what_another_path_sent_before_hides_no_loss() -> None:
     assert outcome.lost[0].run.path is path and other.n_eliciting == 20
 
 
-def test_a_reliable_path_loses_nothing_by_a_gap_or_by_silence() -> None:
-    traits = UDP_IPV4._replace(is_reliable=True, packet_bytes_max=16_384, overhead_bytes=40)
-    recovery, path = Recovery(), one_path(make_controller("cubic", 1200), traits=traits)
-    recovery.on_sent(run(path, 0, 10, 0.0))
+def link() -> tuple[Recovery, Path]:
+    return Recovery(), one_path(make_controller("cubic", 1200), traits=TCP)
+
+
+@pytest.mark.spec("RC-41")
+def test_silence_on_a_link_is_no_loss_but_a_question_every_two_seconds() -> None:
+    recovery, path = link()
+    recovery.on_sent(run(path, 0, 10, 1.0))
+    assert path.timer() == 3.0
+    assert recovery.on_timer(path, 2.9) == ([], False)
+    assert recovery.on_timer(path, 3.0) == ([], True) and path.timer() == 5.0
+    recovery.on_sent(run(path, 10, 1, 3.1))
+    outcome = recovery.on_ack(0, 10, [(10, 10)], 0.0, 3.2)
+    assert path.pto_count == 0 and path.n_eliciting == 10
+    assert outcome.lost == [], "below the lowest range the peer may have forgotten what it has"
+    assert path.timer() == 5.2
+    assert shape(recovery.on_ack(0, 9, [(0, 9)], 0.0, 9.0).acked) == [(0, 9)]
     assert path.timer() is None
-    outcome = recovery.on_ack(0, 9, [(9, 9)], 0.0, 0.05)
-    assert outcome.lost == [] and path.timer() is None
-    assert shape(recovery.on_ack(0, 9, [(0, 9)], 0.0, 9.0).acked) == [(0, 8)]
+
+
+@pytest.mark.spec("RC-42")
+def test_what_a_link_has_delivered_and_nobody_has_opened_is_gone_at_once() -> None:
+    recovery, path = link()
+    recovery.on_sent(run(path, 0, 10, 0.0))
+    other = one_path(make_controller("cubic", 1200))
+    recovery.on_sent(run(other, 10, 10, 0.0))
+    recovery.on_sent(run(path, 20, 10, 0.0))
+    window = path.controller.window
+    outcome = recovery.on_ack(0, 25, [(24, 25), (8, 21), (1, 3)], 0.0, 0.05)
+    assert shape(outcome.lost) == [(4, 7), (22, 23)]
+    assert path.controller.window == window and path.n_eliciting == 1 + 4
+    assert other.n_eliciting == 0
 
 
 class Listening(Cubic):

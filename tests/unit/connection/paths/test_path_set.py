@@ -23,6 +23,7 @@ def paths(config: EndpointConfig | None = None) -> PathSet:
         config=config or EndpointConfig(),
         max_udp_bytes=65_507,
         max_ack_delay_s=0.025,
+        own_ack_delay_s=0.025,
         rtt_sample_s=0.04,
         now=0.0,
     )
@@ -37,8 +38,8 @@ def test_a_move_to_another_host_begins_a_path_that_knows_the_datagram_size_alone
     first.is_suspect, first.n_probes = True, 2
     first.set_pace()
     rate = first.pacer.rate
-    assert found.move(OTHER_HOST, keeps_estimates=False, now=5.0) is first
-    new = found.main
+    new = found.move(first, OTHER_HOST, keeps_estimates=False, now=5.0)
+    assert new is found.main
     assert new is not first and found.open == [new] and new.network == OTHER_HOST
     assert (new.mtu.current, new.mtu.next_time) == (1_400, 5.0)
     assert new.rtt.latest_rtt == 0 and new.rtt.srtt == EndpointConfig().initial_rtt_s
@@ -53,7 +54,7 @@ def test_a_move_to_another_host_begins_a_path_that_knows_the_datagram_size_alone
 def test_a_move_of_the_port_is_the_same_path_under_another_address() -> None:
     found = paths()
     first, window = found.main, found.main.controller.window
-    assert found.move(OTHER_PORT, keeps_estimates=True, now=5.0) is first
+    assert found.move(first, OTHER_PORT, keeps_estimates=True, now=5.0) is first
     assert found.main is first and found.open == [first]
     assert first.network == OTHER_PORT
     assert (first.controller.window, first.rtt.srtt) == (window, 0.04)
@@ -63,7 +64,7 @@ def test_traits_follow_the_address_and_bound_the_search() -> None:
     found = paths(EndpointConfig(max_udp_bytes=9_000))
     assert found.main.traits is UDP_IPV4
     assert found.main.mtu.due(1.0) == 1_472, "what Ethernet carries beside IPv4 and UDP"
-    found.move(IPV6, keeps_estimates=False, now=2.0)
+    found.move(found.main, IPV6, keeps_estimates=False, now=2.0)
     assert found.main.traits is UDP_IPV6
     assert found.main.mtu.due(2.0) == 1_452
 

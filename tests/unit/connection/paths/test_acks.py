@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from wraith.connection.data.acks import ACK_RANGES_MAX, ANSWER_RANGES, AckState
+from wraith.connection.paths.acks import ACK_RANGES_MAX, ANSWER_RANGES, AckState
 from wraith.wire.frames import decode_frames, encode_frame
 
 

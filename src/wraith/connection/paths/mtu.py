@@ -1,19 +1,9 @@
-"""Where the peer is: validation of a new address, and how large datagrams may be on the way.
+"""How large the datagrams of a path may be: the probing of RFC 8899.
 
-``PathValidation`` is one challenge on one 4-tuple with its anti-amplification account;
-``MtuSearch`` is the probing of RFC 8899. Neither sends: they say what is due.
-Spec: docs/spec/connection.md [CN-32 to CN-36].
+Sends nothing: it says what is due. Spec: docs/spec/connection.md [CN-36, CN-37].
 """
 
 from __future__ import annotations
-
-from wraith.types import NetworkPath
-
-CHALLENGE_TRIES = 3
-AMPLIFICATION = 3
-CHALLENGE_PADDED_BYTES = 1_200
-VALIDATIONS_MAX = 2
-CHALLENGE_ANSWERS_PER_S = 10
 
 BASE_DATAGRAM_BYTES = 1_200
 MTU_PROBES_MAX = 3
@@ -26,79 +16,6 @@ MTU_IDLE_S = 0.25
 """So long the search waits for the application's first data; many sessions end before."""
 ETHERNET_BYTES = 1_500
 """What most links carry: the first size to be probed is this less what the carrier adds."""
-
-
-class PathValidation:
-    """A new 4-tuple of the peer that is being checked. [CN-32]"""
-
-    __slots__ = (
-        "bytes_received",
-        "bytes_sent",
-        "challenge",
-        "deadline",
-        "is_due",
-        "keeps_estimates",
-        "path",
-        "tries",
-    )
-
-    def __init__(self, path: NetworkPath, challenge: bytes, *, keeps_estimates: bool) -> None:
-        self.path = path
-        self.challenge = challenge
-        self.keeps_estimates = keeps_estimates
-        self.bytes_received = 0
-        self.bytes_sent = 0
-        self.tries = 0
-        self.is_due = True
-        self.deadline: float | None = None
-
-    @property
-    def room(self) -> int:
-        """Bytes that may still be sent to an address that has proved nothing."""
-        return AMPLIFICATION * self.bytes_received - self.bytes_sent
-
-    def on_sent(self, n_bytes: int, now: float, patience_s: float) -> None:
-        self.bytes_sent += n_bytes
-        self.tries += 1
-        self.is_due = False
-        self.deadline = now + patience_s
-
-    def on_timer(self, now: float) -> bool:
-        """True when the last try has gone unanswered: the path is given up."""
-        if self.deadline is None or now < self.deadline:
-            return False
-        if self.tries >= CHALLENGE_TRIES:
-            return True
-        self.is_due = True
-        self.deadline = None
-        return False
-
-
-def only_port_changed(old: NetworkPath, new: NetworkPath) -> bool:
-    """The usual NAT rebinding: what was learnt of the path still holds."""
-    return old.remote.ip == new.remote.ip
-
-
-class AnswerBudget:
-    """PATH_CHALLENGE is answered ten times a second at most. [CN-34]"""
-
-    __slots__ = ("_at", "_tokens")
-
-    def __init__(self) -> None:
-        self._tokens = float(CHALLENGE_ANSWERS_PER_S)
-        self._at: float | None = None
-
-    def take(self, now: float) -> bool:
-        if self._at is not None:
-            self._tokens = min(
-                self._tokens + (now - self._at) * CHALLENGE_ANSWERS_PER_S,
-                float(CHALLENGE_ANSWERS_PER_S),
-            )
-        self._at = now
-        if self._tokens < 1:
-            return False
-        self._tokens -= 1
-        return True
 
 
 class MtuSearch:

@@ -1,10 +1,13 @@
 """Notes which packets have arrived, and decides when to say so.
 
-One range set per live epoch. An acknowledgement is due at the end of a receive batch with two
-ack-eliciting packets outstanding or a new gap, else after half a round trip or ``max_ack_delay``.
-Never per packet: halving the batch halves the throughput of a fast path.
+One ``AckState`` a path, with one range set per live epoch: packets of two paths overtake each
+other, and what is missing on one says nothing about the other. An acknowledgement is due at the end
+of a receive batch with two ack-eliciting packets outstanding or a new gap, else after half a round
+trip or ``max_ack_delay``.
+Never per packet: halving the batch halves the throughput of a fast path. On a link nothing is sent
+again for want of an acknowledgement, so one comes every 64 packets.
 
-Spec: docs/spec/recovery.md [RC-20 to RC-24, RC-35].
+Spec: docs/spec/recovery.md [RC-20 to RC-24, RC-35, RC-43].
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from wraith.wire.frames import Ack
 
 ACK_RANGES_MAX = 64
 ACK_BATCH = 2
+LINK_ACK_BATCH = 64
 ANSWER_RANGES = 8
 """With more ranges than this an acknowledgement asks whether it has arrived."""
 DELAY_UNIT_S = 8e-6
@@ -33,12 +37,17 @@ class EpochAcks:
 
 
 class AckState:
-    """All epochs whose receive keys live."""
+    """What has arrived on one path, in all epochs whose receive keys live.
+
+    ``is_reliable``: it is a link, which keeps order and loses nothing.
+    """
 
     __slots__ = (
+        "_batch",
         "_delay_s",
         "_epochs",
         "_is_asking",
+        "_is_reliable",
         "_max_delay_s",
         "_n_pending",
         "_pending",
@@ -46,7 +55,9 @@ class AckState:
         "is_due",
     )
 
-    def __init__(self, max_delay_s: float) -> None:
+    def __init__(self, max_delay_s: float, *, is_reliable: bool = False) -> None:
+        self._is_reliable = is_reliable
+        self._batch = LINK_ACK_BATCH if is_reliable else ACK_BATCH
         self._max_delay_s = self._delay_s = max_delay_s
         self._epochs: dict[int, EpochAcks] = {}
         self._pending: dict[int, None] = {}  # epochs with something unacknowledged, in order
@@ -58,6 +69,8 @@ class AckState:
     def set_rtt(self, srtt_s: float) -> None:
         """A peer on a short path waits for this acknowledgement with a window of few packets: it
         is not kept waiting for many round trips. [RC-35]"""
+        if self._is_reliable:
+            return
         self._delay_s = min(self._max_delay_s, max(DELAY_RTT_SHARE * srtt_s, DELAY_MIN_S))
 
     @property
@@ -82,7 +95,7 @@ class AckState:
             if first != state.largest + 1:
                 is_broken = True
                 # A new gap, or an old one filled: the peer decides on losses by it, so at once.
-                gap = gap or eliciting
+                gap = gap or (eliciting and not self._is_reliable)
             if eliciting:
                 self._pending[epoch] = None
             ranges.add(first, last + 1)
@@ -93,7 +106,7 @@ class AckState:
                 state.largest_time = now
         if n_eliciting:
             self._n_pending += n_eliciting
-            if gap or self._n_pending >= ACK_BATCH:
+            if gap or self._n_pending >= self._batch:
                 self.is_due = True
             elif self.deadline is None:
                 self.deadline = now + self._delay_s
@@ -160,6 +173,21 @@ class AckState:
         state = self._epochs.get(told >> 32)
         if state is not None:
             state.ranges.keep_from(told & 0xFFFF_FFFF)
+
+    def absorb(self, other: AckState) -> None:
+        """Takes over what ``other``, of a path that is given up, has not acknowledged yet."""
+        for epoch in other._pending:
+            state = self._epochs.setdefault(epoch, EpochAcks())
+            for start, end in other._epochs[epoch].ranges:
+                state.ranges.add(start, end)
+            if len(state.ranges) > ACK_RANGES_MAX + 1:
+                state.ranges.keep_highest(ACK_RANGES_MAX + 1)
+            if other._epochs[epoch].largest > state.largest:
+                state.largest = other._epochs[epoch].largest
+                state.largest_time = other._epochs[epoch].largest_time
+            self._pending[epoch] = None
+            self.is_due = True
+        other.on_sent()
 
     def drop_epoch(self, epoch: int) -> None:
         """The receive keys of ``epoch`` are gone: nothing of it is acknowledged any more."""
