@@ -12,12 +12,21 @@ from __future__ import annotations
 
 from typing import Final, Protocol
 
+from wraith.connection.roads.reasons import RoadFailure
 from wraith.types import Address, NetworkPath, Transmit, TransportCharacteristics
 
 #: So much a link holds for a kernel that is full; ``room_bytes`` is what is left of it.
 PENDING_BYTES_MAX: Final = 256 * 1024
 #: The kernel holds at most so much that it has not sent (TCP_NOTSENT_LOWAT).
 UNSENT_BYTES_MAX: Final = 128 * 1024
+
+
+class RoadFailed(Exception):
+    """A road could not be opened. Never leaves the package: whoever opened it takes ``failure``."""
+
+    def __init__(self, failure: RoadFailure) -> None:
+        super().__init__(str(failure))
+        self.failure = failure
 
 
 class LinkHost(Protocol):
