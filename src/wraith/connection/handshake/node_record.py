@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from wraith.connection.roads.rows import alternate
 from wraith.crypto.suite import SUITES
 from wraith.errors import ConfigError
 from wraith.types import Address, PeerKey, SuiteId
@@ -69,15 +70,5 @@ def usable_suites(suites: tuple[SuiteId, ...]) -> tuple[SuiteId, ...]:
 
 
 def interleave(addresses: tuple[Address, ...]) -> tuple[Address, ...]:
-    """The order in which addresses are tried: IPv6 and IPv4 alternate, IPv6 first.
-
-    One family may be broken on the way; alternating finds that out after one step, not after all
-    addresses of it (RFC 8305 §4).
-    """
-    six = [address for address in addresses if len(address.ip) == 16]
-    four = [address for address in addresses if len(address.ip) != 16]
-    ordered: list[Address] = []
-    for i in range(max(len(six), len(four))):
-        ordered.extend(six[i : i + 1])
-        ordered.extend(four[i : i + 1])
-    return tuple(ordered)
+    """The order in which addresses are tried: IPv6 and IPv4 alternate, IPv6 first."""
+    return alternate(addresses, lambda address: address)

@@ -58,6 +58,8 @@ _SILENT: Final = frozenset(
         RoadReason.MTU_HOLE,
     )
 )
+#: Asking again at once is no use: the answer depends on what people set up.
+_FINAL: Final = frozenset((RoadReason.TLS_UNTRUSTED, RoadReason.PROXY_AUTH, RoadReason.POLICY))
 #: Reasons whose number counts bytes.
 _BYTES: Final = frozenset((RoadReason.RESET_LATER, RoadReason.FROZEN, RoadReason.MTU_HOLE))
 
@@ -81,6 +83,11 @@ class RoadFailure:
         """Something said no, so nothing is gained by waiting: the next row starts at once.
         [RO-12]"""
         return self.reason not in _SILENT
+
+    @property
+    def is_final(self) -> bool:
+        """The same ``connect()`` does not try this road again. [RO-16]"""
+        return self.reason in _FINAL
 
     def __str__(self) -> str:
         """``refused``, ``http-status(403)``, ``reset-later(18231 bytes)``."""
