@@ -81,6 +81,24 @@ def _cases() -> dict[str, list[dict[str, object]]]:
             }
             for i, psk in enumerate(("", _drawn("access psk")))
         ],
+        "link": [
+            {
+                "ak": _drawn(f"link ak {i}"),
+                "e_seed": _drawn(f"link e {i}"),
+                "access_psk": psk,
+                "carrier": carrier,
+                "timestamp": timestamp,
+                "packet_bytes": "1200 33 16384 1400 1400 40",
+            }
+            for i, (psk, carrier, timestamp) in enumerate(
+                (
+                    ("", 1, 1_800_000_000),
+                    (_drawn("access psk"), 1, 0),
+                    (_drawn("access psk"), 2, 2**32),
+                    ("", 3, 2**63),
+                )
+            )
+        ],
         "ident": [
             {
                 "seed": _drawn("identity"),

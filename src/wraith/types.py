@@ -109,8 +109,10 @@ class TransportCharacteristics(NamedTuple):
     idle_limit_s: float | None = None
 
 
+LINK_PACKET_BYTES_MIN: Final = 33
 LINK_PACKET_BYTES_MAX: Final = 16_384
-"""The largest packet on a stream connection."""
+"""The smallest and the largest packet on a stream connection. The native part has the same
+bounds."""
 
 
 @dataclass(frozen=True, slots=True)

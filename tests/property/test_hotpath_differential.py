@@ -329,3 +329,42 @@ def test_the_same_payloads_are_sealed(data: st.DataObject) -> None:
                 at=at,
             )[0]
         assert (again, at) == (outs[0], call["at"] + n_bytes)
+
+
+@settings(max_examples=150)
+@given(seed=seeds, key=secrets)
+def test_the_same_records_are_sealed_and_read(seed: int, key: bytes) -> None:
+    """Lengths of any kind, a stream cut anywhere, and now and then a byte that is wrong."""
+    rng = Random(seed)
+    sealers = [module.RecordSealer(key) for module in (_python, native)]
+    sent = bytearray()
+    for _ in range(rng.randint(1, 8)):
+        segment_bytes = rng.choice([0, 20, 33, 40, 1400, 9000, 16_384, 16_385])
+        n = rng.choice([0, 1, 33, segment_bytes, 3 * segment_bytes, rng.randint(0, 40_000)])
+        headers = []
+        for sealer in sealers:
+            try:
+                headers.append(sealer.seal(n, segment_bytes))
+            except ValueError:
+                headers.append(None)
+        assert headers[0] == headers[1], (n, segment_bytes)
+        for i in range(0, len(headers[0] or b""), 18):
+            sent += headers[0][i : i + 18]
+            sent += rng.randbytes(min(segment_bytes, n - i // 18 * segment_bytes))
+    if sent and rng.random() < 0.4:
+        sent[rng.randrange(len(sent))] ^= 1 << rng.randrange(8)
+    readers = [module.RecordReader(key) for module in (_python, native)]
+    waiting = [bytearray(), bytearray()]
+    at = 0
+    while at < len(sent):
+        piece = sent[at : at + rng.choice([1, 18, 500, 20_000, 200_000])]
+        at += len(piece)
+        results = []
+        for reader, buffer in zip(readers, waiting, strict=True):
+            buffer += piece
+            results.append(reader.read(buffer))
+        assert results[0] == results[1] and waiting[0] == waiting[1]
+        for buffer in waiting:
+            del buffer[: results[0][1]]
+        assert readers[0].is_open == readers[1].is_open
+        assert readers[0].expects_header == readers[1].expects_header

@@ -194,6 +194,29 @@ def veil(case: Case) -> Case:
     }
 
 
+def link(case: Case) -> Case:
+    ak = bytes.fromhex(case["ak"])
+    hidden, secret = monocypher.elligator_key_pair(bytes.fromhex(case["e_seed"]))
+    public = x25519(ak, BASE)
+    psk = bytes.fromhex(case["access_psk"]) or bytes(32)
+    keys = dk("wraith-v2 carrier", x25519(secret, public) + hidden + public + psk, 128)
+    mac, enc, to_listener, to_dialler = (keys[i : i + 32] for i in range(0, 128, 32))
+    note = struct.pack(">BQBB", 0, case["timestamp"], 2, case["carrier"]) + bytes(13)
+    replay_key = dk("wraith-v2 replay", ak)
+    out = {
+        "preface": (hidden + siv(mac, enc, note)).hex(),
+        "road_id": kh(mac, b"road")[:8].hex(),
+        "replay_entry": kh(replay_key, b"carrier" + elligator(hidden))[:16].hex(),
+    }
+    for name, key in (("to_listener", to_listener), ("to_dialler", to_dialler)):
+        headers = b"".join(
+            ChaCha20Poly1305(key).encrypt(struct.pack(">IQ", 0, i), struct.pack(">H", int(n)), b"")
+            for i, n in enumerate(case["packet_bytes"].split())
+        )
+        out[f"key_{name}"], out[f"headers_{name}"] = key.hex(), headers.hex()
+    return out
+
+
 def siv_case(case: Case) -> Case:
     k_mac, k_enc, plain = (bytes.fromhex(case[name]) for name in ("k_mac", "k_enc", "plaintext"))
     return {"sealed": siv(k_mac, k_enc, plain).hex()}
@@ -382,6 +405,7 @@ KINDS: dict[str, Callable[[Case], Case]] = {
     "key-schedule": key_schedule,
     "ratchet": ratchet,
     "veil": veil,
+    "link": link,
     "siv": siv_case,
     "ident": ident,
     "handshake": handshake,

@@ -37,6 +37,7 @@ def load_independent() -> ModuleType:
 @pytest.mark.spec(
     "CR-1", "CR-2", "CR-4", "CR-11", "CR-18", "CR-19", "CR-21", "CR-22", "CR-23", "CR-24"
 )
+@pytest.mark.spec("CA-2", "CA-3", "CA-6", "CA-7", "CA-8")
 @pytest.mark.spec("CR-25", "CR-26", "CR-27", "CR-28", "CR-29", "CR-30", "CR-31", "CR-32")
 @pytest.mark.parametrize("name", FILES)
 def test_the_product_computes_the_published_values(name: str) -> None:

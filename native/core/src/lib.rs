@@ -22,6 +22,7 @@ mod frames;
 mod kdf;
 mod open;
 mod receive_epoch;
+mod records;
 mod replay;
 mod report;
 mod seal;
@@ -34,6 +35,9 @@ pub use format::{Fields, WireFormat};
 pub use frames::{Frame, FrameWalker};
 pub use kdf::Direction;
 pub use open::Opener;
+pub use records::{
+    RECORD_HEADER_BYTES, RECORD_PACKET_BYTES, RECORDS_MAX, RecordReader, RecordRun, RecordSealer,
+};
 pub use report::{OpenReport, Other, Received, Run};
 pub use seal::{FRAMES_MAX, FramesRequest, SealReport, SealRequest, Sealer};
 

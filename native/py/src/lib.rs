@@ -8,6 +8,7 @@
 mod arguments;
 mod buffers;
 mod opener;
+mod records;
 mod sealer;
 
 use pyo3::prelude::*;
@@ -18,7 +19,7 @@ use buffers::{Input, inputs};
 
 /// Number of this surface. It grows with every change of names, arguments or results, here and in
 /// `wraith/hotpath/__init__.py`, in one commit.
-const INTERFACE: u32 = 2;
+const INTERFACE: u32 = 3;
 
 /// BLAKE3 digests (32 bytes each, back to back) of the consecutive chunks of `buf`.
 ///
@@ -61,6 +62,8 @@ fn wraith_native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("INTERFACE", INTERFACE)?;
     module.add_class::<sealer::Sealer>()?;
     module.add_class::<opener::Opener>()?;
+    module.add_class::<records::RecordSealer>()?;
+    module.add_class::<records::RecordReader>()?;
     module.add_function(wrap_pyfunction!(blake3_chunks, module)?)?;
     module.add_function(wrap_pyfunction!(blake3_chunks_of, module)?)?;
     module.add("OpenResult", opener::result_type(module.py())?)?;

@@ -43,8 +43,8 @@ class Label(StrEnum):
     IV_R2I = "wraith-v2 iv r2i"
     REKEY = "wraith-v2 rekey"
     KEM_BIND = "wraith-v2 kem-bind"
-    STREAM_LEN_I2R = "wraith-v2 stream-len i2r"
-    STREAM_LEN_R2I = "wraith-v2 stream-len r2i"
+    CARRIER = "wraith-v2 carrier"
+    WS_PATH = "wraith-v2 ws path"
     PADDING = "wraith-v2 padding"
     TIMING = "wraith-v2 timing"
     TICKET_KEYS = "wraith-v2 ticket-keys"
@@ -72,8 +72,6 @@ _BY_SENDER = {
     (Label.CHAIN_I2R, Role.RESPONDER): Label.CHAIN_R2I,
     (Label.IV_I2R, Role.INITIATOR): Label.IV_I2R,
     (Label.IV_I2R, Role.RESPONDER): Label.IV_R2I,
-    (Label.STREAM_LEN_I2R, Role.INITIATOR): Label.STREAM_LEN_I2R,
-    (Label.STREAM_LEN_I2R, Role.RESPONDER): Label.STREAM_LEN_R2I,
 }
 
 

@@ -12,16 +12,26 @@ import os
 from typing import TYPE_CHECKING, Any, Final
 
 import wraith
-from wraith.hotpath._python import OpenResult
+from wraith.hotpath._python import RECORD_HEADER_BYTES, OpenResult
 
 if TYPE_CHECKING:
-    from wraith.hotpath._python import Opener, Sealer, blake3_chunks, blake3_chunks_of
+    from wraith.hotpath._python import (
+        Opener,
+        RecordReader,
+        RecordSealer,
+        Sealer,
+        blake3_chunks,
+        blake3_chunks_of,
+    )
 
 __all__ = [
     "INTERFACE",
     "NAME",
+    "RECORD_HEADER_BYTES",
     "OpenResult",
     "Opener",
+    "RecordReader",
+    "RecordSealer",
     "Sealer",
     "blake3_chunks",
     "blake3_chunks_of",
@@ -30,7 +40,7 @@ __all__ = [
 
 #: Number of the calls that this package makes of the native part. It grows with every change of
 #: their names, arguments or results, which a version that is not released yet does not.
-INTERFACE: Final = 2
+INTERFACE: Final = 3
 
 
 def _choose() -> tuple[str, str, type[Sealer], type[Opener]]:
@@ -64,9 +74,14 @@ NAME, _REASON, _sealer, _opener = _choose()
 if not TYPE_CHECKING:
     Sealer, Opener = _sealer, _opener
     if NAME == "native":
-        from wraith_native import blake3_chunks, blake3_chunks_of
+        from wraith_native import RecordReader, RecordSealer, blake3_chunks, blake3_chunks_of
     else:
-        from wraith.hotpath._python import blake3_chunks, blake3_chunks_of
+        from wraith.hotpath._python import (
+            RecordReader,
+            RecordSealer,
+            blake3_chunks,
+            blake3_chunks_of,
+        )
 
 
 def reason() -> str:

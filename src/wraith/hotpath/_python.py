@@ -18,6 +18,16 @@ from __future__ import annotations
 
 from wraith.hotpath._digests import blake3_chunks, blake3_chunks_of
 from wraith.hotpath._opener import Opener, OpenResult
+from wraith.hotpath._records import RECORD_HEADER_BYTES, RecordReader, RecordSealer
 from wraith.hotpath._sealer import Sealer
 
-__all__ = ["OpenResult", "Opener", "Sealer", "blake3_chunks", "blake3_chunks_of"]
+__all__ = [
+    "RECORD_HEADER_BYTES",
+    "OpenResult",
+    "Opener",
+    "RecordReader",
+    "RecordSealer",
+    "Sealer",
+    "blake3_chunks",
+    "blake3_chunks_of",
+]

@@ -13,6 +13,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
+from wraith.connection.links.link import LinkState, StreamLink
+from wraith.connection.links.preface import PREFACE_BYTES, LinkKeys
+from wraith.crypto.secret import Secret
 from wraith.errors import CodeInvalid, DecodeError, RemoteProtocolError
 from wraith.transfer import code as code_text
 from wraith.transfer.chunk_records import ChunkRecordParser
@@ -37,6 +40,7 @@ from wraith.wire.handshake import (
 )
 
 _PIECE_BYTES = 37
+_LINK_KEY = bytes(range(32))
 _PAYLOADS: tuple[Any, ...] = (HelloPayload, ResponsePayload, FinishPayload, Unsupported)
 
 
@@ -119,3 +123,40 @@ def _code(text: str) -> None:
     except CodeInvalid:
         return
     _same("a code", code, code_text.decode_code(code_text.encode_code(code)))
+
+
+def links(data: bytes) -> None:
+    """An accepted link: any bytes behind a proof that takes all, and records that are right but
+    for what ``data`` does to them, whole and in pieces."""
+    _link_reads(data)
+    packets = [bytes([size & 0xFF]) * (33 + size % 600) for size in data[2:34]]
+    dialled = StreamLink.dialled(_link_keys(), bytes(PREFACE_BYTES))
+    stream = bytearray()
+    for packet in packets:
+        for part in dialled.frame(memoryview(packet), len(packet)):
+            stream += part
+    _same("packets", packets, _link_reads(bytes(stream)))
+    if stream and len(data) > 34:
+        stream[int.from_bytes(data[:2], "big") % len(stream)] ^= data[34]
+        found = _link_reads(bytes(stream))
+        _same("the sizes of packets", [len(p) for p in packets[: len(found)]], [*map(len, found)])
+
+
+def _link_keys() -> LinkKeys:
+    return LinkKeys(Secret(_LINK_KEY), Secret(_LINK_KEY), bytes(8))
+
+
+def _link_reads(stream: bytes) -> list[bytes]:
+    """The packets that come out of a link, which must not depend on how the stream is cut."""
+    results = []
+    for piece_bytes in (4096, _PIECE_BYTES):
+        link = StreamLink.accepted(lambda _: _link_keys())
+        found: list[bytes] = []
+        for at in range(0, len(stream), piece_bytes):
+            for run, size in link.feed(stream[at : at + piece_bytes]):
+                found += [bytes(run[i : i + size]) for i in range(0, len(run), size)]
+        if link.state is LinkState.DISCARDING and not link.is_at_boundary:
+            raise AssertionError("a link that discards holds something")
+        results.append((found, link.state))
+    _same("a link", *results)
+    return results[0][0]

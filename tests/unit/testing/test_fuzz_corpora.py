@@ -15,14 +15,14 @@ from hypothesis import strategies as st
 
 from wraith.errors import DecodeError
 from wraith.testing import fuzz_targets
-from wraith.testing.fuzz_targets import frames, handshake, transfer
+from wraith.testing.fuzz_targets import frames, handshake, links, transfer
 from wraith.testing.fuzzing import Target, mutate, replay_corpus
 from wraith.transfer.listing import decode_page
 from wraith.wire.extensions import decode_extensions
 from wraith.wire.frames import decode_frames
 
 CORPORA = Path(__file__).parents[2] / "fuzz" / "corpus"
-TARGETS = [frames, handshake, transfer]
+TARGETS = [frames, handshake, links, transfer]
 
 
 @pytest.mark.parametrize("target", TARGETS)

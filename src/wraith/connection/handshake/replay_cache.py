@@ -19,6 +19,7 @@ from wraith.crypto.x25519 import X25519Key
 
 KEY_BYTES = 16
 RECORD_BYTES = 24
+CARRIER_DOMAIN = b"carrier"
 
 
 def encode_record(key: bytes, timestamp: int) -> bytes:
@@ -87,6 +88,11 @@ class ReplayCache:
     def key_of(self, e_public: bytes) -> bytes:
         """The 16-byte entry key of a decoded ephemeral (32 bytes)."""
         return keyed_hash(self._key, e_public)[:KEY_BYTES]
+
+    def carrier_key_of(self, e_public: bytes) -> bytes:
+        """The 16-byte entry key of the decoded ephemeral (32 bytes) of a link's preface: a hello
+        and a preface never share an entry. [CA-6]"""
+        return keyed_hash(self._key, CARRIER_DOMAIN + e_public)[:KEY_BYTES]
 
     def contains(self, key: bytes, now: float) -> bool:
         self._turn(now)

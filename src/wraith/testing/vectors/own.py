@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from wraith.connection.handshake.endpoint_keys import AccessKey
+from wraith.connection.handshake.replay_cache import ReplayCache
+from wraith.connection.links.preface import make_preface, open_preface
 from wraith.crypto import ratchet, session_keys
 from wraith.crypto.aead import Aead
 from wraith.crypto.drbg import ChaCha20Words
@@ -21,11 +24,12 @@ from wraith.crypto.secret import Secret
 from wraith.crypto.siv import siv_open, siv_seal
 from wraith.crypto.veil import VeilKeys
 from wraith.crypto.x25519 import X25519Key
+from wraith.hotpath import RecordSealer
 from wraith.testing.rng import FixedRng, HashKem
 from wraith.testing.vectors.report import Fields, Malformed, Report, equal
 from wraith.transfer import messages as m
 from wraith.transfer.message_codec import MessageParser, encode_message
-from wraith.types import Role, SuiteId
+from wraith.types import Carrier, Role, SuiteId
 
 
 def recognises(data: object) -> bool:
@@ -125,6 +129,30 @@ def _veil(case: Fields) -> dict[str, str]:
         out[f"sealed_{role.value}"] = sealed.hex()
     for name in ("mac_i", "enc_i", "mac_r", "enc_r"):
         out[name] = getattr(keys, name).reveal().hex()
+    return out
+
+
+def _link(case: Fields) -> dict[str, str]:
+    ak, psk = X25519Key.from_secret(case.hex("ak")), case.hex("access_psk") or None
+    carrier, timestamp = Carrier(case.number("carrier")), case.number("timestamp")
+    rng = FixedRng(case.hex("e_seed"))
+    preface, keys = make_preface(ak.public, psk, carrier, rng=rng, unix_now=timestamp)
+    opened = open_preface(AccessKey(ak, psk), preface, carrier)
+    assert opened is not None
+    equal("timestamp", opened.timestamp, timestamp)
+    equal("the listener's key", opened.keys.key_in.reveal(), keys.key_out.reveal())
+    replays = ReplayCache(
+        ak, max_clock_skew_s=1, entries_max=1, now=0, unix_now=timestamp, complete=True
+    )
+    out = {
+        "preface": preface.hex(),
+        "road_id": keys.road_id.hex(),
+        "replay_entry": replays.carrier_key_of(opened.e_public).hex(),
+    }
+    for name, key in (("to_listener", keys.key_out), ("to_dialler", keys.key_in)):
+        sealer = RecordSealer(key.reveal())
+        headers = [sealer.seal(n, n) for n in map(int, case.text("packet_bytes").split())]
+        out[f"key_{name}"], out[f"headers_{name}"] = key.reveal().hex(), b"".join(headers).hex()
     return out
 
 
@@ -254,6 +282,7 @@ _KINDS: dict[str, Callable[[Fields], dict[str, str]]] = {
     "key-schedule": _key_schedule,
     "ratchet": _ratchet,
     "veil": _veil,
+    "link": _link,
     "siv": _siv,
     "ident": _ident,
     "handshake": _handshake,
