@@ -34,6 +34,15 @@ def rows_of(roads: Iterable[Road], order: Order) -> list[tuple[Road, ...]]:
     return [alternate(rows[number], lambda road: road.address) for number in sorted(rows)]
 
 
+def best_of(roads: Iterable[Road], order: Order, n_max: int) -> list[Road]:
+    """At most ``n_max`` roads in the order of rows: first one of each row, then a second of each,
+    so that many addresses of one carrier do not push another carrier out."""
+    rows = rows_of(roads, order)
+    longest = max((len(row) for row in rows), default=0)
+    taken = [road for i in range(longest) for row in rows for road in row[i : i + 1]][:n_max]
+    return [road for row in rows for road in row if road in taken]
+
+
 def alternate(
     items: Iterable[_Item], address_of: Callable[[_Item], Address | None]
 ) -> tuple[_Item, ...]:
