@@ -44,7 +44,11 @@ def samples() -> Iterator[bytes]:
         f.DatagramFrame(0, 1, b"a message"),
         f.Timestamp(1),
         f.MaxStreams(2, 128),
-        f.ExtensionFrame(0x20, b"?"),
+        f.ExtensionFrame(0x3F, b"?"),
+        f.Roads(7, ((0x04, bytes((192, 0, 2, 1, 17, 81))), (0x16, bytes(range(1, 19))), (9, b""))),
+        f.RoadTried((b"8 random", b"8 others")),
+        f.RoadSeen(((b"8 random", True), (b"8 others", False))),
+        f.PathUse(3, 9, f.PathRole.ACTIVE),
     ]
     yield from map(f.encode_frame, every)
     yield b"".join(map(f.encode_frame, every)) + bytes(9)

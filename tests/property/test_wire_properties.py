@@ -32,7 +32,9 @@ from wraith.wire.handshake import (
     decode_part,
     encode_part,
 )
+from wraith.wire.places import ADDRESS_TYPES, URL_TYPE
 from wraith.wire.polymorphic import PacketFields, WireCodec, decode_hdr
+from wraith.wire.road_frames import ROAD_FRAMES
 
 u8, u16 = st.integers(0, 0xFF), st.integers(0, 0xFFFF)
 u32, u64 = st.integers(0, (1 << 32) - 1), st.integers(0, (1 << 64) - 1)
@@ -93,6 +95,23 @@ any_frame: st.SearchStrategy[f.Frame] = st.one_of(
     st.builds(f.FecRepair, blob),
     st.builds(f.ExtensionFrame, st.integers(0x20, 0x3F), blob),
 )
+road_ids = st.lists(bytes8, max_size=16)
+unknown_places = st.tuples(
+    st.integers(0, 255).filter(lambda t: t not in ADDRESS_TYPES and t != URL_TYPE),
+    st.binary(max_size=255),
+)
+known_places = st.builds(
+    lambda shape, raw, port: (shape[0], raw[: shape[1][1]] + port.to_bytes(2, "big")),
+    st.sampled_from(sorted(ADDRESS_TYPES.items())),
+    st.binary(min_size=16, max_size=16),
+    st.integers(1, 0xFFFF),
+)
+road_frame: st.SearchStrategy[f.Frame] = st.one_of(
+    st.builds(f.Roads, u32, st.lists(known_places | unknown_places, max_size=8).map(tuple)),
+    st.builds(f.RoadTried, road_ids.map(tuple)),
+    st.builds(f.RoadSeen, st.lists(st.tuples(bytes8, st.booleans()), max_size=16).map(tuple)),
+    st.builds(f.PathUse, u32, u32, st.sampled_from(f.PathRole)),
+)
 any_record: st.SearchStrategy[r.Record] = st.one_of(
     st.builds(r.HandshakeConfirm, key32),
     st.builds(r.NewTicket, u32, bytes16, u64, blob),
@@ -131,6 +150,13 @@ prefixes = st.builds(
 )
 
 
+def decode_one_agreed(raw: bytes) -> f.Frame:
+    found = f.decode_frames(raw, agreed=ROAD_FRAMES)
+    if len(found) != 1 or isinstance(found[0], f.Pad | f.ExtensionFrame):
+        raise DecodeError("frame")
+    return found[0]
+
+
 def decode_one_record(raw: bytes) -> r.Record:
     """For the laws below: exactly one record, or ``DecodeError``."""
     found = r.RecordParser().feed(raw)
@@ -158,6 +184,7 @@ def decode_first(raw: bytes) -> HelloPrefix:
 
 CODECS: dict[str, tuple[st.SearchStrategy[Any], Callable[[Any], bytes], Callable[[bytes], Any]]] = {
     "frame": (any_frame, f.encode_frame, decode_one_frame),
+    "agreed frame": (road_frame, f.encode_frame, decode_one_agreed),
     "record": (any_record, r.encode_record, decode_one_record),
     "extensions": (extensions, encode_extensions, decode_extensions),
     "hello": (
@@ -229,7 +256,7 @@ def test_bytes_that_decode_are_the_one_encoding_of_their_value(
     for _ in range(data.draw(st.integers(1, 3))):
         if raw:
             raw[data.draw(st.integers(0, len(raw) - 1))] = data.draw(u8)
-    if name in ("frame", "record") and len(raw) > 1:
+    if name in ("frame", "agreed frame", "record") and len(raw) > 1:
         raw[1] &= 1 if raw[0] in (f.FrameType.DATA, f.FrameType.PAD) else 0
     try:
         value = decode(bytes(raw))
@@ -245,6 +272,7 @@ def test_bytes_that_decode_are_the_one_encoding_of_their_value(
 def test_random_bytes_never_raise_anything_else(raw: bytes) -> None:
     decoders: list[Callable[[bytes], object]] = [
         f.decode_frames,
+        lambda data: f.decode_frames(data, agreed=ROAD_FRAMES),
         decode_extensions,
         HelloPayload.decode,
         ResponsePayload.decode,

@@ -16,6 +16,7 @@ from typing import Any
 from wraith.connection.links.link import LinkState, StreamLink
 from wraith.connection.links.preface import PREFACE_BYTES, LinkKeys
 from wraith.crypto.secret import Secret
+from wraith.connection.roads.allowed import peer_may_name
 from wraith.errors import CodeInvalid, DecodeError, RemoteProtocolError
 from wraith.transfer import code as code_text
 from wraith.transfer.chunk_records import ChunkRecordParser
@@ -26,7 +27,7 @@ from wraith.transfer.message_codec import MessageParser, decode_message, encode_
 from wraith.transfer.path_rules import PathRules
 from wraith.wire.control_records import RecordParser, encode_record
 from wraith.wire.extensions import decode_extensions, encode_extensions
-from wraith.wire.frames import decode_frames, encode_frame
+from wraith.wire.frames import Frame, Roads, decode_frames, encode_frame
 from wraith.wire.handshake import (
     FinishPayload,
     HelloPayload,
@@ -38,6 +39,7 @@ from wraith.wire.handshake import (
     decode_part,
     encode_part,
 )
+from wraith.wire.road_frames import ROAD_FRAMES
 
 _PIECE_BYTES = 37
 _LINK_KEY = bytes(range(32))
@@ -58,9 +60,20 @@ def _each(decode: Callable[[bytes], Any], encode: Callable[[Any], bytes], data: 
     _same(decode, value, decode(encode(value)))
 
 
+def _decode_agreed(data: bytes) -> list[Frame]:
+    """The frames of a session that has agreed on ROADS, and what they name."""
+    found = decode_frames(data, agreed=ROAD_FRAMES)
+    for frame in found:
+        if isinstance(frame, Roads):
+            for road in frame.roads():
+                peer_may_name(road, code_ports=frozenset(), remote=road.address)
+    return found
+
+
 def frames(data: bytes) -> None:
     """Frames of a packet, and the records of stream 0 in pieces of any size."""
     _each(decode_frames, lambda found: b"".join(map(encode_frame, found)), data)
+    _each(_decode_agreed, lambda found: b"".join(map(encode_frame, found)), data)
     whole, pieces = RecordParser(), RecordParser()
     try:
         records = whole.feed(data)

@@ -21,7 +21,7 @@ _HEADER: Final = Struct(">BBH")
 
 
 class FrameType(IntEnum):
-    """Types by their code. 0x20 to 0x3F are extensions and have no name here."""
+    """Types by their code. 0x20 to 0x3F belong to extensions; those that have one are named."""
 
     FILL = 0x00
     DATA = 0x01
@@ -49,6 +49,10 @@ class FrameType(IntEnum):
     TIMESTAMP = 0x17
     MAX_STREAMS = 0x18
     STOP = 0x19
+    ROADS = 0x20
+    ROAD_TRIED = 0x21
+    ROAD_SEEN = 0x22
+    PATH_USE = 0x23
 
 
 EXTENSION_FIRST: Final = 0x20

@@ -12,7 +12,7 @@ Spec: frames §1-§3 [FR-1 … FR-10].
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from dataclasses import dataclass
 from struct import Struct
 from struct import error as StructError
@@ -46,6 +46,18 @@ from wraith.wire.frame_types import (
 from wraith.wire.frame_types import ControlType as ControlType
 from wraith.wire.frame_types import FrameType as FrameType
 from wraith.wire.frame_types import QosMode as QosMode
+from wraith.wire.road_frames import PathRole as PathRole
+from wraith.wire.road_frames import PathUse as PathUse
+from wraith.wire.road_frames import Roads as Roads
+from wraith.wire.road_frames import RoadSeen as RoadSeen
+from wraith.wire.road_frames import RoadTried as RoadTried
+from wraith.wire.road_frames import (
+    decode_path_use,
+    decode_road_seen,
+    decode_road_tried,
+    decode_roads,
+    encode_body,
+)
 
 #: Frames that a packet may hold: twice as many as a sender puts into one.
 OTHER_FRAMES_MAX: Final = 128
@@ -248,7 +260,8 @@ class FecRepair:
 
 @dataclass(frozen=True, slots=True)
 class ExtensionFrame:
-    """A frame of type 0x20 to 0x3F: ignorable, ack-eliciting."""
+    """A frame of type 0x20 to 0x3F of an extension that was not agreed: ignorable,
+    ack-eliciting."""
 
     type: int
     raw: bytes
@@ -277,6 +290,10 @@ Frame = (
     | GroupFrame
     | FecRepair
     | ExtensionFrame
+    | Roads
+    | RoadTried
+    | RoadSeen
+    | PathUse
 )
 
 
@@ -287,26 +304,34 @@ def is_ack_eliciting(type_: int, flags: int = 0) -> bool:
     return type_ not in (FrameType.ACK, FrameType.CLOSE, FrameType.FILL)
 
 
-def decode_frames(buf: Buffer, *, skips: bool = False) -> list[Frame]:
+_NONE: Final[frozenset[int]] = frozenset()
+
+
+def decode_frames(buf: Buffer, *, skips: bool = False, agreed: Set[int] = _NONE) -> list[Frame]:
     """All frames of a payload, in order. Takes and raises what ``split_frames`` does."""
     return [
         _SPLIT_INTO[type_](*fields) if type_ in _SPLIT_INTO else fields[0]
-        for type_, fields in split_frames(buf, skips=skips)
+        for type_, fields in split_frames(buf, skips=skips, agreed=agreed)
     ]
 
 
-def split_frames(buf: Buffer, *, skips: bool = False) -> list[tuple[int, tuple[Any, ...]]]:
+def split_frames(
+    buf: Buffer, *, skips: bool = False, agreed: Set[int] = _NONE
+) -> list[tuple[int, tuple[Any, ...]]]:
     """The frames of a payload, in order: type and fields. Linear time; every other outcome is
     ``DecodeError``, more frames than 128 beside DATA and 256 DATAGRAMs among them. [CN-63]
 
     The fields are those of the frame's class, in their order; for ACK, CLOSE, CONTROL, DATA,
-    GROUP, MAX_STREAMS, PAD, QOS_UPDATE, STREAM_OPEN, FEC_REPAIR and extensions they are one: the
-    frame itself. A peer may fill packets with frames, and an object for each would cost as much as
-    what it does. Flags that a type does not know are ignored. [FR-1, FR-2, FR-3, FR-4]
+    GROUP, MAX_STREAMS, PAD, QOS_UPDATE, STREAM_OPEN, FEC_REPAIR and extensions, agreed ones too,
+    they are one: the frame itself. A peer may fill packets with frames, and an object for each
+    would cost as much as what it does. Flags that a type does not know are ignored. [FR-1, FR-2,
+    FR-3, FR-4]
 
     Args:
         skips: leave out PAD, FEC_REPAIR, MTU_PROBE and extensions, which say nothing to a session
             but that they are to be acknowledged.
+        agreed: the types of extensions that this session has agreed on and that are known here,
+            such as ``ROAD_FRAMES``: they are read and checked. [FR-11]
     """
     frames: list[tuple[int, tuple[Any, ...]]] = []
     unpack_header, layout_of, keep = _HEADER.unpack_from, _FIXED.get, frames.append
@@ -335,6 +360,8 @@ def split_frames(buf: Buffer, *, skips: bool = False) -> list[tuple[int, tuple[A
         elif type_ == _DATAGRAM and n >= _DATAGRAM_HEAD.size:
             head = _DATAGRAM_HEAD.unpack_from(buf, start)
             keep((type_, (*head, bytes(buf[start + _DATAGRAM_HEAD.size : stop]))))
+        elif type_ in agreed:
+            keep((type_, (_decode_agreed(type_, Reader(buf, start, stop)),)))
         elif skips and (type_ in _SKIPPED or (type_ == _CONTROL and n == 1)):
             if type_ == _CONTROL and buf[start] != ControlType.MTU_PROBE:
                 raise DecodeError("CONTROL type", start)
@@ -426,9 +453,14 @@ def encode_frame(frame: Frame) -> bytes:
     return encode_header(type_, flags, len(raw)) + raw
 
 
-def _encode_opaque(frame: GroupFrame | FecRepair | ExtensionFrame) -> bytes:
+def _encode_opaque(
+    frame: GroupFrame | FecRepair | ExtensionFrame | Roads | RoadTried | RoadSeen | PathUse,
+) -> bytes:
     """Frames whose body is made elsewhere."""
     match frame:
+        case Roads() | RoadTried() | RoadSeen() | PathUse():
+            type_, raw = encode_body(frame)
+            return encode_header(type_, 0, len(raw)) + raw
         case GroupFrame(type_, group_id, message):
             if type_ not in _GROUP_TYPES:
                 raise ValueError("a group frame is GROUP_JOIN, GROUP_LEAVE or GROUP_REKEY")
@@ -620,3 +652,17 @@ _DECODERS: Final[dict[int, Callable[[Reader, int], Frame]]] = {
     FrameType.FEC_REPAIR: lambda body, flags: FecRepair(body.rest()),
     FrameType.MAX_STREAMS: _decode_max_streams,
 }
+
+#: Frames of extensions that this version knows.
+_AGREED: Final[dict[int, Callable[[Reader], Frame]]] = {
+    FrameType.ROADS: decode_roads,
+    FrameType.ROAD_TRIED: decode_road_tried,
+    FrameType.ROAD_SEEN: decode_road_seen,
+    FrameType.PATH_USE: decode_path_use,
+}
+
+
+def _decode_agreed(type_: int, body: Reader) -> Frame:
+    frame = _AGREED[type_](body)
+    body.expect_end("frame length")
+    return frame
