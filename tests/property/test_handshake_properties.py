@@ -20,6 +20,7 @@ from wraith.connection.handshake.negotiate import (
     SuitePolicy,
     accept_offer,
     check_accept,
+    has_roads,
     make_offer,
     responder_choice,
 )
@@ -271,6 +272,28 @@ def test_what_was_not_offered_cannot_be_accepted(extra: int, suite: SuiteId) -> 
         return
     with pytest.raises(RemoteProtocolError):
         check_accept(suite, offer, (*accept, Extension(extra)))
+
+
+@pytest.mark.spec("HS-64")
+@pytest.mark.parametrize(
+    ("offered", "agreed"),
+    [(None, False), (b"", False), (b"\0", False), (b"\1", True), (b"\2x", True)],
+)
+def test_roads_are_agreed_on_where_both_speak_a_version(
+    offered: bytes | None, agreed: bool
+) -> None:
+    offer = [Extension(ExtensionId.ROADS, offered)] if offered is not None else []
+    accepted = accept_offer(D, offer)
+    assert has_roads(accepted) is agreed
+    if agreed:
+        assert accepted == (Extension(ExtensionId.ROADS, b"\1"),)
+        check_accept(D, offer, accepted)
+        with pytest.raises(RemoteProtocolError):
+            check_accept(D, offer, (Extension(ExtensionId.ROADS, b"\0"),))
+
+
+def test_two_of_this_version_agree_on_roads() -> None:
+    assert has_roads(accept_offer(A, make_offer(A, SeededRng(1))))
 
 
 # -- any link ---

@@ -22,6 +22,7 @@ class HandshakeResult:
         own_hmks: this endpoint's own header-mask keys, newest first, at most two.
         rtt_sample_s: the handshake's round trip if it was measured without ambiguity.
         authenticated_by: ``static-key`` or ``ticket``.
+        has_roads: both sides speak the frames ROADS, ROAD_TRIED, ROAD_SEEN and PATH_USE.
         access_key: the public half (32 bytes) of the access key that the hello proved; ``None`` at
             the initiator.
     """
@@ -36,4 +37,5 @@ class HandshakeResult:
     own_hmks: tuple[bytes, ...] = field(repr=False)
     rtt_sample_s: float | None = None
     authenticated_by: str = "static-key"
+    has_roads: bool = False
     access_key: bytes | None = field(default=None, repr=False)

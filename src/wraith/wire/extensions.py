@@ -36,6 +36,7 @@ class ExtensionId(IntEnum):
     FEC = 0x11
     KEY_COMMIT = 0x12
     PQ_AUTH = 0x13
+    ROADS = 0x14  # parameter: the highest version spoken, u8
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,12 @@ from wraith.connection.handshake.flight import (
     seal_part,
 )
 from wraith.connection.handshake.header_masks import HeaderMaskKeys
-from wraith.connection.handshake.negotiate import SuitePolicy, check_accept, make_offer
+from wraith.connection.handshake.negotiate import (
+    SuitePolicy,
+    check_accept,
+    has_roads,
+    make_offer,
+)
 from wraith.connection.handshake.node_record import NodeRecord
 from wraith.connection.handshake_result import HandshakeResult
 from wraith.connection.paths.shaper import Shaper
@@ -313,6 +318,7 @@ class AwaitingResponse:
             peer_hmk=None,
             own_hmks=hmks,
             rtt_sample_s=rtt_sample_s,
+            has_roads=has_roads(payload.extensions),
         )
         veil = self._veil
         self._leave()

@@ -105,6 +105,7 @@ def suite_after_refusal(policy: SuitePolicy, body: bytes) -> SuiteId:
 
 DATAGRAM_FRAME_BYTES_MAX = 65_535
 """The longest DATAGRAM frame that is taken, as the DATAGRAM extension tells it (a u16)."""
+ROADS_VERSION = 1
 
 
 def make_offer(suite: SuiteId, rng: Rng) -> tuple[Extension, ...]:
@@ -120,6 +121,8 @@ def accept_offer(suite: SuiteId, offer: Sequence[Extension]) -> tuple[Extension,
     """
     _check_ids(suite, [extension.id for extension in offer])
     own = {extension.id: extension for extension in _implemented(suite)}
+    if not has_roads(offer):
+        del own[ExtensionId.ROADS]
     return tuple(own[extension.id] for extension in offer if extension.id in own)
 
 
@@ -134,13 +137,27 @@ def check_accept(suite: SuiteId, offer: Sequence[Extension], accept: Sequence[Ex
     _check_ids(suite, ids)
     if not set(ids) <= {extension.id for extension in offer}:
         raise RemoteProtocolError("an extension was accepted that was not offered")
+    if ExtensionId.ROADS in ids and not has_roads(accept):
+        raise RemoteProtocolError("a version of ROADS was accepted that does not exist")
+
+
+def has_roads(extensions: Sequence[Extension]) -> bool:
+    """Whether a list offers, or accepts, ROADS in a version that is spoken here. Its parameter is
+    the highest version that the sender speaks, and every one speaks those below it. [HS-64]"""
+    return any(
+        extension.id == ExtensionId.ROADS and extension.params[:1] >= bytes((ROADS_VERSION,))
+        for extension in extensions
+    )
 
 
 def _implemented(suite: SuiteId) -> tuple[Extension, ...]:
-    datagram = Extension(ExtensionId.DATAGRAM, DATAGRAM_FRAME_BYTES_MAX.to_bytes(2, "big"))
+    always = (
+        Extension(ExtensionId.DATAGRAM, DATAGRAM_FRAME_BYTES_MAX.to_bytes(2, "big")),
+        Extension(ExtensionId.ROADS, bytes((ROADS_VERSION,))),
+    )
     if SUITES[suite].post_quantum:
-        return Extension(ExtensionId.POST_QUANTUM), datagram
-    return (datagram,)
+        return Extension(ExtensionId.POST_QUANTUM), *always
+    return always
 
 
 def _check_ids(suite: SuiteId, ids: Sequence[int]) -> None:

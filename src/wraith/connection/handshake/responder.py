@@ -28,7 +28,7 @@ from wraith.connection.handshake.flight import (
     uniform,
 )
 from wraith.connection.handshake.handshake import HandshakeContext, prologue
-from wraith.connection.handshake.negotiate import accept_offer, responder_choice
+from wraith.connection.handshake.negotiate import accept_offer, has_roads, responder_choice
 from wraith.connection.handshake_result import HandshakeResult
 from wraith.crypto.ident import check_ident
 from wraith.crypto.noise import HandshakeState, for_suite
@@ -188,7 +188,14 @@ class AwaitingHello:
         body = noise.write_message(answer.encode())
         self._is_done = True
         return AwaitingFinish(
-            context, hello.veil, noise, self._suite, body, own_params, self._key.ak.public
+            context,
+            hello.veil,
+            noise,
+            self._suite,
+            body,
+            own_params,
+            self._key.ak.public,
+            has_roads=has_roads(extensions),
         )
 
     def wipe(self) -> None:
@@ -223,6 +230,7 @@ class AwaitingFinish:
         "n_repeats",
         "_access_key",
         "_context",
+        "_has_roads",
         "_noise",
         "_suite",
         "_parts",
@@ -242,6 +250,8 @@ class AwaitingFinish:
         body: bytes,
         own_params: TransportParams,
         access_key: bytes,
+        *,
+        has_roads: bool,
     ) -> None:
         self.veil = veil
         #: How often RESPONSE has been sealed again.
@@ -251,6 +261,7 @@ class AwaitingFinish:
         self._suite = suite
         self._own_params = own_params
         self._access_key = access_key
+        self._has_roads = has_roads
         self._payload: FinishPayload | None = None
         self._sent_at = 0.0
         self._is_done = False
@@ -317,6 +328,7 @@ class AwaitingFinish:
             own_hmks=self._context.hmks.live,
             rtt_sample_s=now - self._sent_at if self.n_repeats == 0 else None,
             access_key=self._access_key,
+            has_roads=self._has_roads,
         )
         self._leave()
         return FinishedHandshake(result, refusal)
