@@ -169,7 +169,7 @@ def test_a_response_that_fails_in_noise_costs_its_attempt_only() -> None:
     # The responder itself sends rubbish once: the next attempt must still succeed.
     net = linked()
     connection = net.dial()
-    (target,) = net.i.endpoint._dials[net.i.endpoint._routes[connection]]._targets
+    (target,) = net.i.endpoint._dials[net.i.endpoint._routes[connection]]._targets.values()
     veil = target.attempts[0].stage._veil
     rng = SeededRng(9)
     sizes = (900, 900)

@@ -12,6 +12,7 @@ Spec: docs/spec/connection.md.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable
 
 from wraith.abc import Kem, Rng, Tracer
@@ -25,10 +26,11 @@ from wraith.connection.data_phase import DataPhase
 from wraith.connection.ending import Ending
 from wraith.connection.handshake_result import HandshakeResult
 from wraith.connection.inbound import Inbound
-from wraith.connection.moving import Moving
+from wraith.connection.moving import Moving, PathNews
 from wraith.connection.packet_builder import PacketBuilder
 from wraith.connection.parts import ConnectionParts
 from wraith.connection.paths.shaper import Shaper
+from wraith.connection.roads.reasons import RoadFailure
 from wraith.connection.shared import Shared
 from wraith.connection.state import Input, SessionState
 from wraith.connection.stats import ConnectionStats, stats_of
@@ -39,6 +41,7 @@ from wraith.types import (
     Buffer,
     NetworkPath,
     PeerKey,
+    Road,
     Role,
     SecurityInfo,
     StreamId,
@@ -182,6 +185,10 @@ class Connection:
         """The handshake failed: Closed in silence, with ``error`` in the event."""
         self._ending.fail(error)
 
+    def tell_road(self, road: Road, failure: RoadFailure) -> None:
+        """A road does not lead to the peer."""
+        self._shared.events.append(ev.RoadFailed(road, failure))
+
     # -- facts
 
     @property
@@ -324,6 +331,56 @@ class Connection:
         tells nothing, refuses all commands. [CN-50]"""
         self._ending.poison()
 
+    # -- paths
+
+    def join(self, path: NetworkPath, now: float) -> bool:
+        """Opens one more path, which stands by once the peer has answered there. False: no
+        connection id is free for it now. [CN-84]
+
+        Raises:
+            LocalProtocolError: not established, or this is the responder.
+        """
+        return self._moving.join(path, now)
+
+    def probe(self, path: NetworkPath, now: float, *, is_padded: bool = False) -> None:
+        """Asks whether the peer answers on an open path; with a packet of full size if
+        ``is_padded``."""
+        self._moving.probe(path, now, is_padded=is_padded)
+
+    def use(self, path: NetworkPath, now: float) -> None:
+        """Sends data on this path from now on, as soon as it is proven. [CN-86]"""
+        self._moving.use(path, now)
+
+    def leave(self, path: NetworkPath, now: float) -> None:
+        """Gives up a path that stands by."""
+        self._moving.leave(path, now)
+
+    def guided(self) -> deque[tuple[PathNews, NetworkPath]]:
+        """Whoever chooses the road of this session takes what happens on its paths from here."""
+        self._moving.has_guide = True
+        return self._moving.news
+
+    @property
+    def knows_endpoint(self) -> bool:
+        """The peer has said how packets to it may name the session from any place; the initiator
+        hears it when it was accepted."""
+        parts = self._shared.parts
+        return parts is not None and parts.is_confirmed and parts.knows_hmk
+
+    @property
+    def has_roads(self) -> bool:
+        """Both sides can have more than one path, and the peer's endpoint can be named."""
+        parts = self._shared.parts
+        return parts is not None and parts.has_roads and parts.knows_hmk
+
+    @property
+    def paths(self) -> tuple[NetworkPath, ...]:
+        """The paths that are open and proven; data go on ``path``."""
+        parts = self._shared.parts
+        if parts is None:
+            return ()
+        return tuple(path.network for path in parts.paths.open if path.is_proven)
+
     # -- bytes and time in
 
     def receive_datagrams(
@@ -344,6 +401,20 @@ class Connection:
         """The local network refused a datagram of ``n_bytes`` for its size. A probe of that size
         is given up; if it was the size in use, back to 1,200 bytes, and search later. [CN-37]"""
         self._moving.handle_mtu_exceeded(path, n_bytes, now)
+
+    def on_link_room(self, path: NetworkPath, n_bytes: int) -> bool:
+        """A link takes ``n_bytes`` more. True: something may leave because of that."""
+        parts = self._shared.parts
+        found = None if parts is None else parts.paths.find(path)
+        if found is None:
+            return False
+        was_full = found.is_window_full(found.mtu.current)
+        found.link_room = n_bytes
+        return was_full
+
+    def on_link_closed(self, path: NetworkPath, now: float) -> None:
+        """A link has ended. What is under way there goes back for sending. [CN-88]"""
+        self._moving.on_link_closed(path, now)
 
     # -- bytes, time and events out
 

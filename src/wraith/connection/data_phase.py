@@ -39,6 +39,8 @@ CALL_BYTES = 128 * 1024
 """No further run is begun once a call has made so much: what is sealed should leave the machine
 while it is in the processor's cache, and other connections wait for it."""
 SKIPPED_TTL_MIN_S, SKIPPED_TTL_MAX_S = 1.0, 10.0
+QUIET_PTOS, QUIET_MIN_S = 3, 0.1
+"""A side that can choose another road asks for the peer when its stream bytes stay away so long."""
 LINK_SILENCES = 2
 """A link is suspect when it was silent for twice its patience. [RC-41]"""
 
@@ -114,9 +116,10 @@ class DataPhase:
         main = parts.paths.main
         epoch, pn = result.highest
         keys = parts.keys
-        arrival = main
+        arrival, is_newest = main, False
         if path != main.network:
-            arrival = self._moving.arrived(parts, path, result, keys.is_highest(epoch, pn), now)
+            is_newest = keys.is_highest(epoch, pn)
+            arrival = self._moving.arrived(parts, path, result, is_newest, now)
         if arrival.is_suspect:
             self._on_recovered(parts, arrival, now)
         if keys.newest > keys.current and result.received[0][0] == keys.current:
@@ -144,6 +147,13 @@ class DataPhase:
             self._shared.life.apply(Input.REKEY)
         if inbound.path_responses:
             self._moving.on_responses(parts, inbound.path_responses, now)
+        if inbound.road_frames:
+            self._moving.on_road_frames(parts, inbound.road_frames, now)
+        if result.runs and self._moving.has_guide:
+            quiet_s = max(QUIET_PTOS * arrival.rtt.pto_s(), QUIET_MIN_S)
+            self._shared.timers.set(Timer.QUIET, now + quiet_s)
+        if is_newest and result.runs:
+            self._moving.on_newest_data(arrival, path, now)
         if inbound.peer_close is not None:
             self._ending.on_peer_close(parts, *inbound.peer_close, now)
 
@@ -227,6 +237,8 @@ class DataPhase:
             self._shared.draw_keepalive()
             shared = self._shared
             shared.timers.set(Timer.KEEPALIVE, now + shared.keepalive_factor * parts.idle_s)
+        elif timer is Timer.QUIET:
+            self.ping(now)  # who only receives has nothing outstanding, and would not miss the path
         elif timer is Timer.SKIPPED_KEYS:
             ttl_s = self._skipped_ttl_s(parts)
             if any(path.network.link for path in parts.paths.open):
@@ -255,12 +267,14 @@ class DataPhase:
         if path.pto_count >= patience and not path.is_suspect:
             path.is_suspect = True
             self._moving.shrink_mtu(path, now)
+            self._moving.tell_suspect(path)
             if path is parts.paths.main:
                 parts.rekey.suspend(now)
                 self._shared.events.append(ev.PathSuspect())
 
     def _on_recovered(self, parts: ConnectionParts, path: Path, now: float) -> None:
         path.is_suspect = False
+        self._moving.tell_recovered(path)
         if path is not parts.paths.main:
             return
         parts.rekey.resume(now)

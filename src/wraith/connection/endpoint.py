@@ -9,11 +9,15 @@
                         ├ half-open, just completed (Admission)
                         └ hello path, only if listening (Admission)
 
+Stream connections (links) bring the same packets: ``accept_link`` and ``link_…`` tell of them,
+``next_wish`` asks for them. Only the side that dials opens links.
+
 The endpoint decides to whom a datagram goes and nothing about what is in it. Work per call is
 proportional to what was touched: connections with news are marked, timers live in one heap.
 
 The driver's drain, after every call: ``next_event`` until ``None``, then ``records_to_store``, then
-``datagrams_to_send`` until it returns nothing, again if that made events, then ``next_timer``.
+``datagrams_to_send`` until it returns nothing, again if that made events, then ``next_wish`` until
+``None``, then ``next_timer``.
 
 Spec: handshake.md [HS-40] [HS-41] [HS-42], connection.md.
 """
@@ -21,7 +25,7 @@ Spec: handshake.md [HS-40] [HS-41] [HS-42], connection.md.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from heapq import heappop, heappush
 
@@ -33,6 +37,7 @@ from wraith.connection.data.flow import WindowBudget
 from wraith.connection.deadlines import Deadline, DeadlineHeap
 from wraith.connection.endpoint_events import EndpointEvent
 from wraith.connection.events import Event
+from wraith.connection.guide import RoadGuide
 from wraith.connection.handshake.admission import Admission, CompletedHandshake, LateFinish
 from wraith.connection.handshake.dialing import Dial, DialOutcome, Outbox
 from wraith.connection.handshake.endpoint_keys import AccessKey, EndpointKeys
@@ -41,15 +46,29 @@ from wraith.connection.handshake.handshake import HandshakeContext, Proposal
 from wraith.connection.handshake.header_masks import HeaderMaskKeys
 from wraith.connection.handshake.negotiate import SuitePolicy, responder_suites
 from wraith.connection.handshake.node_record import NodeRecord
+from wraith.connection.links.link import StreamLink
+from wraith.connection.links.preface import (
+    LinkKeys,
+    OpenedPreface,
+    decode_ephemeral,
+    make_preface,
+    open_preface,
+)
+from wraith.connection.links.table import LinkEntry, LinkTable
+from wraith.connection.links.wishes import LinkWish
 from wraith.connection.paths.shaper import Shaper
-from wraith.connection.routing import SESSIONS_PER_PATH, Route, RoutingTable
+from wraith.connection.roads.reasons import RoadFailure, RoadReason
+from wraith.connection.roads.ways import RoadStatus
+from wraith.connection.routing import SESSIONS_PER_PATH, Dialled, Route, RoutingTable
 from wraith.connection.state import OPEN_STATES
 from wraith.errors import CloseCode, ConnectFailed, LocalProtocolError, WraithError
 from wraith.types import (
     ANY_ADDRESS,
     Address,
     Buffer,
+    Carrier,
     NetworkPath,
+    Road,
     Role,
     SuiteId,
     Transmit,
@@ -106,6 +125,7 @@ class Endpoint:
         self._routing = RoutingTable()
         self._routes: dict[Connection, Route] = {}
         self._dials: dict[Route, Dial] = {}
+        self._guides: dict[Route, RoadGuide] = {}
         self._dials_by_remote: dict[Address, list[Route]] = {}
         self._deadlines = DeadlineHeap()
         self._dirty: list[Route] = []
@@ -119,6 +139,7 @@ class Endpoint:
         #: Handshake datagrams that the shaper lets go later, by time.
         self._delayed: list[tuple[float, int, bytes, NetworkPath]] = []
         self._n_delayed = 0
+        self._links = LinkTable(self._deadlines)
         self._pool = BufferPool()
         self._trim = _Trim()
         self._windows = WindowBudget(config.window_sum, config.send_memory_sum)
@@ -157,10 +178,15 @@ class Endpoint:
         if not data or segment_bytes < 1:
             return  # an empty datagram is legal UDP
         routes = self._routing.on_path(path)
+        if path.link and self._links.find(path) is None:
+            return  # it was given up, and this was on its way
         if len(routes) == 1:
             route = routes[0]
             unclaimed: Sequence[int] = self._deliver(route, data, segment_bytes, path, now)
             if not unclaimed:
+                return
+            if path.link:
+                self._break_link(route, path, now)
                 return
         else:
             unclaimed = range(-(-len(data) // segment_bytes))
@@ -217,6 +243,10 @@ class Endpoint:
                 case _Trim():
                     if not self._pool.trim():
                         self._deadlines.set(owner, now + TRIM_S)
+                case RoadGuide():
+                    self._run_guide(owner, now)
+                case LinkEntry():
+                    self._links.discard(owner.path)
                 case HeaderMaskKeys():
                     owner.on_timer(now)
                     self._deadlines.set(owner, owner.next_time())
@@ -323,6 +353,166 @@ class Endpoint:
             return self._delayed[0][0]
         return due
 
+    # -- links -----------------------------------------------------------------------------------
+
+    def accept_link(self, path: NetworkPath, clock: Callable[[], float]) -> StreamLink | None:
+        """A stranger has opened a stream connection. Returns what its bytes go through, which says
+        nothing and keeps little until a preface proves an access key; ``None``: nobody listens.
+
+        Args:
+            path: of the new link; its number is unique in this endpoint.
+            clock: the monotonic time, when the preface has come.
+        """
+        if self._is_poisoned or not self._admission.is_listening:
+            return None
+        return StreamLink.accepted(lambda preface: self._prove(preface, path, clock()))
+
+    def _prove(self, preface: bytes, path: NetworkPath, now: float) -> LinkKeys | None:
+        self._enter(now)
+        e_public = decode_ephemeral(preface)
+
+        def open_with(key: AccessKey) -> OpenedPreface | None:
+            return open_preface(key, preface, path.carrier, e_public=e_public)
+
+        opened = self._admission.prove_link(path, e_public, open_with, now)
+        if opened is None:
+            return None
+        self._links.add(path, now)
+        return opened.keys
+
+    def link_opened(self, wish_id: int, path: NetworkPath, now: float) -> None:
+        """The link that was wished for is open."""
+        self._enter(now)
+        found = self._links.answered(wish_id)
+        self._links.add(path, now)
+        if found is None:
+            self._links.close(path)
+            return
+        route, id_ = found
+        dial, guide = self._dials.get(route), self._guides.get(route)
+        if guide is not None:
+            is_used = guide.on_link_opened(id_, path, now)
+            self._routing.use_path(route, path)
+            self._routing.use_path(route, route.connection.path)
+            self._touch(route)
+        else:
+            is_used = dial is not None and dial.on_link_opened(id_, path, now)
+        if not is_used:
+            self._links.close(path)
+            return
+        self._links.belongs(path, route)
+        if dial is not None:
+            self._deadlines.set(dial, dial.next_time())
+
+    def link_failed(self, wish_id: int, failure: RoadFailure, now: float) -> None:
+        """The link that was wished for cannot be had."""
+        self._enter(now)
+        found = self._links.answered(wish_id)
+        if found is None:
+            return
+        route, id_ = found
+        dial, guide = self._dials.get(route), self._guides.get(route)
+        if guide is not None:
+            guide.on_link_failed(id_, failure, now)
+            self._touch(route)
+        elif dial is not None:
+            self._on_dial(dial, dial.on_link_failed(id_, failure, now))
+
+    def link_room(self, path: NetworkPath, n_bytes: int, now: float) -> None:
+        """The link of ``path`` takes ``n_bytes`` more."""
+        self._enter(now)
+        for route in self._routing.on_path(path):
+            if route.connection.on_link_room(path, n_bytes):
+                self._touch(route)
+
+    def link_closed(self, path: NetworkPath, failure: RoadFailure, now: float) -> None:
+        """The link of ``path`` is gone, whoever ended it. No session ends by that."""
+        self._enter(now)
+        if (entry := self._links.gone(path)) is not None and entry.route is not None:
+            self._on_link_gone(entry.route, path, failure, now)
+
+    def next_wish(self) -> LinkWish | None:
+        """What is to be done outside, oldest first."""
+        return self._links.wishes.popleft() if self._links.wishes else None
+
+    def _break_link(self, route: Route, path: NetworkPath, now: float) -> None:
+        """Something came on the link of a session that is not the session's: somebody has changed
+        it. Nothing on this link can be believed in any more; the session goes on elsewhere."""
+        if self._links.discard(path) is not None:
+            self._on_link_gone(route, path, RoadFailure(RoadReason.RESET_LATER), now)
+
+    def _on_link_gone(
+        self, route: Route, path: NetworkPath, failure: RoadFailure, now: float
+    ) -> None:
+        self._routing.leave(route, path)
+        dial = self._dials.get(route)
+        if dial is not None:
+            self._on_dial(dial, dial.on_link_closed(path, failure, now))
+        route.connection.on_link_closed(path, now)
+        if (guide := self._guides.get(route)) is not None:
+            guide.on_link_closed(path, failure, now)
+        self._touch(route)
+
+    def network_changed(self, now: float) -> None:
+        """Addresses or routes of this host have changed: every session looks at its roads anew."""
+        self._enter(now)
+        for route, guide in self._guides.items():
+            guide.on_network_changed(now)
+            self._touch(route)
+
+    def roads_of(self, connection: Connection) -> list[RoadStatus]:
+        """The roads of a connection that this endpoint has dialled, best first; empty where there
+        is only one."""
+        route = self._routes.get(connection)
+        guide = None if route is None else self._guides.get(route)
+        return [] if guide is None else guide.statuses
+
+    def migrate(self, connection: Connection, road: Road | None, now: float) -> None:
+        """Moves a connection to ``road``, or to any other, as soon as it answers there.
+
+        Raises:
+            LocalProtocolError: this side has not dialled it, or it has one road only.
+            ValueError: no such road is known.
+        """
+        self._enter(now)
+        route = self._routes.get(connection)
+        guide = None if route is None else self._guides.get(route)
+        if route is None or guide is None:
+            raise LocalProtocolError(
+                "this session has one road only",
+                hint="the side that dials moves, where the code names more than one road",
+            )
+        guide.migrate(road, now)
+        self._touch(route)
+
+    def _run_guide(self, guide: RoadGuide, now: float) -> None:
+        guide.run(now)
+        self._deadlines.set(guide, guide.next_time())
+
+    def _begin_guide(self, route: Route, dialled: Dialled, now: float) -> None:
+        """The session stands: from now on its roads are kept. [RO-30]"""
+        route.dialled = None
+        roads, winner, local = dialled
+        if not route.connection.has_roads:
+            return
+        if len(roads) == 1 and winner.carrier is Carrier.UDP:
+            return
+        self._guides[route] = RoadGuide(
+            route, self._links, roads, winner, local=local, open_link=self._open_link, now=now
+        )
+
+    def _open_link(self, route: Route, id_: int, road: Road) -> None:
+        record = route.record
+        assert record is not None
+        preface, keys = make_preface(
+            record.access_key,
+            record.access_psk,
+            road.carrier,
+            rng=self._rng,
+            unix_now=self._context.clock.unix_time(),
+        )
+        self._links.want(route, id_, road, StreamLink.dialled(keys, preface))
+
     # -- commands --------------------------------------------------------------------------------
 
     def connect(
@@ -334,6 +524,8 @@ class Endpoint:
         require_pq: bool = True,
         suite: SuiteId | None = None,
         anonymous: bool = False,
+        roads: Sequence[Road] | None = None,
+        known_to_fail: frozenset[Carrier] = frozenset(),
     ) -> Connection:
         """Begins a connection to the node that ``record`` describes; events tell how it went.
 
@@ -342,6 +534,10 @@ class Endpoint:
             require_pq: refuse any suite without post-quantum key exchange.
             suite: use this one only.
             anonymous: do not show this endpoint's identity; most responders refuse that.
+            roads: where to try, best first within a carrier; ``None``: the record's addresses over
+                UDP.
+            known_to_fail: carriers that have failed in this network before: others need not wait
+                for them.
         Raises:
             PolicyRefused: no suite of the record is allowed here.
             ConfigError: ``suite`` is the reserved one.
@@ -350,9 +546,16 @@ class Endpoint:
                 apart by its 4-tuple. Close one, or dial from another endpoint. [HS-40]
         """
         self._enter(now)
-        if not record.addresses:
+        if roads is None:
+            roads = [Road(Carrier.UDP, address) for address in record.addresses]
+        if not roads:
             raise ConnectFailed("this node record has no address")
-        if all(self._is_crowded(remote) for remote in record.addresses):
+        if all(
+            road.carrier is Carrier.UDP
+            and road.address is not None
+            and self._is_crowded(road.address)
+            for road in roads
+        ):
             raise LocalProtocolError(
                 "four connections to this address are open already",
                 hint="close one of them, or dial from another socket",
@@ -360,15 +563,18 @@ class Endpoint:
         policy = SuitePolicy.of(self.config, require_pq=require_pq, suite=suite)
         proposal = Proposal.first(record, policy, anonymous=anonymous)
         route = Route()
-        first = NetworkPath(local, record.addresses[0])
+        first = NetworkPath(local, roads[0].address or ANY_ADDRESS)
         route.connection = connection = self._new_connection(route, Role.INITIATOR, first, now)
-        dial = Dial(self._context, record, proposal, connection, self._outbox, local=local, now=now)
+        dial = Dial(
+            self._context, roads, proposal, connection, self._outbox, local=local,
+            known_to_fail=known_to_fail, now=now,
+        )  # fmt: skip
+        route.record = record
         self._routes[connection] = route
         self._dials[route] = dial
         for remote in dial.remotes:
             self._dials_by_remote.setdefault(remote, []).append(route)
-        self._deadlines.set(dial, dial.next_time())
-        self._touch(route)
+        self._on_dial(dial, DialOutcome.TAKEN)
         return connection
 
     def add_access_key(self, key: AccessKey, now: float) -> None:
@@ -523,6 +729,8 @@ class Endpoint:
         if route.connection.n_authenticated > before and not route.connection.is_drained:
             self._routing.use_path(route, path)
             self._routing.use_path(route, route.connection.path)
+            if path.link:
+                self._links.belongs(path, route)
 
     def _receive_unclaimed(self, datagram: bytes, path: NetworkPath, now: float) -> None:
         route = self._routing.find_by_cid(datagram, self._hmks.live)
@@ -537,6 +745,15 @@ class Endpoint:
                     self._routing.use_path(dialling, path)
                 self._on_dial(dial, outcome)
                 return
+        if path.link and (entry := self._links.find(path)) is not None and entry.route is not None:
+            dialling = entry.route
+            if dialling in self._dials:
+                dial = self._dials[dialling]
+                outcome = dial.receive(datagram, path, now)
+                if outcome is DialOutcome.ESTABLISHED:
+                    self._routing.use_path(dialling, path)
+                self._on_dial(dial, outcome)
+            return  # nobody else speaks on a link that this side has opened
         found = self._admission.receive_known(datagram, path, now)
         if found is None:
             self._admission.receive_hello(datagram, path, now)
@@ -559,6 +776,8 @@ class Endpoint:
             self._admission.count("not_authorised")
             connection.refuse(now, done.refusal)
         self._routing.use_path(route, path)
+        if path.link:
+            self._links.belongs(path, route)
         self._admission.on_accepted(done, connection, now)
         self._touch(route)
         self._flush()
@@ -575,12 +794,24 @@ class Endpoint:
             self._end_dial(route)
             route.connection.fail(error)
         else:
+            self._take_wishes(route, dial)
             self._deadlines.set(dial, dial.next_time())
         self._touch(route)
+
+    def _take_wishes(self, route: Route, dial: Dial) -> None:
+        """Links that the dial needs, and those that it does not need any more."""
+        while dial.roads_dropped:
+            self._links.drop(route, dial.roads_dropped.popleft())
+        for path in dial.spare_links():
+            self._links.close(path)
+        while dial.roads_wanted:
+            self._open_link(route, *dial.roads_wanted.popleft())
 
     def _end_dial(self, route: Route) -> None:
         """Drops what only the handshake needed; the connection goes on without it."""
         dial = self._dials.pop(route)
+        if dial.winner is not None:
+            route.dialled = Dialled(dial.roads, dial.winner, dial.local)
         for remote in dial.remotes:
             waiting = self._dials_by_remote.get(remote, [])
             if route in waiting:
@@ -624,11 +855,18 @@ class Endpoint:
                 self._routing.use_path(route, connection.path)
             if route in self._dials and (connection.confirmed or connection.is_drained):
                 self._end_dial(route)
+            if route.dialled is not None and connection.knows_endpoint:
+                self._begin_guide(route, route.dialled, self._now)
+            if (guide := self._guides.get(route)) is not None:
+                self._run_guide(guide, self._now)
 
     def _forget(self, route: Route) -> None:
         if self._routes.pop(route.connection, None) is None:
             return
         if route in self._dials:
             self._end_dial(route)
+        if (guide := self._guides.pop(route, None)) is not None:
+            self._deadlines.set(guide, None)
+        self._links.close_all_of(route)
         self._routing.remove(route)
         self._deadlines.set(route, None)

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from wraith.connection.roads.reasons import RoadFailure
 from wraith.errors import WraithError
-from wraith.types import NetworkPath, PeerKey, SecurityInfo, StreamId
+from wraith.types import NetworkPath, PeerKey, Road, SecurityInfo, StreamId
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +122,14 @@ class PathChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class RoadFailed:
+    """A road was tried and does not lead to the peer now; others are tried."""
+
+    road: Road
+    failure: RoadFailure
+
+
+@dataclass(frozen=True, slots=True)
 class MtuChanged:
     """Datagrams now have up to ``datagram_bytes`` bytes of UDP payload."""
 
@@ -154,6 +163,7 @@ Event = (
     | PathSuspect
     | PathRecovered
     | PathChanged
+    | RoadFailed
     | MtuChanged
     | Closed
 )

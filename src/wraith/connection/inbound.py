@@ -42,8 +42,12 @@ from wraith.wire.frames import (
     encode_frame,
     split_frames,
 )
+from wraith.wire.road_frames import ROAD_FRAMES, RoadFrame
 
 ONESHOTS_MAX = 32
+ROAD_FRAMES_MAX = 16
+"""So many of one packet are looked at."""
+_NONE: Final[frozenset[int]] = frozenset()
 
 
 class Inbound:
@@ -51,7 +55,7 @@ class Inbound:
 
     __slots__ = (
         "_answers", "_builder", "_emit", "_has_answered", "_is_initiator", "_now", "_parts",
-        "_path", "path_answers", "path_responses", "peer_close",
+        "_path", "path_answers", "path_responses", "peer_close", "road_frames",
     )  # fmt: skip
 
     def __init__(
@@ -73,6 +77,8 @@ class Inbound:
         self.peer_close: tuple[int, str] | None = None
         #: Encoded PATH_RESPONSE frames that must leave on another path than the main one.
         self.path_answers: list[tuple[NetworkPath, bytes]] = []
+        #: Frames about roads and paths that arrived, where both sides know them.
+        self.road_frames: list[RoadFrame] = []
         #: Data of PATH_RESPONSE frames that arrived.
         self.path_responses: list[bytes] = []
 
@@ -82,7 +88,8 @@ class Inbound:
         """Applies all frames of one packet. Raises ``RemoteProtocolError``."""
         self._has_answered = False
         self._now, self._path = now, path
-        for type_, fields in split_frames(payload, skips=True):
+        agreed = ROAD_FRAMES if self._parts.has_roads else _NONE
+        for type_, fields in split_frames(payload, skips=True, agreed=agreed):
             apply = _APPLY.get(type_)
             if apply is None:
                 raise RemoteProtocolError("a frame that does not belong here")
@@ -122,6 +129,10 @@ class Inbound:
 
     def _on_path_response(self, token: bytes) -> None:
         self.path_responses.append(token)
+
+    def _on_road_frame(self, frame: RoadFrame) -> None:
+        if len(self.road_frames) < ROAD_FRAMES_MAX:
+            self.road_frames.append(frame)
 
     def _on_close(self, frame: Close) -> None:
         if self.peer_close is None:
@@ -313,6 +324,10 @@ _APPLY: Final[dict[int, Callable[..., None]]] = {
     FrameType.PATH_CHALLENGE: Inbound._on_challenge,
     FrameType.PATH_RESPONSE: Inbound._on_path_response,
     FrameType.CLOSE: Inbound._on_close,
+    FrameType.ROADS: Inbound._on_road_frame,
+    FrameType.ROAD_TRIED: Inbound._on_road_frame,
+    FrameType.ROAD_SEEN: Inbound._on_road_frame,
+    FrameType.PATH_USE: Inbound._on_road_frame,
     FrameType.PONG: Inbound._ignore,
     FrameType.TIMESTAMP: Inbound._ignore,
     # Not offered in the handshake, so nobody listens.

@@ -8,7 +8,8 @@ Spec: docs/spec/connection.md [CN-32] [CN-33] [CN-36] [CN-37] [CN-84 to CN-88].
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import deque
+from enum import Enum, auto
 
 from wraith.connection import events as ev
 from wraith.connection.data.buffer_pool import BufferPool
@@ -27,25 +28,45 @@ from wraith.connection.shared import Shared
 from wraith.connection.state import Input
 from wraith.hotpath import OpenResult
 from wraith.types import NetworkPath, Transmit
-from wraith.wire.frames import PathChallenge, encode_frame
+from wraith.wire.frame_types import FrameType
+from wraith.wire.frames import Pad, PathChallenge, encode_frame
+from wraith.wire.road_frames import PathRole, PathUse, RoadFrame
+
+NEWS_MAX = 64
+USES_MAX = 8
+LOADED_PACKETS = 2
+"""A padded challenge on a link comes behind so many packets of full size: 32 KiB that have to
+arrive first."""
+
+
+class PathNews(Enum):
+    """What happened on a path that a guide should know."""
+
+    ANSWER = auto()
+    SUSPECT = auto()
+    RECOVERED = auto()
 
 
 class Moving:
     """Follows the peer to other 4-tuples, opens more paths, and finds the size of datagrams.
 
     Attributes:
-        on_answer: told of every path on which the peer has answered a challenge of this side.
-        on_silence: told of every path whose challenge was not answered.
+        news: for whoever chooses the road of the session: what happened on which path, oldest
+            first. Stays empty unless somebody sets ``has_guide``.
     """
 
-    __slots__ = ("_shared", "_wanted", "on_answer", "on_silence")
+    __slots__ = ("_n_uses", "_peer_use", "_shared", "_uses", "_wanted", "has_guide", "news")
 
     def __init__(self, shared: Shared) -> None:
         self._shared = shared
         #: The path that the peer wishes to be used, as soon as it is proven.
         self._wanted: Path | None = None
-        self.on_answer: Callable[[Path, float], None] | None = None
-        self.on_silence: Callable[[Path, float], None] | None = None
+        self.has_guide = False
+        self.news: deque[tuple[PathNews, NetworkPath]] = deque()
+        self._n_uses = 0
+        #: The PATH_USE under way for each index.
+        self._uses: dict[int, int] = {}
+        self._peer_use = -1
 
     # -- datagram sizes
 
@@ -163,24 +184,98 @@ class Moving:
         self._shared.woken()
 
     def leave(self, network: NetworkPath, now: float) -> None:
-        """Gives up a path that stands by; no effect on others."""
+        """Gives up a path that stands by, and says so; no effect on others."""
         parts = self._shared.parts
         path = None if parts is None else parts.paths.find(network)
         if parts is not None and path is not None and path is not parts.paths.main:
+            if path.is_proven:
+                self._say(parts, path, PathRole.CLOSING)
             parts.paths.leave(path)
             parts.renew_cid_range()
 
     def use(self, network: NetworkPath, now: float) -> None:
-        """Data leave on this path from now on, as soon as it is proven; no effect if it is not
-        open."""
+        """Data leave on this path from now on, as soon as it is proven, and the peer is told to
+        send there too; no effect if it is not open. [CN-86]"""
         parts = self._shared.parts
         path = None if parts is None else parts.paths.find(network)
-        if path is not None:
+        if parts is not None and path is not None:
+            self._say(parts, path, PathRole.ACTIVE)
+            self._want(path, now)
+            self._shared.woken()
+
+    def _say(self, parts: ConnectionParts, path: Path, role: PathRole) -> None:
+        """PATH_USE, until it is acknowledged or another one of this path takes its place."""
+        if not parts.has_roads:
+            return
+        mux, kind = parts.mux, FrameType.PATH_USE
+        before = self._uses.get(path.index)
+        if before is not None:
+            mux.withdraw(kind, before)
+        self._n_uses += 1
+        self._uses[path.index] = self._n_uses
+        if len(self._uses) > USES_MAX:
+            mux.withdraw(kind, self._uses.pop(next(iter(self._uses))))
+        mux.post(kind, self._n_uses, encode_frame(PathUse(path.index, self._n_uses, role)))
+
+    def on_road_frames(self, parts: ConnectionParts, frames: list[RoadFrame], now: float) -> None:
+        """Applies what the peer says of roads and paths."""
+        for frame in frames:
+            if isinstance(frame, PathUse) and frame.seq > self._peer_use:
+                self._on_peer_use(parts, frame, now)
+        frames.clear()
+
+    def _on_peer_use(self, parts: ConnectionParts, frame: PathUse, now: float) -> None:
+        """The newest wish of the peer counts; a path that is not known here yet will be wished for
+        again, by data. [CN-86]"""
+        path = parts.paths.with_index(frame.index)
+        if path is None:
+            return
+        self._peer_use = frame.seq
+        if frame.role is PathRole.ACTIVE:
+            self._want(path, now)
+        elif frame.role is PathRole.CLOSING and path is not parts.paths.main:
+            parts.paths.leave(path)
+            parts.renew_cid_range()
+
+    def on_newest_data(self, path: Path, network: NetworkPath, now: float) -> None:
+        """Stream bytes have come on a path that stands by, and nothing newer elsewhere: the peer
+        sends there now. A NAT may have moved it without its knowledge. [CN-87]"""
+        if not self.has_guide and path.network == network:
             self._want(path, now)
 
-    def on_used(self, path: Path, now: float) -> None:
-        """The peer sends its data on ``path``, and wishes to get them there. [CN-86]"""
-        self._want(path, now)
+    def tell_suspect(self, path: Path) -> None:
+        self._tell(PathNews.SUSPECT, path)
+
+    def tell_recovered(self, path: Path) -> None:
+        self._tell(PathNews.RECOVERED, path)
+
+    def _tell(self, news: PathNews, path: Path) -> None:
+        if self.has_guide and len(self.news) < NEWS_MAX:
+            self.news.append((news, path.network))
+
+    def on_link_closed(self, network: NetworkPath, now: float) -> None:
+        """A link has ended. What is under way there goes on another path, if there is one that is
+        proven; else it waits for one. [CN-88]"""
+        shared = self._shared
+        parts = shared.parts
+        path = None if parts is None else parts.paths.find(network)
+        if parts is None or path is None or not shared.life.is_open:
+            return
+        path.link_room = 0
+        others = [one for one in parts.paths.open if one is not path and one.is_proven]
+        if path is parts.paths.main:
+            if not others:
+                assert shared.inbound is not None
+                shared.inbound.on_lost(parts.recovery.leave(path, path, now), now)
+                path.pto_count = SUSPECT_PTOS
+                if not path.is_suspect:
+                    path.is_suspect = True
+                    parts.rekey.suspend(now)
+                    shared.events.append(ev.PathSuspect())
+                return
+            self._want(next((one for one in others if not one.is_suspect), others[0]), now)
+        parts.paths.leave(path)
+        parts.renew_cid_range()
 
     def _want(self, path: Path, now: float) -> None:
         parts = self._shared.parts
@@ -235,8 +330,8 @@ class Moving:
             path.set_pace()
         if path is self._wanted:
             self._want(path, now)
-        if validation.is_own and self.on_answer is not None:
-            self.on_answer(path, now)
+        if validation.is_own:
+            self._tell(PathNews.ANSWER, path)
 
     def handle_timer(self, parts: ConnectionParts, now: float) -> None:
         """Challenges that have not been answered go again, or are given up."""
@@ -253,8 +348,6 @@ class Moving:
             if not path.is_proven and path is not paths.main:
                 paths.leave(path)
                 parts.renew_cid_range()
-            if validation.is_own and self.on_silence is not None:
-                self.on_silence(path, now)
 
     def send_elsewhere(
         self, builder: PacketBuilder, out: list[Transmit], pool: BufferPool, now: float
@@ -276,6 +369,12 @@ class Moving:
             if validation.is_own or validation.room >= CHALLENGE_PADDED_BYTES:
                 fill = validation.path.mtu.current if validation.is_padded else 0
                 fill = max(fill, CHALLENGE_PADDED_BYTES)
+            if validation.is_padded and validation.network.link:
+                load = encode_frame(Pad(b"", eliciting=False))
+                for _ in range(LOADED_PACKETS):
+                    loaded = builder.single(validation.network, now, pool, load, fill_to=fill)
+                    if loaded is not None:
+                        out.append(loaded)
             transmit = builder.single(validation.network, now, pool, frame, fill_to=fill)
             if transmit is not None:
                 validation.on_sent(len(transmit.data), now, paths.slowest_pto_s())

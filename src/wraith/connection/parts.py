@@ -115,7 +115,7 @@ class ConnectionParts:
         self.is_confirmed = False
         self.has_heard_goaway = self.has_sent_goaway = False
         #: Both sides know more than one path. [CN-84]
-        self.has_roads = False
+        self.has_roads = result.has_roads
         self.knows_hmk = result.peer_hmk is not None
         self.last_received = now
         self.last_gap = now

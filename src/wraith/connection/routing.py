@@ -9,11 +9,14 @@ Spec: handshake.md [HS-40] [HS-41].
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from wraith.connection.connection import Connection
 from wraith.connection.deadlines import Deadline
+from wraith.connection.handshake.node_record import NodeRecord
 from wraith.crypto.kdf import keyed_hash
 from wraith.crypto.session_keys import CID_BYTES
-from wraith.types import Address, Buffer, NetworkPath
+from wraith.types import Address, Buffer, NetworkPath, Road
 from wraith.wire.packet import FIXED_OVERHEAD_MIN, PAYLOAD_BYTES_MIN, SAMPLE_BYTES
 
 SESSIONS_PER_PATH = 4
@@ -25,11 +28,21 @@ _MASK = (1 << (8 * CID_BYTES)) - 1
 _SHIFTS = tuple(8 * (CID_OFFSETS - 1 - offset) for offset in range(CID_OFFSETS))
 
 
+class Dialled(NamedTuple):
+    """How a connection was dialled: the roads, the one that won, and where UDP is sent from."""
+
+    roads: tuple[Road, ...]
+    winner: Road
+    local: Address
+
+
 class Route(Deadline):
     """One connection's place in the endpoint: its timer, its table entries, its queues."""
 
     __slots__ = (
         "connection",
+        "dialled",
+        "record",
         "paths",
         "cid_range",
         "cid_keys",
@@ -44,6 +57,10 @@ class Route(Deadline):
 
     def __init__(self) -> None:
         super().__init__()
+        #: Initiator: how the peer is dialled, for links that are opened later.
+        self.record: NodeRecord | None = None
+        #: Initiator: until the peer has accepted.
+        self.dialled: Dialled | None = None
         self.paths: list[NetworkPath] = []
         self.cid_range = (0, -1)
         self.cid_keys: tuple[int, ...] = ()
@@ -134,7 +151,15 @@ class RoutingTable:
         route.paths.clear()
         self.set_cids(route, ())
 
+    def leave(self, route: Route, path: NetworkPath) -> None:
+        """``route`` is not at ``path`` any more."""
+        if path in route.paths:
+            route.paths.remove(path)
+            self._leave_path(route, path)
+
     def _count(self, path: NetworkPath, change: int) -> None:
+        if path.link:
+            return  # a link has one session, and as many links as one likes lead to a remote
         n = self._n_towards.get(path.remote, 0) + change
         if n:
             self._n_towards[path.remote] = n

@@ -25,6 +25,8 @@ class Timer(IntEnum):
     SESSION_AGE = 9
     SESSION_END = 10
     END = 11
+    QUIET = 12
+    """Stream bytes came, and then nothing more did."""
 
 
 class Timers:

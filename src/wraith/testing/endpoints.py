@@ -20,10 +20,11 @@ from wraith.connection.handshake.node_record import NodeRecord
 from wraith.connection.paths.shaper import Shaper
 from wraith.errors import WraithError
 from wraith.testing.clock import VirtualCalendar, VirtualClock
+from wraith.testing.established import Side, StreamCopy
 from wraith.testing.netem import Link, LinkConfig
 from wraith.testing.pair import ADDRESS_A, ADDRESS_B, Pair
 from wraith.testing.rng import HashKem, SeededRng
-from wraith.types import Address, Role, SuiteId
+from wraith.types import Address, Road, Role, SuiteId
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,7 @@ class EndpointHost:
     told: list[Told] = field(default_factory=list)
     stored: dict[bytes, list[bytes]] = field(default_factory=dict)
     on_event: Callable[[Connection | None, Event | EndpointEvent, float], None] | None = None
+    sides: dict[Connection, Side] = field(default_factory=dict)
 
     def service(self, now: float) -> bool:
         """For ``Pair``: stores replay records, reads events, accepts or refuses."""
@@ -63,8 +65,14 @@ class EndpointHost:
                     connection.accept(now)
                 else:
                     connection.refuse(now)
+            if connection is not None and connection in self.sides:
+                self.sides[connection].events.append(event)  # type: ignore[arg-type]
             if self.on_event is not None:
                 self.on_event(connection, event, now)
+        for side in self.sides.values():
+            for transfer in side.transfers:
+                if busy or transfer.source is side:  # reading without news would never rest
+                    busy |= transfer.step(side, now)
         return busy
 
     @property
@@ -151,6 +159,8 @@ class LinkedEndpoints(Pair):
         )
         self.i = i
         self.r = r
+        # Only hosts in their first place have links: what moves house is dialled over UDP.
+        self.pipes.machines = {ADDRESS_A: i.endpoint, ADDRESS_B: r.endpoint}
 
     def record(self, *addresses: Address) -> NodeRecord:
         """The node record of ``r``."""
@@ -163,6 +173,7 @@ class LinkedEndpoints(Pair):
         require_pq: bool = True,
         suite: SuiteId | None = None,
         anonymous: bool = False,
+        roads: Sequence[Road] | None = None,
     ) -> Connection:
         """``i`` begins a connection now."""
         return self.i.endpoint.connect(
@@ -171,7 +182,21 @@ class LinkedEndpoints(Pair):
             require_pq=require_pq,
             suite=suite,
             anonymous=anonymous,
+            roads=roads,
         )
+
+    def send_stream(self, source: EndpointHost, connection: Connection, data: bytes) -> StreamCopy:
+        """Begins to send ``data`` on a new stream of ``connection``, which is the only one of
+        ``source``; the other side reads it."""
+        target = self.r if source is self.i else self.i
+        (other,) = target.endpoint.connections
+        ours = source.sides.setdefault(connection, Side(connection, ADDRESS_A))
+        theirs = target.sides.setdefault(other, Side(other, ADDRESS_B))
+        sid = connection.open_stream(now=self.now)
+        transfer = StreamCopy(ours, theirs, data, sid=sid)
+        ours.transfers.append(transfer)
+        theirs.transfers.append(transfer)
+        return transfer
 
     def run_until_confirmed(self, connection: Connection, seconds: float = 15.0) -> bool:
         """Whether ``connection`` was confirmed in time; stops early when it fails."""

@@ -15,8 +15,8 @@ from typing import Any
 
 from wraith.connection.links.link import LinkState, StreamLink
 from wraith.connection.links.preface import PREFACE_BYTES, LinkKeys
-from wraith.crypto.secret import Secret
 from wraith.connection.roads.allowed import peer_may_name
+from wraith.crypto.secret import Secret
 from wraith.errors import CodeInvalid, DecodeError, RemoteProtocolError
 from wraith.transfer import code as code_text
 from wraith.transfer.chunk_records import ChunkRecordParser

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from wraith.driving import Drainable, drain
 from wraith.testing.clock import VirtualClock
 from wraith.testing.netem import Link, LinkConfig
+from wraith.testing.pipes import Pipes
 from wraith.types import Address, NetworkPath, Transmit
 
 BURST_DATAGRAMS = 64
@@ -44,6 +45,8 @@ class Simulation:
         self.hosts: dict[Address, SimulatedHost] = {}
         self.links: dict[tuple[Address, Address], Link] = {}
         self.default_link = LinkConfig()
+        #: Stream connections; machines that know none have none.
+        self.pipes = Pipes()
         #: Told of every datagram that a host sends, before the link decides its fate.
         self.on_sent: Callable[[Address, Address, bytes], None] | None = None
 
@@ -92,10 +95,14 @@ class Simulation:
     def step(self, limit: float) -> bool:
         """Advances to the next arrival or timer, not beyond ``limit``. False if there is none."""
         times = [t for link in self.links.values() if (t := link.next_time()) is not None]
+        if (due := self.pipes.next_time()) is not None:
+            times.append(due)
         times += [t for h in self.hosts.values() if (t := h.machine.next_timer()) is not None]
         if not times or min(times) > limit:
             return False
         self.clock.advance(max(self.now, min(times)))
+        if self.pipes.run_due(self.now):
+            self.settle()
         for (source, target), link in list(self.links.items()):
             arrived = link.due(self.now)
             if arrived and target in self.hosts:
@@ -146,10 +153,16 @@ class Simulation:
 
     def _drain(self, host: SimulatedHost, deadline: float | None = None) -> None:
         drain(host.machine, _Network(self, host), deadline=deadline)
+        pipes, machine = self.pipes, self.pipes.machines.get(host.address)
+        if machine is not None and pipes.take_wishes(machine, host.address, self.now):
+            self._drain(host)
 
     def send(self, host: SimulatedHost, transmit: Transmit) -> None:
         """Puts what ``host`` sends on the link to where it goes."""
         target = transmit.path.remote
+        if transmit.path.link:
+            self.pipes.send(self.pipes.machines[host.address], transmit, self.now)
+            return
         link = self.link(host.address, target)
         data = bytes(transmit.data)
         for at in range(0, len(data), transmit.segment_bytes):

@@ -41,6 +41,7 @@ Token = tuple[int, int]
 WRITABLE_ROOM = 32_768
 
 # Reading a member of an enumeration costs as much as a call, and these are compared for each frame.
+_NOTES: Final = int(FrameType.ROADS)
 _STREAM_OPEN: Final = int(FrameType.STREAM_OPEN)
 _RESET: Final = int(FrameType.RESET)
 _STOP: Final = int(FrameType.STOP)
@@ -59,6 +60,7 @@ class StreamMux:
         "grants",
         "memory",
         "n_retransmitted",
+        "notes",
         "pending",
         "scheduler",
         "send_buffer",
@@ -83,6 +85,8 @@ class StreamMux:
         self.grants = True
         #: Announcements that are due, oldest first.
         self.pending: dict[Token, None] = {}
+        #: Frames of others that are sent until they are acknowledged, by kind and key.
+        self.notes: dict[Token, bytes] = {}
         #: Stream bytes that were sent more than once.
         self.n_retransmitted = 0
         self._config = config
@@ -368,6 +372,8 @@ class StreamMux:
     def frame_for(self, token: Token) -> bytes | None:
         """The encoded frame with the present value, ``None`` when nothing need be said any more."""
         kind, key = token
+        if kind >= _NOTES:
+            return self.notes.get(token)
         if kind == _WINDOW_UPDATE and key == 0:
             return encode_fixed(_WINDOW_UPDATE, 0, self.table.conn_window.limit)
         if kind == _MAX_STREAMS:
@@ -478,8 +484,22 @@ class StreamMux:
         if stream.send.is_ready():
             self.scheduler.add(sid, stream.priority)
 
+    def post(self, kind: int, key: int, frame: bytes) -> None:
+        """Sends ``frame`` until it is acknowledged or withdrawn; ``kind`` is its type, above those
+        of streams, and ``key`` tells it from others of its kind."""
+        self.notes[kind, key] = frame
+        self.pending[kind, key] = None
+
+    def withdraw(self, kind: int, key: int) -> None:
+        """``post`` is void: the frame need not be sent any more."""
+        self.notes.pop((kind, key), None)
+        self.pending.pop((kind, key), None)
+
     def on_token_acked(self, token: Token) -> None:
         kind, key = token
+        if kind >= _NOTES:
+            self.notes.pop(token, None)
+            return
         if kind == _RESET and (stream := self.table.streams.get(key)) is not None:
             stream.send.reset_acked = True
             self._forget_if_closed(stream)

@@ -17,10 +17,10 @@ Spec: handshake.md [HS-20] to [HS-35].
 from __future__ import annotations
 
 from collections import Counter, OrderedDict, deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, TypeVar
 
 from wraith.abc import Tracer
 from wraith.connection.connection import Connection
@@ -65,6 +65,16 @@ from wraith.wire.handshake import DATAGRAM_BYTES_MAX, DATAGRAM_BYTES_MIN, VERSIO
 REPEATS_MAX = 3
 COMPLETED_MAX = 4_096
 SKEW_EVENT_S = 10.0
+
+
+class Proven(Protocol):
+    """Something that only a holder of the access key can have made, and when."""
+
+    @property
+    def timestamp(self) -> int: ...
+
+
+ProvenT = TypeVar("ProvenT", bound=Proven)
 
 
 class HelloAnswer(NamedTuple):
@@ -174,6 +184,41 @@ class Admission:
     def knows(self, path: NetworkPath) -> bool:
         """Whether a handshake with ``path`` has begun or has just completed."""
         return path in self._completed or self._half_open.is_on(path)
+
+    @property
+    def is_listening(self) -> bool:
+        """Somebody who proves a key is answered."""
+        return self._is_listening and bool(self._doors)
+
+    # -- links -----------------------------------------------------------------------------------
+
+    def prove_link(
+        self,
+        path: NetworkPath,
+        e_public: bytes,
+        open_with: Callable[[AccessKey], ProvenT | None],
+        now: float,
+    ) -> ProvenT | None:
+        """Whether a preface with the ephemeral ``e_public`` was made for one of the keys, lately
+        and for the first time; ``open_with`` tries one key. It costs a stranger what a hello costs
+        him. [CA-6]"""
+        if not self.is_listening or self._pre_auth.was_refused(path.remote, now):
+            self.count("budget")
+            return None
+        for door in self._doors:
+            if not self._pre_auth.take(path.remote, now):
+                self.count("budget")
+                return None
+            entry_key = door.replays.carrier_key_of(e_public)
+            if door.replays.contains(entry_key, now):
+                self.count("replay")
+                return None
+            proven = open_with(door.key)
+            if proven is not None:
+                is_new = self._remember(door, entry_key, proven.timestamp, now)
+                return proven if is_new else None
+        self.count("unproven")
+        return None
 
     # -- step 3: datagrams of a 4-tuple that is known --------------------------------------------
 
@@ -311,12 +356,13 @@ class Admission:
             return
         if not DATAGRAM_BYTES_MIN <= len(datagram) <= DATAGRAM_BYTES_MAX:
             return
-        if self._pre_auth.was_refused(path.remote, now):
+        is_paid = path.link > 0  # by the preface of the link
+        if not is_paid and self._pre_auth.was_refused(path.remote, now):
             self.count("budget")
             return
         e_public: bytes | None = None
         for door in self._doors:
-            if not self._pre_auth.take(path.remote, now):
+            if not is_paid and not self._pre_auth.take(path.remote, now):
                 self.count("budget")
                 return
             if e_public is None:
@@ -345,21 +391,8 @@ class Admission:
         path: NetworkPath,
         now: float,
     ) -> None:
-        unix_now = self._context.clock.unix_time()
-        skew_s = hello.timestamp - unix_now
-        if abs(skew_s) > self._config.max_clock_skew_s:
-            self.count("clock_skew")
-            self._tell_skew(door, skew_s, now)
+        if not self._remember(door, entry_key, hello.timestamp, now):
             return
-        if not door.replays.accepts(hello.timestamp):
-            self.count("replay_incomplete")
-            return
-        # Before anything is sent: a hello that cannot be remembered is not answered. [HS-31]
-        if not door.replays.insert(entry_key, hello.timestamp, now):
-            self.count("replay_full")
-            return
-        if door.key.persistent:
-            door.records.append(encode_record(entry_key, hello.timestamp))
         if hello.version != VERSION or hello.suite not in self._suites:
             self.count("unsupported")
             self._reply(door, PartKind.UNSUPPORTED, self._refusal_body, hello, path)
@@ -371,10 +404,12 @@ class Admission:
             self._reply(door, PartKind.RETRY_FULL, b"", hello, path)
             return
         ak_public = door.key.ak.public
-        is_validated = hello.cookie is not None and self._cookies.check(
+        unix_now = self._context.clock.unix_time()
+        has_cookie = hello.cookie is not None and self._cookies.check(
             hello.cookie, path.remote, ak_public, unix_now
         )
-        if is_validated:
+        is_validated = has_cookie or path.link > 0  # a link is proof of where its peer is
+        if has_cookie:
             self._pre_auth.on_validated(path.remote, now)
         if door.hello_full.update(now, len(self._half_open)) and not is_validated:
             self.count("cookie_sent")
@@ -382,6 +417,25 @@ class Admission:
             self._reply(door, PartKind.COOKIE, cookie, hello, path)
             return
         self._begin(door, hello, path, now, is_validated=is_validated)
+
+    def _remember(self, door: AccessDoor, entry_key: bytes, timestamp: int, now: float) -> bool:
+        """Whether what was proven is of this time and came for the first time; from now on it has
+        come."""
+        skew_s = timestamp - self._context.clock.unix_time()
+        if abs(skew_s) > self._config.max_clock_skew_s:
+            self.count("clock_skew")
+            self._tell_skew(door, skew_s, now)
+            return False
+        if not door.replays.accepts(timestamp):
+            self.count("replay_incomplete")
+            return False
+        # Before anything is sent: what cannot be remembered is not answered. [HS-31]
+        if not door.replays.insert(entry_key, timestamp, now):
+            self.count("replay_full")
+            return False
+        if door.key.persistent:
+            door.records.append(encode_record(entry_key, timestamp))
+        return True
 
     def _begin(
         self,

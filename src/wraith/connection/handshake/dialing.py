@@ -1,10 +1,11 @@
-"""One ``connect()``: which hello goes to which address when, until the responder has confirmed.
+"""One ``connect()``: which hello goes on which road when, until the responder has confirmed.
 
 ::
 
-    addresses   a₀ ──0 ms── a₁ ──250 ms── a₂ …        (IPv6 and IPv4 alternate)
-    per address attempt 0 at 0 s, then ≈ 1, 3, 7 s     (each with a fresh e; at most 3 answerable)
-    per attempt HELLO/1 again when half a RESPONSE is missing
+    roads       a race (roads/race.py) says which is tried when
+    UDP         attempt 0 at once, then ≈ 1, 3, 7 s     (each with a fresh e; at most 3 answerable)
+                HELLO/1 again when half a RESPONSE is missing
+    a link      one hello as soon as it is open; a link repeats and loses nothing
     winner      FINISH, again at PTO until confirmed   (all other attempts stop before FINISH)
 
 Everything ends 10 s after ``connect()``. What failed on the way is remembered, so that the final
@@ -16,6 +17,7 @@ Spec: handshake.md [HS-50] [HS-51] [HS-52] [HS-53] [HS-54].
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from enum import Enum
 
 from wraith.abc import KemSecret
@@ -33,14 +35,14 @@ from wraith.connection.handshake.handshake import (
     UnsupportedReply,
 )
 from wraith.connection.handshake.negotiate import suite_after_refusal
-from wraith.connection.handshake.node_record import NodeRecord, interleave
+from wraith.connection.roads.race import Race
+from wraith.connection.roads.reasons import RoadFailure, RoadReason
 from wraith.errors import HandshakeTimeout, WraithError
-from wraith.types import Address, NetworkPath
+from wraith.types import Address, Carrier, NetworkPath, Road
 
 ATTEMPT_DELAYS_S = (1.0, 2.0, 4.0)
 ATTEMPT_JITTER = 0.25
 ANSWERABLE_MAX = 3
-RACE_STEP_S = 0.25
 HELLO_TAIL_MAX = 3
 MISSING_PART_S_MIN = 0.05
 FINISH_RESENDS_MAX = 6
@@ -73,13 +75,17 @@ class _Attempt:
 
 
 class _Target:
-    """One address and the attempts made there."""
+    """One road and the attempts made there."""
 
-    __slots__ = ("path", "next_at", "n_attempts", "cookie", "attempts")
+    __slots__ = ("attempts", "cookie", "id", "n_attempts", "next_at", "path", "road")
 
-    def __init__(self, path: NetworkPath, next_at: float) -> None:
+    def __init__(self, road: Road, path: NetworkPath | None) -> None:
+        self.road = road
+        #: The number of the latest attempt in the race.
+        self.id = -1
+        #: Where hellos go; ``None`` until a link is open.
         self.path = path
-        self.next_at: float | None = next_at
+        self.next_at: float | None = None
         self.n_attempts = 0
         self.cookie: bytes | None = None
         self.attempts: list[_Attempt] = []
@@ -91,9 +97,16 @@ class Dial(Deadline):
     __slots__ = (
         "connection",
         "error",
+        "links",
+        "local",
         "remotes",
+        "roads",
+        "roads_dropped",
+        "roads_wanted",
+        "winner",
         "_context",
         "_proposal",
+        "_race",
         "_targets",
         "_outbox",
         "_kem_secret",
@@ -110,18 +123,29 @@ class Dial(Deadline):
     def __init__(
         self,
         context: HandshakeContext,
-        record: NodeRecord,
+        roads: Sequence[Road],
         proposal: Proposal,
         connection: Connection,
         outbox: Outbox,
         *,
         local: Address,
+        known_to_fail: frozenset[Carrier] = frozenset(),
         now: float,
     ) -> None:
         super().__init__()
         self.connection = connection
         self.error: WraithError | None = None
+        #: Links to be opened: the number of the attempt, and where to. Taken by the endpoint.
+        self.roads_wanted: deque[tuple[int, Road]] = deque()
+        #: Attempts at links that are no longer of use.
+        self.roads_dropped: deque[int] = deque()
+        #: The links that are open, by their number.
+        self.links: dict[int, NetworkPath] = {}
+        #: The road on which a valid RESPONSE has come.
+        self.winner: Road | None = None
         self._context = context
+        self.local = local
+        self.roads = tuple(roads)
         self._proposal = proposal
         self._outbox = outbox
         self._retried = False
@@ -135,12 +159,14 @@ class Dial(Deadline):
         # One KEM key pair for all attempts: it is never seen outside the veil, so reusing it is
         # no fingerprint, and generating it is the dearest part of a hello.
         self._kem_secret: KemSecret | None = context.generate_kem(proposal.suite)
-        self._targets = [
-            _Target(NetworkPath(local, address), now + i * RACE_STEP_S)
-            for i, address in enumerate(interleave(record.addresses))
-        ]
-        #: The addresses that answers may come from.
-        self.remotes: tuple[Address, ...] = tuple(t.path.remote for t in self._targets)
+        self._race = Race(roads, known_to_fail=known_to_fail, now=now)
+        self._targets: dict[Road, _Target] = {}
+        #: The addresses that answers may come from over UDP.
+        self.remotes: tuple[Address, ...] = tuple(
+            road.address
+            for road in dict.fromkeys(roads)
+            if road.carrier is Carrier.UDP and road.address is not None
+        )
         self.on_timer(now)
 
     def next_time(self) -> float:
@@ -150,7 +176,9 @@ class Dial(Deadline):
             if self._finish_at is not None:
                 times.append(self._finish_at)
         else:
-            for target in self._targets:
+            if (due := self._race.next_time()) is not None:
+                times.append(due)
+            for target in self._targets.values():
                 if target.next_at is not None:
                     times.append(target.next_at)
                 times += [a.tail_at for a in target.attempts if a.tail_at is not None]
@@ -164,7 +192,8 @@ class Dial(Deadline):
             if self._finish_at is not None and self._finish_at <= now:
                 self._resend_finish(now)
             return DialOutcome.TAKEN
-        for target in self._targets:
+        self._run_race(now)
+        for target in self._targets.values():
             if target.next_at is not None and target.next_at <= now:
                 self._start_attempt(target, now)
             for attempt in target.attempts:
@@ -174,8 +203,9 @@ class Dial(Deadline):
 
     def receive(self, datagram: bytes, path: NetworkPath, now: float) -> DialOutcome:
         """Tries ``datagram`` under every attempt made to its source."""
-        for target in self._targets:
-            if target.path.remote != path.remote:
+        for target in self._targets.values():
+            known = target.path
+            if known is None or known.link != path.link or known.remote != path.remote:
                 continue
             for attempt in reversed(target.attempts):
                 reply = attempt.stage.receive(datagram)
@@ -185,7 +215,7 @@ class Dial(Deadline):
                     return DialOutcome.TAKEN
                 match reply:
                     case PartialResponse():
-                        self._await_missing_part(attempt, now)
+                        self._await_missing_part(target, attempt, now)
                         return DialOutcome.TAKEN
                     case CookieReply():
                         self._restart_with_cookie(target, attempt, reply.cookie, now)
@@ -199,6 +229,79 @@ class Dial(Deadline):
                         return self._finish_with(target, attempt, path, now)
         return DialOutcome.IGNORED
 
+    # -- links -----------------------------------------------------------------------------------
+
+    def _run_race(self, now: float) -> None:
+        due = self._race.on_timer(now)
+        for target in self._targets.values():
+            if target.id in due.set_aside:
+                target.next_at = None
+        for attempt in due.start:
+            road = attempt.road
+            target = self._targets.setdefault(road, _Target(road, None))
+            target.id = attempt.id
+            if road.carrier is Carrier.UDP:
+                assert road.address is not None
+                target.path = NetworkPath(self.local, road.address)
+                target.next_at = now
+            else:
+                self.roads_wanted.append((attempt.id, road))
+
+    def on_link_opened(self, id_: int, path: NetworkPath, now: float) -> bool:
+        """The link of this attempt is open: one hello goes there. False: it is not of use."""
+        target = self._target_of(id_)
+        if target is None or self._finish is not None:
+            return False
+        target.path = path
+        self.links[path.link] = path
+        self._send_hello(target, now)
+        return True
+
+    def on_link_failed(self, id_: int, failure: RoadFailure, now: float) -> DialOutcome:
+        """The attempt failed, before or after its link was open."""
+        target = self._target_of(id_)
+        if target is None or self._finish is not None:
+            return DialOutcome.TAKEN
+        if target.path is not None:
+            self.links.pop(target.path.link, None)
+            target.path = None
+        for attempt in target.attempts:
+            attempt.stage.wipe()
+        target.attempts.clear()
+        self.connection.tell_road(target.road, failure)
+        self._race.on_failed(id_, failure, now)
+        if self._race.is_hopeless:
+            return self._fail(self.error if self.error is not None else HandshakeTimeout())
+        return self.on_timer(now)
+
+    def on_link_closed(self, path: NetworkPath, failure: RoadFailure, now: float) -> DialOutcome:
+        """As ``on_link_failed``, for a link that was open."""
+        for target in self._targets.values():
+            if target.path == path:
+                return self.on_link_failed(target.id, failure, now)
+        return DialOutcome.TAKEN
+
+    def _target_of(self, id_: int) -> _Target | None:
+        return next((one for one in self._targets.values() if one.id == id_), None)
+
+    def _drop_links(self, winner: _Target) -> None:
+        """What is being opened, or is open without an answer, is of no use any more."""
+        for target in self._targets.values():
+            if target is winner or target.road.carrier is Carrier.UDP:
+                continue
+            if target.path is None:
+                self.roads_dropped.append(target.id)
+        self.roads_wanted.clear()
+
+    def spare_links(self) -> list[NetworkPath]:
+        """Links that were open when another road won; each is named once."""
+        if self._finish_path is None:
+            return []
+        spare = [path for path in self.links.values() if path != self._finish_path]
+        for path in spare:
+            del self.links[path.link]
+        return spare
+
     def wipe(self) -> None:
         """Erases what only the handshake needed."""
         self._drop_attempts()
@@ -207,7 +310,6 @@ class Dial(Deadline):
             self._kem_secret = None
         if self._finish is not None:
             self._finish.wipe()
-        self._targets.clear()
 
     # -- hellos ----------------------------------------------------------------------------------
 
@@ -221,6 +323,7 @@ class Dial(Deadline):
         self._send_hello(target, now)
 
     def _send_hello(self, target: _Target, now: float) -> None:
+        assert target.path is not None
         stage = AwaitingResponse(
             self._context, self._proposal, e1=self._kem_secret, cookie=target.cookie
         )
@@ -231,7 +334,9 @@ class Dial(Deadline):
         for datagram in stage.datagrams:
             self._outbox.append((datagram, target.path))
 
-    def _await_missing_part(self, attempt: _Attempt, now: float) -> None:
+    def _await_missing_part(self, target: _Target, attempt: _Attempt, now: float) -> None:
+        if target.road.carrier is not Carrier.UDP:
+            return
         if attempt.tail_at is None and attempt.n_tails == 0:
             attempt.tail_delay_s = max(2 * (now - attempt.sent_at), MISSING_PART_S_MIN)
             attempt.tail_at = now + attempt.tail_delay_s
@@ -241,6 +346,7 @@ class Dial(Deadline):
         attempt.tail_delay_s *= 2
         more = attempt.n_tails < HELLO_TAIL_MAX
         attempt.tail_at = now + attempt.tail_delay_s if more else None
+        assert target.path is not None
         for datagram in attempt.stage.tail_again():
             self._outbox.append((datagram, target.path))
 
@@ -275,8 +381,8 @@ class Dial(Deadline):
         self._drop_attempts()
         if self._kem_secret is None:
             self._kem_secret = self._context.generate_kem(suite)
-        for target in self._targets:
-            if target.n_attempts:
+        for target in self._targets.values():
+            if target.path is not None:
                 self._send_hello(target, now)
         return DialOutcome.TAKEN
 
@@ -304,8 +410,12 @@ class Dial(Deadline):
         self._finish_path = path
         rtt_s = max(now - attempt.sent_at, 0.0)
         self._finish_delay_s = max(3 * rtt_s, FINISH_PTO_S_MIN)
-        self._finish_at = now + self._finish_delay_s
+        is_udp = target.road.carrier is Carrier.UDP
+        self._finish_at = now + self._finish_delay_s if is_udp else None
         self._outbox.append((finish.datagram(), path))
+        self.winner = self._race.on_won(target.id)
+        self._drop_links(target)
+        self._tell_silent(target)
         self.connection.path = path
         self.connection.establish(finish.take_result(), now)
         return DialOutcome.ESTABLISHED
@@ -319,10 +429,20 @@ class Dial(Deadline):
         self._outbox.append((self._finish.datagram(), self._finish_path))
 
     def _is_trying(self) -> bool:
-        return any(t.attempts or t.next_at is not None for t in self._targets)
+        if self._race.next_time() is not None or self.roads_wanted:
+            return True
+        targets = self._targets.values()
+        return any(t.attempts or t.next_at is not None or t.path is None for t in targets)
+
+    def _tell_silent(self, winner: _Target) -> None:
+        """Roads that were tried before the winner and have not answered."""
+        for target in self._targets.values():
+            is_udp = target.road.carrier is Carrier.UDP
+            if is_udp and target.id < winner.id and target.n_attempts:
+                self.connection.tell_road(target.road, RoadFailure(RoadReason.UDP_SILENT))
 
     def _drop_attempts(self) -> None:
-        for target in self._targets:
+        for target in self._targets.values():
             for attempt in target.attempts:
                 attempt.stage.wipe()
             target.attempts.clear()

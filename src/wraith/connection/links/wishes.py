@@ -1,0 +1,51 @@
+"""What an endpoint wishes for outside of itself: links that are opened and ended.
+
+As with the disk, who drives the machine fulfils wishes and answers: an ``OpenRoad`` with
+``link_opened`` or ``link_failed``; the others need no answer. Spec: docs/spec/carriers.md.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from wraith.connection.links.link import StreamLink
+from wraith.types import NetworkPath, Road
+
+
+@dataclass(frozen=True, slots=True)
+class OpenRoad:
+    """Opens a link to ``road``.
+
+    Attributes:
+        id: for the answer.
+        link: the bytes of it; the preface leaves with the first packet, in one write.
+    """
+
+    id: int
+    road: Road
+    link: StreamLink = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class DropRoad:
+    """The link of the wish ``id`` is of no use any more, whether or not it is open yet. No answer
+    is expected."""
+
+    id: int
+
+
+@dataclass(frozen=True, slots=True)
+class CloseLink:
+    """Ends a link in good order."""
+
+    path: NetworkPath
+
+
+@dataclass(frozen=True, slots=True)
+class DiscardLink:
+    """Nothing more is sent on a link, and what arrives is thrown away: nobody is told why."""
+
+    path: NetworkPath
+
+
+LinkWish = OpenRoad | DropRoad | CloseLink | DiscardLink

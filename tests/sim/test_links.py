@@ -1,0 +1,208 @@
+"""Sessions over stream connections, in virtual time."""
+
+from __future__ import annotations
+
+import pytest
+
+from wraith.connection.connection import Connection
+from wraith.connection.events import Closed, PathChanged, RoadFailed
+from wraith.connection.roads.reasons import RoadReason
+from wraith.testing.endpoints import ADDRESS_A, ADDRESS_B, LinkedEndpoints, linked
+from wraith.testing.netem import LinkConfig
+from wraith.testing.pipes import PipeConfig
+from wraith.testing.rng import SeededRng
+from wraith.types import Carrier, Road
+
+UDP = Road(Carrier.UDP, ADDRESS_B)
+TCP = Road(Carrier.TCP, ADDRESS_B)
+BLOCKED = LinkConfig(latency_s=0.01, loss=1.0)
+MIB = 1024 * 1024
+DATA = SeededRng("links").public_bytes(4 * MIB)
+
+
+def over_tcp(net: LinkedEndpoints, config: PipeConfig | None = None) -> Connection:
+    """A session whose only road is a stream connection."""
+    net.pipes.configs[Carrier.TCP, ADDRESS_B] = config if config is not None else PipeConfig()
+    connection = net.dial(roads=[TCP])
+    assert net.run_until_confirmed(connection)
+    net.run(seconds=0.2)
+    return connection
+
+
+@pytest.mark.parametrize("is_upload", [True, False])
+def test_a_session_lives_on_a_link_alone(is_upload: bool) -> None:
+    net = linked()
+    connection = over_tcp(net)
+    n_before = net.a_to_b.n_sent
+    source = net.i if is_upload else net.r
+    copy = net.send_stream(source, connection if is_upload else net.r.incoming[0], DATA)
+    assert net.run(until=lambda: copy.is_equal)
+    assert net.a_to_b.n_sent == n_before == 0, "nothing over UDP"
+    for one in (connection, net.r.incoming[0]):
+        stats = one.stats()
+        assert stats.lost_packets == stats.retransmitted_bytes == stats.dropped_packets == 0
+
+
+@pytest.mark.spec("RC-43")
+def test_a_link_is_acknowledged_every_sixty_four_packets() -> None:
+    net = linked()
+    connection = over_tcp(net)
+    copy = net.send_stream(net.i, connection, DATA)
+    before = net.r.incoming[0].stats().sent_packets
+    assert net.run(until=lambda: copy.is_equal)
+    n_data = len(DATA) / 16_384
+    # window updates come with an acknowledgement too
+    assert net.r.incoming[0].stats().sent_packets - before <= n_data / 8
+
+
+def test_a_slow_link_is_filled_and_never_overfilled() -> None:
+    net = linked()
+    connection = over_tcp(net, PipeConfig(latency_s=0.05, rate_bps=80e6))
+    began = net.now
+    copy = net.send_stream(net.i, connection, DATA)
+    assert net.run(until=lambda: copy.is_equal)
+    assert net.now - began < 1.15 * (len(DATA) * 8 / 80e6) + 0.3
+    assert connection.stats().retransmitted_bytes == 0
+
+
+def test_udp_wins_where_everything_is_open() -> None:
+    net = linked()
+    net.pipes.configs[Carrier.TCP, ADDRESS_B] = PipeConfig()
+    connection = net.dial(roads=[UDP, TCP])
+    assert net.run_until_confirmed(connection)
+    assert connection.path.carrier is Carrier.UDP and net.pipes.n_opened == 0
+
+
+def test_a_link_takes_over_where_udp_is_dropped() -> None:
+    net = linked(link=BLOCKED)
+    net.pipes.configs[Carrier.TCP, ADDRESS_B] = PipeConfig(latency_s=0.025)
+    began = net.now
+    connection = net.dial(roads=[UDP, TCP])
+    assert net.run_until_confirmed(connection)
+    assert net.now - began <= 0.25 + 4 * 0.05 + 0.001
+    assert connection.path.carrier is Carrier.TCP
+    (failed,) = net.i.events(RoadFailed, connection)
+    assert isinstance(failed.event, RoadFailed)
+    assert (failed.event.road, failed.event.failure.reason) == (UDP, RoadReason.UDP_SILENT)
+
+
+def test_a_bit_that_is_flipped_on_a_link_costs_nothing_but_that_packet_or_link() -> None:
+    for at in range(0, 40, 3):
+        net = linked(seed=at + 1)
+        connection = over_tcp(net)
+        copy = net.send_stream(net.i, connection, DATA[:MIB])
+        state = {"n": 0}
+
+        def flip(local: object, data: bytes, state: dict[str, int] = state, at: int = at) -> bytes:
+            if local != ADDRESS_A:
+                return data
+            state["n"] += 1
+            if state["n"] != 2 or not data:
+                return data
+            changed = bytearray(data)
+            changed[(at * 4_099) % len(changed)] ^= 1
+            return bytes(changed)
+
+        net.pipes.tap = flip
+        assert net.run(seconds=6, until=lambda c=copy: c.is_equal), at  # type: ignore[misc]
+        assert not net.i.events(Closed), at
+
+
+def test_a_link_that_is_reset_gives_back_what_was_under_way() -> None:
+    net = linked()
+    net.pipes.configs[Carrier.TCP, ADDRESS_B] = PipeConfig(latency_s=0.01, rate_bps=80e6)
+    connection = net.dial(roads=[UDP, TCP])
+    assert net.run_until_confirmed(connection)
+    assert not net.i.events(PathChanged)
+
+
+class Switching:
+    """A session with UDP and TCP, and a stream from one side that meets trouble."""
+
+    def __init__(self, seed: int, *, is_upload: bool, n_bytes: int = 4 * MIB) -> None:
+        link = LinkConfig(latency_s=0.025, rate_bps=40e6, queue_bytes=400_000)
+        self.net = net = linked(seed=seed, link=link)
+        net.pipes.configs[Carrier.TCP, ADDRESS_B] = PipeConfig(latency_s=0.025, rate_bps=40e6)
+        self.connection = net.dial(roads=[UDP, TCP])
+        assert net.run_until_confirmed(self.connection)
+        net.run(seconds=0.3)
+        self.other = net.r.incoming[0]
+        source = net.i if is_upload else net.r
+        sender = self.connection if is_upload else self.other
+        self.copy = net.send_stream(source, sender, DATA[:n_bytes])
+        self.gap_s = 0.0
+
+    def run(self, seconds: float) -> bool:
+        """Runs until everything has arrived, and notes the longest time without news."""
+        net, copy = self.net, self.copy
+        last_at, n_last = net.now, len(copy.received)
+
+        def until() -> bool:
+            nonlocal last_at, n_last
+            if len(copy.received) != n_last:
+                self.gap_s = max(self.gap_s, net.now - last_at)
+                last_at, n_last = net.now, len(copy.received)
+            return copy.is_equal
+
+        return net.run(seconds=seconds, until=until)
+
+    def block_udp(self) -> None:
+        self.net.set_links(LinkConfig(latency_s=0.025, loss=1.0))
+
+    def open_udp(self) -> None:
+        self.net.set_links(LinkConfig(latency_s=0.025, rate_bps=40e6, queue_bytes=400_000))
+
+
+@pytest.mark.parametrize("is_upload", [True, False])
+@pytest.mark.parametrize("seed", range(3))
+def test_udp_that_is_dropped_in_the_middle_is_replaced_within_two_seconds(
+    seed: int, is_upload: bool
+) -> None:
+    run = Switching(seed, is_upload=is_upload)
+    assert not run.run(0.2 + 0.1 * seed)
+    run.block_udp()
+    assert run.run(30)
+    assert run.connection.path.carrier is Carrier.TCP
+    assert run.other.path.carrier is Carrier.TCP
+    assert run.gap_s <= 2.0
+    assert not run.net.i.events(Closed) and not run.net.r.events(Closed)
+
+
+@pytest.mark.parametrize("is_upload", [True, False])
+def test_back_on_udp_when_it_works_again(is_upload: bool) -> None:
+    run = Switching(7, is_upload=is_upload)
+    assert not run.run(0.2)
+    run.block_udp()
+    assert run.run(30)
+    run.open_udp()
+    began = run.net.now
+    back = run.net.run(seconds=40, until=lambda: run.connection.path.carrier is Carrier.UDP)
+    assert back and run.net.now - began <= 35
+    run.net.run(seconds=1)
+    assert run.other.path.carrier is Carrier.UDP
+    more = run.net.send_stream(run.net.i, run.connection, DATA[:MIB])
+    assert run.net.run(seconds=10, until=lambda: more.is_equal)
+
+
+def test_a_change_of_the_network_brings_udp_back_at_once() -> None:
+    run = Switching(8, is_upload=True)
+    assert not run.run(0.2)
+    run.block_udp()
+    assert run.run(30)
+    run.net.run(seconds=20)
+    run.open_udp()
+    run.net.i.endpoint.network_changed(run.net.now)
+    assert run.net.run(seconds=2.5, until=lambda: run.connection.path.carrier is Carrier.UDP)
+
+
+@pytest.mark.parametrize("is_upload", [True, False])
+def test_a_link_that_is_reset_while_udp_works_costs_half_a_second(is_upload: bool) -> None:
+    run = Switching(9, is_upload=is_upload)
+    run.net.i.endpoint.migrate(run.connection, TCP, run.net.now)
+    assert not run.run(0.4)
+    assert [one.path.carrier for one in (run.connection, run.other)] == 2 * [Carrier.TCP]
+    run.gap_s = 0.0
+    run.net.pipes.reset(run.net.i.endpoint, run.connection.path.link, run.net.now)
+    assert run.run(20)
+    assert run.gap_s <= 0.5
+    assert run.connection.path.carrier is Carrier.UDP
