@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from typing import Final, Protocol
 
+from wraith.connection.links.link import StreamLink
 from wraith.connection.roads.reasons import RoadFailure
 from wraith.types import Address, NetworkPath, Transmit, TransportCharacteristics
 
@@ -27,6 +28,33 @@ class RoadFailed(Exception):
     def __init__(self, failure: RoadFailure) -> None:
         super().__init__(str(failure))
         self.failure = failure
+
+
+#: Reasons of ``link_closed`` beside those of ``RoadReason``: the peer ended the link in good order;
+#: what came was no record.
+PEER_CLOSED: Final = "closed"
+BROKEN: Final = "broken"
+#: Nothing that proves a peer came in time, or too many others did.
+UNPROVEN: Final = "unproven"
+
+
+class LinkDoor(Protocol):
+    """Whoever listens: is asked about each connection that arrives, and gets its link."""
+
+    def next_link_number(self) -> int:
+        """A number that no other link of the endpoint has had; not 0."""
+        ...
+
+    def accept_link(
+        self, path: NetworkPath, characteristics: TransportCharacteristics, /
+    ) -> StreamLink | None:
+        """The link that reads what comes on ``path``; ``None`` refuses it, in silence."""
+        ...
+
+    def link_accepted(self, link: StreamSocket, /) -> None:
+        """The connection of the link that ``accept_link`` made. Whoever takes it starts it, and
+        calls ``link.settle`` when something has authenticated on it."""
+        ...
 
 
 class LinkHost(Protocol):
@@ -48,7 +76,8 @@ class LinkHost(Protocol):
 
     def link_closed(self, link: StreamSocket, reason: str, /) -> None:
         """The link is gone, by the peer, the network or an error; told once, never after
-        ``close``. ``reason`` is one of docs/reference/roads.md."""
+        ``close`` or ``discard``. ``reason`` is a ``RoadFailure`` as text, ``PEER_CLOSED``,
+        ``BROKEN`` or ``UNPROVEN``."""
         ...
 
 
@@ -76,9 +105,14 @@ class StreamSocket(Protocol):
         """Takes all of ``transmit``: hands it to the kernel, and copies what the kernel leaves."""
         ...
 
+    def settle(self) -> None:
+        """Something authenticated on it: a session answers for it from now on. [CA-20]"""
+        ...
+
     def discard(self) -> None:
         """Sends nothing more, and throws away what arrives until the peer closes or a random time
-        is over: whoever looks from outside sees neither when nor why. [CA]"""
+        is over: whoever looks from outside sees neither when nor why. Tells the host nothing.
+        [CA-21]"""
         ...
 
     def close(self) -> None:

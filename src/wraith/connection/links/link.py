@@ -93,6 +93,13 @@ class StreamLink:
         link._prove = prove
         return link
 
+    @classmethod
+    def refused(cls) -> StreamLink:
+        """The end of somebody who is not to be let in: it discards from the start."""
+        link = cls()
+        link.discard()
+        return link
+
     @property
     def is_at_boundary(self) -> bool:
         """No part of a preface or of a record waits for its rest."""

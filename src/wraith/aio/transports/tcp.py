@@ -1,0 +1,255 @@
+"""Links over TCP: dialling, and one connection as fast as the kernel allows.
+
+A raw non-blocking socket. A read goes straight into the room of the ``StreamLink``; a write is one
+gather call over headers and packets, none of them copied. The kernel holds at most 128 KiB that it
+has not sent, so what is urgent waits behind no more. Loops without ``add_reader`` get the asyncio
+version of ``stream_endpoint.py``.
+
+Spec: carriers.md [CA-23, CA-24]; Linux ``tcp(7)``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import socket
+import struct
+import sys
+import time
+from asyncio import AbstractEventLoop
+from typing import Final
+
+from wraith.aio.transports.addresses import family_of, from_sockaddr, to_sockaddr
+from wraith.aio.transports.base import UNSENT_BYTES_MAX, RoadFailed
+from wraith.aio.transports.datagram_endpoint import supports_add_reader
+from wraith.aio.transports.doorstep import Doorstep
+from wraith.aio.transports.link_socket import LinkSocket
+from wraith.aio.transports.stream_endpoint import EndpointStream
+from wraith.connection.links.link import StreamLink
+from wraith.connection.roads.reasons import RoadFailure, RoadReason
+from wraith.hotpath import RECORD_HEADER_BYTES
+from wraith.types import (
+    ANY_ADDRESS,
+    LINK_PACKET_BYTES_MAX,
+    Address,
+    Buffer,
+    Carrier,
+    NetworkPath,
+    Road,
+    TransportCharacteristics,
+)
+
+CONNECT_S: Final = 10.0
+#: So long the kernel goes on without an acknowledgement.
+USER_TIMEOUT_S: Final = 20.0
+READS_PER_TURN: Final = 64
+#: A turn of reading also ends after this long, for the sake of everybody else.
+TURN_S: Final = 0.002
+#: The most buffers of one gather call (``IOV_MAX``).
+_GATHER_MAX: Final = 1_024
+_TCP_NOTSENT_LOWAT: Final = {"linux": 25, "darwin": 0x201}.get(sys.platform)
+_TCP_USER_TIMEOUT: Final = {"linux": 18}.get(sys.platform)
+#: TCP with time stamps, and the IP header.
+_SEGMENT_BYTES: Final = {socket.AF_INET: 52, socket.AF_INET6: 72}
+_UNREACHABLE: Final = frozenset(
+    (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EADDRNOTAVAIL)
+)
+
+
+class TcpSocket(LinkSocket):
+    """A link over a connected TCP socket, which it takes over."""
+
+    def __init__(
+        self,
+        loop: AbstractEventLoop,
+        sock: socket.socket,
+        link: StreamLink,
+        path: NetworkPath,
+        characteristics: TransportCharacteristics,
+        doorstep: Doorstep | None = None,
+    ) -> None:
+        super().__init__(loop, link, path, characteristics, doorstep)
+        self._sock = sock
+        self._is_reading = False
+
+    def _begin_reading(self) -> None:
+        if not self._is_reading and not self._is_closed:
+            self._is_reading = True
+            self._loop.add_reader(self._sock.fileno(), self._read_turn)
+
+    def _read_turn(self) -> None:
+        link, receive = self._link, self._sock.recv_into
+        stop_at = time.monotonic() + TURN_S
+        for _ in range(READS_PER_TURN):
+            room = link.receive_room()
+            try:
+                n = receive(room)
+            except (BlockingIOError, InterruptedError):
+                break
+            except OSError as exc:
+                self._failed(exc)
+                return
+            if n == 0:
+                self._turn_ended()
+                self._ended()
+                return
+            self._arrived(link.received(n), n)
+            if n < len(room) or self._is_closed or time.monotonic() >= stop_at:
+                break  # what did not fill the room has emptied the socket, as a rule
+        self._turn_ended()
+
+    def _write(self, buffers: list[Buffer]) -> list[Buffer]:
+        send, at = self._sock.sendmsg, 0
+        while at < len(buffers):
+            batch = buffers[at : at + _GATHER_MAX]
+            try:
+                n = send(batch)
+            except (BlockingIOError, InterruptedError):
+                break
+            for buffer in batch:
+                if n < len(buffer):
+                    # The kernel is full: no second call to hear so.
+                    return [memoryview(buffer)[n:], *buffers[at + 1 :]]
+                n -= len(buffer)
+                at += 1
+        return buffers[at:]
+
+    def _call_when_writable(self) -> None:
+        self._loop.add_writer(self._sock.fileno(), self._on_writable)
+
+    def _on_writable(self) -> None:
+        self._loop.remove_writer(self._sock.fileno())
+        self._writable()
+
+    def _end_writing(self) -> None:
+        self._sock.shutdown(socket.SHUT_WR)
+
+    def _release(self, *, reset: bool) -> None:
+        if reset:
+            reset_on_close(self._sock)
+        descriptor = self._sock.fileno()
+        if descriptor >= 0 and not self._loop.is_closed():
+            self._loop.remove_reader(descriptor)
+            self._loop.remove_writer(descriptor)
+        self._sock.close()
+
+
+async def open_link(
+    road: Road,
+    link: StreamLink,
+    number: int,
+    *,
+    timeout_s: float = CONNECT_S,
+    doorstep: Doorstep | None = None,
+    local: Address = ANY_ADDRESS,
+) -> LinkSocket:
+    """Connects to the address of ``road``, which leads through no proxy.
+
+    Args:
+        link: the dialler's end. Its preface leaves with the first record, not before.
+        number: of the link, unique in the endpoint.
+        doorstep: keeps the link when it discards.
+        local: where to connect from; empty: the kernel chooses.
+
+    Raises:
+        RoadFailed: no connection within ``timeout_s``, or a refusal, with the reason.
+        ValueError: the road leads through a proxy, or has no address.
+    """
+    if road.address is None or road.proxy is not None:
+        raise ValueError("a road over TCP has an address and no proxy")
+    sock = await connect(road.address, timeout_s=timeout_s, local=local)
+    return await link_over(sock, link, number, doorstep=doorstep)
+
+
+async def connect(
+    address: Address, *, timeout_s: float = CONNECT_S, local: Address = ANY_ADDRESS
+) -> socket.socket:
+    """A connected socket with the options of a link, the caller's. Raises ``RoadFailed``."""
+    try:
+        sock = socket.socket(family_of(address), socket.SOCK_STREAM)
+    except OSError as exc:  # the host lacks the family
+        raise RoadFailed(RoadFailure(RoadReason.UNREACHABLE, exc.strerror)) from None
+    try:
+        sock.setblocking(False)
+        set_options(sock)
+        if local.ip:
+            sock.bind(to_sockaddr(local))
+        async with asyncio.timeout(timeout_s):
+            await asyncio.get_running_loop().sock_connect(sock, to_sockaddr(address))
+    except TimeoutError:  # ours, or the kernel's ETIMEDOUT
+        sock.close()
+        raise RoadFailed(RoadFailure(RoadReason.SYN_TIMEOUT)) from None
+    except OSError as exc:
+        sock.close()
+        raise RoadFailed(_connect_failure(exc)) from None
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _connect_failure(exc: OSError) -> RoadFailure:
+    if exc.errno in (errno.ECONNREFUSED, errno.ECONNRESET):
+        return RoadFailure(RoadReason.REFUSED)
+    detail = None if exc.errno in _UNREACHABLE else exc.strerror
+    return RoadFailure(RoadReason.UNREACHABLE, detail)
+
+
+async def link_over(
+    sock: socket.socket, link: StreamLink, number: int, *, doorstep: Doorstep | None = None
+) -> LinkSocket:
+    """The link over ``sock``, which is connected, to the peer or through a proxy; takes it over."""
+    loop = asyncio.get_running_loop()
+    try:
+        path, characteristics = describe(sock, number)
+        if takes_readers(loop):
+            return TcpSocket(loop, sock, link, path, characteristics, doorstep)
+        return await EndpointStream.over(loop, sock, link, path, characteristics, doorstep)
+    except OSError as exc:  # it was reset before it could be looked at
+        sock.close()
+        raise RoadFailed(RoadFailure(RoadReason.REFUSED, exc.strerror)) from None
+    except BaseException:
+        sock.close()
+        raise
+
+
+def describe(sock: socket.socket, number: int) -> tuple[NetworkPath, TransportCharacteristics]:
+    """Path and characteristics of a connected socket. Raises ``OSError``: it is not any more."""
+    local, remote = from_sockaddr(sock.getsockname()), from_sockaddr(sock.getpeername())
+    characteristics = TransportCharacteristics(
+        carrier=Carrier.TCP,
+        is_reliable=True,
+        is_ordered=True,
+        packet_bytes_max=LINK_PACKET_BYTES_MAX,
+        overhead_bytes=RECORD_HEADER_BYTES + _SEGMENT_BYTES[family_of(remote)],
+        setup_rtts=1,
+    )
+    return NetworkPath(local, remote, Carrier.TCP, number), characteristics
+
+
+def set_options(sock: socket.socket) -> None:
+    """No delay, little that waits in the kernel, and an end to waiting; what a kernel lacks is
+    left out."""
+    with contextlib.suppress(OSError):
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    if _TCP_USER_TIMEOUT is not None:
+        with contextlib.suppress(OSError):
+            sock.setsockopt(socket.IPPROTO_TCP, _TCP_USER_TIMEOUT, int(USER_TIMEOUT_S * 1000))
+    if _TCP_NOTSENT_LOWAT is not None:
+        with contextlib.suppress(OSError):
+            sock.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, UNSENT_BYTES_MAX)
+            return
+    with contextlib.suppress(OSError):
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, UNSENT_BYTES_MAX)
+
+
+def reset_on_close(sock: socket.socket) -> None:
+    """Closing it sends RST instead of FIN."""
+    with contextlib.suppress(OSError):
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+def takes_readers(loop: AbstractEventLoop) -> bool:
+    """Whether ``TcpSocket`` works on this loop and system."""
+    return hasattr(socket.socket, "sendmsg") and supports_add_reader(loop)
