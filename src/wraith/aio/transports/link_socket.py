@@ -31,8 +31,8 @@ from wraith.connection.links.link import LinkState, Runs, StreamLink
 from wraith.connection.roads.reasons import RoadFailure, RoadReason
 from wraith.types import Buffer, NetworkPath, Transmit, TransportCharacteristics
 
-#: A link that ends in good order waits so long for the peer's end, with all sent.
-LINGER_S: Final = 2.0
+#: A link has so long to end in good order: for what it holds, and for the peer's end.
+LINGER_S: Final = 20.0
 #: Room is announced when no more than this is held.
 _ROOM_AGAIN_BYTES: Final = PENDING_BYTES_MAX // 2
 
@@ -171,10 +171,11 @@ class LinkSocket(ABC):
             host.link_closed(self, UNPROVEN)
 
     def close(self) -> None:
-        """As ``base.StreamSocket.close``."""
-        if self._is_closing or self._is_closed:
+        """As ``base.StreamSocket.close``. One that discards ends when its time has come."""
+        if self._is_closing or self._link.state is LinkState.DISCARDING:
             return
         self._is_closing = True
+        self._lingering = self._loop.call_later(LINGER_S, self._linger_ended)
         self._host = None
         self._link.discard()
         if not self._pending:
@@ -253,8 +254,12 @@ class LinkSocket(ABC):
             return
         # A connection that is closed with bytes unread is reset, and the peer loses what it has
         # not read yet: so this end reads on until the peer has closed too.
-        self._lingering = self._loop.call_later(LINGER_S, self.reset)
         self._begin_reading()
+
+    def _linger_ended(self) -> None:
+        """What the kernel has taken still goes out; what it has not is lost, and the peer is told
+        by a reset."""
+        self._finish(reset=bool(self._pending))
 
     def _tell_and_finish(self, reason: str) -> None:
         if self._is_closed:

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 import pytest_asyncio
 
-from wraith.aio.transports import datagram_endpoint, tcp_listener
+from wraith.aio.transports import datagram_endpoint, link_socket, tcp_listener
 from wraith.aio.transports.addresses import from_sockaddr, to_sockaddr
 from wraith.aio.transports.base import UNSENT_BYTES_MAX, RoadFailed
 from wraith.aio.transports.doorstep import Doorstep, open_files_max
@@ -105,7 +105,7 @@ async def end_of(sock: socket.socket) -> type[BaseException] | bytes:
     """What a reader gets at last."""
     async with asyncio.timeout(WAIT_S):
         try:
-            return await asyncio.get_running_loop().sock_recv(sock, 1)
+            return await asyncio.get_running_loop().sock_recv(sock, 1 << 16)
         except OSError as exc:
             return type(exc)
 
@@ -249,6 +249,31 @@ async def test_a_half_open_peer_of_an_open_link_is_gone(there: Listening) -> Non
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     sock.close()
     assert (await host.wait_closed()).startswith("reset-later(")
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("n_packets", [1, 100])
+async def test_a_peer_that_never_ends_its_half_is_not_waited_for(
+    there: Listening, monkeypatch: pytest.MonkeyPatch, n_packets: int
+) -> None:
+    """With everything handed to the kernel it is a plain end, with something left a reset."""
+    sock = await there.stranger()
+    await asyncio.get_running_loop().sock_sendall(sock, first_write())
+    await there.door.hosts[0].wait_packets(1)
+    monkeypatch.setattr(link_socket, "LINGER_S", 0.02)
+    accepted = there.accepted()
+    send_packets(accepted, *[bytes(16_384)] * n_packets)
+    assert (accepted._pending_bytes > 0) == (n_packets == 100)
+    accepted.close()
+    async with asyncio.timeout(WAIT_S):
+        while not accepted.is_closed:
+            await asyncio.sleep(0.005)
+    last: type[BaseException] | bytes = b"?"
+    while last:
+        last = await end_of(sock)
+        if not isinstance(last, bytes):
+            break
+    assert last == (b"" if n_packets == 1 else ConnectionResetError)
 
 
 # --- dialling -------------------------------------------------------------------------------------
