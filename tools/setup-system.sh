@@ -1,8 +1,9 @@
 #!/bin/sh
 # Installs the programs of the operating system that tests and benchmarks run, where it may: as root, on
 # a system with apt. Elsewhere it names what is missing, with the package that has it, and exits 0:
-# the tests that need it say so again.
+# the tests that need it say so again. What carriers need has a script of its own, which runs first.
 set -u
+sh "$(dirname "$0")/setup-carriers.sh"
 
 packages=""
 need() { # program, Debian's package

@@ -1,8 +1,8 @@
-"""Runs foreign QUIC peers as processes and reads what they say about themselves.
+"""Runs foreign peers as processes and reads what they say about themselves.
 
-A peer prints one JSON object per line; hashes and groups in it were computed by that peer. A peer
-that is not here skips the test with the reason, or fails it where ``WRAITH_REQUIRE_INTEROP`` names
-it.
+A QUIC peer prints one JSON object per line; hashes and groups in it were computed by that peer. A
+peer that is not here skips the test with the reason, or fails it where ``WRAITH_REQUIRE_INTEROP``
+names it.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NoReturn
@@ -18,6 +19,7 @@ import pytest
 
 BIN = Path(__file__).parents[3] / "interop-bin"
 ANSWER_TIMEOUT_S = 30.0
+_SYSTEM_BIN = ("/usr/sbin", "/sbin")  # not on every user's PATH
 
 
 def absent(peer: str, reason: str) -> NoReturn:
@@ -35,6 +37,15 @@ def require_binary(peer: str, name: str) -> Path:
     if not path.exists():
         absent(peer, f"interop-bin/{name} is not built; `make interop` builds what it can")
     return path
+
+
+def require_program(name: str) -> Path:
+    """The path of an installed server, proxy or tool; ``name`` is what WRAITH_REQUIRE_INTEROP calls
+    it too."""
+    found = shutil.which(name, path=os.pathsep.join((os.environ.get("PATH", ""), *_SYSTEM_BIN)))
+    if found is None:
+        absent(name, "not installed; tools/setup-carriers.sh installs it where it may")
+    return Path(found)
 
 
 class ForeignPeer:
