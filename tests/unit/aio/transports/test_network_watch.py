@@ -17,7 +17,7 @@ from wraith.aio.transports.network_watch import NetworkWatch, link_states
 from wraith.testing.netns import DEVICE, Namespace, paired, require_netns
 
 ENOUGH_S = 10.0
-QUIET_S = 0.4  # longer than a hint needs to become a call
+QUIET_S = 0.25  # longer than a hint needs to become a call
 
 
 @pytest.fixture
