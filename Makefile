@@ -71,8 +71,9 @@ native-check: setup  ## clippy, Rust tests and the dependency audit, where cargo
 	@sh tools/check-native.sh
 
 .PHONY: interop
-interop: setup  ## build the foreign QUIC peers where their toolchains are present
+interop: setup  ## build the foreign QUIC peers and the emulated link where their toolchains are present
 	@sh tools/build-interop.sh
+	@sh tools/build-link.sh
 
 .PHONY: advisories
 advisories: $(STAMP)  ## known vulnerabilities of all dependencies, where the data can be had

@@ -1,46 +1,34 @@
-"""Two network namespaces joined by ``native/link``: rate, delay, jitter, late packets, loss, queue.
-
-Needs root, ``ip``, ``/dev/net/tun`` and the program (``tools/build-link.sh``); ``missing`` says
-which of them are not here. Both directions are alike.
+"""Two network namespaces for ``wraith.testing.emulated_link``: rate, delay, jitter, late packets,
+loss, queue. Both directions are alike.
 """
 
 from __future__ import annotations
 
-import json
 import os
-import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
-from harness import BUILT, PeerFailed
+from harness import PeerFailed
 
-LINK = BUILT / "wraith-link"
+from wraith.testing import emulated_link
+from wraith.testing.emulated_link import Joined, LinkFailed, LinkPath, missing
+
+__all__ = [
+    "DEVICE",
+    "RECEIVER",
+    "SENDER",
+    "Ends",
+    "LinkPath",
+    "ip",
+    "joined",
+    "missing",
+    "two_namespaces",
+]
 DEVICE = "link0"
 RECEIVER, SENDER = "10.213.8.1", "10.213.8.2"
 MTU = 1500
-END_S = 10
-
-
-@dataclass(frozen=True)
-class LinkPath:
-    """What ``wraith-link`` is told; see its usage."""
-
-    rate_mbit: float
-    delay_ms: float
-    queue_bytes: int
-    jitter_ms: float = 0.0
-    late: float = 0.0
-    late_min_ms: float = 0.0
-    late_max_ms: float = 0.0
-    loss: float = 0.0
-
-    def options(self, seed: int) -> list[str]:
-        words = {**vars(self), "seed": seed}
-        return [part for k, v in words.items() for part in (f"--{k.replace('_', '-')}", str(v))]
 
 
 @dataclass(frozen=True)
@@ -53,20 +41,6 @@ class Ends:
     @property
     def prefix(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
         return ("ip", "netns", "exec", self.receiver), ("ip", "netns", "exec", self.sender)
-
-
-def missing() -> list[str]:
-    """What lacks here, for people; nothing where the link can run."""
-    lacks = []
-    if os.geteuid() != 0:
-        lacks.append("not root")
-    if shutil.which("ip") is None:
-        lacks.append("no ip (iproute2)")
-    if not Path("/dev/net/tun").exists():
-        lacks.append("no /dev/net/tun")
-    if not LINK.exists():
-        lacks.append("wraith-link is not built (sh tools/build-link.sh)")
-    return lacks
 
 
 @contextmanager
@@ -101,13 +75,6 @@ def ip(*words: str) -> None:
     subprocess.run(["ip", *words], check=True, capture_output=True, text=True)
 
 
-class Joined:
-    """The running link; ``counts`` are there after the end."""
-
-    def __init__(self) -> None:
-        self.counts: dict[str, Any] = {}
-
-
 @contextmanager
 def joined(ends: Ends, path: LinkPath, seed: int) -> Iterator[Joined]:
     """The two namespaces joined by ``path``.
@@ -115,22 +82,10 @@ def joined(ends: Ends, path: LinkPath, seed: int) -> Iterator[Joined]:
     Raises:
         PeerFailed: the link did not start.
     """
-    places = [f"/run/netns/{name}" for name in (ends.sender, ends.receiver)]
-    process = subprocess.Popen(
-        [str(LINK), *places, "--device", DEVICE, *path.options(seed)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    link = Joined()
     try:
-        assert process.stdout is not None and process.stderr is not None
-        if process.stdout.readline().strip() != "ready":
-            raise PeerFailed(f"wraith-link: {process.stderr.read().strip()}")
-        yield link
-        said, _ = process.communicate(timeout=END_S)
-        link.counts = json.loads(said.strip().splitlines()[-1])
-    finally:
-        process.kill()
-        process.communicate()
+        with emulated_link.joined(
+            ends.sender, ends.receiver, path, device=DEVICE, seed=seed
+        ) as link:
+            yield link
+    except LinkFailed as error:
+        raise PeerFailed(str(error)) from None

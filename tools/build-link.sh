@@ -1,5 +1,5 @@
 #!/bin/sh
-# Builds native/link, the emulated link of `make bench ONLY=reorder`, into interop-bin/, where cargo is
+# Builds native/link, the emulated link of benchmarks and tests, into interop-bin/, where cargo is
 # present. It is no part of the wheel. What is newer than its sources is kept.
 set -eu
 root="$(cd "$(dirname "$0")/.." && pwd)"

@@ -38,6 +38,7 @@ native_options=()
 step setup "$make" --no-print-directory setup || exit 1
 step native sh tools/build-native.sh "$python" ${native_options[@]+"${native_options[@]}"}
 step peers sh tools/build-interop.sh
+step link sh tools/build-link.sh
 tests_began=$SECONDS
 step test "$python" -m pytest -q -n 2 --dist worksteal -m "not slow and not install"
 test_s=$((SECONDS - tests_began))

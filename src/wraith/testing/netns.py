@@ -13,7 +13,7 @@ does to packets there. Linux, superuser.
         rule.remove()
 
 A network is gone when its block ends; one whose process was killed goes when the next is made.
-``paired`` has no router between its ends. Rate, delay and loss are those of ``emulated_link``.
+``paired`` has no router between its ends. Rate, delay and loss are the work of ``emulated_link``.
 
 ``require_netns`` skips a test where this may not be done, or fails it where
 ``WRAITH_REQUIRE_INTEROP`` names ``netns``.
@@ -30,7 +30,7 @@ import os
 import re
 import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 from typing import Any, Final
@@ -40,6 +40,7 @@ from wraith.testing.foreign_peers import absent, require_program
 COMMAND_TIMEOUT_S: Final = 20.0
 DEVICE: Final = "eth0"
 """The wire of an end; the router calls its own ``left`` and ``right``."""
+MTU: Final = 1500
 CLIENT_HELLO: Final = 0x160301
 """The first three bytes of a TLS record that holds a ClientHello."""
 
@@ -70,11 +71,12 @@ class Way(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Namespace:
-    """One network stack with a name. ``ipv4`` and ``ipv6`` are empty in a router."""
+    """One network stack with a name. The addresses of a router are empty, and so is its device."""
 
     name: str
     ipv4: str = ""
     ipv6: str = ""
+    device: str = ""
 
     def command(self, *words: str) -> list[str]:
         """The command line that runs ``words`` in here."""
@@ -114,10 +116,10 @@ class Namespace:
         """Gives the end ``ipv4`` instead of the address that it has, in the same /24; returns it
         with that. Routes that went with the old address are made again."""
         gateway = f"{ipv4.rpartition('.')[0]}.1"
-        self.ip("address", "del", f"{self.ipv4}/24", "dev", DEVICE)
-        self.ip("address", "add", f"{ipv4}/24", "dev", DEVICE)
-        self.ip("route", "replace", "default", "via", gateway, "dev", DEVICE)
-        return Namespace(self.name, ipv4, self.ipv6)
+        self.ip("address", "del", f"{self.ipv4}/24", "dev", self.device)
+        self.ip("address", "add", f"{ipv4}/24", "dev", self.device)
+        self.ip("route", "replace", "default", "via", gateway, "dev", self.device)
+        return replace(self, ipv4=ipv4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,28 +190,38 @@ class RoutedNet:
 
 
 @contextlib.contextmanager
-def routed() -> Iterator[RoutedNet]:
+def routed(*, tunnel: bool = False) -> Iterator[RoutedNet]:
     """``left -- router -- right``, IPv4 and IPv6, nothing blocked.
 
+    Args:
+        tunnel: the wire of ``left`` is a TUN device at both ends, which moves nothing until
+            ``emulated_link.joined`` connects them.
     Raises:
         NotAllowed: see there.
     """
-    left = ("left", "10.213.20.2", "fd13:20::2")
-    right = ("right", "10.213.21.2", "fd13:21::2")
-    with _named(left, ("router", "", ""), right) as (one, router, other):
-        for end, device in ((one, Way.OUT.value), (other, Way.BACK.value)):
-            _wire(end, DEVICE, router, device)
+    out, back = Way.OUT.value, Way.BACK.value
+    left = Namespace("left", "10.213.20.2", "fd13:20::2", out if tunnel else DEVICE)
+    right = Namespace("right", "10.213.21.2", "fd13:21::2", DEVICE)
+    with _named(left, Namespace("router"), right) as (left, router, right):
+        if tunnel:
+            for end in (left, router):
+                end.ip("tuntap", "add", out, "mode", "tun")
+                end.ip("link", "set", out, "mtu", str(MTU), "txqueuelen", "10000", "up")
+        else:
+            _wire(left, DEVICE, router, out)
+        _wire(right, DEVICE, router, back)
+        for end, device in ((left, out), (right, back)):
             for own, gateway, bits in (
                 (end.ipv4, f"{end.ipv4.rpartition('.')[0]}.1", 24),
                 (end.ipv6, f"{end.ipv6.rpartition('::')[0]}::1", 64),
             ):
                 router.ip("address", "add", f"{gateway}/{bits}", "dev", device)
-                end.ip("address", "add", f"{own}/{bits}", "dev", DEVICE)
-                end.ip("route", "add", "default", "via", gateway, "dev", DEVICE)
+                end.ip("address", "add", f"{own}/{bits}", "dev", end.device)
+                end.ip("route", "add", "default", "via", gateway, "dev", end.device)
         router.set_sysctl("net/ipv4/ip_forward", 1)
         router.set_sysctl("net/ipv6/conf/all/forwarding", 1)
         _nft(router, _TABLE)
-        yield RoutedNet(one, router, other)
+        yield RoutedNet(left, router, right)
 
 
 @contextlib.contextmanager
@@ -219,8 +231,9 @@ def paired() -> Iterator[tuple[Namespace, Namespace]]:
     Raises:
         NotAllowed: see there.
     """
-    ends = (("left", "10.213.22.1", "fd13:22::1"), ("right", "10.213.22.2", "fd13:22::2"))
-    with _named(*ends) as (left, right):
+    left = Namespace("left", "10.213.22.1", "fd13:22::1", DEVICE)
+    right = Namespace("right", "10.213.22.2", "fd13:22::2", DEVICE)
+    with _named(left, right) as (left, right):
         _wire(left, DEVICE, right, DEVICE)
         for end in (left, right):
             end.ip("address", "add", f"{end.ipv4}/24", "dev", DEVICE)
@@ -235,7 +248,7 @@ def alone() -> Iterator[Namespace]:
     Raises:
         NotAllowed: see there.
     """
-    with _named(("alone", "", "")) as (namespace,):
+    with _named(Namespace("alone")) as (namespace,):
         yield namespace
 
 
@@ -266,14 +279,14 @@ def _refusal() -> str:
 
 
 @contextlib.contextmanager
-def _named(*wanted: tuple[str, str, str]) -> Iterator[list[Namespace]]:
-    """New namespaces with these names and addresses; gone afterwards, whatever happens."""
+def _named(*wanted: Namespace) -> Iterator[list[Namespace]]:
+    """These, made, under names that nobody else has; gone afterwards, whatever happens."""
     _sweep()
     tag = f"{_PREFIX}{os.getpid()}-{next(_number)}"
     made: list[Namespace] = []
     try:
-        for name, ipv4, ipv6 in wanted:
-            namespace = Namespace(f"{tag}-{name}", ipv4, ipv6)
+        for each in wanted:
+            namespace = replace(each, name=f"{tag}-{each.name}")
             try:
                 _run(["ip", "netns", "add", namespace.name])
             except (OSError, subprocess.CalledProcessError) as error:

@@ -35,7 +35,7 @@ def test_continuous_integration_requires_all_of_them() -> None:
     script = (ROOT / ".ci" / "run").read_text("utf-8")
     line = next(line for line in script.splitlines() if line.startswith("carriers="))
     required = set(line.removeprefix("carriers=").split(","))
-    assert required == {"nginx", "microsocks", "tinyproxy", "conntrack", "netns"}
+    assert required == {"nginx", "microsocks", "tinyproxy", "conntrack", "netns", "link"}
 
 
 def test_a_program_is_found_skipped_or_demanded(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,8 +20,8 @@ def checked(folder: Path, *, ci: str, over: str = "") -> subprocess.CompletedPro
         text = text.replace(f"\n{name}={limit}\n", f"\n{name}={-1 if name == over else 3600}\n")
     (folder / "tools").mkdir(parents=True)
     (folder / "tools" / "check.sh").write_text(text, "utf-8")
-    for name in ("build-native.sh", "build-interop.sh", "check-native.sh", "check-advisories.sh"):
-        (folder / "tools" / name).touch()
+    for name in ("build-native", "build-interop", "build-link", "check-native", "check-advisories"):
+        (folder / "tools" / f"{name}.sh").touch()
     python = folder / ".venv" / "bin" / "python"
     python.parent.mkdir(parents=True)
     python.write_text("#!/bin/sh\n", "utf-8")
