@@ -38,7 +38,7 @@ def microsocks(*, user: str = "", password: str = "") -> Iterator[str]:
     words = [str(require_program("microsocks")), "-i", HOST, "-p", str(port)]
     if user:
         words += ["-u", user, "-P", password]
-    with _running(words, port):
+    with running(words, port):
         yield f"socks5://{_credentials(user, password)}{HOST}:{port}"
 
 
@@ -63,7 +63,7 @@ def tinyproxy(
     configuration = folder / "tinyproxy.conf"
     configuration.write_text("".join(f"{line}\n" for line in lines))
     program = str(require_program("tinyproxy"))
-    with _running([program, "-d", "-c", str(configuration)], port):
+    with running([program, "-d", "-c", str(configuration)], port):
         yield f"http://{_credentials(user, password)}{HOST}:{port}"
 
 
@@ -82,7 +82,7 @@ def bad_proxy(scheme: str, fault: Fault, *, at: int = 0) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def _running(words: list[str], port: int) -> Iterator[None]:
+def running(words: list[str], port: int) -> Iterator[None]:
     """A server, from when its port answers to the end of the block."""
     process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
