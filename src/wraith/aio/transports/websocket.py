@@ -1,0 +1,219 @@
+"""Links over WebSocket, dialled: from a road with a URL to an open link.
+
+One try makes one connection with one short request, and follows no redirect. Needs the extra
+``ws``; nothing imports the library before a link is opened.
+
+Spec: docs/spec/carriers.md [CA-64] [CA-68] [CA-69] [CA-70].
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import re
+import socket
+import ssl
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from wraith.aio.transports.base import RoadFailed
+from wraith.aio.transports.websocket_dial import (
+    client_context,
+    connect_tcp,
+    failed,
+    of_tls,
+    tell_issuers,
+)
+from wraith.aio.transports.websocket_link import WebSocketLink
+from wraith.connection.links.link import StreamLink
+from wraith.connection.roads.reasons import RoadFailure, RoadReason
+from wraith.errors import ConfigError, MissingExtra
+from wraith.types import Road
+
+if TYPE_CHECKING:
+    from wraith.aio.transports.websocket_shell import WebClientShell
+
+
+URL_CHARS_MAX: Final = 120
+#: The dialler pings after so long without sending: nginx gives up after 60 s of silence. [CA-70]
+PING_AFTER_S: Final = (20.0, 25.0)
+OPEN_TIMEOUT_S: Final = 10.0
+
+_ACCEPTED: Final = (
+    "ws://HOST[:PORT][/PREFIX] or wss://HOST[:PORT][/PREFIX], at most 120 characters, "
+    "such as wss://example.org/share"
+)
+_URL: Final = re.compile(
+    r"(?P<scheme>wss?)://(?:\[(?P<v6>[0-9a-f:.]+)\]|(?P<name>[a-z0-9_.-]+))"
+    r"(?::(?P<port>[0-9]{1,5}))?(?P<prefix>(?:/[a-z0-9._~!$&'()*+,;=:@%-]*)*)",
+    re.ASCII | re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class WebSocketUrl:
+    """A URL in its parts. ``prefix`` is the path without a slash at its end, often empty."""
+
+    is_secure: bool
+    host: str
+    port: int
+    prefix: str
+
+    @classmethod
+    def parse(cls, text: str) -> WebSocketUrl:
+        """Reads ``text``, which may come from a stranger's code: no user, no password, no query.
+
+        Raises:
+            ConfigError: anything else than such a URL.
+        """
+        found = _URL.fullmatch(text) if len(text) <= URL_CHARS_MAX else None
+        if found is None:
+            raise ConfigError("url", text[:URL_CHARS_MAX], _ACCEPTED)
+        is_secure = found["scheme"].lower() == "wss"
+        port = int(found["port"] or (443 if is_secure else 80))
+        host = found["name"] or found["v6"]
+        if not 0 < port < 65_536 or (found["v6"] and not _is_ipv6(host)):
+            raise ConfigError("url", text, _ACCEPTED)
+        return cls(is_secure, host.lower(), port, found["prefix"].rstrip("/"))
+
+
+def _is_ipv6(text: str) -> bool:
+    with suppress(ValueError):
+        ipaddress.IPv6Address(text)
+        return True
+    return False
+
+
+Connect = Callable[[str, int], Awaitable[socket.socket]]
+"""Opens a connection to a host and port, itself or through a proxy. The socket does not block.
+Raises ``RoadFailed``."""
+
+
+async def open_link(
+    road: Road,
+    link: StreamLink,
+    number: int,
+    *,
+    token: str,
+    tls: ssl.SSLContext | None = None,
+    connect: Connect | None = None,
+    ping_after_s: tuple[float, float] = PING_AFTER_S,
+    timeout_s: float = OPEN_TIMEOUT_S,
+) -> WebSocketLink:
+    """Dials ``road`` and returns the open link; nothing of ``link`` has been sent by then.
+
+    Args:
+        road: with a ``ws`` or ``wss`` URL.
+        link: the dialler's end; its preface leaves with its first record.
+        number: of the link, unique in its endpoint.
+        token: the last segment of the path (``links.ws_path.make_token``), fresh for this try.
+        tls: what ``wss`` is checked with; the system's trust store by default. The name is checked
+            as this context says.
+        connect: how a connection is opened; directly by default. A road with a proxy needs it.
+        ping_after_s: least and most seconds without sending after which it pings.
+        timeout_s: for everything.
+
+    Raises:
+        RoadFailed: the road is none, with the reason.
+        ConfigError: the URL is none.
+        MissingExtra: the library is not installed.
+    """
+    if road.url is None:
+        raise ConfigError("road", str(road), _ACCEPTED)
+    url = WebSocketUrl.parse(road.url)
+    if road.proxy is not None and connect is None:
+        raise failed(RoadReason.POLICY)  # what was to go through a proxy goes through it or not
+    context = tell_issuers(tls or client_context()) if url.is_secure else None
+    opening = _Opening(url, link, number, token, ping_after_s)
+    try:
+        async with asyncio.timeout(timeout_s):
+            sock = await (connect or connect_tcp)(url.host, url.port)
+            opening.is_connected = True
+            return await opening.run(sock, context, timeout_s)
+    except TimeoutError as exc:
+        is_late = opening.is_connected
+        reason = RoadReason.ACCEPTED_SILENT if is_late else RoadReason.SYN_TIMEOUT
+        raise failed(reason) from exc
+
+
+class _Opening:
+    """One try, from the connected socket on."""
+
+    def __init__(
+        self,
+        url: WebSocketUrl,
+        link: StreamLink,
+        number: int,
+        token: str,
+        ping_after_s: tuple[float, float],
+    ) -> None:
+        self.is_connected = False
+        self._url = url
+        self._link = link
+        self._number = number
+        self._ping_after_s = ping_after_s
+        self._shell = _load_shell()(
+            secure=url.is_secure, host=url.host, port=url.port, path=f"{url.prefix}/{token}"
+        )
+        self._is_decided: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def run(
+        self, sock: socket.socket, context: ssl.SSLContext | None, timeout_s: float
+    ) -> WebSocketLink:
+        made = WebSocketLink(self._shell, self._on_head)
+        try:
+            await asyncio.get_running_loop().create_connection(
+                lambda: made,
+                sock=sock,
+                ssl=context,
+                server_hostname=self._url.host if context else None,
+                ssl_handshake_timeout=timeout_s if context else None,
+            )
+        except (OSError, ssl.CertificateError) as exc:
+            sock.close()
+            raise of_tls(exc) from exc
+        except BaseException:
+            sock.close()
+            raise
+        try:
+            await self._is_decided
+        except BaseException:
+            made.reset()
+            raise
+        if self._shell.is_open and made.failure is None:
+            return made
+        made.reset()
+        raise RoadFailed(self._shell.failure or self._of_end(made))
+
+    def _on_head(self, made: WebSocketLink) -> None:
+        shell = self._shell
+        if shell.is_open:
+            path = made.path._replace(link=self._number)
+            made.take(self._link, path, ping_after_s=self._ping_after_s)
+        is_decided = shell.is_open or shell.failure is not None or made.failure is not None
+        if is_decided and not self._is_decided.done():
+            self._is_decided.set_result(None)
+
+    def _of_end(self, made: WebSocketLink) -> RoadFailure:
+        """The connection ended before there was an answer."""
+        assert made.failure is not None
+        if made.failure.reason is RoadReason.WS_CLOSED:
+            return RoadFailure(RoadReason.NOT_UPGRADED)
+        if made.failure.reason is RoadReason.RESET_LATER and not self._url.is_secure:
+            return RoadFailure(RoadReason.RESET_AT_PREFACE)
+        return made.failure
+
+
+def _load_shell() -> type[WebClientShell]:
+    """The shell's file is the one that imports the library.
+
+    Raises:
+        MissingExtra: the library is not installed.
+    """
+    try:
+        from wraith.aio.transports.websocket_shell import WebClientShell
+    except ModuleNotFoundError as exc:
+        raise MissingExtra("ws", "the carrier WebSocket") from exc
+    return WebClientShell

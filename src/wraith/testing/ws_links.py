@@ -1,0 +1,219 @@
+"""Two ends of a WebSocket link on loopback, for tests: real sockets, real records, no session.
+
+``LinkEnd`` is the host of one link: it keeps what arrives and sends what it is told, no faster
+than the link takes it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Callable
+from contextlib import suppress
+
+from wraith.aio.transports.base import StreamSocket
+from wraith.aio.transports.websocket import PING_AFTER_S, Connect, open_link
+from wraith.aio.transports.websocket_link import WebSocketLink
+from wraith.aio.transports.websocket_listener import WebSocketListener
+from wraith.connection.handshake.endpoint_keys import AccessKey
+from wraith.connection.links.link import StreamLink
+from wraith.connection.links.preface import LinkKeys, make_preface, open_preface
+from wraith.connection.links.ws_path import PathTokens, make_token
+from wraith.testing.rng import SeededRng
+from wraith.types import Address, Carrier, Road, Transmit
+
+UNIX_NOW = 1_800_000_000.0
+LOOPBACK = Address(bytes([127, 0, 0, 1]), 0)
+DEADLINE_S = 20.0
+
+
+class LinkEnd:
+    """The host of one link.
+
+    Attributes:
+        packets: what arrived, copied, unless ``on_packets`` takes it.
+        n_bytes: of all that arrived.
+        closed: the reason, once the link is gone.
+    """
+
+    def __init__(self, socket: WebSocketLink) -> None:
+        self.socket = socket
+        self.packets: list[bytes] = []
+        self.n_bytes = 0
+        self.n_turns = 0
+        self.closed: str | None = None
+        self.on_packets: Callable[[memoryview, int], None] | None = None
+        self._changed = asyncio.Event()
+        socket.start(self)
+
+    def link_received(self, link: StreamSocket, data: memoryview, segment_bytes: int, /) -> None:
+        del link
+        self.n_bytes += len(data)
+        if self.on_packets is not None:
+            self.on_packets(data, segment_bytes)
+        else:
+            step = range(0, len(data), segment_bytes)
+            self.packets += [bytes(data[at : at + segment_bytes]) for at in step]
+
+    def link_turn(self, link: StreamSocket, /) -> None:
+        del link
+        self.n_turns += 1
+        self._changed.set()
+
+    def link_room(self, link: StreamSocket, /) -> None:
+        del link
+        self._changed.set()
+
+    def link_closed(self, link: StreamSocket, reason: str, /) -> None:
+        del link
+        assert self.closed is None, "told twice"
+        self.closed = reason
+        self._changed.set()
+
+    async def until(self, is_so: Callable[[], bool]) -> None:
+        """Waits, with a deadline, until something that happens on the link makes it so."""
+        async with asyncio.timeout(DEADLINE_S):
+            while not is_so():
+                self._changed.clear()
+                await self._changed.wait()
+
+    async def until_bytes(self, n_bytes: int) -> None:
+        """Waits until so many have arrived in all."""
+        await self.until(lambda: self.n_bytes >= n_bytes)
+
+    async def until_closed(self) -> str:
+        """Waits for the end of the link and returns its reason."""
+        await self.until(lambda: self.closed is not None)
+        assert self.closed is not None
+        return self.closed
+
+    async def send(self, data: bytes, segment_bytes: int) -> None:
+        """All of ``data`` in packets, as fast as the link has room."""
+        at, view = 0, memoryview(data)
+        while at < len(view):
+            n = min(len(view) - at, self.socket.room_bytes // segment_bytes * segment_bytes)
+            if n == 0:
+                await self.until(lambda: self.closed is not None or self.has_room(segment_bytes))
+                assert self.closed is None, self.closed
+                continue
+            self.socket.send(Transmit(view[at : at + n], segment_bytes, self.socket.path))
+            at += n
+
+    def has_room(self, n_bytes: int) -> bool:
+        return self.socket.room_bytes >= n_bytes
+
+
+class WsServer:
+    """A listener with one access key; accepts every proven preface."""
+
+    def __init__(
+        self,
+        *,
+        prefix: str = "/share",
+        tls: ssl.SSLContext | None = None,
+        proxies: tuple[str, ...] = (),
+        with_psk: bool = True,
+    ) -> None:
+        self.key = AccessKey.generate(SeededRng("ws listener"), with_psk=with_psk)
+        self.prefix = prefix
+        self.accepted: asyncio.Queue[LinkEnd] = asyncio.Queue()
+        self._ends: list[LinkEnd] = []
+        self._rng = SeededRng("ws tokens")
+        self._tokens = PathTokens(
+            self.key.ak.public, self.key.psk, unix_now=UNIX_NOW, used_before=False
+        )
+        self.listener = WebSocketListener.bind(
+            LOOPBACK,
+            prefix=prefix,
+            accepts_token=lambda token: self._tokens.accepts(token, UNIX_NOW),
+            tls=tls,
+            proxies=proxies,
+        )
+        self.port = self.listener.local.port
+
+    async def __aenter__(self) -> WsServer:
+        self.listener.start(asyncio.get_running_loop(), self._on_connection)
+        return self
+
+    async def __aexit__(self, *_exc: object) -> None:
+        self.listener.close()
+        for end in self._ends:
+            end.socket.reset()
+        for _turn in range(3):  # what was ended is told in the next turns of the loop
+            await asyncio.sleep(0)
+
+    def _on_connection(self, socket: WebSocketLink) -> None:
+        socket.take(
+            StreamLink.accepted(self._prove), socket.path._replace(link=len(self._ends) + 1)
+        )
+        self._ends.append(LinkEnd(socket))
+        self.accepted.put_nowait(self._ends[-1])
+
+    def _prove(self, preface: bytes) -> LinkKeys | None:
+        opened = open_preface(self.key, preface, Carrier.WS)
+        return None if opened is None else opened.keys
+
+    async def next(self) -> LinkEnd:
+        async with asyncio.timeout(DEADLINE_S):
+            return await self.accepted.get()
+
+    def token(self) -> str:
+        """A fresh one, as the owner of the code makes it."""
+        return make_token(self.key.ak.public, self.key.psk, rng=self._rng, unix_now=UNIX_NOW)
+
+    def preface(self, carrier: Carrier = Carrier.WS) -> tuple[bytes, LinkKeys]:
+        """A preface for this listener and the keys of its maker."""
+        return make_preface(
+            self.key.ak.public, self.key.psk, carrier, rng=self._rng, unix_now=UNIX_NOW
+        )
+
+    def url(self, port: int | None = None, *, scheme: str = "ws", host: str = "127.0.0.1") -> str:
+        return f"{scheme}://{host}:{self.port if port is None else port}{self.prefix}"
+
+    async def dial(
+        self,
+        url: str | None = None,
+        *,
+        token: str | None = None,
+        tls: ssl.SSLContext | None = None,
+        connect: Connect | None = None,
+        ping_after_s: tuple[float, float] = PING_AFTER_S,
+        timeout_s: float = DEADLINE_S,
+    ) -> LinkEnd:
+        """An open link to this listener, or to what stands in front of it at ``url``."""
+        preface, keys = self.preface()
+        socket = await open_link(
+            Road(Carrier.WS, url=url or self.url()),
+            StreamLink.dialled(keys, preface),
+            1,
+            token=self.token() if token is None else token,
+            tls=tls,
+            connect=connect,
+            ping_after_s=ping_after_s,
+            timeout_s=timeout_s,
+        )
+        self._ends.append(end := LinkEnd(socket))
+        return end
+
+    async def pair(
+        self, url: str | None = None, *, tls: ssl.SSLContext | None = None
+    ) -> tuple[LinkEnd, LinkEnd]:
+        """Both ends of a fresh link, dialler first."""
+        dialler = await self.dial(url, tls=tls)
+        return dialler, await self.next()
+
+
+async def exchange(port: int, request: bytes, *, half_close: bool = False) -> bytes:
+    """What a plain TCP client is answered until the server closes; ``b""`` if it says nothing and
+    the client gives up after the request."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        writer.write(request)
+        if half_close:
+            writer.write_eof()
+        async with asyncio.timeout(DEADLINE_S):
+            return await reader.read()
+    finally:
+        writer.close()
+        with suppress(OSError):
+            await writer.wait_closed()
