@@ -25,7 +25,9 @@ from pathlib import Path
 from wraith.testing.demo import DemoFailed
 
 DEADLINE_S = 60.0
-LANGUAGES = frozenset(("python", "sh", "console", "text", "toml", "ini", "json", "mermaid", "cron"))
+LANGUAGES = frozenset(
+    ("python", "sh", "console", "text", "toml", "ini", "json", "mermaid", "cron", "nginx")
+)
 SIDES = ("sender", "receiver")
 _FENCE = re.compile(r'```(?P<language>[\w-]*)(?: title="(?P<title>[^"]*)")?')
 _MARKER = re.compile(r"<!-- (not run|run by|until)(?::| ) ?(.+?) -->")
