@@ -523,6 +523,7 @@ class ConfigError(WraithError):
 #: never a name of ours: nobody has registered it, and whoever did would own who follows the hint.
 EXTRAS = {
     "qr": ("segno>=1.6.6,<1.7",),
+    "ws": ("websockets>=17.4,<18",),
     "quic": ("aioquic>=1.7.2,<1.8",),
     "qh3": ("aioquic>=1.7.2,<1.8", "qh3>=2.1.0,<2.2"),
     "socks": ("python-socks>=3.2.1,<3.3",),
