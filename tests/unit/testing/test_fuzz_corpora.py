@@ -17,12 +17,13 @@ from wraith.errors import DecodeError
 from wraith.testing import fuzz_targets
 from wraith.testing.fuzz_targets import frames, handshake, links, transfer
 from wraith.testing.fuzzing import Target, mutate, replay_corpus
+from wraith.testing.ws_fuzz import websocket
 from wraith.transfer.listing import decode_page
 from wraith.wire.extensions import decode_extensions
 from wraith.wire.frames import decode_frames
 
 CORPORA = Path(__file__).parents[2] / "fuzz" / "corpus"
-TARGETS = [frames, handshake, links, transfer]
+TARGETS = [frames, handshake, links, transfer, websocket]
 
 
 @pytest.mark.parametrize("target", TARGETS)
