@@ -24,8 +24,10 @@ REQUEST = (
 ANSWERS = (
     b"HTTP/1.1 404 Not Found\r\nContent-Length: 3\r\n\r\nabc",
     b"HTTP/1.1 302 Found\r\nLocation: http://a/\r\n\r\n",
-    b"HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-    b"Sec-WebSocket-Accept: a\r\n\r\n",
+    (
+        b"HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        b"Sec-WebSocket-Accept: a\r\n\r\n"
+    ),
 )
 
 

@@ -7,6 +7,7 @@ than the link takes it.
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from collections.abc import Callable
 from contextlib import suppress
@@ -15,6 +16,7 @@ from wraith.aio.transports.base import StreamSocket
 from wraith.aio.transports.websocket import PING_AFTER_S, Connect, open_link
 from wraith.aio.transports.websocket_link import WebSocketLink
 from wraith.aio.transports.websocket_listener import WebSocketListener
+from wraith.aio.transports.websocket_shell import WebClientShell
 from wraith.connection.handshake.endpoint_keys import AccessKey
 from wraith.connection.links.link import StreamLink
 from wraith.connection.links.preface import LinkKeys, make_preface, open_preface
@@ -36,15 +38,15 @@ class LinkEnd:
         closed: the reason, once the link is gone.
     """
 
-    def __init__(self, socket: WebSocketLink) -> None:
-        self.socket = socket
+    def __init__(self, made: WebSocketLink) -> None:
+        self.socket = made
         self.packets: list[bytes] = []
         self.n_bytes = 0
         self.n_turns = 0
         self.closed: str | None = None
         self.on_packets: Callable[[memoryview, int], None] | None = None
         self._changed = asyncio.Event()
-        socket.start(self)
+        made.start(self)
 
     def link_received(self, link: StreamSocket, data: memoryview, segment_bytes: int, /) -> None:
         del link
@@ -142,14 +144,14 @@ class WsServer:
         for _turn in range(3):  # what was ended is told in the next turns of the loop
             await asyncio.sleep(0)
 
-    def _on_connection(self, socket: WebSocketLink) -> None:
-        socket.take(
-            StreamLink.accepted(self._prove), socket.path._replace(link=len(self._ends) + 1)
-        )
-        self._ends.append(LinkEnd(socket))
+    def _on_connection(self, made: WebSocketLink) -> None:
+        path = made.path._replace(link=len(self._ends) + 1)
+        made.take(StreamLink.accepted(self.prove), path)
+        self._ends.append(LinkEnd(made))
         self.accepted.put_nowait(self._ends[-1])
 
-    def _prove(self, preface: bytes) -> LinkKeys | None:
+    def prove(self, preface: bytes) -> LinkKeys | None:
+        """The keys of a right preface; judges neither time nor repetition."""
         opened = open_preface(self.key, preface, Carrier.WS)
         return None if opened is None else opened.keys
 
@@ -182,7 +184,7 @@ class WsServer:
     ) -> LinkEnd:
         """An open link to this listener, or to what stands in front of it at ``url``."""
         preface, keys = self.preface()
-        socket = await open_link(
+        made = await open_link(
             Road(Carrier.WS, url=url or self.url()),
             StreamLink.dialled(keys, preface),
             1,
@@ -192,7 +194,7 @@ class WsServer:
             ping_after_s=ping_after_s,
             timeout_s=timeout_s,
         )
-        self._ends.append(end := LinkEnd(socket))
+        self._ends.append(end := LinkEnd(made))
         return end
 
     async def pair(
@@ -201,6 +203,68 @@ class WsServer:
         """Both ends of a fresh link, dialler first."""
         dialler = await self.dial(url, tls=tls)
         return dialler, await self.next()
+
+
+class RawDialler:
+    """Who has the code and sends what no node sends. ``opened`` connects and is answered 101."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._shell: WebClientShell | None = None
+
+    @classmethod
+    async def opened(cls, server: WsServer, *, buffer_bytes: int | None = None) -> RawDialler:
+        raw = socket.socket()
+        if buffer_bytes is not None:
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer_bytes)
+        raw.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(raw, ("127.0.0.1", server.port))
+        made = cls(*await asyncio.open_connection(sock=raw))
+        path = f"{server.prefix}/{server.token()}"
+        made._shell = shell = WebClientShell(
+            secure=False, host="127.0.0.1", port=server.port, path=path
+        )
+        made.write(b"".join(shell.to_send()))
+        async with asyncio.timeout(DEADLINE_S):
+            while not shell.is_open:
+                shell.receive(memoryview(await made._reader.read(1)))
+        return made
+
+    def write(self, data: bytes) -> None:
+        """Bytes as they are."""
+        self._writer.write(data)
+
+    def send(self, *messages: bytes) -> None:
+        """Binary messages."""
+        assert self._shell is not None
+        for message in messages:
+            self._shell.send(message)
+        self.write(b"".join(self._shell.to_send()))
+
+    async def drain(self) -> None:
+        """Waits until the kernel has nearly all."""
+        async with asyncio.timeout(DEADLINE_S):
+            await self._writer.drain()
+
+    async def read(self, n_bytes: int) -> bytes:
+        """So many bytes as they come."""
+        async with asyncio.timeout(DEADLINE_S):
+            return await self._reader.readexactly(n_bytes)
+
+    async def rest(self) -> bytes:
+        """Says that nothing more comes, and returns all that comes back before the end."""
+        self._writer.write_eof()
+        return await self.until_end()
+
+    async def until_end(self) -> bytes:
+        """All that comes back until the other side ends. Raises ``ConnectionResetError``."""
+        async with asyncio.timeout(DEADLINE_S):
+            return await self._reader.read()
+
+    def leave(self) -> None:
+        """Ends the connection with a reset."""
+        self._writer.transport.abort()
 
 
 async def exchange(port: int, request: bytes, *, half_close: bool = False) -> bytes:

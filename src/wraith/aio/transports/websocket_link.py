@@ -136,8 +136,9 @@ class WebSocketLink(asyncio.BufferedProtocol):
         # us hold all the answers. [CA-72]
         if self._is_full and self.shell.close_code is None:
             self.shell.to_send()
-        self._write_due()
+        # Before anything is written: what makes the link discard must not be answered either.
         self._deliver(messages)
+        self._write_due()
         if self.shell.close_code is not None:
             self._end(RoadFailure(RoadReason.WS_CLOSED, self.shell.close_code))
 
@@ -283,6 +284,7 @@ class WebSocketLink(asyncio.BufferedProtocol):
         self._host = host
         early, self._early = self._early, []
         self._deliver(early)
+        self._write_due()
         if self.failure is not None:
             host.link_closed(self, str(self.failure))
         elif self.shell.close_code is not None:
@@ -304,7 +306,7 @@ class WebSocketLink(asyncio.BufferedProtocol):
                 self.discard()
             elif not link.is_at_boundary and not self._is_over:
                 self.shell.fail()
-                self._write_due()
+                break
         if not self._is_closed:
             host.link_turn(self)
 
