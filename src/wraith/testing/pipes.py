@@ -18,7 +18,7 @@ from wraith.connection.roads.reasons import RoadFailure, RoadReason
 from wraith.types import Address, Buffer, Carrier, NetworkPath, Road, Transmit
 
 ROOM_BYTES = 256 * 1024
-CHUNK_BYTES = 64 * 1024
+PIECE_BYTES = 64 * 1024
 SYN_TIMEOUT_S = 5.0
 
 
@@ -183,8 +183,8 @@ class Pipes:
             data = self.tap(end.path.local, data)
         config = self._config_of(end)
         end.bytes_sent += len(data)
-        for at in range(0, len(data), CHUNK_BYTES):
-            chunk = data[at : at + CHUNK_BYTES]
+        for at in range(0, len(data), PIECE_BYTES):
+            chunk = data[at : at + PIECE_BYTES]
             leave = max(now, end.free_at)
             if config.rate_bps is not None:
                 leave += len(chunk) * 8 / config.rate_bps

@@ -232,6 +232,9 @@ class WebSocketLink(asyncio.BufferedProtocol):
             self._send_message(buffers[first:])
         self._on_sent()
 
+    def settle(self) -> None:
+        """Nothing to do: the listener has looked after it until its head had come."""
+
     def discard(self) -> None:
         """As ``StreamSocket.discard``."""
         if self._is_discarding or self._is_closed:
