@@ -68,11 +68,7 @@ impl RecordReader {
     ///
     /// Returns the runs `(at, n_bytes, segment_bytes)` and where what is left over begins; that comes first in
     /// the next `buffer`. Runs without the interpreter lock.
-    fn read(
-        &mut self,
-        py: Python<'_>,
-        buffer: &Bound<'_, PyAny>,
-    ) -> PyResult<(Vec<Run>, usize)> {
+    fn read(&mut self, py: Python<'_>, buffer: &Bound<'_, PyAny>) -> PyResult<(Vec<Run>, usize)> {
         let mut buffer = Output::get(buffer)?;
         let bytes = buffer.as_mut_slice(&[])?;
         let reader = &mut self.0;

@@ -15,7 +15,11 @@ Spec: carriers.md [CA-21, CA-25].
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import socket
+import struct
+import sys
 from abc import ABC, abstractmethod
 from asyncio import AbstractEventLoop, TimerHandle
 from typing import Final, Protocol
@@ -35,6 +39,16 @@ from wraith.types import Buffer, NetworkPath, Transmit, TransportCharacteristics
 LINGER_S: Final = 20.0
 #: Room is announced when no more than this is held.
 _ROOM_AGAIN_BYTES: Final = PENDING_BYTES_MAX // 2
+
+
+#: On for 0 s; Windows has shorter fields.
+_LINGER_0: Final = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
+
+
+class Lingering(Protocol):
+    """A socket, or what asyncio gives for one."""
+
+    def setsockopt(self, level: int, option: int, value: bytes, /) -> None: ...
 
 
 class Sheltering(Protocol):
@@ -286,3 +300,9 @@ class LinkSocket(ABC):
         self._pending = []
         self._pending_bytes = 0
         self._owes_room = False
+
+
+def reset_on_close(sock: Lingering) -> None:
+    """Closing this socket sends RST instead of FIN."""
+    with contextlib.suppress(OSError):
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_0)

@@ -9,13 +9,11 @@ Spec: carriers.md.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import socket
-import struct
 from asyncio import AbstractEventLoop
 from typing import cast
 
-from wraith.aio.transports.link_socket import LinkSocket, Sheltering
+from wraith.aio.transports.link_socket import LinkSocket, Sheltering, reset_on_close
 from wraith.connection.links.link import StreamLink
 from wraith.types import Buffer, NetworkPath, TransportCharacteristics
 
@@ -100,7 +98,5 @@ class EndpointStream(LinkSocket, asyncio.BufferedProtocol):
         if not reset:
             self._transport.close()
             return
-        sock = self._transport.get_extra_info("socket")
-        with contextlib.suppress(OSError):
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        reset_on_close(self._transport.get_extra_info("socket"))
         self._transport.abort()

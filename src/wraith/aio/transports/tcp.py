@@ -14,7 +14,6 @@ import asyncio
 import contextlib
 import errno
 import socket
-import struct
 import sys
 import time
 from asyncio import AbstractEventLoop
@@ -24,7 +23,7 @@ from wraith.aio.transports.addresses import family_of, from_sockaddr, to_sockadd
 from wraith.aio.transports.base import UNSENT_BYTES_MAX, RoadFailed
 from wraith.aio.transports.datagram_endpoint import supports_add_reader
 from wraith.aio.transports.doorstep import Doorstep
-from wraith.aio.transports.link_socket import LinkSocket
+from wraith.aio.transports.link_socket import LinkSocket, reset_on_close
 from wraith.aio.transports.stream_endpoint import EndpointStream
 from wraith.connection.links.link import StreamLink
 from wraith.connection.roads.reasons import RoadFailure, RoadReason
@@ -242,12 +241,6 @@ def set_options(sock: socket.socket) -> None:
             return
     with contextlib.suppress(OSError):
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, UNSENT_BYTES_MAX)
-
-
-def reset_on_close(sock: socket.socket) -> None:
-    """Closing it sends RST instead of FIN."""
-    with contextlib.suppress(OSError):
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
 def takes_readers(loop: AbstractEventLoop) -> bool:

@@ -337,6 +337,19 @@ async def test_an_end_in_good_order_loses_nothing(scene: Scene, from_dialler: bo
 
 
 @pytest.mark.asyncio
+async def test_both_ends_may_end_it_at_once(scene: Scene) -> None:
+    opened, host, accepted = await scene.open()
+    packets = [bytes((i,)) * LINK_PACKET_BYTES_MAX for i in range(20)]
+    for link in (opened, accepted):
+        send_packets(link, *packets)
+        link.close()
+    async with asyncio.timeout(WAIT_S):
+        while not (opened.is_closed and accepted.is_closed):
+            await asyncio.sleep(0)
+    assert host.closed == scene.door.hosts[0].closed == []
+
+
+@pytest.mark.asyncio
 async def test_a_reset_is_told_once_with_the_bytes_before_it(scene: Scene) -> None:
     opened, host, accepted = await scene.open()
     accepted.reset()
