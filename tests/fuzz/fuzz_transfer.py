@@ -10,6 +10,7 @@ a printed seed instead.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from wraith.crypto.secret import Secret
@@ -21,7 +22,7 @@ from wraith.transfer.chunk_records import ChunkRecordWriter
 from wraith.transfer.code import Code, encode_code
 from wraith.transfer.listing import Entry, Kind, encode_entry
 from wraith.transfer.message_codec import encode_message
-from wraith.types import Address, PeerKey, SuiteId
+from wraith.types import Address, Carrier, PeerKey, Road, SuiteId
 
 CORPUS = Path(__file__).parent / "corpus" / "transfer"
 
@@ -75,6 +76,13 @@ def samples() -> Iterator[bytes]:
     addresses = (Address(bytes((192, 0, 2, 1)), 4001), Address(bytes(15) + b"\1", 4001))
     code = Code((SuiteId.A, SuiteId.B), digest, PeerKey(digest), Secret(digest), addresses)
     yield encode_code(code).encode()
+    others = (
+        Road(Carrier.TCP, Address(bytes((192, 0, 2, 1)), 443)),
+        Road(Carrier.QUIC, Address(bytes(15) + b"\1", 443)),
+        Road(Carrier.WS, url="wss://example.com/prefix"),
+    )
+    roads = replace(code, suites=(SuiteId.B, SuiteId.A), has_tcp=True, other_roads=others)
+    yield encode_code(roads).encode()
     yield bytes((3,)) + digest * 3 + b"\x04" + bytes((192, 0, 2, 1, 15, 161))
 
 

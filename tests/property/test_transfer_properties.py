@@ -26,7 +26,7 @@ from wraith.transfer.messages import Message
 from wraith.transfer.path_rules import PathRules, check_link, check_path, display_path
 from wraith.transfer.receiver import Receiver
 from wraith.transfer.sender import Sender
-from wraith.types import Address, PeerKey, SuiteId
+from wraith.types import Address, Carrier, PeerKey, Road, SuiteId
 
 DATA = SeededRng("transfer laws").public_bytes(7 * CHUNK_BYTES + 5)
 TREE: dict[bytes, bytes | None] = {
@@ -85,12 +85,24 @@ def test_replaying_any_bytes_gives_whole_records_only(data: bytes) -> None:
     assert b"".join(encode_record(record) for record, _ in records) == data[:end]
 
 
+OTHER_ROADS = [
+    Road(Carrier.TCP, Address(bytes([192, 0, 2, 1]), 443)),
+    Road(Carrier.TCP, Address(bytes(range(16)), 443)),
+    Road(Carrier.QUIC, Address(bytes([192, 0, 2, 1]), 443)),
+    Road(Carrier.QUIC, Address(bytes(range(16)), 1)),
+    Road(Carrier.WS, url="wss://example.com/prefix"),
+    Road(Carrier.WS, url="http://example.com:8080"),
+]
+
+
 @given(
     suites=st.lists(st.sampled_from(list(SuiteId)), min_size=1, unique=True),
     keys=st.lists(st.binary(min_size=32, max_size=32), min_size=3, max_size=3),
     v4=st.lists(st.tuples(st.binary(min_size=4, max_size=4), st.integers(1, 65535)), max_size=4),
     v6=st.lists(st.tuples(st.binary(min_size=16, max_size=16), st.integers(1, 65535)), max_size=2),
     receives=st.booleans(),
+    has_tcp=st.booleans(),
+    others=st.lists(st.sampled_from(OTHER_ROADS), max_size=6, unique=True),
 )
 def test_every_code_reads_back(
     suites: list[SuiteId],
@@ -98,10 +110,19 @@ def test_every_code_reads_back(
     v4: list[tuple[bytes, int]],
     v6: list[tuple[bytes, int]],
     receives: bool,
+    has_tcp: bool,
+    others: list[Road],
 ) -> None:
     addresses = tuple(Address(ip, port) for ip, port in v4 + v6)
     code = Code(
-        tuple(sorted(suites)), keys[0], PeerKey(keys[1]), Secret(keys[2]), addresses, receives
+        tuple(sorted(suites)),
+        keys[0],
+        PeerKey(keys[1]),
+        Secret(keys[2]),
+        addresses,
+        receives,
+        has_tcp,
+        tuple(sorted(others, key=OTHER_ROADS.index)),
     )
     assert decode_code(encode_code(code)) == code
 

@@ -29,6 +29,8 @@ def record_of(code: Code) -> NodeRecord:
             suites=code.suites,
             access_psk=psk if any(psk) else None,
             addresses=code.addresses,
+            has_tcp=code.has_tcp,
+            other_roads=code.other_roads,
         )
     except ConfigError:
         raise CodeInvalid("this code holds no usable secret") from None
@@ -49,6 +51,8 @@ def code_of(record: NodeRecord, *, maker_receives: bool = False) -> Code:
         access_psk=Secret(record.access_psk or bytes(32)),
         addresses=record.addresses,
         maker_receives=maker_receives,
+        has_tcp=record.has_tcp,
+        other_roads=record.other_roads,
     )
 
 

@@ -5,12 +5,15 @@
 ==========  =====  ==========================================================
 field       bytes  meaning
 ==========  =====  ==========================================================
-flags       1      bits 0-3 suites A, B, C, D; bit 4 set: its maker receives;
-                   bits 5-7 zero (other values: a newer version)
+flags       1      bits 0-3 suites A, B, C, D; bit 4: its maker receives;
+                   bit 5: every UDP address listens on TCP at its port, too;
+                   bit 6: suite B is preferred to A; bit 7 zero
 access key  32     X25519 public key of this code
 identity    32     Ed25519 public key of its maker
 access psk  32     proves possession of the code
-addresses   7/19   each: type u8 (4 or 6) ‖ ip 4 or 16 ‖ port u16
+places      7/19   each: type u8 ‖ ip 4 or 16 ‖ port u16; UDP 4, 6; TCP alone
+                   0x14, 0x16; QUIC 0x24, 0x26
+            2 + n  0x30 ‖ n u8 ‖ URL of n ASCII characters, at most 120
 ==========  =====  ==========================================================
 
 It never looks a name up and never decides whether to trust what it reads.
@@ -28,8 +31,19 @@ from dataclasses import dataclass, field
 from blake3 import blake3
 
 from wraith.crypto.secret import Secret
-from wraith.errors import CodeInvalid
-from wraith.types import Address, PeerKey, SuiteId
+from wraith.errors import CodeInvalid, DecodeError
+from wraith.types import Address, Carrier, PeerKey, Road, SuiteId
+from wraith.wire.places import (
+    ADDRESS_TYPES,
+    PORT_BYTES,
+    URL_TYPE,
+    AddressKind,
+    decode_place,
+    encode_place,
+    kind_of,
+    literal_of,
+    roads_of,
+)
 
 PREFIX = "wr1"
 CHECKSUM_CHARS = 6
@@ -37,19 +51,32 @@ KEY_BYTES = 32
 FIXED_BYTES = 1 + 3 * KEY_BYTES
 MAX_ADDRESSES_V4 = 4
 MAX_ADDRESSES_V6 = 2
+"""Of each carrier."""
+MAX_URLS = 2
 MIN_CODE_CHARS = len(PREFIX) + (FIXED_BYTES * 8 + 4) // 5 + CHECKSUM_CHARS
 MAX_CODE_CHARS = 1_024
-"""Longer input is refused before it is decoded; the longest code has 270 characters."""
+"""Longer input is refused before it is decoded; the longest code has 872 characters."""
 
 _RECEIVES = 0x10
+_TCP_TOO = 0x20
+_PREFERS_B = 0x40
 _SUITES_MASK = 0x0F
-_IP_BYTES = {4: 4, 6: 16}
+#: In this order a code names its places.
+_CARRIERS = (Carrier.UDP, Carrier.TCP, Carrier.QUIC, Carrier.WS)
 _ALPHABET = frozenset("abcdefghijklmnopqrstuvwxyz234567")
 
 
 @dataclass(frozen=True, slots=True)
 class Code:
-    """The contents of a code. ``maker_receives`` is set in codes of ``receive --listen``."""
+    """The contents of a code.
+
+    Attributes:
+        suites: what its maker accepts, in its order: by number, but B may stand before A.
+        addresses: where it listens on UDP, best first.
+        maker_receives: set in codes of ``receive --listen``.
+        has_tcp: it listens on TCP at every one of ``addresses``, too.
+        other_roads: over TCP alone, QUIC and WebSocket, in this order; without a proxy.
+    """
 
     suites: tuple[SuiteId, ...]
     access_key: bytes
@@ -57,33 +84,49 @@ class Code:
     access_psk: Secret = field(repr=False)
     addresses: tuple[Address, ...]
     maker_receives: bool = False
+    has_tcp: bool = False
+    other_roads: tuple[Road, ...] = ()
 
     def __str__(self) -> str:
         return "Code(...)"  # a code is a secret: it is shown by ``encode_code`` on purpose only
 
+    @property
+    def roads(self) -> tuple[Road, ...]:
+        """All ways to its maker: UDP, then TCP at the same addresses, then the others."""
+        return roads_of(self.addresses, self.has_tcp, self.other_roads)
+
 
 def encode_code(code: Code) -> str:
-    """The text of ``code``. With one IPv4 address it has 176 characters. [TR-10]
+    """The text of ``code``. With one IPv4 address it has 176 characters, with TCP too. [TR-10]
 
     Raises:
-        ValueError: a key of the wrong length, no suite, or too many addresses.
+        ValueError: a key of the wrong length, no suite, too many places, or a place that has no
+            form in a code.
     """
     if len(code.access_key) != KEY_BYTES or len(code.access_psk) != KEY_BYTES:
         raise ValueError("the access key and the psk have 32 bytes each")
     if not code.suites:
         raise ValueError("a code names at least one suite")
     flags = _RECEIVES if code.maker_receives else 0
+    flags |= _TCP_TOO if code.has_tcp else 0
+    flags |= _PREFERS_B if _prefers_b(code.suites) else 0
     for suite in code.suites:
         flags |= 1 << (suite - 1)
-    n_v4 = sum(len(a.ip) == 4 for a in code.addresses)
-    if n_v4 > MAX_ADDRESSES_V4 or len(code.addresses) - n_v4 > MAX_ADDRESSES_V6:
-        raise ValueError("a code holds at most 4 IPv4 and 2 IPv6 addresses")
+    roads = [Road(Carrier.UDP, address) for address in code.addresses]
+    if any(r.carrier not in _CARRIERS[1:] or r.proxy is not None for r in code.other_roads):
+        raise ValueError("other roads are those over TCP, QUIC and WebSocket, without a proxy")
+    others = sorted(code.other_roads, key=lambda road: _CARRIERS.index(road.carrier))
+    if _are_too_many([*roads, *others]):
+        raise ValueError("a code holds at most 4 IPv4 and 2 IPv6 addresses of a carrier, 2 URLs")
     body = bytearray([flags]) + code.access_key + code.peer.raw + code.access_psk.reveal()
-    for address in code.addresses:
-        kind = {4: 4, 16: 6}.get(len(address.ip))
-        if kind is None or not 0 < address.port < 65_536:
-            raise ValueError("an address has 4 or 16 bytes and a port")
-        body += bytes([kind]) + address.ip + address.port.to_bytes(2, "big")
+    for road in (*roads, *others):
+        type_, value = encode_place(road)
+        body.append(type_)
+        if type_ == URL_TYPE:
+            if not _may_stand_in_a_code(road):
+                raise ValueError("the URL of a code leads to no address inside a network")
+            body.append(len(value))
+        body += value
     raw = bytes(body)
     return PREFIX + _base32(raw) + _checksum(raw)
 
@@ -122,38 +165,91 @@ def _decode_body(raw: bytes) -> Code:
     if len(raw) < FIXED_BYTES:
         raise CodeInvalid("this code is incomplete")
     flags = raw[0]
-    if flags & ~(_SUITES_MASK | _RECEIVES):
-        raise CodeInvalid("this code needs a newer wraith", hint="update wraith and try again")
+    if flags & ~(_SUITES_MASK | _RECEIVES | _TCP_TOO | _PREFERS_B):
+        raise _newer()
     suites = tuple(s for s in SuiteId if flags & (1 << (s - 1)))
     if not suites:
         raise CodeInvalid("this code names no cipher suite")
+    if flags & _PREFERS_B:
+        suites = tuple(sorted(suites, key=lambda suite: suite is not SuiteId.B))
+        if not _prefers_b(suites):
+            raise CodeInvalid("this code prefers a cipher suite to none")
     keys = [raw[1 + i * KEY_BYTES : 1 + (i + 1) * KEY_BYTES] for i in range(3)]
+    roads = _decode_places(raw[FIXED_BYTES:])
     return Code(
         suites=suites,
         access_key=keys[0],
         peer=PeerKey(keys[1]),
         access_psk=Secret(keys[2]),
-        addresses=_decode_addresses(raw[FIXED_BYTES:]),
+        addresses=tuple(
+            road.address
+            for road in roads
+            if road.carrier is Carrier.UDP and road.address is not None
+        ),
         maker_receives=bool(flags & _RECEIVES),
+        has_tcp=bool(flags & _TCP_TOO),
+        other_roads=tuple(road for road in roads if road.carrier is not Carrier.UDP),
     )
 
 
-def _decode_addresses(raw: bytes) -> tuple[Address, ...]:
-    addresses: list[Address] = []
+def _decode_places(raw: bytes) -> list[Road]:
+    roads: list[Road] = []
     at = 0
     while at < len(raw):
-        n = _IP_BYTES.get(raw[at])
-        if n is None:
-            raise CodeInvalid("this code needs a newer wraith", hint="update wraith and try again")
-        ip, port = raw[at + 1 : at + 1 + n], int.from_bytes(raw[at + 1 + n : at + 3 + n], "big")
-        at += 3 + n
-        if at > len(raw) or not port:
+        type_ = raw[at]
+        if type_ == URL_TYPE:
+            start = at + 2
+            at = start + (raw[at + 1] if start <= len(raw) else 0)
+        elif type_ in ADDRESS_TYPES:
+            start = at + 1
+            at = start + ADDRESS_TYPES[type_][1] + PORT_BYTES
+        else:
+            raise _newer()
+        try:
+            road = decode_place(type_, raw[start:at])
+        except DecodeError:
+            raise CodeInvalid("this code holds a broken address") from None
+        assert road is not None  # the type is known
+        if at > len(raw) or (roads and _is_before(road, roads[-1])):
             raise CodeInvalid("this code holds a broken address")
-        addresses.append(Address(ip, port))
-    n_v4 = sum(len(a.ip) == 4 for a in addresses)
-    if n_v4 > MAX_ADDRESSES_V4 or len(addresses) - n_v4 > MAX_ADDRESSES_V6:
+        if not _may_stand_in_a_code(road):
+            raise CodeInvalid("this code leads to an address inside a network")
+        roads.append(road)
+    if _are_too_many(roads):
         raise CodeInvalid("this code holds too many addresses")
-    return tuple(addresses)
+    return roads
+
+
+def _newer() -> CodeInvalid:
+    return CodeInvalid("this code needs a newer wraith", hint="update wraith and try again")
+
+
+def _prefers_b(suites: tuple[SuiteId, ...]) -> bool:
+    both = SuiteId.A in suites and SuiteId.B in suites
+    return both and suites.index(SuiteId.B) < suites.index(SuiteId.A)
+
+
+def _is_before(road: Road, other: Road) -> bool:
+    """A code names its places by carrier, as ``encode_code`` does. [TR-161]"""
+    return _CARRIERS.index(road.carrier) < _CARRIERS.index(other.carrier)
+
+
+def _are_too_many(roads: list[Road]) -> bool:
+    for carrier in _CARRIERS:
+        addresses = [road.address for road in roads if road.carrier is carrier]
+        n_urls = addresses.count(None)
+        n_v4 = sum(address is not None and len(address.ip) == 4 for address in addresses)
+        n_v6 = len(addresses) - n_urls - n_v4
+        if n_v4 > MAX_ADDRESSES_V4 or n_v6 > MAX_ADDRESSES_V6 or n_urls > MAX_URLS:
+            return True
+    return False
+
+
+def _may_stand_in_a_code(road: Road) -> bool:
+    """A URL makes whoever reads the code ask something of a web server: of none inside the
+    reader's own network. [TR-162]"""
+    literal = literal_of(road.url) if road.url is not None else None
+    return literal is None or kind_of(literal) is AddressKind.GLOBAL
 
 
 def _is_ignored(char: str) -> bool:

@@ -85,6 +85,16 @@ def decode_place(type_: int, value: bytes) -> Road | None:
     return Road(carrier, Address(value[:n_ip], port))
 
 
+def roads_of(
+    addresses: tuple[Address, ...], has_tcp: bool, other_roads: tuple[Road, ...]
+) -> tuple[Road, ...]:
+    """All roads of a code or a record, each once: over UDP, over TCP at the same addresses if
+    ``has_tcp``, then the others."""
+    carriers = (Carrier.UDP, Carrier.TCP) if has_tcp else (Carrier.UDP,)
+    roads = [Road(carrier, address) for carrier in carriers for address in addresses]
+    return tuple(dict.fromkeys((*roads, *other_roads)))
+
+
 # -- URLs ----------------------------------------------------------------------------------------
 
 _URL: Final = re.compile(

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from wraith.connection.roads.rows import alternate
 from wraith.crypto.suite import SUITES
 from wraith.errors import ConfigError
-from wraith.types import Address, PeerKey, SuiteId
+from wraith.types import Address, Carrier, PeerKey, Road, SuiteId
+from wraith.wire.places import roads_of
 
 ACCESS_KEY_BYTES = 32
 ACCESS_PSK_BYTES = 32
@@ -28,7 +29,9 @@ class NodeRecord:
         suites: what the responder accepts, in its order.
         access_psk: 32 random bytes shared by all who may dial, or ``None``. Never a password: a
             recorded hello would be a dictionary oracle for it.
-        addresses: where to send, best first.
+        addresses: where it listens on UDP, best first.
+        has_tcp: it listens on TCP at every one of ``addresses``, too.
+        other_roads: other ways to it, over TCP alone, QUIC or WebSocket, at most 16.
     """
 
     access_key: bytes = field(repr=False)
@@ -36,6 +39,8 @@ class NodeRecord:
     suites: tuple[SuiteId, ...] = (SuiteId.A, SuiteId.B)
     access_psk: bytes | None = field(default=None, repr=False)
     addresses: tuple[Address, ...] = ()
+    has_tcp: bool = False
+    other_roads: tuple[Road, ...] = ()
 
     def __post_init__(self) -> None:
         if len(self.access_key) != ACCESS_KEY_BYTES:
@@ -46,6 +51,16 @@ class NodeRecord:
             raise ConfigError("suites", self.suites, "1 to 8 different suites")
         if len(self.addresses) > ADDRESSES_MAX:
             raise ConfigError("addresses", len(self.addresses), f"at most {ADDRESSES_MAX}")
+        if len(self.other_roads) > ADDRESSES_MAX:
+            raise ConfigError("other_roads", len(self.other_roads), f"at most {ADDRESSES_MAX}")
+        if any(road.carrier is Carrier.UDP for road in self.other_roads):
+            raise ConfigError("other_roads", "a road over UDP", "UDP stands in addresses")
+
+    @property
+    def roads(self) -> tuple[Road, ...]:
+        """All ways to the node: UDP, then TCP at the same addresses, then the others. In which
+        order they are tried, a race decides (docs/spec/roads.md)."""
+        return roads_of(self.addresses, self.has_tcp, self.other_roads)
 
 
 def check_psk(psk: bytes) -> None:

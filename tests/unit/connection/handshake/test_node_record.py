@@ -8,7 +8,7 @@ import pytest
 
 from wraith.connection.handshake.node_record import NodeRecord, check_psk, interleave
 from wraith.errors import ConfigError
-from wraith.types import Address, SuiteId
+from wraith.types import Address, Carrier, Road, SuiteId
 
 AK = bytes(range(32))
 PSK = bytes(range(100, 132))
@@ -52,6 +52,32 @@ def test_suites_are_some_and_different(suites: tuple[SuiteId, ...]) -> None:
 def test_the_number_of_addresses_is_bounded() -> None:
     with pytest.raises(ConfigError):
         NodeRecord(AK, addresses=tuple(four(i) for i in range(17)))
+
+
+def test_the_roads_of_a_record_have_one_order() -> None:
+    url = Road(Carrier.WS, url="wss://example.com/x")
+    record = NodeRecord(
+        AK, addresses=(four(1), six(1)), has_tcp=True, other_roads=(url, Road(Carrier.TCP, four(1)))
+    )
+    assert record.roads == (
+        Road(Carrier.UDP, four(1)),
+        Road(Carrier.UDP, six(1)),
+        Road(Carrier.TCP, four(1)),
+        Road(Carrier.TCP, six(1)),
+        url,
+    )
+    assert NodeRecord(AK, addresses=(four(1),)).roads == (Road(Carrier.UDP, four(1)),)
+    assert NodeRecord(AK).roads == ()
+
+
+@pytest.mark.parametrize(
+    "others",
+    [(Road(Carrier.UDP, four(1)),), tuple(Road(Carrier.TCP, four(i)) for i in range(17))],
+    ids=["udp", "seventeen"],
+)
+def test_other_roads_are_few_and_not_over_udp(others: tuple[Road, ...]) -> None:
+    with pytest.raises(ConfigError):
+        NodeRecord(AK, other_roads=others)
 
 
 def test_what_lets_one_dial_is_not_shown() -> None:
