@@ -205,12 +205,23 @@ def test_a_command_ends_with_their_own_code(
 
 _SYSTEM = {"OSError", "TimeoutError", "ConnectionError"}
 _OURS = {each.__name__ for each in _classes()} | {"Exception", "BaseException"}
+_SOCKETS = "sockets of the system alone; what failed is a RoadFailed, which is none of either"
 #: Blocks that await something and catch an error of the system first: why none of ours comes there.
 _REVIEWED = {
     ("aio/sessions/listener.py", "close"): "what it waits for keeps the errors of sessions",
     ("aio/libp2p/host.py", "close"): "the end of a connection comes back as a value",
     ("aio/libp2p/sockets.py", "resolve"): "the resolver of the system alone",
     ("cli/quic.py", "__aexit__"): "asyncio.timeout raises its own",
+    ("aio/transports/proxy.py", "_carry_out"): _SOCKETS,
+    ("aio/transports/proxy.py", "_reach"): _SOCKETS,
+    ("aio/transports/proxy.py", "connect_through"): _SOCKETS,
+    ("aio/transports/tcp.py", "connect"): _SOCKETS,
+    ("aio/transports/tcp.py", "link_over"): _SOCKETS,
+    ("aio/transports/tcp_listener.py", "_accept_with_asyncio"): _SOCKETS,
+    ("aio/transports/websocket.py", "open_link"): _SOCKETS,
+    ("aio/transports/websocket.py", "run"): _SOCKETS,
+    ("aio/transports/websocket_dial.py", "connect_tcp"): _SOCKETS,
+    ("aio/transports/websocket_listener.py", "_accept"): _SOCKETS,
 }
 
 
