@@ -53,7 +53,7 @@ class LinkDoor(Protocol):
 
     def link_accepted(self, link: StreamSocket, /) -> None:
         """The connection of the link that ``accept_link`` made. Whoever takes it starts it, and
-        calls ``link.settle`` when something has authenticated on it."""
+        tells the doorstep when something has authenticated on it: ``Doorstep.settle``."""
         ...
 
 
@@ -103,10 +103,6 @@ class StreamSocket(Protocol):
 
     def send(self, transmit: Transmit, /) -> None:
         """Takes all of ``transmit``: hands it to the kernel, and copies what the kernel leaves."""
-        ...
-
-    def settle(self) -> None:
-        """Something authenticated on it: a session answers for it from now on. [CA-20]"""
         ...
 
     def discard(self) -> None:

@@ -56,6 +56,14 @@ class Doorstep:
         """Its preface is good."""
         self._obey(self._pools.proven(link.path.link, self._clock()))
 
+    def settle(self, number: int) -> None:
+        """Something authenticated on the link of this number: a session answers for it from now
+        on. One that is not here, or discards, is left as it is."""
+        if self._pools.stage_of(number) in (Stage.UNDECIDED, Stage.PROVEN):
+            del self._links[number]
+            self._pools.remove(number)
+            self._set_timer()
+
     def discards(self, link: LinkSocket) -> None:
         """It throws away what comes, from now on."""
         self._links[link.path.link] = link

@@ -159,11 +159,6 @@ class LinkSocket(ABC):
             self._pending_bytes += len(self._pending[-1])
             self._owes_room = self._owes_room or self._pending_bytes > _ROOM_AGAIN_BYTES
 
-    def settle(self) -> None:
-        """As ``base.StreamSocket.settle``."""
-        if self._doorstep is not None and self._link.state is LinkState.OPEN:
-            self._doorstep.gone(self)
-
     def discard(self) -> None:
         """As ``base.StreamSocket.discard``."""
         if self._is_closed or self._is_closing:

@@ -82,11 +82,10 @@ class LinkTransport:
         self._inbox.put(data, segment_bytes)
 
     def link_turn(self, link: StreamSocket) -> None:
+        del link
         if self._inbox.is_full:
-            self.close()
             self._inbox.end("nobody takes its packets")
-        else:
-            link.settle()
+            self.close()
 
     def link_room(self, link: StreamSocket) -> None:
         del link

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from typing import Protocol
 
 import pytest
 import pytest_asyncio
 
-from wraith.aio.transports import tcp, tcp_listener
+from wraith.aio.transports import packets, tcp, tcp_listener
 from wraith.aio.transports.base import (
     BROKEN,
     PEER_CLOSED,
@@ -176,7 +177,7 @@ class Scene:
         await self.door.hosts[n].wait_packets(1)
         send_packets(accepted, bytes(700))
         await host.wait_packets(1)
-        accepted.settle()
+        self.doorstep.settle(accepted.path.link)
         self.door.hosts[n].packets.clear()
         host.packets.clear()
         return opened, host, accepted
@@ -400,6 +401,21 @@ async def test_a_link_without_a_session_is_given_up_after_ten_seconds(scene: Sce
 
 
 @pytest.mark.asyncio
+@pytest.mark.spec("CA-21")
+async def test_a_link_that_discards_cannot_be_settled_nor_closed(scene: Scene) -> None:
+    _, host, accepted = await scene.open()
+    accepted.discard()
+    scene.doorstep.settle(accepted.path.link)
+    scene.doorstep.settle(77)
+    assert scene.doorstep.count(Stage.DISCARDING) == 1
+    accepted.close()
+    assert not accepted.is_closed, "nobody sees an end before its time"
+    scene.pass_time(600.1)
+    assert await host.wait_closed()
+    assert scene.doorstep.count(Stage.DISCARDING) == 0
+
+
+@pytest.mark.asyncio
 @pytest.mark.spec("CA-20")
 async def test_a_link_of_a_session_is_left_alone(scene: Scene) -> None:
     opened, host, _ = await scene.open()
@@ -533,6 +549,28 @@ async def test_what_does_not_fit_is_refused_and_loses_nothing(transports: Transp
     with pytest.raises(TransportError):
         await there.recv(memoryview(bytearray(199)))
     assert await there.recv(memoryview(bytearray(200))) == 200
+
+
+@pytest.mark.asyncio
+async def test_what_nobody_takes_is_bounded(
+    transports: TransportPair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, there = transports
+    monkeypatch.setattr(packets, "UNREAD_BYTES_MAX", 5_000)
+    sent = [bytes((i,)) * 1_000 for i in range(20)]
+    with suppress(TransportError):  # a link ends, and this end may hear of it at once
+        for packet in sent:
+            await here.send(packet)
+            await asyncio.sleep(0.001)
+    buffer = memoryview(bytearray(1_000))
+    if not there.characteristics().is_reliable:
+        kept = [bytes(buffer[: await there.recv(buffer)]) for _ in range(5)]
+        assert kept == sent[-5:], "UDP loses the oldest"
+        return
+    with pytest.raises(TransportError, match="nobody takes"):
+        async with asyncio.timeout(WAIT_S):
+            for _ in sent:
+                await there.recv(buffer)
 
 
 @pytest.mark.asyncio
