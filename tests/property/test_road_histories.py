@@ -311,16 +311,13 @@ def check_returns(world: World) -> None:
         previous = road
 
 
-@pytest.mark.spec("RO-30")
-@pytest.mark.spec("RO-34")
+@pytest.mark.spec("RO-30", "RO-34")
 @pytest.mark.parametrize("seed", range(40))
 def test_a_session_always_seeks_a_road_and_ends_on_the_best(seed: int) -> None:
     check_history(seed)
 
 
 @pytest.mark.slow
-@pytest.mark.spec("RO-30")
-@pytest.mark.spec("RO-34")
 def test_the_same_in_a_thousand_histories() -> None:
     for seed in range(40, 1_040):
         try:

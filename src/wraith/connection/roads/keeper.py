@@ -157,7 +157,7 @@ class RoadKeeper:
 
     def on_failed(self, id_: int, failure: RoadFailure, now: float) -> None:
         """It is gone: the link was not opened or has ended, or the local address has vanished.
-        What ICMP says of a path that has answered is no such thing. [RO-31]"""
+        What ICMP says of a path that has answered is no such thing."""
         way = self._ways.pop(id_, None)
         if way is None:
             return

@@ -3,7 +3,7 @@
 A reason says what was seen, never who is to blame. Nothing here ends a session: whatever the
 network says of itself is a hint, which hurries the next road.
 
-Spec: docs/spec/roads.md §6 [RO-60] [RO-61]; docs/reference/roads.md says what to do about each.
+Spec: docs/spec/roads.md §6 [RO-60]; docs/reference/roads.md says what to do about each.
 """
 
 from __future__ import annotations

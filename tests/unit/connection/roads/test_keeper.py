@@ -65,6 +65,39 @@ def state(keeper: RoadKeeper, road: Road) -> RoadState:
     return next(status.state for status in keeper.statuses() if status.road == road)
 
 
+@pytest.mark.spec("RO-1")
+def test_a_road_goes_through_its_states() -> None:
+    keeper = RoadKeeper([UDP, TCP], TCP, now=0.0)
+    seen = [state(keeper, UDP)]
+    way = started(run(keeper, 0.0), UDP)
+    seen.append(state(keeper, UDP))
+    keeper.on_answer(way, 0.1)
+    seen.append(state(keeper, UDP))
+    run(keeper, 1.1)
+    keeper.on_answer(way, 1.2)
+    seen.append(state(keeper, UDP))
+    keeper.on_suspect(way, 5.0)
+    seen.append(state(keeper, UDP))
+    run(keeper, 5.0)
+    keeper.on_answer(0, 5.1)  # TCP stands by
+    steps(keeper)
+    keeper.on_recovered(way, 5.2)
+    seen.append(state(keeper, UDP))
+    keeper.on_failed(way, REFUSED, 5.3)
+    seen.append(state(keeper, UDP))
+    assert seen == [
+        RoadState.UNTRIED,
+        RoadState.TRYING,
+        RoadState.OPEN,
+        RoadState.ACTIVE,
+        RoadState.SUSPECT,
+        RoadState.STANDBY,
+        RoadState.FAILED,
+    ]
+    failed = keeper.statuses()[0]
+    assert failed.failure == REFUSED and failed.retry_at == pytest.approx(7.1)
+
+
 @pytest.mark.spec("RO-40")
 def test_better_roads_are_tried_once_for_two_seconds_and_then_every_half_minute() -> None:
     keeper = RoadKeeper([UDP, TCP, WS], TCP, now=10.0)

@@ -258,9 +258,7 @@ roads_of_a_peer = st.builds(
 FAILURES = [REFUSED, UNREACHABLE, SILENT, UNTRUSTED, None, None, None]
 
 
-@pytest.mark.spec("RO-12")
-@pytest.mark.spec("RO-14")
-@pytest.mark.spec("RO-15")
+@pytest.mark.spec("RO-12", "RO-14", "RO-15")
 @given(roads=roads_of_a_peer, known=st.sets(st.sampled_from(DEFAULT_ORDER)), seed=st.integers(0))
 def test_limits_hold_and_no_row_is_late_whatever_fails_when(
     roads: list[Road], known: set[Carrier], seed: int

@@ -1,8 +1,18 @@
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 from wraith.connection.roads.reasons import DETAIL_CHARS_MAX, RoadFailure, RoadReason
+
+PAGE = Path(__file__).parents[4] / "docs" / "reference" / "roads.md"
+
+
+def test_the_page_has_a_row_for_each_reason_and_no_other() -> None:
+    rows = re.findall(r"^\| `([a-z-]+)` \|", PAGE.read_text("utf-8"), re.MULTILINE)
+    assert sorted(rows) == sorted(RoadReason)
 
 
 @pytest.mark.parametrize(
