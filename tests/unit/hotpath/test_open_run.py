@@ -9,13 +9,36 @@ import pytest
 
 from wraith.testing.packets import PacketSession, open_all
 from wraith.types import StreamId
-from wraith.wire.frames import Ack, Close, Data, Pad, Ping, Pong, decode_frames, encode_frame
+from wraith.wire.frames import (
+    Ack,
+    Close,
+    Data,
+    Pad,
+    PathRole,
+    PathUse,
+    Ping,
+    Pong,
+    Roads,
+    RoadSeen,
+    RoadTried,
+    decode_frames,
+    encode_frame,
+)
 from wraith.wire.packet import PN_BOUND
 
 SID = StreamId(0x40000001)
 OTHER = StreamId(0x40000002)
 PING = encode_frame(Ping(7))
 ACK = encode_frame(Ack(0, 5, 0, ((5, 5),)))
+ROAD_FRAMES = b"".join(
+    encode_frame(frame)
+    for frame in (
+        Roads(1, ((0x04, bytes((192, 0, 2, 1, 17, 81))),)),
+        RoadTried((b"8 random",)),
+        RoadSeen(((b"8 random", True),)),
+        PathUse(2, 1, PathRole.ACTIVE),
+    )
+)
 SESSION = PacketSession(2, b"\x42" * 32)
 
 
@@ -98,6 +121,7 @@ def test_other_frames_come_back_as_they_stand(hotpath: ModuleType) -> None:
     for frames, want in (
         (ACK + data(0, 3) + PING + bytes(20), ACK + PING),
         (data(0, 3) + unknown + data(3, 3), unknown),
+        (data(0, 3) + ROAD_FRAMES + data(3, 3), ROAD_FRAMES),
         (data(0, 3) + b"\x00" + PING, None),
         (bytes(4), None),
         (PING + b"\x05\x00", PING + b"\x05\x00"),

@@ -249,7 +249,6 @@ class RoadKeeper:
     def _leave(self, place: Place, now: float) -> None:
         """The active way does not serve any more: all roads start. [RO-32]"""
         self._active = None
-        self._is_pinned = False
         self._left, self._left_at = place, now
         place.is_excused = False
         self._spaced_at = self._confirm_ends = now

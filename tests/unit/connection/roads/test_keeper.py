@@ -320,13 +320,32 @@ def test_a_return_that_has_lasted_a_minute_is_forgiven() -> None:
     assert waits == pytest.approx([1.0, 3.0, 2.0, 3.0])
 
 
-@pytest.mark.spec("RO-43")
+@pytest.mark.spec("RO-1", "RO-43")
 def test_a_road_that_the_session_began_on_is_gone_back_to_without_delay() -> None:
     keeper = RoadKeeper([UDP, TCP], UDP, now=0.0)
     keeper.on_suspect(0, 5.0)
     keeper.on_answer(started(run(keeper, 5.0), TCP), 5.1)
     steps(keeper)
     assert run(keeper, 6.2) == [(6.1, Probe(0, False))]
+    keeper.on_answer(0, 6.2)
+    assert state(keeper, UDP) is RoadState.OPEN
+    assert (7.2, Probe(0, True)) in run(keeper, 7.2)
+    keeper.on_answer(0, 7.3)
+    assert Activate(0) in steps(keeper)
+
+
+@pytest.mark.spec("RO-43")
+def test_early_answers_of_a_road_that_has_to_wait_do_not_count() -> None:
+    keeper = RoadKeeper([UDP, TCP], TCP, now=0.0)
+    way, taken_at = returned(keeper)
+    now = taken_at + 1.0
+    keeper.on_failed(way, RESET, now)
+    again = started(run(keeper, now), UDP)
+    keeper.on_answer(0, now)  # TCP stands by, and is first
+    assert Activate(0) in steps(keeper)
+    keeper.on_answer(again, now + 0.1)
+    assert steps(keeper) == [StandBy(again)]
+    assert run(keeper, now + 2.0) == [(now + 2.0, Probe(again, False))]
 
 
 @pytest.mark.spec("RO-44")
@@ -361,6 +380,23 @@ def test_after_a_change_of_the_network_the_next_return_waits_for_nothing() -> No
     assert third_at == pytest.approx(second_at + 1.0 + 4.0 + 1.0)
 
 
+@pytest.mark.spec("RO-44")
+def test_a_change_of_the_network_while_nothing_is_active_excuses_what_had_to_wait() -> None:
+    keeper = RoadKeeper([UDP, TCP], TCP, now=0.0)
+    way, taken_at = returned(keeper)
+    now = taken_at + 1.0
+    keeper.on_failed(way, RESET, now)
+    run(keeper, now)
+    keeper.network_changed(now)
+    steps(keeper)
+    again = started(run(keeper, now), UDP)
+    keeper.on_answer(0, now)
+    steps(keeper)
+    keeper.on_answer(again, now + 0.1)
+    assert state(keeper, UDP) is RoadState.OPEN
+    assert (now + 1.1, Probe(again, True)) in run(keeper, now + 1.2)
+
+
 @pytest.mark.spec("RO-45")
 def test_a_program_that_moves_a_session_moves_it_when_the_road_answers() -> None:
     keeper = RoadKeeper([UDP, TCP, WS], UDP, now=0.0)
@@ -383,6 +419,15 @@ def test_a_move_that_gets_no_answer_is_given_up() -> None:
     done = run(keeper, 60.0)
     assert starts(done) == [(5.0, TCP)]
     assert state(keeper, UDP) is RoadState.ACTIVE and state(keeper, TCP) is RoadState.FAILED
+    assert keeper.next_time() is None
+
+
+@pytest.mark.spec("RO-45")
+def test_a_move_to_anywhere_is_given_up_after_eight_seconds() -> None:
+    keeper = RoadKeeper([UDP, TCP, WS], UDP, now=0.0)
+    keeper.migrate(None, 5.0)
+    for time, road in starts(run(keeper, 60.0)):
+        assert time < 5.0 + TRY_S and road != UDP
     assert keeper.next_time() is None
 
 

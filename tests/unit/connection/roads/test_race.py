@@ -14,7 +14,6 @@ from wraith.connection.roads.race import (
     HURRY_S,
     IN_FLIGHT_MAX,
     IN_FLIGHT_PER_CARRIER_MAX,
-    KNOWN_STEP_S,
     RETRY_S,
     ROADS_MAX,
     ROW_STEP_S,
@@ -106,8 +105,8 @@ def test_the_row_after_one_that_is_known_to_fail_here_waits_less() -> None:
     race = Race(roads, known_to_fail=frozenset((Carrier.UDP,)), now=0.0)
     log = Log(race).turn(1.0)
     assert log.first(Carrier.UDP) == 0.0
-    assert log.first(Carrier.TCP) == pytest.approx(KNOWN_STEP_S)
-    assert log.first(Carrier.WS) == pytest.approx(KNOWN_STEP_S + ROW_STEP_S)
+    assert log.first(Carrier.TCP) == pytest.approx(0.1)
+    assert log.first(Carrier.WS) == pytest.approx(0.35)
 
 
 def test_what_is_known_of_a_carrier_says_nothing_about_proxies() -> None:
@@ -143,6 +142,10 @@ def test_a_hard_failure_hurries_the_next_address_of_its_row_first() -> None:
 @pytest.mark.spec("RO-12")
 def test_silence_hurries_nothing() -> None:
     race = Race([*udp(four(1)), *tcp(four(1))], now=0.0)
+    Log(race).turn(0.0)
+    race.on_failed(0, RoadFailure(RoadReason.UDP_SILENT), 0.01)
+    assert race.next_time() == pytest.approx(ROW_STEP_S)
+    race = Race(udp(four(1), four(2)), now=0.0)
     Log(race).turn(0.0)
     race.on_failed(0, RoadFailure(RoadReason.UDP_SILENT), 0.01)
     assert race.next_time() == pytest.approx(ROW_STEP_S)
