@@ -22,7 +22,7 @@ from wraith.connection.roads.keeper import (
 )
 from wraith.connection.roads.reasons import RoadFailure, RoadReason
 from wraith.connection.roads.rows import DEFAULT_ORDER, row_of
-from wraith.connection.roads.steps import Activate, Close, Probe, StandBy, Start
+from wraith.connection.roads.steps import Activate, CloseRoad, Probe, StandBy, StartRoad
 from wraith.connection.roads.ways import WAIT_S_MAX
 from wraith.types import Address, Carrier, Road
 
@@ -110,7 +110,7 @@ class World:
     def drain(self) -> None:
         while (step := self.keeper.next_step()) is not None:
             match step:
-                case Start(id_, road):
+                case StartRoad(id_, road):
                     assert id_ not in self.ways
                     self.ways[id_] = ModelWay(self.roads[road])
                     self._open(id_)
@@ -125,7 +125,7 @@ class World:
                     self._watch(id_)
                 case StandBy(id_):
                     self.ways[id_].is_trying = False
-                case Close(id_):
+                case CloseRoad(id_):
                     assert id_ != self.active
                     del self.ways[id_]
         self.check()

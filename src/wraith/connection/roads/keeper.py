@@ -24,8 +24,8 @@ from typing import Final
 
 from wraith.connection.roads.reasons import RoadFailure
 from wraith.connection.roads.rows import DEFAULT_ORDER, Order, best_of, row_of, rows_of
-from wraith.connection.roads.steps import Activate, Close, Probe, StandBy, Start, Step
-from wraith.connection.roads.ways import PROVEN_S, Place, RoadState, RoadStatus, Way
+from wraith.connection.roads.steps import Activate, CloseRoad, Probe, StandBy, StartRoad, Step
+from wraith.connection.roads.ways import PROVEN_S, KnownRoad, RoadState, RoadStatus, Way
 from wraith.types import Carrier, Road
 
 START_STEP_S: Final = 0.25
@@ -77,11 +77,11 @@ class RoadKeeper:
         self._spaced_at = now  # the next try starts then at the earliest
         self._confirm_ends = now + CONFIRM_TRY_S
         self._migrating_until: float | None = None  # migrate() is under way
-        self._target: Place | None = None  # where it wants to go; None: anywhere else
+        self._target: KnownRoad | None = None  # where it wants to go; None: anywhere else
         self._is_pinned = False
-        self._left: Place | None = None  # what was active, while nothing is
+        self._left: KnownRoad | None = None  # what was active, while nothing is
         self._left_at = now
-        place = Place(active, row_of(active, order))
+        place = KnownRoad(active, row_of(active, order))
         place.on_taken(now, is_return=False)
         place.was_open = True
         self._places = [place]
@@ -246,7 +246,7 @@ class RoadKeeper:
 
     # -- leaving and taking ----------------------------------------------------------------------
 
-    def _leave(self, place: Place, now: float) -> None:
+    def _leave(self, place: KnownRoad, now: float) -> None:
         """The active way does not serve any more: all roads start. [RO-32]"""
         self._active = None
         self._left, self._left_at = place, now
@@ -298,7 +298,7 @@ class RoadKeeper:
         way.closes_at = now + PROVEN_S
         self._steps.append(StandBy(way.id))
 
-    def _is_migrating_to(self, place: Place) -> bool:
+    def _is_migrating_to(self, place: KnownRoad) -> bool:
         if self._migrating_until is None:
             return False
         return self._target in (None, place)
@@ -309,7 +309,7 @@ class RoadKeeper:
 
     # -- trying ----------------------------------------------------------------------------------
 
-    def _is_wanted(self, place: Place) -> bool:
+    def _is_wanted(self, place: KnownRoad) -> bool:
         """Whether its schedule counts."""
         if not place.may_be_tried:
             return False
@@ -323,16 +323,16 @@ class RoadKeeper:
             return True
         return self._is_better(place)
 
-    def _is_better(self, place: Place) -> bool:
+    def _is_better(self, place: KnownRoad) -> bool:
         """Whether the session goes back to ``place`` when that has proved itself."""
         if self._active is None:
             return True
         return place.row < self._active.place.row and not self._is_pinned
 
-    def _wanted(self) -> list[Place]:
+    def _wanted(self) -> list[KnownRoad]:
         return [place for place in self._places if self._is_wanted(place)]
 
-    def _start_time(self, place: Place) -> float | None:
+    def _start_time(self, place: KnownRoad) -> float | None:
         if place.next_at is None or not self._is_wanted(place):
             return None
         if not self._needs_start(place):
@@ -342,7 +342,7 @@ class RoadKeeper:
             return None  # something that has a deadline is in the way
         return max(place.next_at, self._spaced_at, room_at)
 
-    def _needs_start(self, place: Place) -> bool:
+    def _needs_start(self, place: KnownRoad) -> bool:
         """Whether a try is a new way. On UDP a suspect path is asked again. A link that hangs may
         do so for ever, since a NAT has forgotten it: where it is needed it is dialled anew as
         well."""
@@ -351,7 +351,7 @@ class RoadKeeper:
             return False
         return not ways or self._is_better(place)
 
-    def _try(self, place: Place, now: float) -> None:
+    def _try(self, place: KnownRoad, now: float) -> None:
         needs_start = self._needs_start(place)
         place.tick(now, patience=1 if self._active is None else place.waits)
         for way in self._ways_of(place):
@@ -368,9 +368,9 @@ class RoadKeeper:
         way = self._new_way(place, RoadState.TRYING, now)
         way.ends_at = self._confirm_ends if now < self._confirm_ends else now + TRY_S
         self._spaced_at = now + START_STEP_S
-        self._steps.append(Start(way.id, place.road))
+        self._steps.append(StartRoad(way.id, place.road))
 
-    def _rank(self, place: Place) -> tuple[bool, bool, int, bool]:
+    def _rank(self, place: KnownRoad) -> tuple[bool, bool, int, bool]:
         """Who starts first of those that are due: where the user wants to go, then rows, what has
         just failed last. In a row the host that was reached last comes first: it is the one of
         its addresses that is known to work from here."""
@@ -382,7 +382,7 @@ class RoadKeeper:
             last is None or _host(place.road) != _host(last.road),
         )
 
-    def _room(self, place: Place) -> tuple[float | None, Way | None]:
+    def _room(self, place: KnownRoad) -> tuple[float | None, Way | None]:
         """When ``place`` may start, and which way it crowds out: for a try that is given up, after
         it has had two seconds. ``None``: not before something else ends. [RO-34]"""
         carrier = place.road.carrier
@@ -406,20 +406,20 @@ class RoadKeeper:
 
     # -- ways and places -------------------------------------------------------------------------
 
-    def _new_way(self, place: Place, state: RoadState, now: float) -> Way:
+    def _new_way(self, place: KnownRoad, state: RoadState, now: float) -> Way:
         way = Way(self._next_id, place, state, now)
         self._next_id += 1
         self._ways[way.id] = way  # in the order of starting: the first is the oldest
         return way
 
-    def _ways_of(self, place: Place) -> list[Way]:
+    def _ways_of(self, place: KnownRoad) -> list[Way]:
         return [way for way in self._ways.values() if way.place is place]
 
     def _close(self, way: Way) -> None:
         del self._ways[way.id]
-        self._steps.append(Close(way.id))
+        self._steps.append(CloseRoad(way.id))
 
-    def _close_suspects(self, place: Place) -> None:
+    def _close_suspects(self, place: KnownRoad) -> None:
         """A new link stands where an old one hangs."""
         for way in self._ways_of(place):
             if way.state is RoadState.SUSPECT:
@@ -445,7 +445,7 @@ class RoadKeeper:
         kept = best_of(others, self._order, PLACES_MAX - len(in_use))
         ordered = rows_of([*in_use, *kept], self._order)
         self._places = [
-            known.get(road) or Place(road, row_of(road, self._order))
+            known.get(road) or KnownRoad(road, row_of(road, self._order))
             for row in ordered
             for road in row
         ]

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from wraith.types import Road
 
 
-class Start(NamedTuple):
+class StartRoad(NamedTuple):
     """Join ``road``: dial a link, or take UDP to that address, and send PATH_CHALLENGE there."""
 
     id: int
@@ -37,10 +37,10 @@ class StandBy(NamedTuple):
     id: int
 
 
-class Close(NamedTuple):
+class CloseRoad(NamedTuple):
     """Close it, or forget it. Its id is not used any more."""
 
     id: int
 
 
-Step = Start | Probe | Activate | StandBy | Close
+Step = StartRoad | Probe | Activate | StandBy | CloseRoad

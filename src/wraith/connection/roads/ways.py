@@ -1,8 +1,8 @@
 """What is known of one road after the win, and of each way that is or was tried along it.
 
-A *place* is a road with its schedule and its record. A *way* is one try at it, and the path that
-the try becomes; a place has one, or two while a link that is suspect is dialled anew. Nothing here
-decides: ``keeper.py`` does.
+A *place* (``KnownRoad``) is a road with its schedule and its record. A *way* is one try at it, and
+the path that the try becomes; a place has one, or two while a link that is suspect is dialled anew.
+Nothing here decides: ``keeper.py`` does.
 
 Spec: docs/spec/roads.md §1, §4 [RO-1] [RO-42] [RO-43].
 """
@@ -46,7 +46,7 @@ class RoadStatus(NamedTuple):
     retry_at: float | None
 
 
-class Place:
+class KnownRoad:
     """A road: when it is tried next, and how it has done."""
 
     __slots__ = (
@@ -133,7 +133,7 @@ class Way:
         "state",
     )
 
-    def __init__(self, id_: int, place: Place, state: RoadState, now: float) -> None:
+    def __init__(self, id_: int, place: KnownRoad, state: RoadState, now: float) -> None:
         self.id = id_
         self.place = place
         self.state = state

@@ -16,7 +16,7 @@ from wraith.connection.roads.keeper import (
     RoadKeeper,
 )
 from wraith.connection.roads.reasons import RoadFailure, RoadReason
-from wraith.connection.roads.steps import Activate, Close, Probe, StandBy, Start, Step
+from wraith.connection.roads.steps import Activate, CloseRoad, Probe, StandBy, StartRoad, Step
 from wraith.connection.roads.ways import PROVEN_S, WAIT_S_MAX, RoadState
 from wraith.types import Address, Carrier, Road
 
@@ -53,12 +53,12 @@ def run(keeper: RoadKeeper, until: float) -> list[tuple[float, Step]]:
 
 
 def starts(done: list[tuple[float, Step]]) -> list[tuple[float, Road]]:
-    return [(time, step.road) for time, step in done if isinstance(step, Start)]
+    return [(time, step.road) for time, step in done if isinstance(step, StartRoad)]
 
 
 def started(done: list[tuple[float, Step]], road: Road) -> int:
     """The id of the latest way that was started along ``road``."""
-    return [step.id for _, step in done if isinstance(step, Start) and step.road == road][-1]
+    return [step.id for _, step in done if isinstance(step, StartRoad) and step.road == road][-1]
 
 
 def state(keeper: RoadKeeper, road: Road) -> RoadState:
@@ -103,7 +103,7 @@ def test_better_roads_are_tried_once_for_two_seconds_and_then_every_half_minute(
     keeper = RoadKeeper([UDP, TCP, WS], TCP, now=10.0)
     done = run(keeper, 10.0)
     assert starts(done) == [(10.0, UDP)]
-    assert run(keeper, 39.9) == [(12.0, Close(started(done, UDP)))]
+    assert run(keeper, 39.9) == [(12.0, CloseRoad(started(done, UDP)))]
     assert state(keeper, UDP) is RoadState.FAILED
     assert starts(run(keeper, 40.0)) == [(40.0, UDP)]
 
@@ -165,7 +165,7 @@ def test_roads_that_are_no_better_than_the_one_taken_are_given_up() -> None:
     keeper.on_answer(started(done, TCP), 6.0)
     taken = steps(keeper)
     assert taken[0] == Activate(started(done, TCP))
-    assert {Close(started(done, road)) for road in (TCP_ELSEWHERE, WS)} <= set(taken)
+    assert {CloseRoad(started(done, road)) for road in (TCP_ELSEWHERE, WS)} <= set(taken)
 
 
 @pytest.mark.spec("RO-32")
@@ -191,7 +191,7 @@ def test_a_link_that_hangs_is_dialled_anew_and_closed_when_the_new_one_answers()
     done = run(keeper, 5.0)
     assert (5.0, Probe(0, False)) in done and starts(done) == [(5.0, TCP)]
     keeper.on_answer(started(done, TCP), 5.1)
-    assert steps(keeper) == [Close(0), Activate(started(done, TCP))]
+    assert steps(keeper) == [CloseRoad(0), Activate(started(done, TCP))]
 
 
 def test_in_a_row_the_host_that_was_reached_last_comes_first() -> None:
@@ -206,7 +206,7 @@ def test_a_suspect_path_that_answers_first_is_used_again() -> None:
     keeper.on_suspect(0, 5.0)
     done = run(keeper, 5.0)
     keeper.on_recovered(0, 5.2)
-    assert steps(keeper) == [Activate(0), Close(started(done, TCP))]
+    assert steps(keeper) == [Activate(0), CloseRoad(started(done, TCP))]
     assert keeper.next_time() is None
 
 
@@ -236,7 +236,7 @@ def test_a_road_that_fails_only_under_load_is_not_gone_back_to(
     way = started(run(keeper, 0.0), better)
     keeper.on_answer(way, 0.05)
     done = run(keeper, 1.05 + TRY_S)
-    assert (1.05 + TRY_S, Close(way)) in done
+    assert (1.05 + TRY_S, CloseRoad(way)) in done
     assert keeper.statuses()[0].failure == RoadFailure(reason)
     assert state(keeper, active) is RoadState.ACTIVE
 
@@ -248,7 +248,7 @@ def test_better_roads_are_tried_again_ever_more_rarely_after_a_switch() -> None:
     done = run(keeper, 100.0)
     keeper.on_answer(started(done, TCP), 100.0)
     steps(keeper)
-    for way in [step.id for _, step in done if isinstance(step, Start) and step.road == UDP]:
+    for way in [step.id for _, step in done if isinstance(step, StartRoad) and step.road == UDP]:
         keeper.on_failed(way, REFUSED, 100.0)
     tried: list[float] = []
     while len(tried) < 9:
@@ -256,7 +256,7 @@ def test_better_roads_are_tried_again_ever_more_rarely_after_a_switch() -> None:
         assert due is not None
         keeper.on_timer(due)
         for step in steps(keeper):
-            if isinstance(step, Start):
+            if isinstance(step, StartRoad):
                 assert step.road == UDP
                 tried.append(due - 100.0)
                 keeper.on_failed(step.id, REFUSED, due)
@@ -270,9 +270,9 @@ def returned(keeper: RoadKeeper) -> tuple[int, float]:
         assert due is not None
         keeper.on_timer(due)
         for step in steps(keeper):
-            if isinstance(step, Start) and step.road != UDP:
+            if isinstance(step, StartRoad) and step.road != UDP:
                 keeper.on_failed(step.id, REFUSED, due)
-            elif isinstance(step, Start | Probe):
+            elif isinstance(step, StartRoad | Probe):
                 keeper.on_answer(step.id, due)
         for taken in steps(keeper):
             if isinstance(taken, Activate):
@@ -283,7 +283,7 @@ def fall_back(keeper: RoadKeeper, way: int, now: float) -> None:
     """``way``, along UDP, fails, and TCP answers: by the link that stands by, or by a new one."""
     keeper.on_failed(way, RESET, now)
     for _, step in run(keeper, now):
-        if isinstance(step, Probe) or (isinstance(step, Start) and step.road == TCP):
+        if isinstance(step, Probe) or (isinstance(step, StartRoad) and step.road == TCP):
             keeper.on_answer(step.id, now)
     assert any(isinstance(step, Activate) for step in steps(keeper))
     assert state(keeper, TCP) is RoadState.ACTIVE
@@ -361,9 +361,9 @@ def test_when_the_network_changes_the_active_path_is_asked_and_better_ones_start
 def test_a_try_from_before_the_network_changed_is_begun_anew() -> None:
     keeper = RoadKeeper([TCP, WS], TCP, now=0.0)
     keeper.on_failed(0, RESET, 5.0)
-    before = [step.id for _, step in run(keeper, 5.3) if isinstance(step, Start)]
+    before = [step.id for _, step in run(keeper, 5.3) if isinstance(step, StartRoad)]
     keeper.network_changed(6.0)
-    assert steps(keeper) == [Close(id_) for id_ in before]
+    assert steps(keeper) == [CloseRoad(id_) for id_ in before]
     assert len(starts(run(keeper, 6.3))) == 2
 
 
@@ -406,7 +406,7 @@ def test_a_program_that_moves_a_session_moves_it_when_the_road_answers() -> None
     keeper.on_answer(started(done, WS), 5.2)
     assert steps(keeper) == [Activate(started(done, WS)), StandBy(0)]
     # It stays there: nothing better is tried, and the old path is closed when a minute is over.
-    assert run(keeper, 200.0) == [(5.2 + PROVEN_S, Close(0))]
+    assert run(keeper, 200.0) == [(5.2 + PROVEN_S, CloseRoad(0))]
     keeper.migrate(UDP, 200.0)
     done = run(keeper, 200.0)
     assert starts(done) == [(200.0, UDP)]
@@ -441,7 +441,7 @@ def test_a_move_to_any_other_road_takes_the_first_that_answers() -> None:
     assert steps(keeper) == [
         Activate(started(done, WS)),
         StandBy(0),
-        Close(started(done, TCP)),
+        CloseRoad(started(done, TCP)),
     ]
 
 
@@ -468,7 +468,7 @@ def test_a_move_to_a_road_that_is_not_known_is_refused() -> None:
 def test_what_stands_by_is_closed_when_the_road_taken_has_proved_itself() -> None:
     keeper = RoadKeeper([UDP, TCP], TCP, now=0.0)
     _, taken_at = returned(keeper)
-    assert run(keeper, 200.0) == [(taken_at + PROVEN_S, Close(0))]
+    assert run(keeper, 200.0) == [(taken_at + PROVEN_S, CloseRoad(0))]
     assert state(keeper, TCP) is RoadState.CLOSED and state(keeper, UDP) is RoadState.ACTIVE
 
 
@@ -484,7 +484,7 @@ def test_tries_are_limited_and_one_that_others_wait_for_is_given_up_after_two_se
         0.0 + TRY_S_MIN,
         0.25 + TRY_S_MIN,
     ]
-    assert (TRY_S_MIN, Close(started(done, tcp[0]))) in done
+    assert (TRY_S_MIN, CloseRoad(started(done, tcp[0]))) in done
     assert TRYING_PER_CARRIER_MAX == 2 and TRYING_MAX == 4
 
 
@@ -500,9 +500,9 @@ def test_a_fifth_link_closes_the_one_that_stands_by() -> None:
     done = run(keeper, 8.0)
     alive = {0}
     for _, step in done:
-        if isinstance(step, Start):
+        if isinstance(step, StartRoad):
             alive.add(step.id)
-        elif isinstance(step, Close):
+        elif isinstance(step, CloseRoad):
             alive.discard(step.id)
         assert len(alive) <= LINKS_MAX
 
@@ -570,8 +570,8 @@ def test_the_number_of_open_paths_is_bounded() -> None:
     for i, road in enumerate(udp[1:], start=1):
         keeper.migrate(road, float(i))
         for _, step in run(keeper, float(i)):
-            if isinstance(step, Start):
+            if isinstance(step, StartRoad):
                 alive.add(step.id)
                 keeper.on_answer(step.id, float(i))
-        alive -= {step.id for step in steps(keeper) if isinstance(step, Close)}
+        alive -= {step.id for step in steps(keeper) if isinstance(step, CloseRoad)}
         assert len(alive) <= OPEN_MAX

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wraith.connection.roads.memory import NETWORKS_MAX, REMEMBERED_S, NetworkMemory
+from wraith.connection.roads.network_memory import NETWORKS_MAX, REMEMBERED_S, NetworkMemory
 from wraith.connection.roads.reasons import RoadFailure, RoadReason
 from wraith.types import Carrier
 
