@@ -28,7 +28,7 @@ _CACHE: Final = 0x0100_0000
 _MULTICAST: Final = b"\xff"
 
 
-class Route(NamedTuple):
+class RouteEntry(NamedTuple):
     """One route: ``destination`` and ``gateway`` are 4 or 16 bytes, ``gateway`` all zeros where
     the destination is on the wire itself."""
 
@@ -44,7 +44,7 @@ class NetworkState(NamedTuple):
 
     addresses: frozenset[tuple[str, str, int]]
     """Interface, address, length of its prefix."""
-    routes: frozenset[Route]
+    routes: frozenset[RouteEntry]
 
 
 class NetworkIdentity(NamedTuple):
@@ -103,7 +103,7 @@ def network_identity(state: NetworkState) -> NetworkIdentity | None:
     )
 
 
-def parse_ipv4_routes(table: str) -> list[Route]:
+def parse_ipv4_routes(table: str) -> list[RouteEntry]:
     """``/proc/net/route``: hexadecimal words in the byte order of the host."""
     found = []
     for line in table.splitlines()[1:]:
@@ -113,13 +113,15 @@ def parse_ipv4_routes(table: str) -> list[Route]:
             if int(flags, 16) & (_UP | _REJECT) != _UP:
                 continue
             bits = int.from_bytes(_word(mask), "big").bit_count()
-            found.append(Route(interface, _word(destination), bits, _word(gateway), int(metric)))
+            found.append(
+                RouteEntry(interface, _word(destination), bits, _word(gateway), int(metric))
+            )
         except ValueError:
             continue
     return found
 
 
-def parse_ipv6_routes(table: str) -> list[Route]:
+def parse_ipv6_routes(table: str) -> list[RouteEntry]:
     """``/proc/net/ipv6_route``: hexadecimal bytes as on the wire. Routes to single peers that the
     kernel keeps for itself, and multicast, are left out."""
     found = []
@@ -131,7 +133,7 @@ def parse_ipv6_routes(table: str) -> list[Route]:
             if len(to) != 16 or len(via) != 16 or to[:1] == _MULTICAST or not int(bits, 16) <= 128:
                 continue
             if int(flags, 16) & (_UP | _REJECT | _CACHE) == _UP:
-                found.append(Route(interface, to, int(bits, 16), via, int(metric, 16)))
+                found.append(RouteEntry(interface, to, int(bits, 16), via, int(metric, 16)))
         except ValueError:
             continue
     return found
@@ -145,7 +147,7 @@ def _word(text: str) -> bytes:
     return raw[::-1] if sys.byteorder == "little" else raw
 
 
-def _network(route: Route) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+def _network(route: RouteEntry) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
     return ipaddress.ip_network((route.destination, route.prefix_bits), strict=False)
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from wraith.aio.transports.network_state import (
     NetworkIdentity,
     NetworkState,
-    Route,
+    RouteEntry,
     network_identity,
     parse_ipv4_routes,
     parse_ipv6_routes,
@@ -30,7 +30,7 @@ def ip(text: str) -> bytes:
     return socket.inet_pton(socket.AF_INET6 if ":" in text else socket.AF_INET, text)
 
 
-def identity(*routes: Route) -> NetworkIdentity | None:
+def identity(*routes: RouteEntry) -> NetworkIdentity | None:
     return network_identity(NetworkState(frozenset(), frozenset(routes)))
 
 
@@ -43,8 +43,8 @@ def test_tables_of_the_kernel_are_read() -> None:
         f"eth0\t{word[0]}\t00000000\t0000\t0\t0\t0\t00FFFFFF\t0\t0\t0\n"  # down
     )
     assert parse_ipv4_routes(table) == [
-        Route("eth0", ANY4, 0, ip("192.0.2.1"), 100),
-        Route("eth0", ip("192.0.2.0"), 24, ANY4, 0),
+        RouteEntry("eth0", ANY4, 0, ip("192.0.2.1"), 100),
+        RouteEntry("eth0", ip("192.0.2.0"), 24, ANY4, 0),
     ]
     default = f"{'0' * 32} 00 {'0' * 32} 00 {ip('fe80::1').hex()} 00000400 00000002 0000000a"
     assert parse_ipv6_routes(
@@ -52,7 +52,7 @@ def test_tables_of_the_kernel_are_read() -> None:
         f"{default} 01000003     eth0\n"  # kept for one peer
         f"{default} 00200200       lo\n"  # unreachable
         f"ff{'0' * 30} 08 {'0' * 32} 00 {'0' * 32} 00000100 00000003 00000000 00000001 eth0\n"
-    ) == [Route("eth0", ANY6, 0, ip("fe80::1"), 1024)]
+    ) == [RouteEntry("eth0", ANY6, 0, ip("fe80::1"), 1024)]
 
 
 @given(st.text(max_size=200), st.lists(st.text("0123456789abcdefxz -\t\n", max_size=40)))
@@ -75,20 +75,20 @@ def test_every_cut_of_a_table_is_read_as_far_as_it_goes() -> None:
 
 
 def test_the_default_route_says_which_network_this_is() -> None:
-    at_home = Route("eth0", ip("192.0.2.0"), 24, ANY4, 0)
-    wide = Route("eth0", ip("10.0.0.0"), 8, ANY4, 0)
-    default = Route("eth0", ANY4, 0, ip("192.0.2.1"), 100)
-    worse = Route("wlan0", ANY4, 0, ip("198.51.100.1"), 600)
-    default6 = Route("eth0", ANY6, 0, ip("fe80::1"), 50)
-    local6 = Route("eth0", ip("fe80::"), 64, ANY6, 256)
-    global6 = Route("eth0", ip("2001:db8::"), 64, ANY6, 256)
-    own6 = Route("eth0", ip("2001:db8::7"), 128, ANY6, 0)
+    at_home = RouteEntry("eth0", ip("192.0.2.0"), 24, ANY4, 0)
+    wide = RouteEntry("eth0", ip("10.0.0.0"), 8, ANY4, 0)
+    default = RouteEntry("eth0", ANY4, 0, ip("192.0.2.1"), 100)
+    worse = RouteEntry("wlan0", ANY4, 0, ip("198.51.100.1"), 600)
+    default6 = RouteEntry("eth0", ANY6, 0, ip("fe80::1"), 50)
+    local6 = RouteEntry("eth0", ip("fe80::"), 64, ANY6, 256)
+    global6 = RouteEntry("eth0", ip("2001:db8::"), 64, ANY6, 256)
+    own6 = RouteEntry("eth0", ip("2001:db8::7"), 128, ANY6, 0)
     assert identity(at_home, wide) is None
     assert identity(default, at_home, wide, worse, default6, global6) == NetworkIdentity(
         "eth0", "192.0.2.0/24", "192.0.2.1"
     )
     assert identity(worse) == NetworkIdentity("wlan0", "", "198.51.100.1")
-    assert identity(Route("tun0", ANY4, 0, ANY4, 0)) == NetworkIdentity("tun0", "", "")
+    assert identity(RouteEntry("tun0", ANY4, 0, ANY4, 0)) == NetworkIdentity("tun0", "", "")
     assert identity(default6, local6, global6, own6) == NetworkIdentity(
         "eth0", "2001:db8::/64", "fe80::1"
     )
