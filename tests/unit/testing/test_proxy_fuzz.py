@@ -19,6 +19,7 @@ CORPORA = Path(__file__).parents[2] / "fuzz" / "corpus"
 WHOLE = 1 << 20
 
 
+@pytest.mark.spec("PX-6")
 @pytest.mark.parametrize("target", TARGETS)
 def test_corpus_is_replayed(target: Target) -> None:
     assert replay_corpus(target, CORPORA / target.__name__) >= 20

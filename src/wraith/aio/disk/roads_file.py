@@ -66,7 +66,8 @@ class RoadsFile:
         news: Iterable[tuple[Carrier, RoadFailure | None]],
         unix_now: int,
     ) -> None:
-        """Keeps how carriers fared in ``network``, in this order; ``None`` is success."""
+        """Keeps how carriers fared in ``network``, in this order; ``None`` is success. Of direct
+        roads alone: what a proxy lets through is not the network's doing."""
         with (
             contextlib.suppress(OSError, WraithError),
             self._open() as folder,

@@ -3,12 +3,12 @@
 What is said to a proxy is made by ``python_socks`` (extra ``[socks]``, imported here alone, when
 it is used). Its own connections are not used: they read what happens to be there, so that an
 answer in two pieces fails, and bytes behind an answer are lost. Here an answer is read to its last
-byte and no further, and is bounded: 262 bytes of SOCKS, 8 KiB of HTTP.
+byte and no further, and is bounded: 266 bytes of SOCKS, 8 KiB of HTTP.
 
 A proxy is trusted for nothing. Whatever it says or does, the outcome is a connection or one
 ``RoadFailed``; user and password are in neither.
 
-Spec: docs/spec/roads.md §6 (reasons).
+Spec: docs/spec/proxies.md [PX-5] [PX-6] [PX-7]; the reasons are those of roads.md.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What the environment and ``--proxy`` say about proxies, as this process finds it.
 
-Spec: the rule is ``connection/roads/proxies.py``; people read docs/howto/through-a-proxy.md.
+Spec: docs/spec/proxies.md [PX-1] [PX-2]; the rule itself is ``connection/roads/proxies.py``.
 """
 
 from __future__ import annotations

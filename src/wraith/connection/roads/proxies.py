@@ -5,7 +5,7 @@ A proxy decides who learns whom this host talks to, so the strict reading counts
 used, a road that cannot go through it is left out, and never gone directly. The environment is
 handed in; aio/transports/proxy_environment.py reads it.
 
-Decisions: roads, C 18. People read docs/howto/through-a-proxy.md.
+Spec: docs/spec/proxies.md [PX-1] to [PX-5]. People read docs/howto/through-a-proxy.md.
 """
 
 from __future__ import annotations

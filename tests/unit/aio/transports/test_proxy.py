@@ -39,6 +39,7 @@ def status(code: object) -> bytes:
     return b"HTTP/1.1 %s what it is called\r\nServer: x\r\n\r\n" % str(code).encode()
 
 
+@pytest.mark.spec("PX-6")
 @pytest.mark.parametrize(
     ("url", "said", "outcome"),
     [
@@ -155,6 +156,7 @@ def _reached_behind(net: RoutedNet, monkeypatch: pytest.MonkeyPatch) -> str:
         return fails("http://proxy.example:3128", within_s=0.4)
 
 
+@pytest.mark.spec("PX-5")
 @pytest.mark.parametrize("host", ["", "a b", "peer.example\r\nHost: x", "fe80::1%eth0", "127.1"])
 def test_what_is_no_host_is_not_asked_for(host: str, silent: socket.socket) -> None:
     assert fails(url_of(silent), host) == "name-unknown(not a host name)"
@@ -163,6 +165,7 @@ def test_what_is_no_host_is_not_asked_for(host: str, silent: socket.socket) -> N
         silent.accept()
 
 
+@pytest.mark.spec("PX-6")
 @pytest.mark.parametrize("scheme", ["http", "socks5"])
 def test_the_deadline_and_a_cancellation_close_the_socket(
     scheme: str, silent: socket.socket
@@ -191,6 +194,7 @@ def test_the_deadline_and_a_cancellation_close_the_socket(
                 pass  # to the end of the stream
 
 
+@pytest.mark.spec("PX-2")
 def test_without_the_extra_only_what_may_be_left_out_is_left_out(
     monkeypatch: pytest.MonkeyPatch, silent: socket.socket
 ) -> None:

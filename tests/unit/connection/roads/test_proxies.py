@@ -62,6 +62,7 @@ def test_a_url_is_read_and_written(text: str, found: ProxyUrl) -> None:
     assert ProxyUrl.parse(found.with_credentials) == found
 
 
+@pytest.mark.spec("PX-7")
 @pytest.mark.parametrize(
     "text",
     [
@@ -101,6 +102,7 @@ def test_another_url_is_refused_with_what_is_accepted_and_shows_nothing(text: st
         assert "http://HOST:PORT or socks5://HOST:PORT" in said
 
 
+@pytest.mark.spec("PX-7")
 def test_credentials_are_in_no_text_but_their_own() -> None:
     url = ProxyUrl.parse(OFFICE)
     plan = proxy_plan(OFFICE, {})
@@ -114,6 +116,7 @@ def test_credentials_are_in_no_text_but_their_own() -> None:
 # --- hosts --------------------------------------------------------------------------------------
 
 
+@pytest.mark.spec("PX-5")
 @pytest.mark.parametrize(
     ("text", "host"),
     [
@@ -161,12 +164,14 @@ def test_an_address_reads_as_itself(
 # --- the rule -----------------------------------------------------------------------------------
 
 
+@pytest.mark.spec("PX-1")
 def test_without_a_proxy_all_roads_are_direct() -> None:
     for plan in (ProxyPlan(), proxy_plan("auto", {}), proxy_plan("none", {"ALL_PROXY": TOR})):
         assert plan.roads(roads()) == tuple(roads())
         assert plan.allows_udp and not plan.sentence
 
 
+@pytest.mark.spec("PX-1", "PX-2")
 @pytest.mark.parametrize(
     ("choice", "environment", "source"),
     [
@@ -190,6 +195,7 @@ def test_a_url_and_all_proxy_mean_every_byte(
     )
 
 
+@pytest.mark.spec("PX-1", "PX-3")
 @pytest.mark.parametrize(
     ("choice", "environment", "source"),
     [
@@ -213,6 +219,7 @@ def test_http_proxy_alone_means_nothing() -> None:
     assert proxy_plan("auto", {"HTTP_PROXY": OFFICE, "http_proxy": OFFICE}) == ProxyPlan()
 
 
+@pytest.mark.spec("PX-4")
 def test_no_proxy_leaves_its_hosts_as_they_are() -> None:
     plan = proxy_plan("auto", {"ALL_PROXY": TOR, "no_proxy": "10.0.0.0/8", "NO_PROXY": "*"})
     assert shown(plan.roads(roads(NEAR, PEER))) == [
@@ -231,6 +238,7 @@ def test_a_star_in_no_proxy_ends_all(name: str) -> None:
     assert proxy_plan("auto", {name: "nonsense", "NO_PROXY": "a.example, *"}) == ProxyPlan()
 
 
+@pytest.mark.spec("PX-4")
 @pytest.mark.parametrize(
     ("entry", "host", "names"),
     [
@@ -269,6 +277,7 @@ def test_a_road_that_has_a_proxy_and_one_of_a_simulation_stay() -> None:
     assert proxy_plan(f"direct+{TOR}", {}).roads([own, memory]) == (own, memory)
 
 
+@pytest.mark.spec("PX-2")
 def test_only_udp_leaves_no_road_at_all() -> None:
     assert proxy_plan(TOR, {}).roads([Road(Carrier.UDP, PEER)]) == ()
 
@@ -282,6 +291,7 @@ def test_a_word_that_is_no_choice_is_refused_with_all_that_are(choice: str) -> N
     assert "hunter2" not in str(refused.value)
 
 
+@pytest.mark.spec("PX-1")
 @pytest.mark.parametrize("name", ["ALL_PROXY", "HTTPS_PROXY"])
 def test_a_bad_url_in_the_environment_is_refused_by_its_name(name: str) -> None:
     with pytest.raises(ConfigError, match=name):
