@@ -39,13 +39,18 @@ def require_binary(peer: str, name: str) -> Path:
     return path
 
 
-def require_program(name: str) -> Path:
-    """The path of an installed server, proxy or tool; ``name`` is what WRAITH_REQUIRE_INTEROP calls
-    it too."""
+def find_program(name: str) -> Path | None:
+    """The path of an installed server, proxy or tool."""
     found = shutil.which(name, path=os.pathsep.join((os.environ.get("PATH", ""), *_SYSTEM_BIN)))
+    return Path(found) if found is not None else None
+
+
+def require_program(name: str) -> Path:
+    """The same; ``name`` is what WRAITH_REQUIRE_INTEROP calls it too."""
+    found = find_program(name)
     if found is None:
         absent(name, "not installed; tools/setup-carriers.sh installs it where it may")
-    return Path(found)
+    return found
 
 
 class ForeignPeer:

@@ -35,7 +35,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, Final
 
-from wraith.testing.foreign_peers import absent, require_program
+from wraith.testing.foreign_peers import absent, find_program, require_program
 
 COMMAND_TIMEOUT_S: Final = 20.0
 DEVICE: Final = "eth0"
@@ -263,6 +263,9 @@ def require_netns() -> None:
 @functools.cache
 def _refusal() -> str:
     """Why a namespace with rules cannot be made; empty if one could."""
+    for tool in ("ip", "nft"):
+        if find_program(tool) is None:
+            return f"{tool} is not installed; tools/setup-carriers.sh installs it where it may"
     try:
         with alone() as namespace:
             _nft(namespace, _TABLE)

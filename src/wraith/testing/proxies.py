@@ -21,6 +21,8 @@ from wraith.testing.bad_proxy import SECONDS, Fault
 from wraith.testing.foreign_peers import require_program
 
 HOST: Final = "127.0.0.1"
+DEADLINE_S: Final = 300
+"""So long a proxy lives at most, whatever becomes of the test."""
 START_S: Final = 10.0
 END_S: Final = 5.0
 
@@ -84,7 +86,9 @@ def bad_proxy(scheme: str, fault: Fault, *, at: int = 0) -> Iterator[str]:
 @contextlib.contextmanager
 def running(words: list[str], port: int) -> Iterator[None]:
     """A server, from when its port answers to the end of the block."""
-    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        ["timeout", str(DEADLINE_S), *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     try:
         give_up = time.monotonic() + START_S
         while True:

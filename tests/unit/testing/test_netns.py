@@ -8,12 +8,11 @@ import socket
 import subprocess
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from wraith.testing import netns
-from wraith.testing.foreign_peers import require_program
+from wraith.testing.foreign_peers import find_program, require_program
 from wraith.testing.netns import Namespace, RoutedNet, Way, alone, paired, require_netns, routed
 
 ARRIVES_S = 5.0
@@ -223,12 +222,20 @@ def test_nothing_stays_behind_and_what_a_killed_process_left_is_removed() -> Non
     assert not made & names()
 
 
+@pytest.mark.parametrize("lacking", ["ip", "nft", "the right"])
 def test_a_required_network_fails_where_a_wanted_one_is_skipped(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    lacking: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))  # no ip
+    find = find_program
+    monkeypatch.setattr(netns, "find_program", lambda name: None if name == lacking else find(name))
+    if lacking == "the right":
+
+        def refuse(*_: object) -> None:
+            raise subprocess.CalledProcessError(1, ["ip"], stderr="not permitted")
+
+        monkeypatch.setattr(netns, "_run", refuse)
     monkeypatch.setattr(netns, "_refusal", netns._refusal.__wrapped__)
-    monkeypatch.setenv("WRAITH_REQUIRE_INTEROP", "")
+    monkeypatch.setenv("WRAITH_REQUIRE_INTEROP", "nft,nginx")
     with pytest.raises(pytest.skip.Exception, match="netns"):
         require_netns()
     monkeypatch.setenv("WRAITH_REQUIRE_INTEROP", "nginx,netns")
