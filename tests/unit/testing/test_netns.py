@@ -158,6 +158,18 @@ def test_a_nat_forgets_and_gives_another_port(net: RoutedNet) -> None:
         assert left.recv(64) == b"answer"
 
 
+def test_a_nat_that_forgets_ends_a_connection(net: RoutedNet) -> None:
+    require_program("conntrack")
+    net.masquerade()
+    with tcp_link(net) as (near, far):
+        near.sendall(b"known")
+        assert far.recv(64) == b"known"
+        net.forget_nat()
+        near.sendall(b"of a stranger")  # from another port, where nobody knows it
+        with pytest.raises(ConnectionResetError):
+            near.recv(64)
+
+
 def test_an_end_changes_its_address(net: RoutedNet) -> None:
     moved = net.left.change_address("10.213.20.77")
     with udp_socket(moved) as left, udp_socket(net.right) as right:

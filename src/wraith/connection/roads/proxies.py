@@ -30,7 +30,6 @@ ACCEPTED_URL: Final = (
 )
 HOST_CHARS_MAX: Final = 253
 CREDENTIAL_CHARS_MAX: Final = 255
-_URL_CHARS_MAX: Final = 2_048
 _PORT_MAX: Final = 65_535
 _LABEL: Final = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
 _SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,15}")
@@ -106,7 +105,6 @@ class ProxyUrl:
         if (
             scheme is None
             or host is None
-            or len(url) > _URL_CHARS_MAX
             or (at and not (user and colon))
             or not found._has_usable_credentials()
         ):
