@@ -70,6 +70,16 @@ class Address(NamedTuple):
     def __repr__(self) -> str:
         return f"Address({self})"
 
+    @property
+    def host(self) -> str:
+        """Without the port: ``192.0.2.1`` or ``2001:db8::1``; ``*`` if it is not known."""
+        if len(self.ip) == 4:
+            return str(IPv4Address(self.ip))
+        if len(self.ip) == 16:
+            zone = f"%{self.scope}" if self.scope else ""
+            return f"{IPv6Address(self.ip)}{zone}"
+        return "*"
+
 
 ANY_ADDRESS = Address(b"", 0)
 _KEY_BYTES: Final = 32

@@ -32,6 +32,7 @@ from typing import Final, Generic, TypeVar
 
 from wraith.abc import NullTracer, Tracer
 from wraith.aio.allocator import keep_freed_memory
+from wraith.aio.links import Links
 from wraith.aio.strangers import Strangers
 from wraith.aio.transports.udp import DatagramSocket, SocketSet
 from wraith.driving import Machine, drain
@@ -109,6 +110,7 @@ class Driver(Generic[EventT]):
         on_failed: called once if the machine raised; the driver is closed by then.
         store: called before each ``datagrams_to_send``. When it returns, what must be on disk is
             there, or the machine has taken back what depends on it.
+        links: the stream connections of the machine, if it knows any; closed by ``close``.
     """
 
     def __init__(
@@ -120,6 +122,7 @@ class Driver(Generic[EventT]):
         after_events: Callable[[], None] | None = None,
         on_failed: Callable[[Exception], None] | None = None,
         store: Callable[[], None] | None = None,
+        links: Links | None = None,
         tracer: Tracer | None = None,
     ) -> None:
         self._machine = machine
@@ -128,6 +131,7 @@ class Driver(Generic[EventT]):
         self._after_events = after_events
         self._on_failed = on_failed
         self._store = store
+        self.links = links
         self._tracer = tracer or NullTracer()
         self._full: dict[DatagramSocket, _FullSocket] = {}
         self.datagrams_dropped = 0
@@ -154,6 +158,8 @@ class Driver(Generic[EventT]):
         self.now = self._loop.time
         self._sockets.tell_refused_size(self._on_refused_size)
         self._sockets.start(self._loop, self._on_burst, self._on_turn, self._put_aside)
+        if self.links is not None:
+            self.links.start(self._loop, self)
         self.wake()
 
     @property
@@ -172,6 +178,8 @@ class Driver(Generic[EventT]):
         self._closed = True
         self._full.clear()
         self._strangers.clear()
+        if self.links is not None:
+            self.links.forget()
 
     def wake(self) -> None:
         """Says that a command was issued. Cheap; many commands of one turn cost one drain."""
@@ -205,11 +213,31 @@ class Driver(Generic[EventT]):
             self._timer.cancel()
             self._timer = None
         self._full.clear()
+        if self.links is not None:
+            self.links.close()
         self._sockets.close()
         self._release_idle()
         watching, self._watching = self._watching, []
         for look in watching:
             look()
+
+    # --- what links ask (links.Turn) ----------------------------------------------------------
+
+    def feed(self, call: Callable[[], None]) -> None:
+        """Calls into the machine; an exception out of it is a defect, and ends the driver."""
+        if self._closed:
+            return
+        try:
+            call()
+        except Exception as exc:
+            self._fail(exc)
+
+    def drain(self) -> None:
+        """After something was fed."""
+        if self._draining:
+            self._again = True
+        else:
+            self._drain()
 
     # --- the loop ---------------------------------------------------------------------------
 
@@ -305,6 +333,8 @@ class Driver(Generic[EventT]):
             self._schedule()
         if self._closed:
             return
+        if self.links is not None:
+            self.links.take_wishes()
         if self._strangers:
             self._schedule()
         if not self._full and not self._scheduled:
@@ -339,6 +369,9 @@ class Driver(Generic[EventT]):
             return False
         sockets = self._sockets
         for transmit in transmits:
+            if transmit.path.link and self.links is not None:
+                self.links.send(transmit)
+                continue
             if self._full and (socket := sockets.socket_for(transmit.path)) in self._full:
                 self._keep(self._full[socket], transmit)
                 continue
@@ -379,7 +412,7 @@ class Driver(Generic[EventT]):
         return again
 
     def _has_room(self) -> bool:
-        return len(self._full) < len(self._sockets.sockets)
+        return len(self._full) < len(self._sockets.sockets) or bool(self.links)
 
     def _schedule(self) -> None:
         if not self._scheduled and self._loop is not None:

@@ -56,6 +56,7 @@ from wraith.connection.links.preface import (
 )
 from wraith.connection.links.table import LinkEntry, LinkTable
 from wraith.connection.links.wishes import LinkWish
+from wraith.connection.links.ws_path import make_token
 from wraith.connection.paths.shaper import Shaper
 from wraith.connection.roads.reasons import RoadFailure, RoadReason
 from wraith.connection.roads.ways import RoadStatus
@@ -511,7 +512,15 @@ class Endpoint:
             rng=self._rng,
             unix_now=self._context.clock.unix_time(),
         )
-        self._links.want(route, id_, road, StreamLink.dialled(keys, preface))
+        token = ""
+        if road.carrier is Carrier.WS:
+            token = make_token(
+                record.access_key,
+                record.access_psk,
+                rng=self._rng,
+                unix_now=self._context.clock.unix_time(),
+            )
+        self._links.want(route, id_, road, StreamLink.dialled(keys, preface), token)
 
     # -- commands --------------------------------------------------------------------------------
 

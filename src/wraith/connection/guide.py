@@ -16,7 +16,7 @@ from wraith.connection.links.table import LinkTable
 from wraith.connection.moving import PathNews
 from wraith.connection.roads.keeper import RoadKeeper
 from wraith.connection.roads.reasons import RoadFailure, RoadReason
-from wraith.connection.roads.steps import Activate, Close, Probe, StandBy, Start, Step
+from wraith.connection.roads.steps import Activate, CloseRoad, Probe, StandBy, StartRoad, Step
 from wraith.connection.roads.ways import RoadStatus
 from wraith.connection.routing import Route
 from wraith.types import Address, Carrier, NetworkPath, Road
@@ -126,7 +126,7 @@ class RoadGuide(Deadline):
     def _take(self, step: Step, now: float) -> None:
         connection = self._route.connection
         match step:
-            case Start(id_, road):
+            case StartRoad(id_, road):
                 self._start(id_, road, now)
             case Probe(id_, is_loaded):
                 if (path := self._paths.get(id_)) is not None:
@@ -136,7 +136,7 @@ class RoadGuide(Deadline):
                     connection.use(path, now)
             case StandBy(_):
                 pass  # PATH_USE of the other path has said it
-            case Close(id_):
+            case CloseRoad(id_):
                 path = self._paths.pop(id_, None)
                 self._links.drop(self._route, id_)
                 if path is not None:

@@ -15,6 +15,7 @@ Spec: docs/adr/0021-services-are-chosen-by-access-key.md, handshake.md [HS-82].
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from wraith.connection.connection import Connection
@@ -22,10 +23,13 @@ from wraith.connection.endpoint import Endpoint
 from wraith.connection.events import PeerAuthenticated
 from wraith.connection.handshake.endpoint_keys import ACCESS_KEYS_MAX, AccessKey
 from wraith.connection.handshake.node_record import NodeRecord
+from wraith.connection.links.link import StreamLink
+from wraith.connection.links.wishes import LinkWish
+from wraith.connection.roads.reasons import RoadFailure
 from wraith.connection.state import OPEN_STATES
 from wraith.errors import CloseCode, LocalProtocolError
 from wraith.node.service import FirstLook, Service
-from wraith.types import Buffer, NetworkPath, SuiteId, Transmit
+from wraith.types import Buffer, Carrier, NetworkPath, Road, SuiteId, Transmit
 
 AnyService = Service[Any]
 
@@ -125,6 +129,8 @@ class Node:
         *,
         require_pq: bool = True,
         suite: SuiteId | None = None,
+        roads: Sequence[Road] | None = None,
+        known_to_fail: frozenset[Carrier] = frozenset(),
     ) -> Connection:
         """Dials for ``service``; the events of the connection go to it.
 
@@ -132,7 +138,10 @@ class Node:
             WraithError: as ``Endpoint.connect``.
         """
         self._now = now
-        connection = self.endpoint.connect(record, now, require_pq=require_pq, suite=suite)
+        connection = self.endpoint.connect(
+            record, now, require_pq=require_pq, suite=suite, roads=roads,
+            known_to_fail=known_to_fail,
+        )  # fmt: skip
         connection.owner = service
         return connection
 
@@ -164,6 +173,38 @@ class Node:
     def release(self, path: NetworkPath) -> None:
         """As ``Endpoint.release``."""
         self.endpoint.release(path)
+
+    def accept_link(self, path: NetworkPath, clock: Callable[[], float]) -> StreamLink | None:
+        """As ``Endpoint.accept_link``."""
+        return self.endpoint.accept_link(path, clock)
+
+    def link_opened(self, wish_id: int, path: NetworkPath, now: float) -> None:
+        """As ``Endpoint.link_opened``."""
+        self.endpoint.link_opened(wish_id, path, now)
+        self.pump(now)
+
+    def link_failed(self, wish_id: int, failure: RoadFailure, now: float) -> None:
+        """As ``Endpoint.link_failed``."""
+        self.endpoint.link_failed(wish_id, failure, now)
+        self.pump(now)
+
+    def link_room(self, path: NetworkPath, n_bytes: int, now: float) -> None:
+        """As ``Endpoint.link_room``."""
+        self.endpoint.link_room(path, n_bytes, now)
+
+    def link_closed(self, path: NetworkPath, failure: RoadFailure, now: float) -> None:
+        """As ``Endpoint.link_closed``."""
+        self.endpoint.link_closed(path, failure, now)
+        self.pump(now)
+
+    def network_changed(self, now: float) -> None:
+        """As ``Endpoint.network_changed``."""
+        self.endpoint.network_changed(now)
+        self.pump(now)
+
+    def next_wish(self) -> LinkWish | None:
+        """As ``Endpoint.next_wish``."""
+        return self.endpoint.next_wish()
 
     def handle_timer(self, now: float) -> None:
         """Does what is due at ``now``."""

@@ -13,6 +13,8 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from wraith.aio.transports.base import StreamSocket
+from wraith.aio.transports.doorstep import Doorstep
+from wraith.aio.transports.link_socket import reset_on_close
 from wraith.aio.transports.websocket import PING_AFTER_S, Connect, open_link
 from wraith.aio.transports.websocket_link import WebSocketLink
 from wraith.aio.transports.websocket_listener import WebSocketListener
@@ -22,7 +24,14 @@ from wraith.connection.links.link import StreamLink
 from wraith.connection.links.preface import LinkKeys, make_preface, open_preface
 from wraith.connection.links.ws_path import PathTokens, make_token
 from wraith.testing.rng import SeededRng
-from wraith.types import Address, Carrier, Road, Transmit
+from wraith.types import (
+    Address,
+    Carrier,
+    NetworkPath,
+    Road,
+    Transmit,
+    TransportCharacteristics,
+)
 
 UNIX_NOW = 1_800_000_000.0
 LOOPBACK = Address(bytes([127, 0, 0, 1]), 0)
@@ -106,7 +115,12 @@ class LinkEnd:
 
 
 class WsServer:
-    """A listener with one access key; accepts every proven preface."""
+    """A listener with one access key, and its door: accepts every proven preface.
+
+    Attributes:
+        lets_in: False refuses whoever showed a path.
+        accepted: the links, as they come.
+    """
 
     def __init__(
         self,
@@ -114,12 +128,15 @@ class WsServer:
         prefix: str = "/share",
         tls: ssl.SSLContext | None = None,
         proxies: tuple[str, ...] = (),
-        with_psk: bool = True,
     ) -> None:
-        self.key = AccessKey.generate(SeededRng("ws listener"), with_psk=with_psk)
+        self.key = AccessKey.generate(SeededRng("ws listener"), with_psk=True)
         self.prefix = prefix
+        self.lets_in = True
         self.accepted: asyncio.Queue[LinkEnd] = asyncio.Queue()
+        loop = asyncio.get_running_loop()
+        self.doorstep = Doorstep(loop, SeededRng("ws doorstep"))
         self._ends: list[LinkEnd] = []
+        self._n_links = 0
         self._rng = SeededRng("ws tokens")
         self._tokens = PathTokens(
             self.key.ak.public, self.key.psk, unix_now=UNIX_NOW, used_before=False
@@ -134,26 +151,40 @@ class WsServer:
         self.port = self.listener.local.port
 
     async def __aenter__(self) -> WsServer:
-        self.listener.start(asyncio.get_running_loop(), self._on_connection)
+        self.listener.start(asyncio.get_running_loop(), self, self.doorstep)
         return self
 
     async def __aexit__(self, *_exc: object) -> None:
         self.listener.close()
         for end in self._ends:
             end.socket.reset()
+        self.doorstep.close()
         for _turn in range(3):  # what was ended is told in the next turns of the loop
             await asyncio.sleep(0)
 
-    def _on_connection(self, made: WebSocketLink) -> None:
-        path = made.path._replace(link=len(self._ends) + 1)
-        made.take(StreamLink.accepted(self.prove), path)
-        self._ends.append(LinkEnd(made))
+    # --- its door -----------------------------------------------------------------------------
+
+    def next_link_number(self) -> int:
+        self._n_links += 1
+        return self._n_links
+
+    def accept_link(
+        self, path: NetworkPath, characteristics: TransportCharacteristics, /
+    ) -> StreamLink | None:
+        del path, characteristics
+        return StreamLink.accepted(self.prove) if self.lets_in else None
+
+    def link_accepted(self, link: StreamSocket, /) -> None:
+        assert isinstance(link, WebSocketLink)
+        self._ends.append(LinkEnd(link))
         self.accepted.put_nowait(self._ends[-1])
 
     def prove(self, preface: bytes) -> LinkKeys | None:
         """The keys of a right preface; judges neither time nor repetition."""
         opened = open_preface(self.key, preface, Carrier.WS)
         return None if opened is None else opened.keys
+
+    # --- who comes ----------------------------------------------------------------------------
 
     async def next(self) -> LinkEnd:
         async with asyncio.timeout(DEADLINE_S):
@@ -187,10 +218,11 @@ class WsServer:
         made = await open_link(
             Road(Carrier.WS, url=url or self.url()),
             StreamLink.dialled(keys, preface),
-            1,
+            self.next_link_number(),
             token=self.token() if token is None else token,
             tls=tls,
             connect=connect,
+            doorstep=self.doorstep,
             ping_after_s=ping_after_s,
             timeout_s=timeout_s,
         )
@@ -263,8 +295,13 @@ class RawDialler:
             return await self._reader.read()
 
     def leave(self) -> None:
-        """Ends the connection with a reset."""
+        """Ends the connection at once."""
         self._writer.transport.abort()
+
+    def reset(self) -> None:
+        """The same, so that the other side sees an error."""
+        reset_on_close(self._writer.get_extra_info("socket"))
+        self.leave()
 
 
 async def exchange(port: int, request: bytes, *, half_close: bool = False) -> bytes:

@@ -19,7 +19,7 @@ from wraith.abc import Rng
 from wraith.aio.disk.home_folder import HOME_HINT, FolderLock, HomeFolder
 from wraith.aio.disk.private_folder import PrivateFolder
 from wraith.aio.transports.network_state import NetworkIdentity
-from wraith.connection.roads.memory import NetworkMemory
+from wraith.connection.roads.network_memory import NetworkMemory
 from wraith.connection.roads.reasons import RoadFailure
 from wraith.crypto.kdf import keyed_hash
 from wraith.errors import WraithError

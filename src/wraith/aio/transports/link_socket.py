@@ -38,7 +38,7 @@ from wraith.types import Buffer, NetworkPath, Transmit, TransportCharacteristics
 #: A link has so long to end in good order: for what it holds, and for the peer's end.
 LINGER_S: Final = 20.0
 #: Room is announced when no more than this is held.
-_ROOM_AGAIN_BYTES: Final = PENDING_BYTES_MAX // 2
+ROOM_AGAIN_BYTES: Final = PENDING_BYTES_MAX // 2
 
 
 #: On for 0 s; Windows has shorter fields.
@@ -142,7 +142,13 @@ class LinkSocket(ABC):
         """Takes all of ``transmit``. Nothing of it leaves a link that is closed or discards."""
         if self._is_closing or self._is_closed:
             return
-        buffers = self._link.frame(transmit.data, transmit.segment_bytes)
+        self._send_buffers(self._frame(transmit))
+
+    def _frame(self, transmit: Transmit) -> list[Buffer]:
+        """The buffers that go on the wire. A carrier with frames of its own puts them around."""
+        return self._link.frame(transmit.data, transmit.segment_bytes)
+
+    def _send_buffers(self, buffers: list[Buffer]) -> None:
         self.n_sent += sum(map(len, buffers))
         left = buffers
         if not self._pending:
@@ -157,7 +163,7 @@ class LinkSocket(ABC):
             # One copy: what the views lend is valid for this call only.
             self._pending.append(memoryview(b"".join(left)))
             self._pending_bytes += len(self._pending[-1])
-            self._owes_room = self._owes_room or self._pending_bytes > _ROOM_AGAIN_BYTES
+            self._owes_room = self._owes_room or self._pending_bytes > ROOM_AGAIN_BYTES
 
     def discard(self) -> None:
         """As ``base.StreamSocket.discard``."""
@@ -238,7 +244,7 @@ class LinkSocket(ABC):
             self._call_when_writable()
         elif self._is_closing:
             self._say_the_end()
-        if self._owes_room and self._pending_bytes <= _ROOM_AGAIN_BYTES:
+        if self._owes_room and self._pending_bytes <= ROOM_AGAIN_BYTES:
             self._owes_room = False
             if self._host is not None:
                 self._host.link_room(self)

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from wraith.aio.transports.base import RoadFailed
+from wraith.aio.transports.link_socket import Sheltering
 from wraith.aio.transports.websocket_dial import (
     client_context,
     connect_tcp,
@@ -26,11 +27,12 @@ from wraith.aio.transports.websocket_dial import (
     of_tls,
     tell_issuers,
 )
+from wraith.aio.transports.websocket_head import WebSocketHead
 from wraith.aio.transports.websocket_link import WebSocketLink
 from wraith.connection.links.link import StreamLink
 from wraith.connection.roads.reasons import RoadFailure, RoadReason
 from wraith.errors import ConfigError, MissingExtra
-from wraith.types import Road
+from wraith.types import Carrier, NetworkPath, Road
 
 if TYPE_CHECKING:
     from wraith.aio.transports.websocket_shell import WebClientShell
@@ -99,6 +101,7 @@ async def open_link(
     token: str,
     tls: ssl.SSLContext | None = None,
     connect: Connect | None = None,
+    doorstep: Sheltering | None = None,
     ping_after_s: tuple[float, float] = PING_AFTER_S,
     timeout_s: float = OPEN_TIMEOUT_S,
 ) -> WebSocketLink:
@@ -112,6 +115,7 @@ async def open_link(
         tls: what ``wss`` is checked with; the system's trust store by default. The name is checked
             as this context says.
         connect: how a connection is opened; directly by default. A road with a proxy needs it.
+        doorstep: keeps the link when it discards.
         ping_after_s: least and most seconds without sending after which it pings.
         timeout_s: for everything.
 
@@ -126,84 +130,68 @@ async def open_link(
     if road.proxy is not None and connect is None:
         raise failed(RoadReason.POLICY)  # what was to go through a proxy goes through it or not
     context = tell_issuers(tls or client_context()) if url.is_secure else None
-    opening = _Opening(url, link, number, token, ping_after_s)
+    shell = _load_shell()(
+        secure=url.is_secure, host=url.host, port=url.port, path=f"{url.prefix}/{token}"
+    )
+    is_connected = False
     try:
         async with asyncio.timeout(timeout_s):
             sock = await (connect or connect_tcp)(url.host, url.port)
-            opening.is_connected = True
-            return await opening.run(sock, context, timeout_s)
+            is_connected = True
+            head = await _handshake(shell, url, sock, context, timeout_s)
     except TimeoutError as exc:
-        is_late = opening.is_connected
-        reason = RoadReason.ACCEPTED_SILENT if is_late else RoadReason.SYN_TIMEOUT
+        reason = RoadReason.ACCEPTED_SILENT if is_connected else RoadReason.SYN_TIMEOUT
         raise failed(reason) from exc
+    path = NetworkPath(head.local, head.remote, Carrier.WS, number)
+    return WebSocketLink(head, link, path, doorstep, ping_after_s=ping_after_s)
 
 
-class _Opening:
-    """One try, from the connected socket on."""
-
-    def __init__(
-        self,
-        url: WebSocketUrl,
-        link: StreamLink,
-        number: int,
-        token: str,
-        ping_after_s: tuple[float, float],
-    ) -> None:
-        self.is_connected = False
-        self._url = url
-        self._link = link
-        self._number = number
-        self._ping_after_s = ping_after_s
-        self._shell = _load_shell()(
-            secure=url.is_secure, host=url.host, port=url.port, path=f"{url.prefix}/{token}"
+async def _handshake(
+    shell: WebClientShell,
+    url: WebSocketUrl,
+    sock: socket.socket,
+    context: ssl.SSLContext | None,
+    timeout_s: float,
+) -> WebSocketHead[WebClientShell]:
+    """TLS and the request, over ``sock``, which it takes over. Raises ``RoadFailed``."""
+    decided = asyncio.Event()
+    head = WebSocketHead(shell, lambda: _look_at(head, decided))
+    try:
+        await asyncio.get_running_loop().create_connection(
+            lambda: head,
+            sock=sock,
+            ssl=context,
+            server_hostname=url.host if context else None,
+            ssl_handshake_timeout=timeout_s if context else None,
         )
-        self._is_decided: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    except (OSError, ssl.CertificateError) as exc:
+        sock.close()
+        raise of_tls(exc) from exc
+    except BaseException:
+        sock.close()
+        raise
+    try:
+        await decided.wait()
+        if shell.is_open and not head.is_gone:
+            return head
+        raise RoadFailed(shell.failure or _of_end(head, is_secure=url.is_secure))
+    except BaseException:
+        head.reset()
+        raise
 
-    async def run(
-        self, sock: socket.socket, context: ssl.SSLContext | None, timeout_s: float
-    ) -> WebSocketLink:
-        made = WebSocketLink(self._shell, self._on_head)
-        try:
-            await asyncio.get_running_loop().create_connection(
-                lambda: made,
-                sock=sock,
-                ssl=context,
-                server_hostname=self._url.host if context else None,
-                ssl_handshake_timeout=timeout_s if context else None,
-            )
-        except (OSError, ssl.CertificateError) as exc:
-            sock.close()
-            raise of_tls(exc) from exc
-        except BaseException:
-            sock.close()
-            raise
-        try:
-            await self._is_decided
-        except BaseException:
-            made.reset()
-            raise
-        if self._shell.is_open and made.failure is None:
-            return made
-        made.reset()
-        raise RoadFailed(self._shell.failure or self._of_end(made))
 
-    def _on_head(self, made: WebSocketLink) -> None:
-        shell = self._shell
-        if shell.is_open:
-            path = made.path._replace(link=self._number)
-            made.take(self._link, path, ping_after_s=self._ping_after_s)
-        is_decided = shell.is_open or shell.failure is not None or made.failure is not None
-        if is_decided and not self._is_decided.done():
-            self._is_decided.set_result(None)
+def _look_at(head: WebSocketHead[WebClientShell], decided: asyncio.Event) -> None:
+    if head.shell.is_open or head.shell.is_refused or head.is_gone:
+        decided.set()
 
-    def _of_end(self, made: WebSocketLink) -> RoadFailure:
-        """The connection ended before there was an answer."""
-        assert made.failure is not None
-        if made.failure.reason is RoadReason.WS_CLOSED:
-            return RoadFailure(RoadReason.NOT_UPGRADED)
-        if made.failure.reason is RoadReason.RESET_LATER and not self._url.is_secure:
-            return RoadFailure(RoadReason.RESET_AT_PREFACE)
-        return made.failure
+
+def _of_end(head: WebSocketHead[WebClientShell], *, is_secure: bool) -> RoadFailure:
+    """The connection ended before there was an answer."""
+    if head.error is None:
+        return RoadFailure(RoadReason.NOT_UPGRADED)
+    if isinstance(head.error, ssl.SSLError):
+        return RoadFailure(RoadReason.TLS_ALERT, head.error.reason)
+    return RoadFailure(RoadReason.RESET_LATER if is_secure else RoadReason.RESET_AT_PREFACE)
 
 
 def _load_shell() -> type[WebClientShell]:

@@ -8,17 +8,19 @@ try without the check. Spec: docs/spec/carriers.md [CA-68] [CA-69].
 from __future__ import annotations
 
 import asyncio
-import errno
 import socket
 import ssl
-from collections.abc import Sequence
 from contextlib import suppress
+from itertools import zip_longest
 from typing import Final
 
 from cryptography import x509
 
+from wraith.aio.transports.addresses import from_sockaddr
 from wraith.aio.transports.base import RoadFailed
+from wraith.aio.transports.tcp import connect
 from wraith.connection.roads.reasons import RoadFailure, RoadReason
+from wraith.types import Address
 
 #: The next address of a name is tried so long after the one before it (RFC 8305).
 STAGGER_S: Final = 0.25
@@ -34,13 +36,13 @@ def failed(reason: RoadReason, detail: int | str | None = None) -> RoadFailed:
 
 
 async def connect_tcp(host: str, port: int) -> socket.socket:
-    """A connected socket, which does not block; the caller owns it.
+    """A connected socket with the options of a link; the caller owns it.
 
     A name with several addresses: IPv6 first, families in turn, each 250 ms after the one before
     it or at once when that one failed; the first that connects wins, the rest are closed.
 
     Raises:
-        RoadFailed: name-unknown, refused, unreachable or syn-timeout: of the address tried first.
+        RoadFailed: name-unknown; refused, unreachable or syn-timeout of the address tried first.
     """
     loop = asyncio.get_running_loop()
     try:
@@ -49,12 +51,11 @@ async def connect_tcp(host: str, port: int) -> socket.socket:
         raise failed(RoadReason.NAME_UNKNOWN) from exc
     tries: list[asyncio.Task[socket.socket]] = []
     pending: set[asyncio.Task[socket.socket]] = set()
-    waiting = _in_turn(found)
+    waiting = _in_turn([from_sockaddr(sockaddr) for *_, sockaddr in found])
     try:
         while waiting or pending:
             if waiting:
-                family, address = waiting.pop(0)
-                tries.append(asyncio.create_task(_connect_one(family, address)))
+                tries.append(loop.create_task(connect(waiting.pop(0))))
                 pending.add(tries[-1])
             done, pending = await asyncio.wait(
                 pending,
@@ -65,48 +66,27 @@ async def connect_tcp(host: str, port: int) -> socket.socket:
                 if one.exception() is None:
                     tries.remove(one)
                     return one.result()
-        raise _of_connect(tries[0].exception()) if tries else failed(RoadReason.NAME_UNKNOWN)
+        if not tries:
+            raise failed(RoadReason.NAME_UNKNOWN)
+        return tries[0].result()  # its failure
     finally:
         for one in tries:
             one.cancel()
             one.add_done_callback(_close_socket)
 
 
-def _in_turn(
-    found: Sequence[tuple[socket.AddressFamily, socket.SocketKind, int, str, tuple[object, ...]]],
-) -> list[tuple[socket.AddressFamily, tuple[object, ...]]]:
-    by_family: dict[socket.AddressFamily, list[tuple[object, ...]]] = {}
-    for family, _, _, _, address in found:
-        by_family.setdefault(family, []).append(address)
-    rows = sorted(by_family.items(), key=lambda item: item[0] != socket.AF_INET6)
-    longest = max(map(len, by_family.values()), default=0)
-    turns = [(f, rows_[i]) for i in range(longest) for f, rows_ in rows if i < len(rows_)]
-    return turns[:ADDRESSES_MAX]
-
-
-async def _connect_one(family: socket.AddressFamily, address: tuple[object, ...]) -> socket.socket:
-    sock = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        sock.setblocking(False)
-        await asyncio.get_running_loop().sock_connect(sock, address)
-    except BaseException:
-        sock.close()
-        raise
-    return sock
+def _in_turn(found: list[Address]) -> list[Address]:
+    """Families in turn, IPv6 first; each in the order of the resolver."""
+    sixes = [address for address in found if len(address.ip) == 16]
+    fours = [address for address in found if len(address.ip) == 4]
+    pairs = zip_longest(sixes, fours)
+    return [address for pair in pairs for address in pair if address is not None][:ADDRESSES_MAX]
 
 
 def _close_socket(task: asyncio.Task[socket.socket]) -> None:
     """One that connected when another had won."""
     if not task.cancelled() and task.exception() is None:
         task.result().close()
-
-
-def _of_connect(exc: BaseException | None) -> RoadFailed:
-    if isinstance(exc, ConnectionRefusedError):
-        return failed(RoadReason.REFUSED)
-    if isinstance(exc, OSError) and exc.errno == errno.ETIMEDOUT:
-        return failed(RoadReason.SYN_TIMEOUT)
-    return failed(RoadReason.UNREACHABLE)
 
 
 # --- TLS ------------------------------------------------------------------------------------

@@ -1,30 +1,32 @@
 """One link over WebSocket, at either end: asyncio moves the bytes (of TLS too), the shell knows
 WebSocket, ``StreamLink`` knows the records in its messages.
 
-This file joins the three, and says how full the link is. It opens nothing: ``websocket`` dials and
-``websocket_listener`` answers. It does not import the library; who makes a shell has done so.
+It takes over where a handshake is done (``websocket_head``). Records leave in messages of up to
+64 KiB, each written whole; asyncio holds what is left of one write, and what comes after that waits
+in ``LinkSocket``, in front of which control frames do not push in.
 
-Spec: docs/spec/carriers.md [CA-66] [CA-70] [CA-71] [CA-72].
+Spec: docs/spec/carriers.md [CA-65] [CA-66] [CA-70] [CA-71] [CA-72].
 """
 
 from __future__ import annotations
 
 import asyncio
-import errno
 import random
-import socket
 import ssl
-import struct
-from collections.abc import Callable
-from contextlib import suppress
-from typing import TYPE_CHECKING, Final, cast
+from typing import Final
 
-from wraith.aio.transports.addresses import from_sockaddr
-from wraith.aio.transports.base import PENDING_BYTES_MAX, UNSENT_BYTES_MAX, LinkHost
+from wraith.aio.transports.base import PEER_CLOSED
+from wraith.aio.transports.link_socket import (
+    LINGER_S,
+    ROOM_AGAIN_BYTES,
+    LinkSocket,
+    Sheltering,
+    reset_on_close,
+)
+from wraith.aio.transports.websocket_head import ShellT, WebSocketHead
 from wraith.connection.links.link import LinkState, StreamLink
 from wraith.connection.roads.reasons import RoadFailure, RoadReason
 from wraith.types import (
-    ANY_ADDRESS,
     LINK_PACKET_BYTES_MAX,
     Buffer,
     Carrier,
@@ -33,21 +35,15 @@ from wraith.types import (
     TransportCharacteristics,
 )
 
-if TYPE_CHECKING:
-    from wraith.aio.transports.websocket_shell import WebSocketShell
-
 MESSAGE_BYTES_MAX: Final = 64 * 1024
-#: Both ends have so long to say goodbye, and what is pending so long to leave.
-CLOSE_WAIT_S: Final = 10.0
-DISCARD_S: Final = (60.0, 600.0)
+#: nginx forgets a WebSocket after so long, unless it is told otherwise.
 IDLE_LIMIT_S: Final = 60.0
-_HEAD_READ_BYTES: Final = 4_096
 _READ_BYTES: Final = 128 * 1024
 #: Headers of IP, TCP and a message on the wire, about, and the length of the record.
-_OVERHEAD_BYTES: Final = 66
-_TCP_USER_TIMEOUT_MS: Final = 20_000
-_RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
+_OVERHEAD_BYTES: Final = 78
+_GOOD_ORDER: Final = 1000
 _NO_CLOSE_FRAME: Final = 1006
+_PROTOCOL_ERROR: Final = 1002
 
 
 def characteristics_of(*, is_secure: bool) -> TransportCharacteristics:
@@ -64,97 +60,72 @@ def characteristics_of(*, is_secure: bool) -> TransportCharacteristics:
     )
 
 
-class WebSocketLink(asyncio.BufferedProtocol):
-    """One link over WebSocket, from either side: a ``base.StreamSocket``, and asyncio's protocol.
-
-    Until the handshake is done it belongs to whoever opens it, who hears of that by ``on_head``;
-    ``take`` then gives it its records, and ``start`` begins to deliver.
+class WebSocketLink(LinkSocket, asyncio.BufferedProtocol):
+    """One link over WebSocket. Takes over the connection of ``head``, which is open.
 
     Args:
-        shell: its end of the WebSocket.
-        on_head: called after every read until ``take``, ``refuse`` or ``close``, and if the
-            connection ends before that.
+        head: its shell and connection; nothing is read before ``start``.
+        ping_after_s: least and most seconds without sending after which it pings. Only the
+            dialler does. [CA-70]
     """
 
-    def __init__(self, shell: WebSocketShell, on_head: Callable[[WebSocketLink], None]) -> None:
-        self.shell = shell
-        self.path = NetworkPath(ANY_ADDRESS, ANY_ADDRESS, Carrier.WS)
-        self.characteristics = characteristics_of(is_secure=False)
-        self.n_received = 0
-        #: Called when the connection is gone, for whoever keeps account of it.
-        self.on_lost: Callable[[], None] | None = None
-        #: Why it ended; ``None`` as long as it lives.
-        self.failure: RoadFailure | None = None
-        self._on_head: Callable[[WebSocketLink], None] | None = on_head
-        self._loop = asyncio.get_running_loop()
-        self._transport: asyncio.Transport | None = None
-        # Strangers are read in small pieces.
-        self._buffer = memoryview(bytearray(_HEAD_READ_BYTES))
-        self._held_max = PENDING_BYTES_MAX
-        self._link: StreamLink | None = None
-        self._host: LinkHost | None = None
-        self._early: list[bytes | bytearray] = []
-        self._is_full = False
-        self._is_discarding = False
-        self._is_closed = False  # by ``close``: nobody is told anything any more
-        self._ping_after_s: tuple[float, float] | None = None
-        self._sent_at = 0.0
+    def __init__(
+        self,
+        head: WebSocketHead[ShellT],
+        link: StreamLink,
+        path: NetworkPath,
+        doorstep: Sheltering | None,
+        *,
+        ping_after_s: tuple[float, float] | None = None,
+    ) -> None:
+        transport = head.transport
+        if transport is None:
+            raise ValueError("the connection is gone")
+        is_secure = transport.get_extra_info("ssl_object") is not None
+        characteristics = characteristics_of(is_secure=is_secure)
+        super().__init__(asyncio.get_running_loop(), link, path, characteristics, doorstep)
+        self._shell = head.shell
+        self._early = head.early
+        self._transport = transport
+        self._buffer = memoryview(bytearray(_READ_BYTES))
+        self._is_full = self._is_lost = False
+        self._sent_at = self._loop.time()
+        self._ping_after_s = ping_after_s
         self._timer: asyncio.TimerHandle | None = None
-        self._end_timer: asyncio.TimerHandle | None = None
+        # At 0 asyncio's TLS would call itself full when it is empty.
+        transport.set_write_buffer_limits(high=1, low=0)
+        transport.set_protocol(self)
+        if ping_after_s is not None:
+            self._arm_ping()
 
     # --- asyncio's side ---------------------------------------------------------------------
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = transport = cast(asyncio.Transport, transport)
-        is_secure = transport.get_extra_info("ssl_object") is not None
-        self.characteristics = characteristics_of(is_secure=is_secure)
-        self.path = NetworkPath(
-            from_sockaddr(transport.get_extra_info("sockname")),
-            from_sockaddr(transport.get_extra_info("peername")),
-            Carrier.WS,
-        )
-        _set_options(transport.get_extra_info("socket"))
-        # Over TLS asyncio has two buffers behind each other and counts the first.
-        self._held_max = PENDING_BYTES_MAX // 2 if is_secure else PENDING_BYTES_MAX
-        transport.set_write_buffer_limits(high=self._held_max // 2, low=self._held_max // 4)
-        self._write_due()
-
     def get_buffer(self, sizehint: int) -> memoryview:
+        del sizehint
         return self._buffer
 
     def buffer_updated(self, nbytes: int) -> None:
+        if self._is_closed or self._is_discarding:
+            return
         self.n_received += nbytes
-        if self._is_discarding:
-            return
-        messages = self.shell.receive(self._buffer[:nbytes])
-        if self._on_head is not None:
-            self._early += messages
-            self._on_head(self)
-            self._write_due()
-            return
+        messages = self._shell.receive(self._buffer[:nbytes])
         # While the link is full no ping is answered: a peer that asks and does not read would have
         # us hold all the answers. [CA-72]
-        if self._is_full and self.shell.close_code is None:
-            self.shell.to_send()
-        # Before anything is written: what makes the link discard must not be answered either.
-        self._deliver(messages)
-        self._write_due()
-        if self.shell.close_code is not None:
-            self._end(RoadFailure(RoadReason.WS_CLOSED, self.shell.close_code))
+        if self._is_full and self._shell.close_code is None:
+            self._shell.to_send()
+        early, self._early = self._early, []
+        self._take([*early, *messages])
 
     def eof_received(self) -> bool:
+        self._tell_and_finish(str(RoadFailure(RoadReason.WS_CLOSED, _NO_CLOSE_FRAME)))
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
-        for timer in (self._timer, self._end_timer):
-            if timer is not None:
-                timer.cancel()
-        self._tell_end(_of_loss(exc, self.n_received))
-        self._transport = None
-        if self.on_lost is not None:
-            self.on_lost()
-        if self._on_head is not None:
-            self._on_head(self)
+        self._is_lost = True
+        if exc is None:
+            self.eof_received()
+        else:
+            self._failed(exc)
 
     def pause_writing(self) -> None:
         self._is_full = True
@@ -162,190 +133,123 @@ class WebSocketLink(asyncio.BufferedProtocol):
     def resume_writing(self) -> None:
         self._is_full = False
         # asyncio may call this from within our own write.
-        self._loop.call_soon(self._tell_room)
+        self._loop.call_soon(self._writable)
 
-    # --- the opener's side ------------------------------------------------------------------
-
-    @property
-    def is_lost(self) -> bool:
-        """The connection is gone."""
-        return self._transport is None and self.failure is not None
-
-    def take(
-        self,
-        link: StreamLink,
-        path: NetworkPath,
-        *,
-        ping_after_s: tuple[float, float] | None = None,
-    ) -> None:
-        """The handshake is done: ``link`` has the records from now on, and ``path`` is its name.
-        Nothing is read before ``start``. Only the dialler pings."""
-        self._on_head = None
-        self._link = link
-        self.path = path
-        self._buffer = memoryview(bytearray(_READ_BYTES))
-        if self._transport is not None:
-            self._transport.pause_reading()
-        if ping_after_s is not None:
-            self._ping_after_s = ping_after_s
-            self._on_sent()
-            self._arm_ping()
-
-    def refuse(self, linger_s: float) -> None:
-        """Sends what the shell has to say, then nothing, and closes soon: what still comes is read,
-        since closing over unread bytes would destroy the answer on its way."""
-        self._write_due()
-        self._on_head = None
-        self._is_discarding = True
-        transport = self._transport
-        if transport is not None:
-            if transport.can_write_eof():
-                transport.write_eof()
-            self._end_timer = self._loop.call_later(linger_s, transport.close)
-
-    # --- the driver's side ------------------------------------------------------------------
+    # --- what LinkSocket leaves to a carrier ------------------------------------------------
 
     @property
     def room_bytes(self) -> int:
-        """As ``StreamSocket.room_bytes``: what asyncio holds is bounded by it."""
-        if self._transport is None or self._is_over:
-            return 0
-        return max(0, self._held_max - self._transport.get_write_buffer_size())
-
-    def start(self, host: LinkHost, /) -> None:
-        """As ``StreamSocket.start``."""
-        self._loop.call_soon(self._start, host)
+        """As ``LinkSocket.room_bytes``, less what asyncio holds."""
+        return max(0, super().room_bytes - self._held_by_asyncio)
 
     def send(self, transmit: Transmit, /) -> None:
         """As ``StreamSocket.send``: whole records, as many as fit into messages of 64 KiB."""
-        if self._link is None or self._is_over:
-            return
-        buffers = self._link.frame(transmit.data, transmit.segment_bytes)
+        super().send(transmit)
+        self._sent_at = self._loop.time()
+        held = self._pending_bytes + self._held_by_asyncio
+        self._owes_room = self._owes_room or held > ROOM_AGAIN_BYTES
+
+    @property
+    def _held_by_asyncio(self) -> int:
+        return 0 if self._is_lost else self._transport.get_write_buffer_size()
+
+    def _frame(self, transmit: Transmit) -> list[Buffer]:
+        buffers = super()._frame(transmit)
         first, n_bytes = 0, 0
         for i in range(0, len(buffers), 2):
             n_record = len(buffers[i]) + len(buffers[i + 1])
             if n_bytes + n_record > MESSAGE_BYTES_MAX:
-                self._send_message(buffers[first:i])
+                self._shell.send(b"".join(buffers[first:i]))
                 first, n_bytes = i, 0
             n_bytes += n_record
         if n_bytes:
-            self._send_message(buffers[first:])
-        self._on_sent()
+            self._shell.send(b"".join(buffers[first:]))
+        return [*self._shell.to_send()]
 
-    def settle(self) -> None:
-        """Nothing to do: the listener has looked after it until its head had come."""
+    def _begin_reading(self) -> None:
+        if not self._is_closed:
+            # What came with the head goes first, in a turn of its own.
+            self._loop.call_soon(self._take_early)
+            self._transport.resume_reading()
 
-    def discard(self) -> None:
-        """As ``StreamSocket.discard``."""
-        if self._is_discarding or self._is_closed:
-            return
-        self._is_discarding = True
-        self._early.clear()
-        if self._link is not None:
-            self._link.discard()
+    def _write(self, buffers: list[Buffer]) -> list[Buffer]:
+        if self._is_full:
+            return buffers
+        self._transport.writelines(buffers)
+        return []
+
+    def _call_when_writable(self) -> None:
+        """asyncio calls ``resume_writing`` whenever it was full."""
+
+    def _say_the_end(self) -> None:
+        # What asyncio holds counts as not sent: the end follows when it has gone.
+        if not self._is_full:
+            super()._say_the_end()
+
+    def _end_writing(self) -> None:
+        self._shell.close()
+        self._send_due()
+
+    def _release(self, *, reset: bool) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        if self._transport is not None:
-            self._transport.resume_reading()
-            wait_s = random.SystemRandom().uniform(*DISCARD_S)
-            self._end_timer = self._loop.call_later(wait_s, self.reset)
-
-    def close(self) -> None:
-        """As ``StreamSocket.close``."""
-        if self._is_closed:
-            return
-        self._is_closed = True
-        self._on_head = None
-        if self._is_discarding or not self.shell.is_open:
-            self.reset()
-            return
-        self.shell.close()
-        self._write_due()
-        if self._timer is not None:
-            self._timer.cancel()
-        if self._transport is not None:
-            self._transport.resume_reading()
-            self._end_timer = self._loop.call_later(CLOSE_WAIT_S, self.reset)
-
-    def reset(self) -> None:
-        """Ends the connection at once, with a reset. Idempotent."""
-        if self._transport is not None:
-            sock = self._transport.get_extra_info("socket")
-            with suppress(OSError):
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+        if reset:
+            if not self._is_lost:
+                reset_on_close(self._transport.get_extra_info("socket"))
             self._transport.abort()
+            return
+        self._transport.close()
+        if self._held_by_asyncio:
+            # The peer may never read the rest.
+            self._loop.call_later(LINGER_S, self._transport.abort)
 
-    # --- inside -----------------------------------------------------------------------------
+    def _failure_of(self, exc: BaseException | None) -> RoadFailure:
+        if isinstance(exc, ssl.SSLError):
+            return RoadFailure(RoadReason.TLS_ALERT, exc.reason)
+        return super()._failure_of(exc)
+
+    # --- messages ---------------------------------------------------------------------------
 
     @property
-    def _is_over(self) -> bool:
-        return self._is_discarding or self._is_closed or self.failure is not None
+    def _is_discarding(self) -> bool:
+        return self._link.state is LinkState.DISCARDING and not self._is_closing
 
-    def _start(self, host: LinkHost) -> None:
-        if self._is_closed:
-            return
-        self._host = host
+    def _take_early(self) -> None:
         early, self._early = self._early, []
-        self._deliver(early)
-        self._write_due()
-        if self.failure is not None:
-            host.link_closed(self, str(self.failure))
-        elif self.shell.close_code is not None:
-            self._end(RoadFailure(RoadReason.WS_CLOSED, self.shell.close_code))
-        elif self._transport is not None:
-            self._transport.resume_reading()
+        has_come = bool(early) or self._shell.close_code is not None
+        if has_come and not self._is_closed and not self._is_discarding:
+            self._take(early)
 
-    def _deliver(self, messages: list[bytes | bytearray]) -> None:
-        link, host = self._link, self._host
-        if link is None or host is None or not messages:
-            return
+    def _take(self, messages: list[bytes | bytearray]) -> None:
+        """Delivers, then answers: what makes the link discard is not answered either. [CA-66]"""
+        link = self._link
         for message in messages:
-            if self._is_over:
+            if self._is_closed or link.state is LinkState.DISCARDING:
                 break
-            for data, segment_bytes in link.feed(message):
-                host.link_received(self, data, segment_bytes)
-            # The preface is at the head of the first message, so what is shorter is none.
-            if link.state is not LinkState.OPEN:
-                self.discard()
-            elif not link.is_at_boundary and not self._is_over:
-                self.shell.fail()
+            runs = link.feed(message)
+            if link.state is LinkState.UNDECIDED:
+                # The preface is at the head of the first message; what is shorter is none.
+                link.discard()
+            self._arrived(runs, 0)
+            if link.state is LinkState.OPEN and not link.is_at_boundary:
+                self._shell.fail()
                 break
-        if not self._is_closed:
-            host.link_turn(self)
-
-    def _send_message(self, buffers: list[Buffer]) -> None:
-        self.shell.send(b"".join(buffers))
-        self._write_due()
-
-    def _write_due(self) -> None:
-        due = self.shell.to_send()
-        if self._transport is None or self._is_discarding:
+        self._turn_ended()
+        if self._is_closed or self._is_discarding:
             return
-        for piece in due:
-            self._transport.write(piece)
+        self._send_due()
+        if self._shell.close_code == _GOOD_ORDER:
+            self._tell_and_finish(PEER_CLOSED)
+        elif self._shell.close_code is not None:
+            self._tell_and_finish(str(RoadFailure(RoadReason.WS_CLOSED, self._shell.close_code)))
 
-    def _tell_room(self) -> None:
-        if self._host is not None and not self._is_over and not self._is_full:
-            self._host.link_room(self)
-
-    def _end(self, failure: RoadFailure) -> None:
-        """The WebSocket has ended: what is pending leaves, then the connection goes."""
-        self._tell_end(failure)
-        if self._transport is not None:
-            self._transport.close()
-            if self._end_timer is None:
-                self._end_timer = self._loop.call_later(CLOSE_WAIT_S, self.reset)
-
-    def _tell_end(self, failure: RoadFailure) -> None:
-        if self.failure is None:
-            self.failure = failure
-            if self._host is not None and not self._is_closed:
-                self._host.link_closed(self, str(failure))
+    def _send_due(self) -> None:
+        """What the shell has to say of itself, behind what waits already."""
+        due = self._shell.to_send()
+        if due:
+            self._send_buffers([*due])
 
     # --- the ping of the dialler ------------------------------------------------------------
-
-    def _on_sent(self) -> None:
-        self._sent_at = self._loop.time()
 
     def _arm_ping(self) -> None:
         assert self._ping_after_s is not None
@@ -353,38 +257,15 @@ class WebSocketLink(asyncio.BufferedProtocol):
         self._timer = self._loop.call_at(self._sent_at + after_s, self._on_ping_timer, after_s)
 
     def _on_ping_timer(self, after_s: float) -> None:
-        """Sent something meanwhile: waits for the rest. [CA-70]"""
-        if self._is_over:
+        """Sent something meanwhile: waits for the rest."""
+        if self._is_closed or self._is_closing or self._is_discarding:
             return
         due_at = self._sent_at + after_s
         if due_at > self._loop.time():
             self._timer = self._loop.call_at(due_at, self._on_ping_timer, after_s)
             return
         if not self._is_full:
-            self.shell.ping()
-            self._write_due()
-        self._on_sent()
+            self._shell.ping()
+            self._send_due()
+        self._sent_at = self._loop.time()
         self._arm_ping()
-
-
-def _set_options(sock: socket.socket) -> None:
-    """Options of TCP that not every kernel has. asyncio has set TCP_NODELAY."""
-    for name, value in (
-        ("TCP_NOTSENT_LOWAT", UNSENT_BYTES_MAX),
-        ("TCP_USER_TIMEOUT", _TCP_USER_TIMEOUT_MS),
-    ):
-        option = getattr(socket, name, None)
-        if option is not None:
-            with suppress(OSError):
-                sock.setsockopt(socket.IPPROTO_TCP, option, value)
-
-
-def _of_loss(exc: Exception | None, n_received: int) -> RoadFailure:
-    """Why a connection was lost without a close frame."""
-    if exc is None:
-        return RoadFailure(RoadReason.WS_CLOSED, _NO_CLOSE_FRAME)
-    if isinstance(exc, ssl.SSLError):
-        return RoadFailure(RoadReason.TLS_ALERT, exc.reason)
-    if isinstance(exc, OSError) and exc.errno == errno.ETIMEDOUT:
-        return RoadFailure(RoadReason.FROZEN, n_received)
-    return RoadFailure(RoadReason.RESET_LATER, n_received)

@@ -2,7 +2,7 @@
 
 ::
 
-    accepted ──► TLS, head ──► 101 ──► on_connection: a link that nobody has proven yet
+    accepted ──► TLS, head ──► 101 ──► the door is asked, and the doorstep watches over the link
         │            ├──► 404, once, and read until the peer closes
         │            └──► no head within 5 s: read and thrown away, 60 to 600 s, then reset
         └── too many of them: the oldest of the prefix with most is reset
@@ -17,45 +17,56 @@ Spec: docs/spec/carriers.md [CA-64] [CA-73] [CA-74].
 from __future__ import annotations
 
 import asyncio
+import random
 import socket
 import ssl
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
 from wraith.aio.transports.addresses import family_of, from_sockaddr, to_sockaddr
+from wraith.aio.transports.base import LinkDoor
 from wraith.aio.transports.crowd import Crowd
 from wraith.aio.transports.forwarded import ListedProxies
-from wraith.aio.transports.websocket_link import WebSocketLink
+from wraith.aio.transports.websocket_head import WebSocketHead
+from wraith.aio.transports.websocket_link import WebSocketLink, characteristics_of
 from wraith.connection.handshake.budget import prefix_of
+from wraith.connection.links.link import StreamLink
+from wraith.connection.links.pools import (
+    DISCARD_S,
+    DISCARDING_MAX,
+    PREFACE_S,
+    UNDECIDED_MAX,
+    UNDECIDED_PER_PREFIX_MAX,
+)
 from wraith.errors import MissingExtra, TransportError
-from wraith.types import Address
+from wraith.types import Address, Carrier, NetworkPath
 
 if TYPE_CHECKING:
+    from wraith.aio.transports.doorstep import Doorstep
     from wraith.aio.transports.websocket_shell import WebRequest, WebServerShell
 
-#: A head has so long to come; over TLS, so long for each of both.
-HEAD_WAIT_S: Final = 5.0
+#: A head has so long to come, as a preface has; over TLS, so long for each of both.
+HEAD_WAIT_S: Final = PREFACE_S
 #: Whoever was answered 404 has so long to close.
 LINGER_S: Final = 5.0
-UNDECIDED_MAX: Final = 1_024
-UNDECIDED_PER_PREFIX: Final = 16
 #: asyncio keeps more than 256 KiB for each connection with TLS.
 UNDECIDED_TLS_MAX: Final = 256
-DISCARDING_MAX: Final = 1_024
 _BACKLOG: Final = 128
 #: The process has no descriptor left: some will be closed meanwhile.
 _ACCEPT_AGAIN_S: Final = 0.1
 
 
 class _Visitor:
-    """One connection before anybody has shown a path: its socket, then its link."""
+    """One connection before anybody has shown a path: its socket, then its head."""
 
-    __slots__ = ("is_served", "link", "prefix", "sock", "task", "timer")
+    __slots__ = ("head", "is_served", "prefix", "remote", "sock", "task", "timer")
 
-    def __init__(self, sock: socket.socket, link: WebSocketLink, prefix: bytes | None) -> None:
+    def __init__(self, sock: socket.socket, remote: Address, prefix: bytes | None) -> None:
         self.sock = sock
-        self.link = link
+        #: The client, as soon as a listed proxy has named it.
+        self.remote = remote
         self.prefix = prefix
+        self.head: WebSocketHead[WebServerShell] | None = None
         self.is_served = False
         self.task: asyncio.Task[None] | None = None
         self.timer: asyncio.TimerHandle | None = None
@@ -68,7 +79,8 @@ class _Visitor:
             self.task.cancel()
         if not self.is_served:
             self.sock.close()
-        self.link.reset()
+        if self.head is not None:
+            self.head.reset()
 
 
 class WebSocketListener:
@@ -102,11 +114,12 @@ class WebSocketListener:
         self._accepts_token = accepts_token
         self._tls = tls
         self._proxies = proxies or ListedProxies()
-        self._on_connection: Callable[[WebSocketLink], None] | None = None
+        self._door: LinkDoor | None = None
+        self._doorstep: Doorstep | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._accepting: asyncio.Task[None] | None = None
         self._undecided: Crowd[_Visitor] = Crowd(
-            UNDECIDED_MAX if tls is None else UNDECIDED_TLS_MAX, UNDECIDED_PER_PREFIX
+            UNDECIDED_MAX if tls is None else UNDECIDED_TLS_MAX, UNDECIDED_PER_PREFIX_MAX
         )
         self._discarding: Crowd[_Visitor] = Crowd(DISCARDING_MAX)
 
@@ -151,18 +164,12 @@ class WebSocketListener:
         """Connections that have shown no path, and those that are only read: bounded."""
         return len(self._undecided) + len(self._discarding)
 
-    def start(
-        self, loop: asyncio.AbstractEventLoop, on_connection: Callable[[WebSocketLink], None]
-    ) -> None:
-        """Begins to accept.
-
-        Args:
-            on_connection: is called for each connection that showed a path, and at once gives it
-                its records (``WebSocketLink.take``) or lets it be thrown away (``discard``). Its
-                ``path`` has the client's address and no number yet.
-        """
+    def start(self, loop: asyncio.AbstractEventLoop, door: LinkDoor, doorstep: Doorstep) -> None:
+        """Accepts from now on. ``door`` is asked about whoever showed a path that counts; whom it
+        refuses is answered 101 all the same and sees no difference. [CA-21]"""
         self._loop = loop
-        self._on_connection = on_connection
+        self._door = door
+        self._doorstep = doorstep
         self._accepting = loop.create_task(self._accept())
 
     def close(self) -> None:
@@ -192,22 +199,20 @@ class WebSocketListener:
         assert self._loop is not None
         is_proxy = self._proxies.holds(peer)
         # What comes through a proxy has no prefix yet, and the proxy none of its own.
-        prefix = None if is_proxy else prefix_of(peer)
-        shell = self._new_shell(lambda asked: self._opens(asked, visitor))
-        link = WebSocketLink(shell, lambda _: self._on_head(visitor))
-        visitor = _Visitor(sock, link, prefix)
-        link.on_lost = lambda: self._forget(visitor)
-        pushed_out = self._undecided.admit(visitor, prefix)
+        visitor = _Visitor(sock, peer, None if is_proxy else prefix_of(peer))
+        shell = self._new_shell(lambda request: self._opens(request, visitor))
+        visitor.head = WebSocketHead(shell, lambda: self._look_at(visitor))
+        pushed_out = self._undecided.admit(visitor, visitor.prefix)
         if pushed_out is not None:
             pushed_out.let_go()
-        visitor.task = self._loop.create_task(self._serve(visitor))
+        visitor.task = self._loop.create_task(self._serve(visitor, visitor.head))
 
-    async def _serve(self, visitor: _Visitor) -> None:
+    async def _serve(self, visitor: _Visitor, head: WebSocketHead[WebServerShell]) -> None:
         assert self._loop is not None
         visitor.is_served = True
         try:
             await self._loop.connect_accepted_socket(
-                lambda: visitor.link,
+                lambda: head,
                 visitor.sock,
                 ssl=self._tls,
                 ssl_handshake_timeout=HEAD_WAIT_S if self._tls else None,
@@ -223,33 +228,43 @@ class WebSocketListener:
         if visitor in self._undecided:
             visitor.timer = self._loop.call_later(HEAD_WAIT_S, self._throw_away, visitor)
 
-    def _opens(self, asked: WebRequest, visitor: _Visitor) -> bool:
-        if not asked.path.startswith(self._prefix):
+    def _opens(self, request: WebRequest, visitor: _Visitor) -> bool:
+        if not request.path.startswith(self._prefix):
             return False
-        if not self._accepts_token(asked.path[len(self._prefix) :]):
+        if not self._accepts_token(request.path[len(self._prefix) :]):
             return False
-        link = visitor.link
-        remote = self._proxies.client_of(link.path.remote, asked.forwarded_for)
-        link.path = link.path._replace(remote=remote)
+        visitor.remote = self._proxies.client_of(visitor.remote, request.forwarded_for)
         return True
 
-    def _on_head(self, visitor: _Visitor) -> None:
-        link = visitor.link
-        if link.failure is not None:
-            return
-        if link.shell.is_open:
+    def _look_at(self, visitor: _Visitor) -> None:
+        head = visitor.head
+        assert head is not None
+        if head.is_gone:
             self._forget(visitor)
-            link.on_lost = None
-            assert self._on_connection is not None
-            self._on_connection(link)
-        elif link.shell.is_refused:
+        elif head.shell.is_open:
+            self._forget(visitor)
+            self._let_in(head, visitor.remote)
+        elif head.shell.is_refused:
             self._move(visitor)
-            link.refuse(LINGER_S)
+            head.refuse(LINGER_S)
+
+    def _let_in(self, head: WebSocketHead[WebServerShell], remote: Address) -> None:
+        assert self._door is not None and self._doorstep is not None
+        path = NetworkPath(head.local, remote, Carrier.WS, self._door.next_link_number())
+        characteristics = characteristics_of(is_secure=self._tls is not None)
+        accepted = self._door.accept_link(path, characteristics)
+        link = WebSocketLink(head, accepted or StreamLink.refused(), path, self._doorstep)
+        self._doorstep.came(link)
+        if accepted is None:
+            link.discard()
+        else:
+            self._door.link_accepted(link)
 
     def _throw_away(self, visitor: _Visitor) -> None:
         """No head in time: from outside nothing happens."""
         self._move(visitor)
-        visitor.link.discard()
+        if visitor.head is not None:
+            visitor.head.discard(random.SystemRandom().uniform(*DISCARD_S))
 
     def _move(self, visitor: _Visitor) -> None:
         self._forget(visitor)

@@ -78,7 +78,8 @@ class _Pool:
     def add(self, entry: _Entry) -> _Entry | None:
         """Takes ``entry``; returns the one that has to make room for it, if one has."""
         victim: _Entry | None = None
-        if self._counts[entry.prefix] >= self.per_prefix_max:
+        # Behind a proxy that names no client there is no prefix to hold against. [CA-74]
+        if entry.prefix and self._counts[entry.prefix] >= self.per_prefix_max:
             victim = self._oldest_of(entry.prefix)
         elif len(self.entries) >= self.n_max:
             victim = self._oldest_of(self._counts.most_common(1)[0][0])

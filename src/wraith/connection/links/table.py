@@ -9,7 +9,14 @@ from collections import deque
 
 from wraith.connection.deadlines import Deadline, DeadlineHeap
 from wraith.connection.links.link import StreamLink
-from wraith.connection.links.wishes import CloseLink, DiscardLink, DropRoad, LinkWish, OpenRoad
+from wraith.connection.links.wishes import (
+    CloseLink,
+    DiscardLink,
+    DropRoad,
+    LinkWish,
+    OpenRoad,
+    SettleLink,
+)
 from wraith.connection.routing import Route
 from wraith.types import NetworkPath, Road
 
@@ -51,11 +58,11 @@ class LinkTable:
 
     # -- opening
 
-    def want(self, route: Route, id_: int, road: Road, link: StreamLink) -> None:
+    def want(self, route: Route, id_: int, road: Road, link: StreamLink, token: str = "") -> None:
         """``route`` wishes for a link to ``road``, which it calls ``id_``."""
         self._n_wishes += 1
         self._wanted[self._n_wishes] = route, id_
-        self.wishes.append(OpenRoad(self._n_wishes, road, link))
+        self.wishes.append(OpenRoad(self._n_wishes, road, link, token))
 
     def answered(self, wish_id: int) -> tuple[Route, int] | None:
         """A wish has an answer: whose it was. ``None``: it was dropped meanwhile."""
@@ -81,6 +88,7 @@ class LinkTable:
         if entry is not None and entry.route is not route:
             entry.route = route
             self._deadlines.set(entry, None)
+            self.wishes.append(SettleLink(path))
 
     # -- ending
 

@@ -19,11 +19,13 @@ class OpenRoad:
     Attributes:
         id: for the answer.
         link: the bytes of it; the preface leaves with the first packet, in one write.
+        token: a WebSocket road: the last segment of the request's path.
     """
 
     id: int
     road: Road
     link: StreamLink = field(repr=False)
+    token: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,4 +50,11 @@ class DiscardLink:
     path: NetworkPath
 
 
-LinkWish = OpenRoad | DropRoad | CloseLink | DiscardLink
+@dataclass(frozen=True, slots=True)
+class SettleLink:
+    """Something has authenticated on an accepted link: a session answers for it."""
+
+    path: NetworkPath
+
+
+LinkWish = OpenRoad | DropRoad | CloseLink | DiscardLink | SettleLink

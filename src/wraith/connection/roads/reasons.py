@@ -43,7 +43,10 @@ class RoadReason(StrEnum):
     PROXY_REFUSED = "proxy-refused"  # the proxy does not connect (its status or code)
     NAME_UNKNOWN = "name-unknown"  # the name has no address
     MTU_HOLE = "mtu-hole"  # small packets arrive, large ones do not (bytes)
-    POLICY = "policy"  # this side's own settings leave it out
+    POLICY = "policy"  # this side's own settings leave it out (what is missing)
+    CLOSED = "closed"  # the peer has ended the link in good order
+    BROKEN = "broken"  # what came on the link was changed on the way
+    UNPROVEN = "unproven"  # nothing that proves a peer came in time
 
 
 #: Reasons that are silence. All others are something that the network or the peer has said.
@@ -77,6 +80,17 @@ class RoadFailure:
 
     reason: RoadReason
     detail: int | str | None = None
+
+    @classmethod
+    def from_text(cls, text: str) -> RoadFailure:
+        """Inverse of ``str`` for what transports say of links; anything else is a reset."""
+        word, _, rest = text.partition("(")
+        try:
+            reason = RoadReason(word)
+        except ValueError:
+            return cls(RoadReason.RESET_LATER, text)
+        detail = rest.removesuffix(")").removesuffix(" bytes")
+        return cls(reason, int(detail) if detail.isdecimal() else detail or None)
 
     @property
     def is_hard(self) -> bool:

@@ -16,7 +16,7 @@ from wraith.aio.disk.home_folder import HomeFolder
 from wraith.aio.disk.roads_file import BYTES_MAX, RoadsFile
 from wraith.aio.disk.seam import Disk
 from wraith.aio.transports.network_state import NetworkIdentity
-from wraith.connection.roads.memory import NETWORKS_MAX, REMEMBERED_S
+from wraith.connection.roads.network_memory import NETWORKS_MAX, REMEMBERED_S
 from wraith.connection.roads.reasons import RoadFailure, RoadReason
 from wraith.testing.rng import SeededRng
 from wraith.types import Carrier

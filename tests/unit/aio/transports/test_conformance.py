@@ -8,12 +8,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Protocol
 
 import pytest
 import pytest_asyncio
 
-from wraith.aio.transports import packets, tcp, tcp_listener
+from wraith.aio.transports import packets, tcp, tcp_listener, websocket
 from wraith.aio.transports.base import (
     BROKEN,
     PEER_CLOSED,
@@ -30,11 +32,14 @@ from wraith.aio.transports.stream_endpoint import EndpointStream
 from wraith.aio.transports.tcp import TcpSocket
 from wraith.aio.transports.tcp_listener import TcpListener
 from wraith.aio.transports.udp import UdpSocket
+from wraith.aio.transports.websocket_listener import WebSocketListener
 from wraith.connection.links.link import StreamLink
 from wraith.connection.links.pools import Stage
+from wraith.connection.links.ws_path import PathTokens, make_token
 from wraith.connection.roads.reasons import RoadReason
 from wraith.errors import TransportError
 from wraith.testing.links import (
+    ACCESS,
     WAIT_S,
     OpenDoor,
     RecordingHost,
@@ -43,6 +48,7 @@ from wraith.testing.links import (
     send_packets,
 )
 from wraith.testing.rng import SeededRng
+from wraith.testing.web_authority import WebAuthority
 from wraith.types import LINK_PACKET_BYTES_MAX, Address, Carrier, Road, Transmit
 
 LOOPBACK = Address(b"\x7f\0\0\1", 0)
@@ -129,11 +135,62 @@ class MemoryCarried:
         self._network.stop(LOOPBACK._replace(port=4433))
 
 
+class WsCarried:
+    """Over WebSocket, with paths of the test's own code."""
+
+    carrier = Carrier.WS
+
+    is_secure = False
+
+    def __init__(self) -> None:
+        self._folder = TemporaryDirectory()
+        self._authority = WebAuthority(Path(self._folder.name), "Conformance")
+        self._client_context = self._authority.client_context()
+        self._rng = SeededRng("paths")
+        self._tokens = PathTokens(ACCESS.ak.public, ACCESS.psk, unix_now=0, used_before=False)
+        self._listeners: list[WebSocketListener] = []
+
+    async def listen(self, door: OpenDoor, doorstep: Doorstep) -> Road:
+        listener = WebSocketListener.bind(
+            LOOPBACK,
+            prefix="/links",
+            accepts_token=lambda token: self._tokens.accepts(token, 0),
+            tls=self._authority.server_context("localhost") if self.is_secure else None,
+        )
+        self._listeners.append(listener)
+        listener.start(asyncio.get_running_loop(), door, doorstep)
+        scheme = "wss" if self.is_secure else "ws"
+        return Road(Carrier.WS, url=f"{scheme}://localhost:{listener.local.port}/links")
+
+    async def dial(
+        self, road: Road, link: StreamLink, number: int, doorstep: Doorstep | None
+    ) -> LinkSocket:
+        return await websocket.open_link(
+            road,
+            link,
+            number,
+            token=make_token(ACCESS.ak.public, ACCESS.psk, rng=self._rng, unix_now=0),
+            tls=self._client_context,
+            doorstep=doorstep,
+        )
+
+    def close(self) -> None:
+        for listener in self._listeners:
+            listener.close()
+        self._folder.cleanup()
+
+
+class WssCarried(WsCarried):
+    is_secure = True
+
+
 CARRIED: dict[str, Callable[[], Carried]] = {
     "tcp": TcpCarried,
     "tcp6": Tcp6Carried,
     "tcp-asyncio": AsyncioTcpCarried,
     "memory": MemoryCarried,
+    "ws": WsCarried,
+    "wss": WssCarried,
 }
 
 
@@ -254,7 +311,8 @@ async def test_paths_and_characteristics_name_the_link(scene: Scene) -> None:
     carrier = scene.carried.carrier
     assert opened.path.link == 1 and accepted.path.link == 1_001
     assert opened.path.carrier is accepted.path.carrier is carrier
-    assert opened.path.remote == accepted.path.local == scene.road.address
+    assert opened.path.remote == accepted.path.local
+    assert scene.road.address in (None, opened.path.remote)
     assert opened.path.local == accepted.path.remote
     for link in (opened, accepted):
         said = link.characteristics

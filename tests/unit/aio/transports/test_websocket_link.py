@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import re
-import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 
 import pytest
 
-from wraith.aio.transports import websocket_link
-from wraith.aio.transports.base import PENDING_BYTES_MAX
+from wraith.aio.transports import link_socket
+from wraith.aio.transports.base import BROKEN, PEER_CLOSED, PENDING_BYTES_MAX
 from wraith.aio.transports.websocket_link import MESSAGE_BYTES_MAX
 from wraith.aio.transports.websocket_shell import WebServerShell
 from wraith.connection.links.link import StreamLink
@@ -133,6 +132,7 @@ async def ends_silent(server: WsServer, *messages: bytes) -> LinkEnd:
     raw.send(preface + more[0])
     raw.write(b"\x89\x80\0\0\0\0")  # a ping, which nothing answers
     assert await raw.rest() == b""
+    assert listener.closed == BROKEN
     return listener
 
 
@@ -155,6 +155,15 @@ async def test_a_preface_that_is_none_is_never_answered(wrong: Callable[[bytes],
         for message in (wrong(preface), wrong(preface) + record):
             listener = await ends_silent(server, message)
             assert listener.packets == []
+
+
+@pytest.mark.spec("CA-66")
+@pytest.mark.parametrize("cut", [1, 40, 87])
+async def test_a_preface_in_two_messages_is_none(cut: int) -> None:
+    async with WsServer() as server:
+        preface, (record,) = records(server, b"p" * 50)
+        listener = await ends_silent(server, preface[:cut], preface[cut:] + record)
+        assert listener.packets == []
 
 
 @pytest.mark.spec("CA-66")
@@ -221,9 +230,7 @@ async def test_a_peer_that_does_not_read_is_given_no_more_than_the_room() -> Non
             n_sent += len(data)
             await asyncio.sleep(0)
         assert n_sent < 64 << 20, "the kernel took what it would"
-        transport = link._transport
-        assert transport is not None
-        assert transport.get_write_buffer_size() <= PENDING_BYTES_MAX + 2_048
+        assert link._held_by_asyncio + link._pending_bytes <= PENDING_BYTES_MAX + 2_048
         n_read = len(await raw.read(n_sent))
         await listener.until(lambda: listener.has_room(PENDING_BYTES_MAX // 2))
         assert n_read == n_sent
@@ -235,17 +242,15 @@ async def test_pings_of_a_peer_that_does_not_read_make_nothing_grow() -> None:
     async with WsServer() as server:
         raw = await RawDialler.opened(server, buffer_bytes=4_096)
         listener = await server.next()
-        preface, (record,) = records(server, b"p" * 50)
+        preface, (record, after) = records(server, b"p" * 50, b"q" * 50)
         raw.send(preface + record)
         ping = b"\x89\xfd\0\0\0\0" + bytes(125)
         n_pings = 20_000
         raw.write(ping * n_pings)
         await raw.drain()
-        raw.send(b"")  # an empty message, which is the end: all before it has been read
-        assert await listener.until_closed() == "ws-closed(1002)"
-        transport = listener.socket._transport
-        assert transport is not None
-        assert transport.get_write_buffer_size() < PENDING_BYTES_MAX
+        raw.send(after)
+        await listener.until_bytes(100)
+        assert listener.socket._held_by_asyncio + listener.socket._pending_bytes < 65_536
         raw.leave()
 
 
@@ -261,7 +266,7 @@ async def test_close_sends_what_is_held_then_says_goodbye() -> None:
         dialler.socket.close()
         dialler.socket.close()
         assert dialler.socket.room_bytes == 0
-        assert await listener.until_closed() == "ws-closed(1000)"
+        assert await listener.until_closed() == PEER_CLOSED
         assert b"".join(listener.packets) == data
         assert dialler.closed is None, "who closes is not told"
 
@@ -270,13 +275,33 @@ async def test_close_sends_what_is_held_then_says_goodbye() -> None:
 async def test_a_peer_that_does_not_answer_the_goodbye_is_left(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(websocket_link, "CLOSE_WAIT_S", 0.02)
+    monkeypatch.setattr(link_socket, "LINGER_S", 0.02)
     async with WsServer() as server:
         raw = await RawDialler.opened(server)
         listener = await server.next()
+        preface, (record,) = records(server, b"p" * 50)
+        raw.send(preface + record)
+        await listener.until_bytes(50)
         listener.socket.close()
-        with pytest.raises(ConnectionResetError):
-            assert await raw.until_end() == GOODBYE
+        assert await raw.until_end() == GOODBYE
+        assert listener.closed is None
+
+
+@pytest.mark.spec("CA-71")
+@pytest.mark.parametrize("code", [1000, 1001, 1005, 4000])
+async def test_the_code_of_a_peer_that_closes_is_told(code: int) -> None:
+    async with WsServer() as server:
+        raw = await RawDialler.opened(server)
+        listener = await server.next()
+        preface, (record,) = records(server, b"p" * 50)
+        raw.send(preface + record)
+        body = b"" if code == 1005 else code.to_bytes(2, "big")
+        raw.write(bytes([0x88, 0x80 | len(body)]) + bytes(4) + body)
+        assert await raw.until_end() == bytes([0x88, len(body)]) + body
+        assert await listener.until_closed() == (
+            PEER_CLOSED if code == 1000 else f"ws-closed({code})"
+        )
+        assert listener.packets == [b"p" * 50]
 
 
 @pytest.mark.spec("CA-71")
@@ -291,39 +316,8 @@ async def test_a_connection_that_ends_without_a_word_is_1006_and_a_reset_says_ho
         preface, (record,) = records(server, b"p" * 50)
         raw.send(preface + record)
         await listener.until_bytes(50)
-        raw._writer.get_extra_info("socket").setsockopt(
-            socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0"
-        )
-        raw.leave()
+        raw.reset()
         assert re.fullmatch(r"reset-later\(\d+ bytes\)", await listener.until_closed())
-
-
-@pytest.mark.spec("CA-71")
-async def test_discarding_ends_after_a_while_with_a_reset(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(websocket_link, "DISCARD_S", (0.02, 0.03))
-    async with WsServer() as server:
-        raw = await RawDialler.opened(server)
-        listener = await server.next()
-        raw.send(bytes(88))
-        with pytest.raises(ConnectionResetError):
-            await raw.until_end()
-        await listener.until_closed()
-
-
-async def test_a_link_that_discards_sends_nothing_and_delivers_nothing() -> None:
-    async with WsServer() as server:
-        dialler, listener = await server.pair()
-        await dialler.send(bytes(100), 100)
-        await listener.until_bytes(100)
-        listener.socket.discard()
-        listener.socket.discard()
-        listener.socket.send(Transmit(memoryview(bytes(100)), 100, listener.socket.path))
-        assert listener.socket.room_bytes == 0
-        await dialler.send(bytes(16_384 * 10), 16_384)
-        dialler.socket.reset()
-        await listener.until_closed()
-        assert listener.n_bytes == 100
-        assert dialler.n_bytes == 0
 
 
 # --- the ping -----------------------------------------------------------------------------------

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from wraith.aio.transports import websocket_link, websocket_listener
+from wraith.aio.transports import websocket_listener
 from wraith.aio.transports.base import RoadFailed
-from wraith.aio.transports.websocket_listener import UNDECIDED_PER_PREFIX, WebSocketListener
+from wraith.aio.transports.websocket_listener import WebSocketListener
 from wraith.aio.transports.websocket_shell import NOT_FOUND
+from wraith.connection.links.pools import UNDECIDED_PER_PREFIX_MAX, Stage
 from wraith.errors import ConfigError, TransportError
 from wraith.testing.web_authority import WebAuthority
 from wraith.testing.ws_links import DEADLINE_S, LOOPBACK, RawDialler, WsServer, exchange
@@ -85,7 +86,7 @@ async def test_a_head_that_does_not_come_is_waited_for_and_then_thrown_away(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(websocket_listener, "HEAD_WAIT_S", 0.02)
-    monkeypatch.setattr(websocket_link, "DISCARD_S", (0.05, 0.06))
+    monkeypatch.setattr(websocket_listener, "DISCARD_S", (0.05, 0.06))
     async with WsServer() as server:
         slow = await connect(server)
         slow.write(HALF_A_HEAD)
@@ -103,14 +104,14 @@ async def test_a_head_that_does_not_come_is_waited_for_and_then_thrown_away(
 @pytest.mark.spec("CA-73")
 async def test_one_prefix_has_sixteen_places_and_its_oldest_makes_room() -> None:
     async with WsServer() as server:
-        strangers = [await connect(server) for _ in range(UNDECIDED_PER_PREFIX)]
-        await until(server=server, n_strangers=UNDECIDED_PER_PREFIX)
+        strangers = [await connect(server) for _ in range(UNDECIDED_PER_PREFIX_MAX)]
+        await until(server=server, n_strangers=UNDECIDED_PER_PREFIX_MAX)
         dialler, listener = await server.pair()  # an honest one still comes in
         await dialler.send(bytes(50), 50)
         await listener.until_bytes(50)
         with pytest.raises(ConnectionResetError):
             await strangers[0].until_end()
-        assert server.listener.n_strangers == UNDECIDED_PER_PREFIX - 1
+        assert server.listener.n_strangers == UNDECIDED_PER_PREFIX_MAX - 1
         strangers[1].write(b"\r\n\r\n")
         assert await strangers[1].until_end() == NOT_FOUND
         for stranger in strangers:
@@ -127,16 +128,16 @@ async def test_a_crowd_from_one_place_leaves_nothing_behind(n: int) -> None:
             stranger = await connect(server)
             stranger.write(HALF_A_HEAD)
             most = max(most, server.listener.n_strangers)
-            if server.listener.n_strangers > UNDECIDED_PER_PREFIX // 2:
+            if server.listener.n_strangers > UNDECIDED_PER_PREFIX_MAX // 2:
                 stranger.leave()
-        assert most <= UNDECIDED_PER_PREFIX
+        assert most <= UNDECIDED_PER_PREFIX_MAX
         await server.pair()
 
 
 @pytest.mark.spec("CA-74")
 async def test_the_address_of_a_listed_proxy_has_no_bounds_of_its_own() -> None:
     async with WsServer(proxies=("127.0.0.1",)) as server:
-        n = 3 * UNDECIDED_PER_PREFIX
+        n = 3 * UNDECIDED_PER_PREFIX_MAX
         strangers = [await connect(server) for _ in range(n)]
         await until(server=server, n_strangers=n)
         for stranger in strangers:
@@ -151,8 +152,8 @@ async def test_tls_that_never_comes_is_bounded_too(
     monkeypatch.setattr(websocket_listener, "HEAD_WAIT_S", 0.1)
     authority = WebAuthority(tmp_path, "Test Root")
     async with WsServer(tls=authority.server_context("localhost")) as server:
-        strangers = [await connect(server) for _ in range(UNDECIDED_PER_PREFIX + 1)]
-        await until(server=server, n_strangers=UNDECIDED_PER_PREFIX)
+        strangers = [await connect(server) for _ in range(UNDECIDED_PER_PREFIX_MAX + 1)]
+        await until(server=server, n_strangers=UNDECIDED_PER_PREFIX_MAX)
         with pytest.raises(ConnectionError):
             if await strangers[0].until_end() == b"":
                 raise ConnectionAbortedError
@@ -160,9 +161,24 @@ async def test_tls_that_never_comes_is_bounded_too(
         monkeypatch.undo()
         url = server.url(scheme="wss", host="localhost")
         dialler, listener = await server.pair(url, tls=authority.client_context())
-        await listener.send(bytes(1 << 20), 16_384)
         await dialler.send(bytes(50), 50)
         await listener.until_bytes(50)
+        await listener.send(bytes(1 << 20), 16_384)
+        await dialler.until_bytes(1 << 20)
+
+
+@pytest.mark.spec("CA-73")
+async def test_whom_the_door_refuses_sees_what_everybody_sees() -> None:
+    async with WsServer() as server:
+        server.lets_in = False
+        dialler = await server.dial()
+        await dialler.send(bytes(50), 50)
+        async with asyncio.timeout(DEADLINE_S):
+            while dialler.socket._held_by_asyncio:
+                await asyncio.sleep(0)
+        assert server.doorstep.count(Stage.DISCARDING) == 1
+        assert (dialler.closed, dialler.n_bytes) == (None, 0)
+        assert server.accepted.empty()
 
 
 async def test_closing_a_listener_ends_strangers_and_leaves_links() -> None:
