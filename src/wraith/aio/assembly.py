@@ -13,10 +13,13 @@ from wraith.abc import Kem, Tracer
 from wraith.aio.argument_kinds import check_identity
 from wraith.aio.clock import SystemClock
 from wraith.aio.entropy import OsRng
+from wraith.aio.links import Links
 from wraith.aio.ports import bind_preferred
+from wraith.aio.road_choice import RoadChoice
 from wraith.aio.tracing import make_tracer
 from wraith.aio.transports.datagram_endpoint import take_sockets
 from wraith.aio.transports.local import GivenSockets, bound_already
+from wraith.aio.transports.select import RoadOpener
 from wraith.aio.transports.udp import SocketSet
 from wraith.config import EndpointConfig
 from wraith.connection.endpoint import Endpoint
@@ -26,15 +29,18 @@ from wraith.crypto.mlkem import MlKem768
 from wraith.crypto.x25519 import X25519Key
 from wraith.errors import ConfigError
 from wraith.node.node import Node
-from wraith.types import ANY_ADDRESS, Address
+from wraith.types import ANY_ADDRESS, Address, Carrier
 
 
 @dataclass(frozen=True, slots=True)
 class BoundNode:
-    """A node that nobody drives yet, with its sockets. ``rng`` is the one it draws from."""
+    """A node that nobody drives yet, with its sockets and links. ``rng`` is the one it draws from.
+    ``has_tcp``: it listens on TCP at the port of its sockets."""
 
     node: Node
     sockets: SocketSet
+    links: Links
+    has_tcp: bool
     rng: OsRng
     tracer: Tracer
 
@@ -48,6 +54,7 @@ async def bind_node(
     sock: GivenSockets | None = None,
     sockets: SocketSet | None = None,
     kem: Kem | None = None,
+    choice: RoadChoice | None = None,
 ) -> BoundNode:
     """Binds sockets and makes the node, without services; nothing is sent or answered before it is
     driven.
@@ -58,6 +65,7 @@ async def bind_node(
         preferred_port: with port 0 in ``local``, taken if it is free.
         sock: bound already; taken over, in place of binding ``local``.
         sockets: the same, ready for a node (``ports.py``); closed if this raises.
+        choice: which roads it may take; UDP alone without one.
 
     Raises:
         TransportError: the address cannot be bound.
@@ -67,11 +75,13 @@ async def bind_node(
     if getattr(kem, "insecure", False):
         raise ConfigError("kem", getattr(kem, "name", kem), "a KEM that keeps secrets")
     check_identity(identity)
+    choice = choice or RoadChoice()
     rng, tracer = OsRng(), make_tracer()
     if sock is not None:
         sockets = await take_sockets(bound_already(sock))
     elif sockets is None:
-        sockets = await bind_preferred(local, preferred_port)
+        listens_on_tcp = Carrier.TCP in choice.listens
+        sockets = await bind_preferred(local, preferred_port, with_tcp=listens_on_tcp)
     now = asyncio.get_running_loop().time()
     try:
         endpoint = Endpoint(
@@ -87,4 +97,13 @@ async def bind_node(
     except BaseException:
         sockets.close()
         raise
-    return BoundNode(Node(endpoint, now=now), sockets, rng, tracer)
+    node = Node(endpoint, now=now)
+    node.choose_roads = choice.roads
+    links = Links(node, rng, RoadOpener())
+    has_tcp = bool(sockets.tcp)
+    if has_tcp:
+        from wraith.aio.transports.tcp_listener import TcpListener  # who only dials needs none
+
+        links.add(TcpListener(sockets.tcp))
+        sockets.tcp = []
+    return BoundNode(node, sockets, links, has_tcp, rng, tracer)

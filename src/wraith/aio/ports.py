@@ -20,16 +20,21 @@ from wraith.transfer.code import encode_code
 from wraith.types import Address, PeerKey, SuiteId
 
 
-async def bind_preferred(local: Address, preferred_port: int) -> SocketSet:
-    """Binds ``local``; with port 0 in it ``preferred_port`` is taken if it is free.
+async def bind_preferred(
+    local: Address, preferred_port: int, *, with_tcp: bool = False
+) -> SocketSet:
+    """Binds ``local``; with port 0 in it ``preferred_port`` is taken if it is free: on UDP alone
+    rather than another one, since a code names it. [CA-26]
 
     Raises:
         TransportError: the address cannot be bound.
     """
     if preferred_port and not local.port:
-        with contextlib.suppress(TransportError):
-            return await bind_sockets(local._replace(port=preferred_port))
-    return await bind_sockets(local)
+        preferred = local._replace(port=preferred_port)
+        for both in (True, False) if with_tcp else (False,):
+            with contextlib.suppress(TransportError):
+                return await bind_sockets(preferred, with_tcp=both)
+    return await bind_sockets(local, with_tcp=with_tcp)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +53,11 @@ class WaitingPort:
         """The UDP port."""
         return self.sockets.port
 
+    @property
+    def has_tcp(self) -> bool:
+        """It listens on TCP at the same port, too."""
+        return bool(self.sockets.tcp)
+
     def code(self, addresses: Sequence[Address], *, maker_receives: bool = False) -> str:
         """The code that leads here. It is a secret: whoever holds it may take part."""
         record = NodeRecord(
@@ -56,5 +66,6 @@ class WaitingPort:
             suites=usable_suites(self.suites),
             access_psk=self.access.psk,
             addresses=tuple(addresses),
+            has_tcp=self.has_tcp,
         )
         return encode_code(code_of(record, maker_receives=maker_receives))

@@ -26,6 +26,7 @@ from wraith.aio.disk.replay_files import ReplayFiles
 from wraith.aio.driver import Driver
 from wraith.aio.fork import poison_after_fork
 from wraith.aio.opening import Opening
+from wraith.aio.road_choice import RoadChoice
 from wraith.aio.settling import settled
 from wraith.aio.transports.interfaces import reachable_addresses
 from wraith.aio.transports.local import GivenSockets, LocalAddress, local_address
@@ -67,10 +68,12 @@ class RunningNode:
     Attributes:
         node: the machine; call ``driver.wake()`` after a command to it.
         sockets: the bound ones.
+        has_tcp: it listens on TCP at the same port.
     """
 
     __slots__ = (
-        "__weakref__", "_replay", "_rng", "_shells", "driver", "node", "sockets", "tracer",
+        "__weakref__", "_replay", "_rng", "_shells", "driver", "has_tcp", "node", "sockets",
+        "tracer",
     )  # fmt: skip
 
     def __init__(self, bound: BoundNode) -> None:
@@ -80,6 +83,7 @@ class RunningNode:
         self._shells: tuple[tuple[AnyService, Shell], ...] = ()
         self._replay: tuple[tuple[bytes, ReplayFiles, Shell], ...] = ()
         self.sockets = bound.sockets
+        self.has_tcp = bound.has_tcp
         self.driver: Driver[tuple[AnyService, Any]] = Driver(
             bound.node,
             bound.sockets,
@@ -87,6 +91,7 @@ class RunningNode:
             after_events=self._after_events,
             on_failed=self._on_failed,
             store=self._store,
+            links=bound.links,
             tracer=bound.tracer,
         )
         poison_after_fork(self)
@@ -266,9 +271,12 @@ async def run_node(
     local: Address = ANY_ADDRESS,
     sock: GivenSockets | None = None,
     kem: Kem | None = None,
+    choice: RoadChoice | None = None,
 ) -> RunningNode:
     """As ``bind_node``, and drives it."""
-    bound = await bind_node(config=config, identity=identity, local=local, sock=sock, kem=kem)
+    bound = await bind_node(
+        config=config, identity=identity, local=local, sock=sock, kem=kem, choice=choice
+    )
     running = RunningNode(bound)
     running.start()
     return running

@@ -25,6 +25,7 @@ from wraith.aio.assembly import bind_node
 from wraith.aio.disk.failures import disk_error
 from wraith.aio.disk.replay_files import ReplayFiles
 from wraith.aio.disk.store_worker import StoreWorker
+from wraith.aio.road_choice import RoadChoice
 from wraith.aio.running import RunningNode
 from wraith.aio.transports.udp import SocketSet
 from wraith.config import EndpointConfig
@@ -122,6 +123,7 @@ class Transfer:
         preferred_port: int = 0,
         sockets: SocketSet | None = None,
         at: RunningNode | None = None,
+        choice: RoadChoice | None = None,
     ) -> Transfer:
         """Binds sockets and makes the node; nothing is sent or answered before ``start``. At a node
         that runs already (``at``) peers may come in at once.
@@ -134,6 +136,7 @@ class Transfer:
             preferred_port: with port 0 in ``local``, taken if it is free.
             sockets: those that are bound already (``aio/ports.py``).
             at: the node to listen at, or to dial from.
+            choice: which roads it may take; UDP alone without one. Not together with ``at``.
         Raises:
             TransportError: the address cannot be bound.
             LocalProtocolError: four services listen at that node already.
@@ -151,6 +154,7 @@ class Transfer:
                 local=local,
                 preferred_port=preferred_port,
                 sockets=sockets,
+                choice=choice,
             )
             running = RunningNode(bound)
         try:
@@ -183,7 +187,7 @@ class Transfer:
         if self._access is None:
             raise LocalProtocolError("only who listens has a code")
         endpoint = self._running.node.endpoint
-        record = endpoint.node_record(addresses, key=self._access)
+        record = endpoint.node_record(addresses, key=self._access, has_tcp=self._running.has_tcp)
         return encode_code(code_of(record, maker_receives=maker_receives))
 
     # --- running --------------------------------------------------------------------------------

@@ -612,9 +612,15 @@ class Endpoint:
         self._admission.load_records(ak_public, records, now)
 
     def node_record(
-        self, addresses: Sequence[Address], *, key: AccessKey | None = None
+        self,
+        addresses: Sequence[Address],
+        *,
+        key: AccessKey | None = None,
+        has_tcp: bool = False,
+        other_roads: Sequence[Road] = (),
     ) -> NodeRecord:
         """What others need to dial this endpoint, with its newest access key unless ``key`` says.
+        ``has_tcp``: links are accepted at the same addresses.
 
         Raises:
             LocalProtocolError: there is no access key.
@@ -629,6 +635,8 @@ class Endpoint:
             suites=responder_suites(self.config),
             access_psk=key.psk,
             addresses=tuple(addresses),
+            has_tcp=has_tcp,
+            other_roads=tuple(other_roads),
         )
 
     @property

@@ -42,10 +42,12 @@ class Node:
     """
 
     # A dialled session has a node of its own: what an empty one holds is paid for each.
-    __slots__ = ("_keyed", "_listening", "_looks", "_now", "_services", "endpoint")
+    __slots__ = ("_keyed", "_listening", "_looks", "_now", "_services", "choose_roads", "endpoint")
 
     def __init__(self, endpoint: Endpoint, *, now: float) -> None:
         self.endpoint = endpoint
+        #: The roads of a record that may be tried; ``None``: its addresses over UDP.
+        self.choose_roads: Callable[[NodeRecord], Sequence[Road]] | None = None
         self._services: tuple[AnyService, ...] = ()
         #: Services by the public half of their access key, those too that only finish what they
         #: have begun.
@@ -138,6 +140,8 @@ class Node:
             WraithError: as ``Endpoint.connect``.
         """
         self._now = now
+        if roads is None and self.choose_roads is not None:
+            roads = self.choose_roads(record)
         connection = self.endpoint.connect(
             record, now, require_pq=require_pq, suite=suite, roads=roads,
             known_to_fail=known_to_fail,

@@ -9,8 +9,10 @@ import pytest
 from wraith.abc import NullTracer
 from wraith.aio.assembly import BoundNode
 from wraith.aio.entropy import OsRng
+from wraith.aio.links import Links
 from wraith.aio.running import RunningNode
 from wraith.aio.transfers import Transfer
+from wraith.aio.transports.select import RoadOpener
 from wraith.aio.transports.udp import SocketSet
 from wraith.testing.node_pair import NodeSimulation
 from wraith.transfer.memory_store import MemorySource, MemoryTarget
@@ -34,7 +36,9 @@ async def test_a_transfer_hears_of_a_size_that_the_host_refuses() -> None:
     assert connection is not None
 
     sockets = SocketSet.bind(Address(b"\x7f\0\0\1", 0))
-    running = RunningNode(BoundNode(service.node, sockets, OsRng(), NullTracer()))
+    rng = OsRng()
+    links = Links(service.node, rng, RoadOpener())
+    running = RunningNode(BoundNode(service.node, sockets, links, False, rng, NullTracer()))
     transfer = Transfer(running, service, source, replay=None, access=None, owns_node=True)
     transfer.start()
     try:

@@ -30,12 +30,13 @@ from wraith.aio.disk.home_folder import HomeFolder
 from wraith.aio.disk.kept_code import KeptCode, remove_old_codes, send_folder
 from wraith.aio.entropy import OsRng
 from wraith.aio.ports import WaitingPort, bind_preferred
+from wraith.aio.road_choice import RoadChoice, choose
 from wraith.config import EndpointConfig
 from wraith.connection.handshake.endpoint_keys import AccessKey
 from wraith.crypto.ed25519 import Identity
 from wraith.errors import WraithError
 from wraith.node.config import NodeConfig
-from wraith.types import ANY_ADDRESS, Address
+from wraith.types import ANY_ADDRESS, Address, Carrier
 
 if TYPE_CHECKING:  # the machine loads with ``open``, after the code was shown
     from wraith.aio.disk.store_worker import MemorySource, StreamSource
@@ -58,7 +59,11 @@ class Offering:
     """
 
     def __init__(
-        self, home: HomeFolder, endpoint_config: EndpointConfig, node_config: NodeConfig
+        self,
+        home: HomeFolder,
+        endpoint_config: EndpointConfig,
+        node_config: NodeConfig,
+        choice: RoadChoice | None = None,
     ) -> None:
         self.source: Source | None = None
         self.kept: KeptCode | None = None
@@ -67,6 +72,7 @@ class Offering:
         self._home = home
         self._endpoint_config = endpoint_config
         self._node_config = node_config
+        self._choice = choice if choice is not None else choose(None)
         self._preparing: asyncio.Future[FileSource] | None = None
         self._waiting: WaitingPort | None = None
 
@@ -141,7 +147,11 @@ class Offering:
         """
         kept = self.kept
         self._waiting = WaitingPort(
-            await bind_preferred(local, kept.port if kept is not None else 0),
+            await bind_preferred(
+                local,
+                kept.port if kept is not None else 0,
+                with_tcp=Carrier.TCP in self._choice.listens,
+            ),
             identity.public,
             self._endpoint_config.suites,
             kept.access if kept is not None else AccessKey.generate(OsRng(), with_psk=True),
@@ -183,6 +193,7 @@ class Offering:
             preferred_port=kept.port if kept is not None else 0,
             sockets=waiting.sockets if waiting is not None else None,
             at=at,
+            choice=self._choice,
         )
         self._waiting = None  # the sockets are the transfer's
         return self.transfer

@@ -34,6 +34,7 @@ from wraith.aio.disk.store_worker import (
     clear_complete,
 )
 from wraith.aio.entropy import OsRng
+from wraith.aio.road_choice import RoadChoice, choose
 from wraith.aio.running import RunningNode
 from wraith.aio.sessions.endpoint import local_for
 from wraith.aio.transfers import Transfer
@@ -111,6 +112,7 @@ class Taking:
         *,
         out: str,
         code: Code | None,
+        choice: RoadChoice | None = None,
     ) -> None:
         self.code = code
         self.target: Target | None = None
@@ -121,6 +123,7 @@ class Taking:
         self._home = home
         self._endpoint_config = endpoint_config
         self._node_config = node_config
+        self._choice = choice if choice is not None else choose(None)
         self._out = out
         self._notes = CompleteNotes(home.home)
         self._note: CompleteNote | None = None
@@ -195,6 +198,7 @@ class Taking:
             local=local,
             preferred_port=kept.port if kept is not None else 0,
             at=at,
+            choice=self._choice,
         )
         return self.transfer
 

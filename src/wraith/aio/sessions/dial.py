@@ -5,6 +5,7 @@ The name is here as soon as a program imports it; the machine behind it loads wi
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from wraith.aio.opening import Opening
@@ -27,11 +28,14 @@ def connect(
     suites: tuple[SuiteId, ...] | None = None,
     config: EndpointConfig | None = None,
     local: LocalAddress | None = None,
+    carriers: Sequence[str] | None = None,
+    proxy: str = "auto",
 ) -> Opening[Session]:
     """Dials a node: ``session = await connect(...)`` or ``async with connect(...) as session``.
 
-    All addresses of the record are tried, a quarter of a second apart; the first that answers
-    with the right key wins. The session has its own socket. Cancelled, nothing is left behind.
+    All roads that the code names are tried, a quarter of a second apart, UDP first; the first that
+    answers with the right key wins. When it fails later the session goes on over another one. The
+    session has its own socket. Cancelled, nothing is left behind.
 
     Args:
         code: a code as ``Listener.code`` shows it, or the record itself.
@@ -41,17 +45,22 @@ def connect(
         config: everything else that can be set.
         local: what to send from: ``"HOST:PORT"``, ``(host, port)`` or a port; every interface and a
             free port when ``None``.
+        carriers: which may be used: ``"udp"``, ``"tcp"``, ``"ws"``, ``"quic"``; ``None``: all that
+            are installed.
+        proxy: ``"auto"`` goes by the environment (ALL_PROXY, HTTPS_PROXY, NO_PROXY), ``"none"``,
+            or a URL: then every byte goes through it and UDP is off.
 
     Raises:
         CodeInvalid: the code is mistyped or of a newer version.
         HandshakeTimeout: nobody answered: filtered, gone, an old code, or a wrong clock.
         PeerKeyMismatch: another node answered.
         NotAuthorised: the node does not accept this identity.
-        PolicyRefused, ConfigError, TransportError: what they say.
+        PolicyRefused, ConfigError, MissingExtra, TransportError: what they say.
     """
 
     async def open_() -> Session:
         from wraith.aio.argument_kinds import check_identity
+        from wraith.aio.road_choice import choose
         from wraith.aio.sessions.endpoint import effective_config, local_for, open_endpoint
         from wraith.aio.transports.local import local_address
         from wraith.node.codes import to_record
@@ -64,6 +73,7 @@ def connect(
             identity=identity,
             local=local_address(local) if local is not None else local_for(record),
             listening=False,
+            choice=choose(carriers, proxy),
         )
         endpoint.private = True
         try:

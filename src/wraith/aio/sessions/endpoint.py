@@ -11,6 +11,7 @@ from collections.abc import Callable
 from wraith.abc import Kem
 from wraith.aio.disk.replay_files import ReplayFiles
 from wraith.aio.entropy import OsRng
+from wraith.aio.road_choice import RoadChoice
 from wraith.aio.running import LINGER_S, RunningNode, run_node
 from wraith.aio.sessions.log import SessionLog
 from wraith.aio.sessions.policy import effective_config as effective_config
@@ -182,6 +183,7 @@ async def open_endpoint(
     listening: bool,
     kem: Kem | None = None,
     replay: ReplayFiles | None = None,
+    choice: RoadChoice | None = None,
 ) -> AsyncEndpoint:
     """The sessions of a node of their own, which binds ``local`` or takes ``sock`` over.
 
@@ -190,6 +192,7 @@ async def open_endpoint(
         access: the access key to listen with; a fresh one when ``None`` and ``listening``.
         replay: the replay records on disk of an access key that outlives the process. The caller
             closes them after the endpoint.
+        choice: which roads it may take; UDP alone without one.
 
     Raises:
         TransportError: nothing could be bound.
@@ -200,7 +203,9 @@ async def open_endpoint(
         access = AccessKey.generate(OsRng(), with_psk=True)
     if access is not None and access.persistent and replay is None:
         raise ConfigError("replay_files", "nothing", "the files of each persistent access key")
-    running = await run_node(config=config, identity=identity, local=local, sock=sock, kem=kem)
+    running = await run_node(
+        config=config, identity=identity, local=local, sock=sock, kem=kem, choice=choice
+    )
     return AsyncEndpoint(running, key=access, replay=replay, owns_node=True)
 
 

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import os
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -16,6 +16,7 @@ from wraith.aio.deprecation import deprecated
 from wraith.aio.disk.kept_access import KeptAccess
 from wraith.aio.entropy import OsRng
 from wraith.aio.opening import Opening
+from wraith.aio.road_choice import choose
 from wraith.aio.running import RunningNode
 from wraith.aio.sessions.dial import dial
 from wraith.aio.sessions.endpoint import AsyncEndpoint, effective_config, open_endpoint
@@ -50,6 +51,7 @@ def listen(
     access: str | os.PathLike[str] | None = None,
     sock: GivenSockets | None = None,
     at: RunningNode | None = None,
+    carriers: Sequence[str] = ("udp",),
 ) -> Opening[Listener]:
     """Listens: ``listener = await listen()`` or ``async with listen() as listener``.
 
@@ -71,6 +73,8 @@ def listen(
             ``local``: from systemd, or from a parent process. The listener takes it over.
         at: a node that runs already (``wraith.aio.open_node``): the listener has an access key of
             its own there, and shares the port with what else listens.
+        carriers: on what it listens: ``"udp"``, and ``"tcp"`` at the same port. A TCP port that
+            accepts is seen by whoever scans for it, though it never says a byte (ADR 23).
 
     Raises:
         TransportError: the address cannot be bound.
@@ -107,6 +111,7 @@ def listen(
                 access=kept.key if kept is not None else None,
                 listening=True,
                 replay=kept.replay if kept is not None else None,
+                choice=choose(carriers),
             )
         except BaseException:
             if kept is not None:
@@ -195,7 +200,10 @@ class Listener:
     @property
     def node_record(self) -> NodeRecord:
         """The record to dial this node with. Whoever has it can make the node answer."""
-        return self._endpoint.machine.node_record(self.addresses, key=self._endpoint.key)
+        endpoint = self._endpoint
+        return endpoint.machine.node_record(
+            self.addresses, key=endpoint.key, has_tcp=endpoint.running.has_tcp
+        )
 
     @property
     def code(self) -> str:

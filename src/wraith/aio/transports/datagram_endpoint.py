@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Final, cast
 
 from wraith.aio.transports.addresses import from_sockaddr, to_sockaddr
+from wraith.aio.transports.listening import listening_sockets
 from wraith.aio.transports.udp import (
     EndTurn,
     PutAside,
@@ -27,6 +28,7 @@ from wraith.types import Address, NetworkPath, Transmit
 
 _HIGH_WATER_BYTES: Final = 1024 * 1024
 _PATHS_MAX: Final = 4096
+_BIND_TRIES: Final = 16
 
 
 class EndpointSocket(asyncio.DatagramProtocol):
@@ -179,12 +181,28 @@ def supports_add_reader(loop: asyncio.AbstractEventLoop) -> bool:
         other.close()
 
 
-async def bind_sockets(address: Address) -> SocketSet:
-    """The best sockets that the running loop allows, bound to ``address``.
+async def bind_sockets(address: Address, *, with_tcp: bool = False) -> SocketSet:
+    """The best sockets that the running loop allows, bound to ``address``; ``with_tcp``: sockets
+    that listen on TCP beside them, on the same port. [CA-26]
 
     Raises:
-        TransportError: nothing could be bound.
+        TransportError: nothing could be bound, or no port that is free for both.
     """
+    if not with_tcp:
+        return await _bind_udp(address)
+    for _ in range(_BIND_TRIES):
+        sockets = await _bind_udp(address)
+        try:
+            sockets.tcp = listening_sockets(address._replace(port=sockets.port))
+            return sockets
+        except TransportError:
+            sockets.close()
+            if address.port:
+                raise
+    raise TransportError("no port is free for both UDP and TCP")
+
+
+async def _bind_udp(address: Address) -> SocketSet:
     if supports_add_reader(asyncio.get_running_loop()):
         return SocketSet.bind(address)
     return await bind_endpoints(address)

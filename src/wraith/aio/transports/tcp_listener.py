@@ -8,29 +8,22 @@ Spec: carriers.md [CA-20 to CA-22, CA-26].
 from __future__ import annotations
 
 import asyncio
-import errno
 import socket
-import sys
 from asyncio import AbstractEventLoop
 from collections.abc import Sequence
 from typing import Final
 
-from wraith.aio.transports.addresses import family_of, to_sockaddr
 from wraith.aio.transports.base import LinkDoor
-from wraith.aio.transports.datagram_endpoint import bind_sockets
 from wraith.aio.transports.doorstep import Doorstep
 from wraith.aio.transports.link_socket import LinkSocket
+from wraith.aio.transports.listening import BACKLOG, listening_sockets
 from wraith.aio.transports.stream_endpoint import EndpointStream
 from wraith.aio.transports.tcp import TcpSocket, describe, set_options, takes_readers
-from wraith.aio.transports.udp import SocketSet
 from wraith.connection.links.link import StreamLink
-from wraith.errors import TransportError
 from wraith.types import ANY_ADDRESS, Address, NetworkPath, TransportCharacteristics
 
-BACKLOG: Final = 128
 #: Where the process has no file left for a connection, accepting rests so long.
 _NO_FILES_S: Final = 1.0
-_BIND_TRIES: Final = 16
 
 
 class TcpListener:
@@ -53,25 +46,7 @@ class TcpListener:
         Raises:
             TransportError: the port is taken in one of the families, or nothing could be bound.
         """
-        if address.ip:
-            return cls([_listening_socket(address)])
-        for _ in range(_BIND_TRIES):  # a port that is free for IPv4 may be taken for IPv6
-            first = _listening_socket(Address(bytes(4), address.port))
-            try:
-                second = _listening_socket(Address(bytes(16), first.getsockname()[1]))
-            except TransportError as exc:
-                cause = exc.__cause__
-                if isinstance(cause, OSError) and cause.errno in (
-                    errno.EAFNOSUPPORT,
-                    errno.EADDRNOTAVAIL,
-                ):
-                    return cls([first])
-                first.close()
-                if address.port:
-                    raise
-                continue
-            return cls([first, second])
-        raise TransportError("no TCP port is free for both IPv4 and IPv6")
+        return cls(listening_sockets(address))
 
     def start(self, loop: AbstractEventLoop, door: LinkDoor, doorstep: Doorstep) -> None:
         """Accepts from now on. What ``door`` refuses goes to the doorstep like what is wrong: who
@@ -177,42 +152,3 @@ class _Accepting:
             self._door.link_accepted(link)
         else:
             link.discard()
-
-
-def _listening_socket(address: Address) -> socket.socket:
-    family, sockaddr = family_of(address), to_sockaddr(address)
-    try:
-        sock = socket.socket(family, socket.SOCK_STREAM)
-    except OSError as exc:
-        raise TransportError(f"cannot open a TCP socket: {exc}") from exc
-    try:
-        if family == socket.AF_INET6:
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        if sys.platform != "win32":  # where it means that two may listen
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.setblocking(False)
-        sock.bind(sockaddr)
-        sock.listen(BACKLOG)
-    except OSError as exc:
-        sock.close()
-        raise TransportError(
-            f"cannot bind TCP port {address.port} on {sockaddr[0]}: {exc.strerror}"
-        ) from exc
-    return sock
-
-
-async def bind_udp_and_tcp(address: Address = ANY_ADDRESS) -> tuple[SocketSet, TcpListener]:
-    """UDP and TCP on one port number; with port 0 in ``address`` one that is free for both. [CA-26]
-
-    Raises:
-        TransportError: the port of ``address`` is taken for one of them, or none is free.
-    """
-    for _ in range(_BIND_TRIES):
-        sockets = await bind_sockets(address)
-        try:
-            return sockets, TcpListener.bind(address._replace(port=sockets.port))
-        except TransportError:
-            sockets.close()
-            if address.port:
-                raise
-    raise TransportError("no port is free for both UDP and TCP")

@@ -544,6 +544,8 @@ class SocketSet:
 
     def __init__(self, sockets: list[DatagramSocket]) -> None:
         self.sockets = sockets
+        #: Those that listen on TCP at the same port, until a node takes them.
+        self.tcp: list[socket.socket] = []
         self._tell_refused_size: RefuseSize | None = None
         #: By the length of the addresses that a socket can send to.
         self._by_size: dict[int, DatagramSocket] = {
@@ -626,6 +628,8 @@ class SocketSet:
         """Closes every socket. Idempotent."""
         for sock in self.sockets:
             sock.close()
+        for listening in self.tcp:
+            listening.close()
 
 
 def _is_port_clash(error: TransportError) -> bool:

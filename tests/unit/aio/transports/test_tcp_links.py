@@ -15,10 +15,11 @@ import pytest_asyncio
 from wraith.aio.transports import datagram_endpoint, link_socket, tcp_listener
 from wraith.aio.transports.addresses import from_sockaddr, to_sockaddr
 from wraith.aio.transports.base import UNSENT_BYTES_MAX, RoadFailed
+from wraith.aio.transports.datagram_endpoint import bind_sockets
 from wraith.aio.transports.doorstep import Doorstep, open_files_max
 from wraith.aio.transports.link_socket import LinkSocket
 from wraith.aio.transports.tcp import connect, open_link
-from wraith.aio.transports.tcp_listener import TcpListener, bind_udp_and_tcp
+from wraith.aio.transports.tcp_listener import TcpListener
 from wraith.connection.links.link import UNPROVEN_BYTES_MAX
 from wraith.connection.links.pools import PREFACE_S, UNDECIDED_PER_PREFIX_MAX, Stage
 from wraith.connection.roads.reasons import RoadReason
@@ -400,11 +401,12 @@ async def test_the_kernel_holds_little_that_it_has_not_sent(there: Listening) ->
 @pytest.mark.spec("CA-26")
 async def test_udp_and_tcp_listen_on_one_port() -> None:
     for address in (LOOPBACK, Address(b"", 0)):
-        sockets, listener = await bind_udp_and_tcp(address)
+        sockets = await bind_sockets(address, with_tcp=True)
+        listener = TcpListener(sockets.tcp)
         assert sockets.port == listener.port
         await (await asyncio.open_connection("127.0.0.1", listener.port))[1].drain()
         with pytest.raises(TransportError):
-            await bind_udp_and_tcp(address._replace(port=listener.port))
+            await bind_sockets(address._replace(port=listener.port), with_tcp=True)
         sockets.close()
         listener.close()
 
@@ -415,7 +417,7 @@ async def test_a_port_that_tcp_does_not_give_is_not_taken_for_udp_either() -> No
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(TransportError, match="TCP port"):
-            await bind_udp_and_tcp(LOOPBACK._replace(port=port))
+            await bind_sockets(LOOPBACK._replace(port=port), with_tcp=True)
         with socket.socket(type=socket.SOCK_DGRAM) as udp:
             udp.bind(("127.0.0.1", port))
 
@@ -432,7 +434,8 @@ async def test_another_port_is_taken_where_tcp_is_in_use(monkeypatch: pytest.Mon
             return await bind_sockets(address._replace(port=ports.pop() if ports else 0))
 
         monkeypatch.setattr(tcp_listener, "bind_sockets", first_that_one)
-        sockets, listener = await bind_udp_and_tcp(LOOPBACK)
+        sockets = await bind_sockets(LOOPBACK, with_tcp=True)
+        listener = TcpListener(sockets.tcp)
         assert sockets.port == listener.port != taken.getsockname()[1]
         sockets.close()
         listener.close()
