@@ -25,7 +25,7 @@ from typing import Final
 from wraith.connection.roads.reasons import RoadFailure
 from wraith.connection.roads.rows import DEFAULT_ORDER, Order, best_of, row_of, rows_of
 from wraith.connection.roads.steps import Activate, CloseRoad, Probe, StandBy, StartRoad, Step
-from wraith.connection.roads.ways import PROVEN_S, KnownRoad, RoadState, RoadStatus, Way
+from wraith.connection.roads.ways import PROVEN_S, KnownRoad, RoadState, RoadStatus, RoadWay
 from wraith.types import Carrier, Road
 
 START_STEP_S: Final = 0.25
@@ -71,7 +71,7 @@ class RoadKeeper:
         self, roads: Iterable[Road], active: Road, *, order: Order = DEFAULT_ORDER, now: float
     ) -> None:
         self._order = order
-        self._ways: dict[int, Way] = {}
+        self._ways: dict[int, RoadWay] = {}
         self._steps: deque[Step] = deque()
         self._next_id = 0
         self._spaced_at = now  # the next try starts then at the earliest
@@ -85,7 +85,7 @@ class RoadKeeper:
         place.on_taken(now, is_return=False)
         place.was_open = True
         self._places = [place]
-        self._active: Way | None = self._new_way(place, RoadState.ACTIVE, now)
+        self._active: RoadWay | None = self._new_way(place, RoadState.ACTIVE, now)
         self._set_places(roads)
         for place in self._wanted():
             place.plan(now, once=True)
@@ -259,7 +259,7 @@ class RoadKeeper:
         for known in self._places:
             known.plan(now)
 
-    def _activate(self, way: Way, now: float) -> None:
+    def _activate(self, way: RoadWay, now: float) -> None:
         before, self._active = self._active, way
         place = way.place
         if place is not self._left:
@@ -291,7 +291,7 @@ class RoadKeeper:
         for known in self._wanted():
             known.plan_return(now)
 
-    def _stand_by(self, way: Way, now: float) -> None:
+    def _stand_by(self, way: RoadWay, now: float) -> None:
         """It is kept until the active road has proved itself. [RO-46]"""
         way.state = RoadState.STANDBY
         way.forget_answers()
@@ -382,7 +382,7 @@ class RoadKeeper:
             last is None or _host(place.road) != _host(last.road),
         )
 
-    def _room(self, place: KnownRoad) -> tuple[float | None, Way | None]:
+    def _room(self, place: KnownRoad) -> tuple[float | None, RoadWay | None]:
         """When ``place`` may start, and which way it crowds out: for a try that is given up, after
         it has had two seconds. ``None``: not before something else ends. [RO-34]"""
         carrier = place.road.carrier
@@ -406,16 +406,16 @@ class RoadKeeper:
 
     # -- ways and places -------------------------------------------------------------------------
 
-    def _new_way(self, place: KnownRoad, state: RoadState, now: float) -> Way:
-        way = Way(self._next_id, place, state, now)
+    def _new_way(self, place: KnownRoad, state: RoadState, now: float) -> RoadWay:
+        way = RoadWay(self._next_id, place, state, now)
         self._next_id += 1
         self._ways[way.id] = way  # in the order of starting: the first is the oldest
         return way
 
-    def _ways_of(self, place: KnownRoad) -> list[Way]:
+    def _ways_of(self, place: KnownRoad) -> list[RoadWay]:
         return [way for way in self._ways.values() if way.place is place]
 
-    def _close(self, way: Way) -> None:
+    def _close(self, way: RoadWay) -> None:
         del self._ways[way.id]
         self._steps.append(CloseRoad(way.id))
 
@@ -433,7 +433,7 @@ class RoadKeeper:
         for way in goes_first[: max(n_open - OPEN_MAX, 0)]:
             self._close(way)
 
-    def _spare(self) -> list[Way]:
+    def _spare(self) -> list[RoadWay]:
         """What may be closed when something else needs its place: standby first, oldest first."""
         spare = [way for way in self._ways.values() if way.state in _SPARE]
         return sorted(spare, key=lambda way: (way.state is RoadState.SUSPECT, way.id))

@@ -52,7 +52,7 @@ class Due(NamedTuple):
     set_aside: list[int]
 
 
-class _Entry:
+class _RacedRoad:
     """One road of a row, and the latest attempt at it."""
 
     __slots__ = ("failure", "id", "n_tries", "retry_at", "road", "started_at")
@@ -78,7 +78,7 @@ class _Row:
     __slots__ = ("entries", "first_at", "n_begun", "next_at", "out_at", "step_s")
 
     def __init__(self, roads: Iterable[Road], step_s: float) -> None:
-        self.entries = [_Entry(road) for road in roads]
+        self.entries = [_RacedRoad(road) for road in roads]
         self.step_s = step_s  # how long the next row waits for this one
         self.n_begun = 0
         self.first_at: float | None = None
@@ -116,7 +116,7 @@ class Race:
             _Row(row, KNOWN_STEP_S if _is_known(row[0], known_to_fail) else ROW_STEP_S)
             for row in rows_of(roads, order)[:ROADS_MAX]
         ]
-        self._attempts: dict[int, tuple[_Row, _Entry]] = {}
+        self._attempts: dict[int, tuple[_Row, _RacedRoad]] = {}
         self._n_attempts = 0
         self._starts_at = now
         self._is_over = False
@@ -179,11 +179,11 @@ class Race:
 
     # -- turns -----------------------------------------------------------------------------------
 
-    def _next_turn(self) -> tuple[float, _Row, _Entry] | None:
+    def _next_turn(self) -> tuple[float, _Row, _RacedRoad] | None:
         """The earliest attempt that is to be started, and when."""
         if self._is_over:
             return None
-        turns: list[tuple[float, _Row, _Entry]] = []
+        turns: list[tuple[float, _Row, _RacedRoad]] = []
         before: _Row | None = None
         for row in self._rows:
             if row.first_at is None:
@@ -198,10 +198,10 @@ class Race:
         turns += self._retries()
         return min(turns, key=lambda turn: turn[0], default=None)
 
-    def _retries(self) -> list[tuple[float, _Row, _Entry]]:
+    def _retries(self) -> list[tuple[float, _Row, _RacedRoad]]:
         """Second attempts. They never crowd out what has been in flight for less than a retry
         waits: an answer over a long way needs that time."""
-        turns: list[tuple[float, _Row, _Entry]] = []
+        turns: list[tuple[float, _Row, _RacedRoad]] = []
         for row in self._rows:
             for entry in row.entries[: row.n_begun]:
                 at = entry.retry_at
@@ -215,7 +215,7 @@ class Race:
                 turns.append((at, row, entry))
         return turns
 
-    def _start(self, row: _Row, entry: _Entry, now: float) -> Attempt:
+    def _start(self, row: _Row, entry: _RacedRoad, now: float) -> Attempt:
         if not entry.n_tries:
             row.n_begun += 1
             if row.first_at is None:
@@ -232,13 +232,13 @@ class Race:
 
     # -- limits ----------------------------------------------------------------------------------
 
-    def _in_flight(self) -> list[_Entry]:
+    def _in_flight(self) -> list[_RacedRoad]:
         """Oldest first."""
         entries = [entry for row in self._rows for entry in row.entries]
         flying = [(e.started_at, e.id, e) for e in entries if e.started_at is not None]
         return [entry for _, _, entry in sorted(flying, key=lambda item: item[:2])]
 
-    def _crowded_out_by(self, carrier: Carrier) -> _Entry | None:
+    def _crowded_out_by(self, carrier: Carrier) -> _RacedRoad | None:
         """Who makes room for one more attempt over ``carrier``. [RO-14]"""
         flying = self._in_flight()
         same = [entry for entry in flying if entry.road.carrier is carrier]

@@ -117,7 +117,7 @@ class KnownRoad:
             self.patience = min(self.patience * 2, PATIENCE_MAX)
 
 
-class Way:
+class RoadWay:
     """One try, and the path that it becomes. ``id`` names it in every step and every report."""
 
     __slots__ = (
