@@ -155,13 +155,16 @@ class RoadKeeper:
             self._activate(way, now)
         self._limit_open()
 
-    def on_failed(self, id_: int, failure: RoadFailure, now: float) -> None:
+    def on_failed(self, id_: int, failure: RoadFailure | None, now: float) -> None:
         """It is gone: the link was not opened or has ended, or the local address has vanished.
-        What ICMP says of a path that has answered is no such thing."""
+        What ICMP says of a path that has answered is no such thing. ``None``: it was not even
+        tried, for want of room on this side, which says nothing about the road. After ``policy``
+        it is not tried again."""
         way = self._ways.pop(id_, None)
         if way is None:
             return
-        way.place.failure = failure
+        if failure is not None:
+            way.place.failure = failure
         if way is self._active:
             self._leave(way.place, now)
         elif way.place is self._target:

@@ -514,6 +514,13 @@ def test_a_road_that_policy_leaves_out_is_not_tried_again() -> None:
     assert keeper.next_time() is None
 
 
+def test_a_road_for_which_this_side_had_no_room_is_tried_at_its_next_time() -> None:
+    keeper = RoadKeeper([UDP, TCP], TCP, now=0.0)
+    keeper.on_failed(started(run(keeper, 0.0), UDP), None, 0.0)
+    assert keeper.statuses()[0] == (UDP, RoadState.UNTRIED, None, 30.0)
+    assert starts(run(keeper, 30.0)) == [(30.0, UDP)]
+
+
 @pytest.mark.spec("RO-35")
 def test_roads_that_the_peer_names_later_are_tried_if_they_are_better() -> None:
     keeper = RoadKeeper([TCP], TCP, now=0.0)
