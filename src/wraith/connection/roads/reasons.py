@@ -22,8 +22,8 @@ class RoadReason(StrEnum):
     """
 
     UDP_SILENT = "udp-silent"  # no answer to any hello
-    UDP_BLOCKED = "udp-blocked"  # the same, and the peer saw none of them
-    UDP_ONEWAY = "udp-oneway"  # the same, but the peer saw them: the answers do not come back
+    UDP_BLOCKED = "udp-blocked"  # the same, and the peer saw none of them (how many)
+    UDP_ONEWAY = "udp-oneway"  # the same, but the peer saw them: no answer comes back (how many)
     PORT_UNREACHABLE = "port-unreachable"  # ICMP: nothing listens there
     REFUSED = "refused"  # RST instead of a connection
     SYN_TIMEOUT = "syn-timeout"  # no answer to the SYN
@@ -63,8 +63,14 @@ _SILENT: Final = frozenset(
 )
 #: Asking again at once is no use: the answer depends on what people set up.
 _FINAL: Final = frozenset((RoadReason.TLS_UNTRUSTED, RoadReason.PROXY_AUTH, RoadReason.POLICY))
-#: Reasons whose number counts bytes.
-_BYTES: Final = frozenset((RoadReason.RESET_LATER, RoadReason.FROZEN, RoadReason.MTU_HOLE))
+#: What the number of a reason counts.
+_UNITS: Final = {
+    RoadReason.UDP_BLOCKED: " hellos",
+    RoadReason.UDP_ONEWAY: " hellos",
+    RoadReason.RESET_LATER: " bytes",
+    RoadReason.FROZEN: " bytes",
+    RoadReason.MTU_HOLE: " bytes",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +79,8 @@ class RoadFailure:
 
     Attributes:
         reason: the word.
-        detail: what was seen: a count of bytes, a status or code, the issuer of a certificate.
+        detail: what was seen: a count of hellos or bytes, a status or code, the issuer of a
+            certificate.
             Text may come from a stranger; ``str`` shows printable characters alone, 64 at most.
             Never a secret.
     """
@@ -108,7 +115,6 @@ class RoadFailure:
         if self.detail is None:
             return self.reason.value
         if isinstance(self.detail, int):
-            unit = " bytes" if self.reason in _BYTES else ""
-            return f"{self.reason.value}({self.detail}{unit})"
+            return f"{self.reason.value}({self.detail}{_UNITS.get(self.reason, '')})"
         shown = "".join(c for c in self.detail[:DETAIL_CHARS_MAX] if c.isprintable())
         return f"{self.reason.value}({shown})"

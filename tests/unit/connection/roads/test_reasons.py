@@ -21,6 +21,7 @@ def test_the_page_has_a_row_for_each_reason_and_no_other() -> None:
         (RoadFailure(RoadReason.REFUSED), "refused"),
         (RoadFailure(RoadReason.RESET_LATER, 18_231), "reset-later(18231 bytes)"),
         (RoadFailure(RoadReason.FROZEN, 0), "frozen(0 bytes)"),
+        (RoadFailure(RoadReason.UDP_BLOCKED, 3), "udp-blocked(3 hellos)"),
         (RoadFailure(RoadReason.HTTP_STATUS, 403), "http-status(403)"),
         (RoadFailure(RoadReason.WS_CLOSED, 1006), "ws-closed(1006)"),
         (RoadFailure(RoadReason.TLS_UNTRUSTED, "Example CA"), "tls-untrusted(Example CA)"),
