@@ -16,7 +16,7 @@ from wraith.connection.links.pools import (
     Stage,
 )
 from wraith.testing.rng import SeededRng
-from wraith.types import Address
+from wraith.types import ANY_ADDRESS, Address
 
 
 def pools(files_max: int = 1 << 16, seed: str = "pools") -> LinkPools:
@@ -142,3 +142,11 @@ def test_the_victims_of_a_time_out_are_told_too() -> None:
         links.discard(number, remote(number), 0.0)
     links.add(3, remote(3), 0.0)
     assert links.due(5.0) == [Order(3, reset=False), Order(1, reset=True)]
+
+
+@pytest.mark.spec("CA-74")
+def test_where_nobody_is_known_the_sum_alone_is_bounded() -> None:
+    links = pools()
+    n = 3 * UNDECIDED_PER_PREFIX_MAX
+    assert [links.add(number, ANY_ADDRESS, 100.0) for number in range(n)] == [[]] * n
+    assert links.count(Stage.UNDECIDED) == n
