@@ -219,7 +219,7 @@ _REVIEWED = {
     ("aio/transports/tcp.py", "link_over"): _SOCKETS,
     ("aio/transports/tcp_listener.py", "_accept_with_asyncio"): _SOCKETS,
     ("aio/transports/websocket.py", "open_link"): _SOCKETS,
-    ("aio/transports/websocket.py", "run"): _SOCKETS,
+    ("aio/transports/websocket.py", "_handshake"): _SOCKETS,
     ("aio/transports/websocket_dial.py", "connect_tcp"): _SOCKETS,
     ("aio/transports/websocket_listener.py", "_accept"): _SOCKETS,
 }

@@ -7,14 +7,14 @@ Of that text only ports and paths are replaced; around it stands what a distribu
 from __future__ import annotations
 
 import asyncio
-import shutil
 import socket
 from collections.abc import Mapping
 from pathlib import Path
 
 from wraith.aio.transports.websocket_dial import connect_tcp
 from wraith.testing.documents import blocks
-from wraith.testing.foreign_peers import absent
+from wraith.testing.foreign_peers import require_program
+from wraith.testing.proxies import free_port
 from wraith.testing.web_authority import WebAuthority
 
 ROOT = Path(__file__).parents[3]
@@ -41,26 +41,10 @@ http {{
 """
 
 
-def nginx_program() -> str:
-    """Where it is; without it the test is skipped, or fails where it is required."""
-    found = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
-    if found is None:
-        absent("nginx", "the program is not installed")
-    return found
-
-
 def howto_configuration() -> str:
     """The one block of configuration on the page."""
     (text,) = [block.text for block in blocks(HOWTO) if block.language == "nginx"]
     return text
-
-
-def free_port() -> int:
-    """A TCP port of loopback that nobody listens at now."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
 
 
 class Nginx:
@@ -80,7 +64,7 @@ class Nginx:
         node_port: int,
         replaced: Mapping[str, str] | None = None,
     ) -> None:
-        self.program = nginx_program()
+        self.program = str(require_program("nginx"))
         self.port = free_port()
         self.folder = folder
         self._process: asyncio.subprocess.Process | None = None

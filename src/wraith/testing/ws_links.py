@@ -210,13 +210,14 @@ class WsServer:
         token: str | None = None,
         tls: ssl.SSLContext | None = None,
         connect: Connect | None = None,
+        proxy: str | None = None,
         ping_after_s: tuple[float, float] = PING_AFTER_S,
         timeout_s: float = DEADLINE_S,
     ) -> LinkEnd:
         """An open link to this listener, or to what stands in front of it at ``url``."""
         preface, keys = self.preface()
         made = await open_link(
-            Road(Carrier.WS, url=url or self.url()),
+            Road(Carrier.WS, url=url or self.url(), proxy=proxy),
             StreamLink.dialled(keys, preface),
             self.next_link_number(),
             token=self.token() if token is None else token,

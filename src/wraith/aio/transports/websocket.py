@@ -16,10 +16,12 @@ import ssl
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from wraith.aio.transports.base import RoadFailed
 from wraith.aio.transports.link_socket import Sheltering
+from wraith.aio.transports.proxy import connect_through
 from wraith.aio.transports.websocket_dial import (
     client_context,
     connect_tcp,
@@ -89,8 +91,7 @@ def _is_ipv6(text: str) -> bool:
 
 
 Connect = Callable[[str, int], Awaitable[socket.socket]]
-"""Opens a connection to a host and port, itself or through a proxy. The socket does not block.
-Raises ``RoadFailed``."""
+"""Opens a connection to a host and port. The socket does not block. Raises ``RoadFailed``."""
 
 
 async def open_link(
@@ -112,31 +113,33 @@ async def open_link(
         link: the dialler's end; its preface leaves with its first record.
         number: of the link, unique in its endpoint.
         token: the last segment of the path (``links.ws_path.make_token``), fresh for this try.
-        tls: what ``wss`` is checked with; the system's trust store by default. The name is checked
-            as this context says.
-        connect: how a connection is opened; directly by default. A road with a proxy needs it.
+        tls: what ``wss`` is checked with; the system's trust store by default.
+        connect: how a connection is opened; by default directly, or through the proxy of the road.
         doorstep: keeps the link when it discards.
         ping_after_s: least and most seconds without sending after which it pings.
         timeout_s: for everything.
 
     Raises:
         RoadFailed: the road is none, with the reason.
-        ConfigError: the URL is none.
+        ConfigError: the URL is none, or ``tls`` leaves a check out.
         MissingExtra: the library is not installed.
     """
     if road.url is None:
         raise ConfigError("road", str(road), _ACCEPTED)
     url = WebSocketUrl.parse(road.url)
-    if road.proxy is not None and connect is None:
-        raise failed(RoadReason.POLICY)  # what was to go through a proxy goes through it or not
-    context = tell_issuers(tls or client_context()) if url.is_secure else None
+    context = tell_issuers(_checked(tls or client_context())) if url.is_secure else None
     shell = _load_shell()(
         secure=url.is_secure, host=url.host, port=url.port, path=f"{url.prefix}/{token}"
     )
+    if connect is None:
+        connect = connect_tcp
+        if road.proxy is not None:
+            deadline = asyncio.get_running_loop().time() + timeout_s
+            connect = partial(connect_through, road.proxy, deadline=deadline)
     is_connected = False
     try:
         async with asyncio.timeout(timeout_s):
-            sock = await (connect or connect_tcp)(url.host, url.port)
+            sock = await connect(url.host, url.port)
             is_connected = True
             head = await _handshake(shell, url, sock, context, timeout_s)
     except TimeoutError as exc:
@@ -144,6 +147,12 @@ async def open_link(
         raise failed(reason) from exc
     path = NetworkPath(head.local, head.remote, Carrier.WS, number)
     return WebSocketLink(head, link, path, doorstep, ping_after_s=ping_after_s)
+
+
+def _checked(tls: ssl.SSLContext) -> ssl.SSLContext:
+    if tls.verify_mode is not ssl.CERT_REQUIRED or not tls.check_hostname:
+        raise ConfigError("tls", tls, "a context that checks the certificate and the host name")
+    return tls
 
 
 async def _handshake(

@@ -22,7 +22,7 @@ from wraith.connection.links.preface import PREFACE_BYTES, LinkKeys
 from wraith.connection.roads.reasons import RoadReason
 from wraith.crypto.secret import Secret
 from wraith.errors import ConfigError, MissingExtra
-from wraith.testing.nginx import free_port
+from wraith.testing.proxies import free_port
 from wraith.testing.web_authority import WebAuthority
 from wraith.testing.ws_links import WsServer
 from wraith.types import Carrier, Road
@@ -248,11 +248,28 @@ async def test_a_certificate_of_nobody_known_is_told_with_its_issuer_and_nothing
     assert server.accepted.empty()
 
 
+@pytest.mark.spec("CA-69")
+@pytest.mark.asyncio
+@pytest.mark.parametrize("verifies", [True, False])
+async def test_a_context_that_leaves_a_check_out_is_refused(verifies: bool) -> None:
+    tls = ssl.create_default_context()
+    tls.check_hostname = False
+    if not verifies:
+        tls.verify_mode = ssl.CERT_NONE
+    async with peer(says_nothing) as (port, seen):
+        road = Road(Carrier.WS, url=f"wss://localhost:{port}")
+        with pytest.raises(ConfigError):
+            await open_link(road, fresh_link(), 1, token="t", tls=tls)
+    assert seen == []
+
+
 @pytest.mark.asyncio
 async def test_a_road_with_a_proxy_never_goes_without_it() -> None:
     async with peer(says_nothing) as (port, seen):
-        url = f"ws://127.0.0.1:{port}"
-        assert await reason_of(url, proxy="socks5://user:secret@127.0.0.1:1") == "policy"
+        url, proxy = f"ws://127.0.0.1:{port}", f"socks5://user:secret@127.0.0.1:{free_port()}"
+        reason = await reason_of(url, proxy=proxy)
+        assert reason.startswith(("proxy-", "refused")), reason
+        assert "secret" not in reason
     assert seen == []
 
 
