@@ -93,10 +93,43 @@ REQUESTS: dict[str, Callable[[str], str]] = {
         f"POST {path} HTTP/1.1\r\nHost: {HOST}\r\nTransfer-Encoding: chunked\r\n"
         "Connection: close\r\n\r\n5\r\nhello\r\n0\r\n\r\n"
     ),
+    "an upload under way": lambda path: (
+        f"POST {path} HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: 100000\r\n"
+        "Connection: close\r\n\r\nthe first of many"
+    ),
+    "an upload too large": lambda path: (
+        f"POST {path} HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: 99000000\r\n"
+        "Connection: close\r\n\r\nthe first of many"
+    ),
+    "expect": lambda path: (
+        f"POST {path} HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: 5\r\n"
+        "Expect: 100-continue\r\nConnection: close\r\n\r\nhello"
+    ),
+    "options": lambda path: f"OPTIONS {path} HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n\r\n",
+    "trace": lambda path: f"TRACE {path} HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n\r\n",
+    "range": lambda path: (
+        f"GET {path} HTTP/1.1\r\nHost: {HOST}\r\nRange: bytes=0-3\r\nConnection: close\r\n\r\n"
+    ),
     "put": lambda path: (
         f"PUT {path} HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
     ),
     "upgrade": lambda path: f"GET {path} HTTP/1.1\r\nHost: {HOST}\r\n{UPGRADE}\r\n",
+    "upgrade with a body": lambda path: (
+        f"GET {path} HTTP/1.1\r\nHost: {HOST}\r\n{UPGRADE}Content-Length: 100000\r\n\r\nthe first"
+    ),
+    "upgrade that expects": lambda path: (
+        f"GET {path} HTTP/1.1\r\nHost: {HOST}\r\n{UPGRADE}Expect: 100-continue\r\n\r\n"
+    ),
+    "upgrade in chunks": lambda path: (
+        f"GET {path} HTTP/1.1\r\nHost: {HOST}\r\n{UPGRADE}Transfer-Encoding: chunked\r\n\r\n5\r\n"
+    ),
+    "upgrade to another": lambda path: (
+        f"GET {path} HTTP/1.1\r\nHost: {HOST}\r\n{UPGRADE.replace('websocket', 'h2c')}\r\n"
+    ),
+    "upgrade by post": lambda path: (
+        f"POST {path} HTTP/1.1\r\nHost: {HOST}\r\n{UPGRADE}Content-Length: 0\r\n\r\n"
+    ),
+    "upgrade in 1.0": lambda path: f"GET {path} HTTP/1.0\r\nHost: {HOST}\r\n{UPGRADE}\r\n",
     "upgrade, wrong version": lambda path: (
         f"GET {path} HTTP/1.1\r\nHost: {HOST}\r\n{UPGRADE.replace('13', '12')}\r\n"
     ),
