@@ -137,6 +137,7 @@ class WsServer:
         self.doorstep = Doorstep(loop, SeededRng("ws doorstep"))
         self._ends: list[LinkEnd] = []
         self._n_links = 0
+        self._seen: set[bytes] = set()
         self._rng = SeededRng("ws tokens")
         self._tokens = PathTokens(
             self.key.ak.public, self.key.psk, unix_now=UNIX_NOW, used_before=False
@@ -180,9 +181,12 @@ class WsServer:
         self.accepted.put_nowait(self._ends[-1])
 
     def prove(self, preface: bytes) -> LinkKeys | None:
-        """The keys of a right preface; judges neither time nor repetition."""
+        """The keys of a right preface, each ephemeral once; does not judge the time."""
         opened = open_preface(self.key, preface, Carrier.WS)
-        return None if opened is None else opened.keys
+        if opened is None or opened.e_public in self._seen:
+            return None
+        self._seen.add(opened.e_public)
+        return opened.keys
 
     # --- who comes ----------------------------------------------------------------------------
 

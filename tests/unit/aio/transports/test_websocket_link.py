@@ -158,6 +158,20 @@ async def test_a_preface_that_is_none_is_never_answered(wrong: Callable[[bytes],
 
 
 @pytest.mark.spec("CA-66")
+async def test_a_preface_that_is_shown_again_is_never_answered() -> None:
+    """Whoever ends TLS can repeat it, over a connection with another path."""
+    async with WsServer() as server:
+        raw = await RawDialler.opened(server)
+        preface, (record,) = records(server, b"p" * 50)
+        raw.send(preface + record)
+        first = await server.next()
+        await first.until_bytes(50)
+        again = await ends_silent(server, preface + record)
+        assert again.packets == [] and first.closed is None
+        raw.leave()
+
+
+@pytest.mark.spec("CA-66")
 @pytest.mark.parametrize("cut", [1, 40, 87])
 async def test_a_preface_in_two_messages_is_none(cut: int) -> None:
     async with WsServer() as server:
