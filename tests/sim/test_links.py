@@ -86,6 +86,7 @@ def test_a_link_takes_over_where_udp_is_dropped() -> None:
     assert (failed.event.road, failed.event.failure.reason) == (UDP, RoadReason.UDP_SILENT)
 
 
+@pytest.mark.spec("RC-42")
 def test_a_bit_that_is_flipped_on_a_link_costs_nothing_but_that_packet_or_link() -> None:
     for at in range(0, 40, 3):
         net = linked(seed=at + 1)
@@ -153,6 +154,8 @@ class Switching:
         self.net.set_links(LinkConfig(latency_s=0.025, rate_bps=40e6, queue_bytes=400_000))
 
 
+@pytest.mark.spec("CN-86")
+@pytest.mark.spec("CN-89")
 @pytest.mark.parametrize("is_upload", [True, False])
 @pytest.mark.parametrize("seed", range(3))
 def test_udp_that_is_dropped_in_the_middle_is_replaced_within_two_seconds(
@@ -195,6 +198,7 @@ def test_a_change_of_the_network_brings_udp_back_at_once() -> None:
     assert run.net.run(seconds=2.5, until=lambda: run.connection.path.carrier is Carrier.UDP)
 
 
+@pytest.mark.spec("CN-88")
 @pytest.mark.parametrize("is_upload", [True, False])
 def test_a_link_that_is_reset_while_udp_works_costs_half_a_second(is_upload: bool) -> None:
     run = Switching(9, is_upload=is_upload)
@@ -206,3 +210,63 @@ def test_a_link_that_is_reset_while_udp_works_costs_half_a_second(is_upload: boo
     assert run.run(20)
     assert run.gap_s <= 0.5
     assert run.connection.path.carrier is Carrier.UDP
+
+
+@pytest.mark.spec("CN-84")
+def test_a_path_opens_for_a_packet_that_others_have_overtaken() -> None:
+    """The first packet on a slow link comes long after newer ones over UDP."""
+    run = Switching(10, is_upload=True)
+    run.net.pipes.configs[Carrier.TCP, ADDRESS_B] = PipeConfig(latency_s=0.15)
+    run.net.i.endpoint.migrate(run.connection, TCP, run.net.now)
+    assert run.run(20)
+    assert run.connection.path.carrier is Carrier.TCP
+    assert not run.net.i.events(Closed)
+
+
+@pytest.mark.spec("CN-85")
+def test_data_wait_until_the_challenge_of_the_sender_has_come_back() -> None:
+    """A copy of a packet on somebody else's link: whoever holds the code can open one, and must get
+    nothing of the session on it."""
+    net = linked()
+    net.pipes.configs[Carrier.TCP, ADDRESS_B] = PipeConfig()
+    connection = net.dial(roads=[UDP, TCP])
+    assert net.run_until_confirmed(connection)
+    net.run(seconds=0.3)
+    net.i.endpoint.migrate(connection, TCP, net.now)
+    other = net.r.incoming[0]
+    seen: list[bool] = []
+
+    def look(local: object, data: bytes) -> bytes:
+        if local == ADDRESS_B:
+            parts = other._shared.parts
+            assert parts is not None
+            seen.append(parts.paths.main.network.carrier is Carrier.TCP)
+        return data
+
+    net.pipes.tap = look
+    copy = net.send_stream(net.r, other, DATA[:MIB])
+    assert net.run(seconds=20, until=lambda: copy.is_equal)
+    parts = other._shared.parts
+    assert parts is not None and parts.paths.main.is_proven
+    assert seen[0] is False, "the challenge goes before the data"
+
+
+@pytest.mark.spec("CN-87")
+def test_a_nat_that_moves_a_session_in_the_moment_of_a_new_epoch_loses_it_nothing() -> None:
+    """The initiator does not know that its address has changed, and its new epoch has a new index:
+    to the responder it is a join, and data that are the newest of all take it along."""
+    net = linked(link=LinkConfig(latency_s=0.02))
+    net.pipes.configs[Carrier.TCP, ADDRESS_B] = PipeConfig()
+    connection = net.dial()
+    assert net.run_until_confirmed(connection)
+    net.run(seconds=0.3)
+    moved = ADDRESS_A._replace(port=9_999)
+    host = net.hosts.pop(ADDRESS_A)
+    host.address = moved
+    net.hosts[moved] = host
+    connection.rekey(net.now)
+    copy = net.send_stream(net.i, connection, DATA[:MIB])
+    assert net.run(seconds=20, until=lambda: copy.is_equal)
+    assert net.r.incoming[0].path.remote == moved
+    back = net.send_stream(net.r, net.r.incoming[0], DATA[:MIB])
+    assert net.run(seconds=20, until=lambda: back.is_equal)

@@ -205,7 +205,7 @@ def test_a_command_ends_with_their_own_code(
 
 _SYSTEM = {"OSError", "TimeoutError", "ConnectionError"}
 _OURS = {each.__name__ for each in _classes()} | {"Exception", "BaseException"}
-_SOCKETS = "sockets of the system alone; what failed is a RoadFailed, which is none of either"
+_SOCKETS = "sockets of the system alone; what failed is an OpenFailed, which is none of either"
 #: Blocks that await something and catch an error of the system first: why none of ours comes there.
 _REVIEWED = {
     ("aio/sessions/listener.py", "close"): "what it waits for keeps the errors of sessions",

@@ -18,7 +18,7 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from wraith.abc import Rng
-from wraith.aio.transports.base import LinkDoor, RoadFailed, StreamSocket
+from wraith.aio.transports.base import LinkDoor, OpenFailed, StreamSocket
 from wraith.aio.transports.doorstep import Doorstep
 from wraith.connection.links.link import StreamLink
 from wraith.connection.links.wishes import (
@@ -34,7 +34,7 @@ from wraith.errors import WraithError
 from wraith.types import Buffer, NetworkPath, Transmit, TransportCharacteristics
 
 OpenLink = Callable[[OpenRoad, int, Doorstep], Awaitable[StreamSocket]]
-"""Opens a wish as the link of a number; raises ``RoadFailed``, or ``WraithError`` where this
+"""Opens a wish as the link of a number; raises ``OpenFailed``, or ``WraithError`` where this
 installation cannot."""
 
 
@@ -180,7 +180,7 @@ class Links:
         number = self.next_link_number()
         try:
             link = await self._open_link(wish, number, doorstep)
-        except RoadFailed as failed:
+        except OpenFailed as failed:
             failure = failed.failure
         except WraithError as error:
             failure = RoadFailure(RoadReason.POLICY, str(error))

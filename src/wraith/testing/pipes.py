@@ -10,30 +10,16 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
+from wraith.aio.links import LinkMachine
 from wraith.connection.links.link import LinkState, StreamLink
-from wraith.connection.links.wishes import CloseLink, DiscardLink, DropRoad, LinkWish, OpenRoad
+from wraith.connection.links.wishes import CloseLink, DiscardLink, DropRoad, OpenRoad
 from wraith.connection.roads.reasons import RoadFailure, RoadReason
-from wraith.types import Address, Buffer, Carrier, NetworkPath, Road, Transmit
+from wraith.types import Address, Carrier, NetworkPath, Road, Transmit
 
 ROOM_BYTES = 256 * 1024
 PIECE_BYTES = 64 * 1024
 SYN_TIMEOUT_S = 5.0
-
-
-class LinkMachine(Protocol):
-    """The part of an endpoint that knows links."""
-
-    def accept_link(self, path: NetworkPath, clock: Callable[[], float]) -> StreamLink | None: ...
-    def link_opened(self, wish_id: int, path: NetworkPath, now: float) -> None: ...
-    def link_failed(self, wish_id: int, failure: RoadFailure, now: float) -> None: ...
-    def link_room(self, path: NetworkPath, n_bytes: int, now: float) -> None: ...
-    def link_closed(self, path: NetworkPath, failure: RoadFailure, now: float) -> None: ...
-    def next_wish(self) -> LinkWish | None: ...
-    def receive_datagrams(
-        self, data: Buffer, segment_bytes: int, path: NetworkPath, now: float
-    ) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,14 +1,14 @@
 """The targets of the fuzzer of what proxies answer: used by ``tests/fuzz`` and by the corpus
 replay.
 
-Any answer opens the connection, is refused with a ``RoadFailed``, or is waited for; everything else
+Any answer opens the connection, is refused with a ``OpenFailed``, or is waited for; everything else
 is a defect, and so are an answer that is read beyond its end, one that is read without a bound, and
 one that means something else when it comes byte by byte.
 """
 
 from __future__ import annotations
 
-from wraith.aio.transports.base import RoadFailed
+from wraith.aio.transports.base import OpenFailed
 from wraith.aio.transports.proxy import HTTP_HEAD_BYTES_MAX, steps_for
 from wraith.connection.roads.proxies import ProxyScheme, ProxyUrl
 from wraith.testing.fuzzing import Target
@@ -38,7 +38,7 @@ def converse(url: ProxyUrl, data: bytes, piece_bytes: int) -> tuple[str, int]:
             step = steps.send(piece)
     except StopIteration:
         return OPEN, taken
-    except RoadFailed as error:
+    except OpenFailed as error:
         return str(error), taken
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from wraith.aio.transports.base import PEER_CLOSED, RoadFailed
+from wraith.aio.transports.base import PEER_CLOSED, OpenFailed
 from wraith.connection.roads.reasons import RoadReason
 from wraith.crypto.kdf import blake3
 from wraith.testing.nginx import HOST, NOT_FOUND_PAGE, Nginx
@@ -197,7 +197,7 @@ async def test_nginx_killed_in_the_middle_ends_the_link_at_both_ends_with_a_reas
             await sending
         assert 4 << 20 <= listener.n_bytes < len(data)
         assert b"".join(listener.packets) == data[: listener.n_bytes - 50]
-        with pytest.raises(RoadFailed) as failed:
+        with pytest.raises(OpenFailed) as failed:
             await dial(server, nginx, authority)
         assert failed.value.failure.reason is RoadReason.REFUSED
 
@@ -208,7 +208,7 @@ async def test_a_certificate_of_an_unknown_authority_is_refused_with_its_issuer(
     other = WebAuthority(tmp_path / "other", "Somebody Else")
     async with WsServer() as server, Nginx(tmp_path / "nginx", other, server.port) as nginx:
         for context in (authority.client_context(), None):  # None: the system's trust store
-            with pytest.raises(RoadFailed) as failed:
+            with pytest.raises(OpenFailed) as failed:
                 await server.dial(nginx.url(), tls=context, connect=nginx.connect)
             assert str(failed.value.failure) == "tls-untrusted(CN=Somebody Else)"
         assert (nginx.folder / "access.log").read_text() == "", "a request was sent"
@@ -219,7 +219,7 @@ async def test_a_certificate_for_another_name_is_refused(
 ) -> None:
     async with WsServer() as server, Nginx(tmp_path / "nginx", authority, server.port) as nginx:
         url = nginx.url().replace(HOST, "example.net")
-        with pytest.raises(RoadFailed) as failed:
+        with pytest.raises(OpenFailed) as failed:
             await server.dial(url, tls=authority.client_context(), connect=nginx.connect)
         assert failed.value.failure.reason is RoadReason.TLS_UNTRUSTED
 
@@ -234,7 +234,7 @@ async def test_tls_that_the_server_does_not_speak_is_an_alert(
         WsServer() as server,
         Nginx(tmp_path / "nginx", authority, server.port, replaced) as nginx,
     ):
-        with pytest.raises(RoadFailed) as failed:
+        with pytest.raises(OpenFailed) as failed:
             await server.dial(nginx.url(), tls=context, connect=nginx.connect)
         assert failed.value.failure.reason is RoadReason.TLS_ALERT
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from wraith.aio.transports.base import RoadFailed
+from wraith.aio.transports.base import OpenFailed
 from wraith.connection.roads.reasons import RoadReason
 from wraith.testing.proxies import microsocks, tinyproxy
 from wraith.testing.rng import SeededRng
@@ -41,7 +41,7 @@ async def test_a_link_runs_through_a_proxy(kind: str, is_secure: bool, tmp_path:
             await listener.send(data, 16_384)
             await dialler.until_bytes(len(data))
             wrong = proxy.replace("right", "wrong")
-            with pytest.raises(RoadFailed) as failed:
+            with pytest.raises(OpenFailed) as failed:
                 await server.dial(url, tls=authority.client_context(), proxy=wrong)
             assert failed.value.failure.reason is RoadReason.PROXY_AUTH
         assert server.accepted.empty()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from wraith.aio.transports.base import RoadFailed
+from wraith.aio.transports.base import OpenFailed
 from wraith.aio.transports.proxy import connect_through
 from wraith.connection.roads.proxies import ProxyPlan, proxy_plan
 from wraith.errors import EXTRAS
@@ -60,7 +60,7 @@ async def through(url: str, port: int) -> str:
     deadline = asyncio.get_running_loop().time() + ENOUGH_S
     try:
         (await connect_through(url, "127.0.0.1", port, deadline=deadline)).close()
-    except RoadFailed as error:
+    except OpenFailed as error:
         return str(error.failure)
     return "open"
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from wraith.aio.transports.base import RoadFailed
+from wraith.aio.transports.base import OpenFailed
 from wraith.aio.transports.proxy import connect_through
 from wraith.testing.bad_proxy import Fault
 from wraith.testing.proxies import bad_proxy, free_port, microsocks, tinyproxy
@@ -92,7 +92,7 @@ async def answer(sock: socket.socket, question: bytes) -> bytes:
 
 
 async def failure(url: str, host: str, port: int, within_s: float = ENOUGH_S) -> str:
-    with pytest.raises(RoadFailed) as failed:
+    with pytest.raises(OpenFailed) as failed:
         (await through(url, host, port, within_s)).close()
     return str(failed.value.failure)
 
@@ -163,7 +163,7 @@ async def test_credentials_are_told_to_the_proxy_alone(
     with start(tmp_path) as url:
         assert await answer(await through(url, "127.0.0.1", echo.port), b"in") == b"in"
         for host, port in (("127.0.0.1", free_port()), ("-bad-", 1), ("no-such.invalid", 1)):
-            with pytest.raises(RoadFailed) as failed:
+            with pytest.raises(OpenFailed) as failed:
                 await through(url, host, port)
             said += traceback.format_exception(failed.value)
             said.append(repr(failed.value.failure))

@@ -22,7 +22,7 @@ PENDING_BYTES_MAX: Final = 256 * 1024
 UNSENT_BYTES_MAX: Final = 128 * 1024
 
 
-class RoadFailed(Exception):
+class OpenFailed(Exception):
     """A road could not be opened. Never leaves the package: whoever opened it takes ``failure``."""
 
     def __init__(self, failure: RoadFailure) -> None:

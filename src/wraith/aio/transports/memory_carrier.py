@@ -13,7 +13,7 @@ import errno
 from asyncio import AbstractEventLoop
 from typing import Final
 
-from wraith.aio.transports.base import UNSENT_BYTES_MAX, LinkDoor, RoadFailed
+from wraith.aio.transports.base import UNSENT_BYTES_MAX, LinkDoor, OpenFailed
 from wraith.aio.transports.doorstep import Doorstep
 from wraith.aio.transports.link_socket import LinkSocket
 from wraith.connection.links.link import StreamLink
@@ -161,12 +161,12 @@ class MemoryNetwork:
     async def open_link(
         self, road: Road, link: StreamLink, number: int, *, doorstep: Doorstep | None = None
     ) -> LinkSocket:
-        """As ``tcp.open_link``. Raises ``RoadFailed`` when nobody listens there."""
+        """As ``tcp.open_link``. Raises ``OpenFailed`` when nobody listens there."""
         loop = asyncio.get_running_loop()
         await asyncio.sleep(0)
         found = None if road.address is None else self._listening.get(road.address)
         if road.address is None or found is None:
-            raise RoadFailed(RoadFailure(RoadReason.REFUSED))
+            raise OpenFailed(RoadFailure(RoadReason.REFUSED))
         door, their_doorstep = found
         self._next_port += 1
         own = Address(road.address.ip, self._next_port)

@@ -6,7 +6,7 @@ answer in two pieces fails, and bytes behind an answer are lost. Here an answer 
 byte and no further, and is bounded: 266 bytes of SOCKS, 8 KiB of HTTP.
 
 A proxy is trusted for nothing. Whatever it says or does, the outcome is a connection or one
-``RoadFailed``; user and password are in neither.
+``OpenFailed``; user and password are in neither.
 
 Spec: docs/spec/proxies.md [PX-5] [PX-6] [PX-7]; the reasons are those of roads.md.
 """
@@ -19,7 +19,7 @@ import socket
 from collections.abc import Generator
 from typing import Final
 
-from wraith.aio.transports.base import RoadFailed
+from wraith.aio.transports.base import OpenFailed
 from wraith.connection.roads.proxies import ProxyScheme, ProxyUrl, checked_host
 from wraith.connection.roads.reasons import RoadFailure, RoadReason
 from wraith.errors import MissingExtra
@@ -31,7 +31,7 @@ ADDRESSES_MAX: Final = 4
 
 Steps = Generator[bytes | int, bytes, None]
 """A conversation as its client leads it, without I/O. It yields bytes to send, or how many bytes it
-takes next at most, and is then sent at least one. Its end is success; it raises ``RoadFailed``."""
+takes next at most, and is then sent at least one. Its end is success; it raises ``OpenFailed``."""
 
 _PROXY: Final = "the proxy"
 _HEAD_END: Final = b"\r\n\r\n"
@@ -68,7 +68,7 @@ async def connect_through(proxy: str, host: str, port: int, *, deadline: float) 
         host: a name or a numeric address, IPv6 without brackets.
         deadline: on the clock of the loop.
     Raises:
-        RoadFailed: in every other case that the network can bring about.
+        OpenFailed: in every other case that the network can bring about.
         MissingExtra: the extra is not installed.
         ConfigError: ``proxy`` is no URL of a proxy.
     """
@@ -98,8 +98,8 @@ def steps_for(url: ProxyUrl, host: str, port: int) -> Steps:
     return _socks_steps(url, host, port)
 
 
-def _failed(reason: RoadReason, detail: int | str | None = None) -> RoadFailed:
-    return RoadFailed(RoadFailure(reason, detail))
+def _failed(reason: RoadReason, detail: int | str | None = None) -> OpenFailed:
+    return OpenFailed(RoadFailure(reason, detail))
 
 
 # --- what is said -------------------------------------------------------------------------------
@@ -183,7 +183,7 @@ def _exactly(n_bytes: int) -> Generator[int, bytes, bytes]:
     return data
 
 
-def _no_socks() -> RoadFailed:
+def _no_socks() -> OpenFailed:
     return _failed(RoadReason.PROXY_REFUSED, "its answer is no SOCKS 5")
 
 

@@ -9,7 +9,7 @@ import asyncio
 import ssl
 
 from wraith.aio.transports import tcp
-from wraith.aio.transports.base import RoadFailed, StreamSocket
+from wraith.aio.transports.base import OpenFailed, StreamSocket
 from wraith.aio.transports.doorstep import Doorstep
 from wraith.aio.transports.tcp import CONNECT_S
 from wraith.connection.links.wishes import OpenRoad
@@ -33,7 +33,7 @@ class RoadOpener:
         """Opens ``wish`` as link ``number``.
 
         Raises:
-            RoadFailed: it cannot be had, with the reason.
+            OpenFailed: it cannot be had, with the reason.
             MissingExtra: this installation lacks what the road needs.
         """
         road = wish.road
@@ -52,7 +52,7 @@ class RoadOpener:
             return await tcp.link_over(sock, wish.link, number, doorstep=doorstep)
         if road.carrier is Carrier.WS:
             return await self._open_websocket(wish, number, doorstep)
-        raise RoadFailed(RoadFailure(RoadReason.POLICY, f"no transport for {road.carrier.name}"))
+        raise OpenFailed(RoadFailure(RoadReason.POLICY, f"no transport for {road.carrier.name}"))
 
     async def _open_websocket(
         self, wish: OpenRoad, number: int, doorstep: Doorstep

@@ -20,7 +20,7 @@ from asyncio import AbstractEventLoop
 from typing import Final
 
 from wraith.aio.transports.addresses import family_of, from_sockaddr, to_sockaddr
-from wraith.aio.transports.base import UNSENT_BYTES_MAX, RoadFailed
+from wraith.aio.transports.base import UNSENT_BYTES_MAX, OpenFailed
 from wraith.aio.transports.datagram_endpoint import supports_add_reader
 from wraith.aio.transports.doorstep import Doorstep
 from wraith.aio.transports.link_socket import LinkSocket, reset_on_close
@@ -152,7 +152,7 @@ async def open_link(
         local: where to connect from; empty: the kernel chooses.
 
     Raises:
-        RoadFailed: no connection within ``timeout_s``, or a refusal, with the reason.
+        OpenFailed: no connection within ``timeout_s``, or a refusal, with the reason.
         ValueError: the road leads through a proxy, or has no address.
     """
     if road.address is None or road.proxy is not None:
@@ -164,11 +164,11 @@ async def open_link(
 async def connect(
     address: Address, *, timeout_s: float = CONNECT_S, local: Address = ANY_ADDRESS
 ) -> socket.socket:
-    """A connected socket with the options of a link, the caller's. Raises ``RoadFailed``."""
+    """A connected socket with the options of a link, the caller's. Raises ``OpenFailed``."""
     try:
         sock = socket.socket(family_of(address), socket.SOCK_STREAM)
     except OSError as exc:  # the host lacks the family
-        raise RoadFailed(RoadFailure(RoadReason.UNREACHABLE, exc.strerror)) from None
+        raise OpenFailed(RoadFailure(RoadReason.UNREACHABLE, exc.strerror)) from None
     try:
         sock.setblocking(False)
         set_options(sock)
@@ -178,10 +178,10 @@ async def connect(
             await asyncio.get_running_loop().sock_connect(sock, to_sockaddr(address))
     except TimeoutError:  # ours, or the kernel's ETIMEDOUT
         sock.close()
-        raise RoadFailed(RoadFailure(RoadReason.SYN_TIMEOUT)) from None
+        raise OpenFailed(RoadFailure(RoadReason.SYN_TIMEOUT)) from None
     except OSError as exc:
         sock.close()
-        raise RoadFailed(_connect_failure(exc)) from None
+        raise OpenFailed(_connect_failure(exc)) from None
     except BaseException:
         sock.close()
         raise
@@ -207,7 +207,7 @@ async def link_over(
         return await EndpointStream.over(loop, sock, link, path, characteristics, doorstep)
     except OSError as exc:  # it was reset before it could be looked at
         sock.close()
-        raise RoadFailed(RoadFailure(RoadReason.REFUSED, exc.strerror)) from None
+        raise OpenFailed(RoadFailure(RoadReason.REFUSED, exc.strerror)) from None
     except BaseException:
         sock.close()
         raise

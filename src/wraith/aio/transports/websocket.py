@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from wraith.aio.transports.base import RoadFailed
+from wraith.aio.transports.base import OpenFailed
 from wraith.aio.transports.link_socket import Sheltering
 from wraith.aio.transports.proxy import connect_through
 from wraith.aio.transports.websocket_dial import (
@@ -91,7 +91,7 @@ def _is_ipv6(text: str) -> bool:
 
 
 Connect = Callable[[str, int], Awaitable[socket.socket]]
-"""Opens a connection to a host and port. The socket does not block. Raises ``RoadFailed``."""
+"""Opens a connection to a host and port. The socket does not block. Raises ``OpenFailed``."""
 
 
 async def open_link(
@@ -120,7 +120,7 @@ async def open_link(
         timeout_s: for everything.
 
     Raises:
-        RoadFailed: the road is none, with the reason.
+        OpenFailed: the road is none, with the reason.
         ConfigError: the URL is none, or ``tls`` leaves a check out.
         MissingExtra: the library is not installed.
     """
@@ -162,7 +162,7 @@ async def _handshake(
     context: ssl.SSLContext | None,
     timeout_s: float,
 ) -> WebSocketHead[WebClientShell]:
-    """TLS and the request, over ``sock``, which it takes over. Raises ``RoadFailed``."""
+    """TLS and the request, over ``sock``, which it takes over. Raises ``OpenFailed``."""
     decided = asyncio.Event()
     head = WebSocketHead(shell, lambda: _look_at(head, decided))
     try:
@@ -183,7 +183,7 @@ async def _handshake(
         await decided.wait()
         if shell.is_open and not head.is_gone:
             return head
-        raise RoadFailed(shell.failure or _of_end(head, is_secure=url.is_secure))
+        raise OpenFailed(shell.failure or _of_end(head, is_secure=url.is_secure))
     except BaseException:
         head.reset()
         raise

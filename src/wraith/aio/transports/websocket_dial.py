@@ -17,7 +17,7 @@ from typing import Final
 from cryptography import x509
 
 from wraith.aio.transports.addresses import from_sockaddr
-from wraith.aio.transports.base import RoadFailed
+from wraith.aio.transports.base import OpenFailed
 from wraith.aio.transports.tcp import connect
 from wraith.connection.roads.reasons import RoadFailure, RoadReason
 from wraith.types import Address
@@ -27,9 +27,9 @@ STAGGER_S: Final = 0.25
 ADDRESSES_MAX: Final = 8
 
 
-def failed(reason: RoadReason, detail: int | str | None = None) -> RoadFailed:
+def failed(reason: RoadReason, detail: int | str | None = None) -> OpenFailed:
     """The exception for it."""
-    return RoadFailed(RoadFailure(reason, detail))
+    return OpenFailed(RoadFailure(reason, detail))
 
 
 # --- TCP ------------------------------------------------------------------------------------
@@ -42,7 +42,7 @@ async def connect_tcp(host: str, port: int) -> socket.socket:
     it or at once when that one failed; the first that connects wins, the rest are closed.
 
     Raises:
-        RoadFailed: name-unknown; refused, unreachable or syn-timeout of the address tried first.
+        OpenFailed: name-unknown; refused, unreachable or syn-timeout of the address tried first.
     """
     loop = asyncio.get_running_loop()
     try:
@@ -137,7 +137,7 @@ def _issuer_of(tls: ssl.SSLObject) -> str:
     return ""
 
 
-def of_tls(exc: BaseException) -> RoadFailed:
+def of_tls(exc: BaseException) -> OpenFailed:
     """Why a TLS handshake failed."""
     if isinstance(exc, ssl.SSLCertVerificationError):
         notes: list[str] = getattr(exc, "__notes__", [])

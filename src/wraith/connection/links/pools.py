@@ -51,7 +51,7 @@ class Order(NamedTuple):
     reset: bool
 
 
-class _Entry(Deadline):
+class _Guest(Deadline):
     """A link in a pool; ``at`` is the end of its time there."""
 
     __slots__ = ("came_at", "number", "prefix", "stage")
@@ -72,12 +72,12 @@ class _Pool:
     def __init__(self, n_max: int, per_prefix_max: int) -> None:
         self.n_max = n_max
         self.per_prefix_max = per_prefix_max
-        self.entries: dict[int, _Entry] = {}
+        self.entries: dict[int, _Guest] = {}
         self._counts: Counter[bytes] = Counter()
 
-    def add(self, entry: _Entry) -> _Entry | None:
+    def add(self, entry: _Guest) -> _Guest | None:
         """Takes ``entry``; returns the one that has to make room for it, if one has."""
-        victim: _Entry | None = None
+        victim: _Guest | None = None
         # Behind a proxy that names no client there is no prefix to hold against. [CA-74]
         if entry.prefix and self._counts[entry.prefix] >= self.per_prefix_max:
             victim = self._oldest_of(entry.prefix)
@@ -89,13 +89,13 @@ class _Pool:
         self._counts[entry.prefix] += 1
         return victim
 
-    def remove(self, entry: _Entry) -> None:
+    def remove(self, entry: _Guest) -> None:
         del self.entries[entry.number]
         self._counts[entry.prefix] -= 1
         if not self._counts[entry.prefix]:
             del self._counts[entry.prefix]
 
-    def _oldest_of(self, prefix: bytes) -> _Entry:
+    def _oldest_of(self, prefix: bytes) -> _Guest:
         return next(entry for entry in self.entries.values() if entry.prefix == prefix)
 
 
@@ -119,7 +119,7 @@ class LinkPools:
             Stage.PROVEN: _Pool(min(PROVEN_MAX, 2 * eighth), PROVEN_PER_PREFIX_MAX),
             Stage.DISCARDING: _Pool(discarding, discarding),
         }
-        self._by_number: dict[int, _Entry] = {}
+        self._by_number: dict[int, _Guest] = {}
         self._deadlines = DeadlineHeap()
 
     def stage_of(self, number: int) -> Stage | None:
@@ -133,7 +133,7 @@ class LinkPools:
 
     def add(self, number: int, remote: Address, now: float) -> list[Order]:
         """A link was accepted. Returns what becomes of others for it."""
-        entry = _Entry(number, prefix_of(remote), now)
+        entry = _Guest(number, prefix_of(remote), now)
         self._by_number[number] = entry
         return self._place(entry, Stage.UNDECIDED, now, now + PREFACE_S)
 
@@ -149,7 +149,7 @@ class LinkPools:
         """It discards from now on, whatever it was before. Returns what becomes of others."""
         entry = self._by_number.get(number)
         if entry is None:
-            entry = self._by_number[number] = _Entry(number, prefix_of(remote), now)
+            entry = self._by_number[number] = _Guest(number, prefix_of(remote), now)
         elif entry.stage is Stage.DISCARDING:
             return []
         else:
@@ -170,7 +170,7 @@ class LinkPools:
     def due(self, now: float) -> list[Order]:
         """Whose time is over."""
         orders: list[Order] = []
-        while isinstance(entry := self._deadlines.pop_due(now), _Entry):
+        while isinstance(entry := self._deadlines.pop_due(now), _Guest):
             self._pools[entry.stage].remove(entry)
             if entry.stage is Stage.DISCARDING:
                 orders.append(self._end(entry))
@@ -179,7 +179,7 @@ class LinkPools:
                 orders += self._discard(entry, now)
         return orders
 
-    def _place(self, entry: _Entry, stage: Stage, now: float, until: float) -> list[Order]:
+    def _place(self, entry: _Guest, stage: Stage, now: float, until: float) -> list[Order]:
         entry.stage = stage
         self._deadlines.set(entry, until)
         victim = self._pools[stage].add(entry)
@@ -189,12 +189,12 @@ class LinkPools:
             return [self._end(victim)]
         return [Order(victim.number, reset=False), *self._discard(victim, now)]
 
-    def _discard(self, entry: _Entry, now: float) -> list[Order]:
+    def _discard(self, entry: _Guest, now: float) -> list[Order]:
         low, high = DISCARD_S
         draw = int.from_bytes(self._rng.public_bytes(8), "big") / (1 << 64)
         return self._place(entry, Stage.DISCARDING, now, now + low + draw * (high - low))
 
-    def _end(self, entry: _Entry) -> Order:
+    def _end(self, entry: _Guest) -> Order:
         del self._by_number[entry.number]
         self._deadlines.set(entry, None)
         return Order(entry.number, reset=True)

@@ -21,7 +21,7 @@ from wraith.aio.transports.base import (
     PEER_CLOSED,
     PENDING_BYTES_MAX,
     UNPROVEN,
-    RoadFailed,
+    OpenFailed,
     Transport,
 )
 from wraith.aio.transports.doorstep import Doorstep
@@ -326,7 +326,7 @@ async def test_nobody_listens(scene: Scene) -> None:
     scene.carried.close()
     for _ in range(3):
         await asyncio.sleep(0)
-    with pytest.raises(RoadFailed) as failed:
+    with pytest.raises(OpenFailed) as failed:
         await scene.dial()
     assert failed.value.failure.reason is RoadReason.REFUSED
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from wraith.aio.transports import proxy as module
 from wraith.aio.transports import proxy_environment
-from wraith.aio.transports.base import RoadFailed
+from wraith.aio.transports.base import OpenFailed
 from wraith.aio.transports.proxy import connect_through, steps_for
 from wraith.aio.transports.proxy_environment import VARIABLES, plan_proxies
 from wraith.connection.roads.proxies import ProxyPlan, ProxyScheme, ProxyUrl
@@ -112,7 +112,7 @@ def url_of(server: socket.socket, scheme: str = "http") -> str:
 def fails(url: str, host: str = "peer.example", within_s: float = SHORT_S) -> str:
     async def run() -> str:
         deadline = asyncio.get_running_loop().time() + within_s
-        with pytest.raises(RoadFailed) as failed:
+        with pytest.raises(OpenFailed) as failed:
             await connect_through(url, host, 443, deadline=deadline)
         return str(failed.value.failure)
 

@@ -12,9 +12,9 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 import pytest_asyncio
 
-from wraith.aio.transports import datagram_endpoint, link_socket, tcp_listener
+from wraith.aio.transports import datagram_endpoint, link_socket
 from wraith.aio.transports.addresses import from_sockaddr, to_sockaddr
-from wraith.aio.transports.base import UNSENT_BYTES_MAX, RoadFailed
+from wraith.aio.transports.base import UNSENT_BYTES_MAX, OpenFailed
 from wraith.aio.transports.datagram_endpoint import bind_sockets
 from wraith.aio.transports.doorstep import Doorstep, open_files_max
 from wraith.aio.transports.link_socket import LinkSocket
@@ -299,7 +299,7 @@ async def test_preface_and_first_record_leave_in_one_write() -> None:
 @pytest.mark.asyncio
 async def test_an_address_that_is_not_ours_leads_nowhere(there: Listening) -> None:
     elsewhere = Address(bytes((192, 0, 2, 1)), 0)
-    with pytest.raises(RoadFailed) as failed:
+    with pytest.raises(OpenFailed) as failed:
         await open_link(there.road, dialled_link(Carrier.TCP, "one"), 1, local=elsewhere)
     assert failed.value.failure.reason is RoadReason.UNREACHABLE
 
@@ -329,7 +329,7 @@ def mute() -> Iterator[Address]:
 @pytest.mark.asyncio
 async def test_no_answer_is_a_time_out(mute: Address) -> None:
     before = n_files()
-    with pytest.raises(RoadFailed) as failed:
+    with pytest.raises(OpenFailed) as failed:
         await connect(mute, timeout_s=0.05)
     assert failed.value.failure.reason is RoadReason.SYN_TIMEOUT
     assert n_files() == before
@@ -426,19 +426,17 @@ async def test_a_port_that_tcp_does_not_give_is_not_taken_for_udp_either() -> No
 @pytest.mark.spec("CA-26")
 async def test_another_port_is_taken_where_tcp_is_in_use(monkeypatch: pytest.MonkeyPatch) -> None:
     """The first port that UDP gets belongs to somebody over TCP."""
-    bind_sockets = datagram_endpoint.bind_sockets
+    bind_udp = datagram_endpoint._bind_udp
     with socket.create_server(("127.0.0.1", 0)) as taken:
         ports = [taken.getsockname()[1]]
 
         async def first_that_one(address: Address) -> object:
-            return await bind_sockets(address._replace(port=ports.pop() if ports else 0))
+            return await bind_udp(address._replace(port=ports.pop() if ports else 0))
 
-        monkeypatch.setattr(tcp_listener, "bind_sockets", first_that_one)
+        monkeypatch.setattr(datagram_endpoint, "_bind_udp", first_that_one)
         sockets = await bind_sockets(LOOPBACK, with_tcp=True)
-        listener = TcpListener(sockets.tcp)
-        assert sockets.port == listener.port != taken.getsockname()[1]
+        assert sockets.port == sockets.tcp[0].getsockname()[1] != taken.getsockname()[1]
         sockets.close()
-        listener.close()
 
 
 @linux_only

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from wraith.aio.transports.base import RoadFailed
+from wraith.aio.transports.base import OpenFailed
 from wraith.aio.transports.websocket import WebSocketUrl, open_link
 from wraith.aio.transports.websocket_dial import connect_tcp
 from wraith.connection.links.link import StreamLink
@@ -91,7 +91,7 @@ async def reason_of(
     timeout_s: float = 10.0,
     proxy: str | None = None,
 ) -> str:
-    with pytest.raises(RoadFailed) as failed:
+    with pytest.raises(OpenFailed) as failed:
         await open_link(
             Road(Carrier.WS, url=url, proxy=proxy),
             fresh_link(),
@@ -174,7 +174,7 @@ async def test_silence_is_told_by_how_far_it_went() -> None:
         await asyncio.get_running_loop().create_future()
         raise AssertionError((host, port))
 
-    with pytest.raises(RoadFailed) as failed:
+    with pytest.raises(OpenFailed) as failed:
         await open_link(
             Road(Carrier.WS, url="ws://example.org"),
             fresh_link(),

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from wraith.aio.transports import websocket_listener
-from wraith.aio.transports.base import RoadFailed
+from wraith.aio.transports.base import OpenFailed
 from wraith.aio.transports.websocket_listener import WebSocketListener
 from wraith.aio.transports.websocket_shell import NOT_FOUND
 from wraith.connection.links.pools import UNDECIDED_PER_PREFIX_MAX, Stage
@@ -65,7 +65,7 @@ async def test_a_path_counts_once() -> None:
     async with WsServer() as server:
         token = server.token()
         await server.dial(token=token)
-        with pytest.raises(RoadFailed) as failed:
+        with pytest.raises(OpenFailed) as failed:
             await server.dial(token=token)
         assert str(failed.value.failure) == "http-status(404)"
 
@@ -77,7 +77,7 @@ async def test_the_prefix_stands_in_front_of_the_token_and_nothing_else_does(pre
         await server.dial()
         await server.next()
         for wrong in (f"/x{prefix}", f"{prefix.rstrip('/')}/x", f"{prefix.rstrip('/') or '/'}x"):
-            with pytest.raises(RoadFailed):
+            with pytest.raises(OpenFailed):
                 await server.dial(f"ws://127.0.0.1:{server.port}{wrong}")
 
 
@@ -192,7 +192,7 @@ async def test_closing_a_listener_ends_strangers_and_leaves_links() -> None:
             await stranger.until_end()
         await dialler.send(bytes(50), 50)
         await listener.until_bytes(50)
-        with pytest.raises(RoadFailed) as failed:
+        with pytest.raises(OpenFailed) as failed:
             await server.dial()
         assert str(failed.value.failure) == "refused"
 
