@@ -5,7 +5,6 @@ A carrier that needs a library loads it with its first road. Spec: docs/spec/car
 
 from __future__ import annotations
 
-import asyncio
 import ssl
 
 from wraith.aio.transports import tcp
@@ -38,18 +37,9 @@ class RoadOpener:
         """
         road = wish.road
         if road.carrier is Carrier.TCP:
-            if road.proxy is None:
-                return await tcp.open_link(
-                    road, wish.link, number, timeout_s=self._timeout_s, doorstep=doorstep
-                )
-            from wraith.aio.transports.proxy import connect_through
-
-            assert road.address is not None
-            deadline = asyncio.get_running_loop().time() + self._timeout_s
-            host = road.address.host
-            sock = await connect_through(road.proxy, host, road.address.port, deadline=deadline)
-            tcp.set_options(sock)
-            return await tcp.link_over(sock, wish.link, number, doorstep=doorstep)
+            return await tcp.open_link(
+                road, wish.link, number, timeout_s=self._timeout_s, doorstep=doorstep
+            )
         if road.carrier is Carrier.WS:
             return await self._open_websocket(wish, number, doorstep)
         raise OpenFailed(RoadFailure(RoadReason.POLICY, f"no transport for {road.carrier.name}"))
@@ -59,16 +49,7 @@ class RoadOpener:
     ) -> StreamSocket:
         from wraith.aio.transports import websocket
 
-        connect = None
-        if (proxy := wish.road.proxy) is not None:
-            from wraith.aio.transports.proxy import connect_through
-
-            loop, timeout_s = asyncio.get_running_loop(), self._timeout_s
-
-            async def connect(host: str, port: int):  # type: ignore[no-untyped-def]
-                return await connect_through(proxy, host, port, deadline=loop.time() + timeout_s)
-
         return await websocket.open_link(
-            wish.road, wish.link, number, token=wish.token, tls=self._tls, connect=connect,
-            doorstep=doorstep, timeout_s=self._timeout_s,
+            wish.road, wish.link, number, token=wish.token, tls=self._tls, doorstep=doorstep,
+            timeout_s=self._timeout_s,
         )  # fmt: skip

@@ -17,6 +17,7 @@ import socket
 import sys
 import time
 from asyncio import AbstractEventLoop
+from ipaddress import ip_address
 from typing import Final
 
 from wraith.aio.transports.addresses import family_of, from_sockaddr, to_sockaddr
@@ -24,6 +25,7 @@ from wraith.aio.transports.base import UNSENT_BYTES_MAX, OpenFailed
 from wraith.aio.transports.datagram_endpoint import supports_add_reader
 from wraith.aio.transports.doorstep import Doorstep
 from wraith.aio.transports.link_socket import LinkSocket, reset_on_close
+from wraith.aio.transports.proxy import connect_through
 from wraith.aio.transports.stream_endpoint import EndpointStream
 from wraith.connection.links.link import StreamLink
 from wraith.connection.roads.reasons import RoadFailure, RoadReason
@@ -143,21 +145,29 @@ async def open_link(
     doorstep: Doorstep | None = None,
     local: Address = ANY_ADDRESS,
 ) -> LinkSocket:
-    """Connects to the address of ``road``, which leads through no proxy.
+    """Connects to the address of ``road``, through its proxy if it has one: then the path of the
+    link leads to the proxy.
 
     Args:
         link: the dialler's end. Its preface leaves with the first record, not before.
         number: of the link, unique in the endpoint.
         doorstep: keeps the link when it discards.
-        local: where to connect from; empty: the kernel chooses.
+        local: where to connect from; empty, and towards a proxy: the kernel chooses.
 
     Raises:
         OpenFailed: no connection within ``timeout_s``, or a refusal, with the reason.
-        ValueError: the road leads through a proxy, or has no address.
+        MissingExtra: the road has a proxy, and what speaks to one is not installed.
+        ValueError: the road has no address.
     """
-    if road.address is None or road.proxy is not None:
-        raise ValueError("a road over TCP has an address and no proxy")
-    sock = await connect(road.address, timeout_s=timeout_s, local=local)
+    if road.address is None:
+        raise ValueError("a road over TCP has an address")
+    if road.proxy is None:
+        sock = await connect(road.address, timeout_s=timeout_s, local=local)
+    else:
+        deadline = asyncio.get_running_loop().time() + timeout_s
+        host = str(ip_address(road.address.ip))
+        sock = await connect_through(road.proxy, host, road.address.port, deadline=deadline)
+        set_options(sock)
     return await link_over(sock, link, number, doorstep=doorstep)
 
 

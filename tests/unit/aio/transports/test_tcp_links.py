@@ -23,7 +23,7 @@ from wraith.aio.transports.tcp_listener import TcpListener
 from wraith.connection.links.link import UNPROVEN_BYTES_MAX
 from wraith.connection.links.pools import PREFACE_S, UNDECIDED_PER_PREFIX_MAX, Stage
 from wraith.connection.roads.reasons import RoadReason
-from wraith.errors import TransportError
+from wraith.errors import ConfigError, TransportError
 from wraith.testing.links import WAIT_S, OpenDoor, RecordingHost, dialled_link, send_packets
 from wraith.testing.rng import SeededRng
 from wraith.types import Address, Carrier, Road, Transmit
@@ -354,10 +354,10 @@ async def test_a_dial_that_is_cancelled_leaves_nothing_behind(mute: Address) -> 
 @pytest.mark.asyncio
 async def test_a_road_that_is_none_of_tcp_is_a_defect_of_the_caller() -> None:
     link = dialled_link(Carrier.TCP, "one")
-    roads = (Road(Carrier.WS, url="ws://example.org/"), Road(Carrier.TCP, LOOPBACK, proxy="http:"))
-    for road in roads:
-        with pytest.raises(ValueError):
-            await open_link(road, link, 1)
+    with pytest.raises(ValueError):
+        await open_link(Road(Carrier.WS, url="ws://example.org/"), link, 1)
+    with pytest.raises(ConfigError):
+        await open_link(Road(Carrier.TCP, LOOPBACK, proxy="http:"), link, 1)
 
 
 @linux_only
