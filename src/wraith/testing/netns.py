@@ -62,7 +62,7 @@ class NotAllowed(Exception):
     """This user may not make network namespaces here, or a tool is missing."""
 
 
-class Way(Enum):
+class Direction(Enum):
     """A direction through the router."""
 
     OUT = "left"  # from left to right; the value is the device that packets come in by
@@ -151,9 +151,9 @@ class RoutedNet:
     router: Namespace
     right: Namespace
 
-    def drop_udp(self, *ways: Way) -> Rule:
+    def drop_udp(self, *directions: Direction) -> Rule:
         """UDP is lost without a word, in one direction or, with none named, in both."""
-        return self._forward(f"{_coming_by(ways)} meta l4proto udp counter drop")
+        return self._forward(f"{_coming_by(directions)} meta l4proto udp counter drop")
 
     def reset_tcp_after_client_hello(self) -> Rule:
         """Whoever sends a TLS ClientHello gets a RST; the other side hears nothing."""
@@ -166,13 +166,13 @@ class RoutedNet:
         without a word. Connections that began earlier are not counted."""
         return self._forward(f"meta l4proto tcp ct bytes > {n_bytes} counter drop")
 
-    def drop_all(self, *ways: Way) -> Rule:
+    def drop_all(self, *directions: Direction) -> Rule:
         """Nothing comes through any more: a cut without a RST."""
-        return self._forward(f"{_coming_by(ways)} counter drop")
+        return self._forward(f"{_coming_by(directions)} counter drop")
 
     def masquerade(self) -> Rule:
         """From now on the router is a NAT for ``left`` (IPv4), with ports drawn at random."""
-        text = f'ip version 4 oifname "{Way.BACK.value}" counter masquerade random'
+        text = f'ip version 4 oifname "{Direction.BACK.value}" counter masquerade random'
         return self._add("nat", text)
 
     def forget_nat(self) -> None:
@@ -199,7 +199,7 @@ def routed(*, tunnel: bool = False) -> Iterator[RoutedNet]:
     Raises:
         NotAllowed: see there.
     """
-    out, back = Way.OUT.value, Way.BACK.value
+    out, back = Direction.OUT.value, Direction.BACK.value
     left = Namespace("left", "10.213.20.2", "fd13:20::2", out if tunnel else DEVICE)
     right = Namespace("right", "10.213.21.2", "fd13:21::2", DEVICE)
     with _named(left, Namespace("router"), right) as (left, router, right):
@@ -320,8 +320,8 @@ def _wire(one: Namespace, device: str, other: Namespace, other_device: str) -> N
     other.ip("link", "set", other_device, "up")
 
 
-def _coming_by(ways: tuple[Way, ...]) -> str:
-    devices = ", ".join(f'"{way.value}"' for way in ways or tuple(Way))
+def _coming_by(directions: tuple[Direction, ...]) -> str:
+    devices = ", ".join(f'"{direction.value}"' for direction in directions or tuple(Direction))
     return f"iifname {{ {devices} }}"
 
 

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from wraith.testing.emulated_link import LinkFailed, LinkPath, joined, require_link
-from wraith.testing.netns import DEVICE, Way, alone, require_netns, routed
+from wraith.testing.netns import DEVICE, Direction, alone, require_netns, routed
 
 PATH = LinkPath(rate_mbit=100, delay_ms=20, queue_bytes=500_000)
 ARRIVES_S = 10.0
@@ -28,7 +28,7 @@ def test_a_link_delays_and_the_routers_rules_hold_behind_it(family: socket.Addre
             with server, datagrams, net.left.entered():
                 datagrams.bind((host, 0))
                 datagrams.settimeout(0.2)
-                rule = net.drop_udp(Way.OUT)
+                rule = net.drop_udp(Direction.OUT)
                 began = time.monotonic()
                 with socket.create_connection(server.getsockname()[:2], timeout=ARRIVES_S):
                     assert time.monotonic() - began >= 2 * PATH.delay_ms / 1000
@@ -48,7 +48,7 @@ def test_a_link_loses() -> None:
         routed(tunnel=True) as net,
         joined(net.left.name, net.router.name, path, device=net.left.device) as link,
     ):
-        rule = net.drop_udp(Way.OUT)  # counts what comes so far
+        rule = net.drop_udp(Direction.OUT)  # counts what comes so far
         with net.left.entered(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as near:
             for _ in range(20):
                 near.sendto(b"hello", (net.right.ipv4, 9))

@@ -13,7 +13,15 @@ import pytest
 
 from wraith.testing import netns
 from wraith.testing.foreign_peers import find_program, require_program
-from wraith.testing.netns import Namespace, RoutedNet, Way, alone, paired, require_netns, routed
+from wraith.testing.netns import (
+    Direction,
+    Namespace,
+    RoutedNet,
+    alone,
+    paired,
+    require_netns,
+    routed,
+)
 
 ARRIVES_S = 5.0
 LOST_S = 0.3  # longer than a wire within one machine ever needs
@@ -79,11 +87,11 @@ def test_both_families_cross_the_router(net: RoutedNet) -> None:
 def test_udp_is_dropped_in_the_direction_that_was_named(net: RoutedNet) -> None:
     with udp_socket(net.left) as left, udp_socket(net.right) as right:
         assert arrives(left, right) and arrives(right, left)
-        out = net.drop_udp(Way.OUT)
+        out = net.drop_udp(Direction.OUT)
         assert not arrives(left, right) and arrives(right, left)
         assert out.n_packets == 1
         out.remove()
-        net.drop_udp(Way.BACK)
+        net.drop_udp(Direction.BACK)
         assert arrives(left, right) and not arrives(right, left)
         net.drop_udp()
         assert not arrives(left, right)
@@ -126,7 +134,7 @@ def test_a_connection_freezes_after_so_many_bytes(net: RoutedNet) -> None:
 
 def test_a_cut_lets_nothing_through_until_it_is_mended(net: RoutedNet) -> None:
     with udp_socket(net.left) as left, udp_socket(net.right) as right, tcp_link(net) as (near, far):
-        cut = net.drop_all(Way.BACK)
+        cut = net.drop_all(Direction.BACK)
         assert arrives(left, right) and not arrives(right, left)
         cut.remove()
         cut = net.drop_all()
