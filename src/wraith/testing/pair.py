@@ -161,7 +161,9 @@ class Simulation:
         """Puts what ``host`` sends on the link to where it goes."""
         target = transmit.path.remote
         if transmit.path.link:
-            self.pipes.send(self.pipes.machines[host.address], transmit, self.now)
+            machine = self.pipes.machines.get(host.address)
+            if machine is not None:  # else it goes nowhere
+                self.pipes.send(machine, transmit, self.now)
             return
         link = self.link(host.address, target)
         data = bytes(transmit.data)
