@@ -150,6 +150,10 @@ class Switching:
 
         return net.run(seconds=seconds, until=until)
 
+    def run_until_a_link_is_dialled(self) -> None:
+        pipes = self.net.pipes
+        assert self.net.run(seconds=10, until=lambda: pipes.is_opening)
+
     def block_udp(self) -> None:
         self.net.set_links(LinkConfig(latency_s=0.025, loss=1.0))
 
@@ -274,3 +278,28 @@ def test_a_nat_that_moves_a_session_in_the_moment_of_a_new_epoch_loses_it_nothin
     assert net.r.incoming[0].path.remote == moved
     back = net.send_stream(net.r, net.r.incoming[0], DATA[:MIB])
     assert net.run(seconds=20, until=lambda: back.is_equal)
+
+
+@pytest.mark.parametrize("closer", ["dialling", "dialled"])
+def test_a_session_that_ends_while_roads_are_tried_leaves_nothing_to_do(closer: str) -> None:
+    run = Switching(10, is_upload=True)
+    assert not run.run(0.2)
+    run.block_udp()
+    assert run.run(30)
+    side = run.connection if closer == "dialling" else run.other
+    side.close(0, "", run.net.now)
+    run.net.run(seconds=60)
+    for host, connection in ((run.net.i, run.connection), (run.net.r, run.other)):
+        assert connection.is_drained
+        assert not host.endpoint.connections
+
+
+def test_a_link_that_opens_after_the_session_has_ended_is_closed() -> None:
+    run = Switching(11, is_upload=True)
+    assert not run.run(0.2)
+    run.block_udp()
+    run.run_until_a_link_is_dialled()
+    run.connection.close(0, "", run.net.now)
+    run.net.run(seconds=60)
+    assert run.connection.is_drained
+    assert not run.net.pipes.ends

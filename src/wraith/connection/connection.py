@@ -265,6 +265,11 @@ class Connection:
         return self._shared.parts.cid_range if self._shared.parts is not None else (0, -1)
 
     @property
+    def is_open(self) -> bool:
+        """The session stands: neither side has closed it."""
+        return self._shared.life.is_open
+
+    @property
     def is_drained(self) -> bool:
         """Closed for good: the endpoint may forget this connection."""
         return self._ending.is_drained

@@ -64,11 +64,14 @@ class RoadGuide(Deadline):
         return self._keeper.statuses()
 
     def next_time(self) -> float | None:
-        """When ``run`` is due."""
-        return self._keeper.next_time()
+        """When ``run`` is due; never once the session is closing."""
+        return self._keeper.next_time() if self._route.connection.is_open else None
 
     def run(self, now: float) -> None:
-        """Takes what has happened on the paths, and does what is due."""
+        """Takes what has happened on the paths, and does what is due. A session that is closing
+        takes no road any more."""
+        if not self._route.connection.is_open:
+            return
         while self._news:
             news, path = self._news.popleft()
             id_ = self._id_of(path)
@@ -89,7 +92,7 @@ class RoadGuide(Deadline):
 
     def on_link_opened(self, id_: int, path: NetworkPath, now: float) -> bool:
         """The link that was wished for is open. False: it is not of use any more."""
-        if id_ not in self._paths:
+        if id_ not in self._paths or not self._route.connection.is_open:
             return False
         self._paths[id_] = path
         self._keeper.on_opened(id_)

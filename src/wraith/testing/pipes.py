@@ -71,6 +71,11 @@ class Pipes:
 
     # -- the simulation's side
 
+    @property
+    def is_opening(self) -> bool:
+        """A link has been wished for that is not open yet."""
+        return bool(self._opening)
+
     def next_time(self) -> float | None:
         return self._events[0][0] if self._events else None
 
