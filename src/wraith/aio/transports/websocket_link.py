@@ -175,7 +175,8 @@ class WebSocketLink(LinkSocket, asyncio.BufferedProtocol):
     def _write(self, buffers: list[Buffer]) -> list[Buffer]:
         if self._is_full:
             return buffers
-        self._transport.writelines(buffers)
+        # Not ``writelines``: that of Python 3.12 and 3.13.0 never says that the kernel is full.
+        self._transport.write(b"".join(buffers))
         return []
 
     def _call_when_writable(self) -> None:

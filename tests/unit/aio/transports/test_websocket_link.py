@@ -350,8 +350,9 @@ async def test_a_dialler_that_is_silent_pings_and_a_listener_does_not() -> None:
             pinged.set()
 
     async with WsServer() as server, fake_listener(on_read) as port:
-        await server.dial(server.url(port), ping_after_s=(0.01, 0.02))
+        dialler = await server.dial(server.url(port), ping_after_s=(0.01, 0.02))
         async with asyncio.timeout(DEADLINE_S):
             await pinged.wait()
         _, listener = await server.pair()
         assert listener.socket._timer is None
+        dialler.socket.reset()
