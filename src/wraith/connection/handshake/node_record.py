@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from wraith.connection.roads.rows import alternate
 from wraith.crypto.suite import SUITES
 from wraith.errors import ConfigError
 from wraith.types import Address, Carrier, PeerKey, Road, SuiteId
@@ -82,8 +81,3 @@ def check_psk(psk: bytes) -> None:
 def usable_suites(suites: tuple[SuiteId, ...]) -> tuple[SuiteId, ...]:
     """Those that this version implements, in the same order."""
     return tuple(suite for suite in suites if suite in SUITES)
-
-
-def interleave(addresses: tuple[Address, ...]) -> tuple[Address, ...]:
-    """The order in which addresses are tried: IPv6 and IPv4 alternate, IPv6 first."""
-    return alternate(addresses, lambda address: address)

@@ -80,9 +80,8 @@ class RoadFailure:
     Attributes:
         reason: the word.
         detail: what was seen: a count of hellos or bytes, a status or code, the issuer of a
-            certificate.
-            Text may come from a stranger; ``str`` shows printable characters alone, 64 at most.
-            Never a secret.
+            certificate. Text may come from a stranger; ``str`` shows printable characters alone,
+            64 at most. Never a secret.
     """
 
     reason: RoadReason
@@ -96,8 +95,9 @@ class RoadFailure:
             reason = RoadReason(word)
         except ValueError:
             return cls(RoadReason.RESET_LATER, text)
-        detail = rest.removesuffix(")").removesuffix(" bytes")
-        return cls(reason, int(detail) if detail.isdecimal() else detail or None)
+        detail = rest.removesuffix(")").removesuffix(_UNITS.get(reason, ""))
+        is_count = detail.isdecimal() and len(detail) <= DETAIL_CHARS_MAX
+        return cls(reason, int(detail) if is_count else detail or None)
 
     @property
     def is_hard(self) -> bool:

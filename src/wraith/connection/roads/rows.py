@@ -5,10 +5,10 @@ Spec: docs/spec/roads.md §2 [RO-10] [RO-11]; docs/adr/0024-order-of-roads.md sa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Final, TypeVar
+from collections.abc import Iterable, Sequence
+from typing import Final
 
-from wraith.types import Address, Carrier, Road
+from wraith.types import Carrier, Road
 
 #: What is tried first. A carrier that is not named here comes last.
 DEFAULT_ORDER: Final = (Carrier.UDP, Carrier.QUIC, Carrier.TCP, Carrier.WS)
@@ -16,7 +16,6 @@ DEFAULT_ORDER: Final = (Carrier.UDP, Carrier.QUIC, Carrier.TCP, Carrier.WS)
 STEALTH_ORDER: Final = (Carrier.WS, Carrier.TCP, Carrier.QUIC, Carrier.UDP)
 
 Order = Sequence[Carrier]
-_Item = TypeVar("_Item")
 
 
 def row_of(road: Road, order: Order) -> int:
@@ -31,7 +30,7 @@ def rows_of(roads: Iterable[Road], order: Order) -> list[tuple[Road, ...]]:
     rows: dict[int, list[Road]] = {}
     for road in dict.fromkeys(roads):
         rows.setdefault(row_of(road, order), []).append(road)
-    return [alternate(rows[number], lambda road: road.address) for number in sorted(rows)]
+    return [_alternate(rows[number]) for number in sorted(rows)]
 
 
 def best_of(roads: Iterable[Road], order: Order, n_max: int) -> list[Road]:
@@ -43,20 +42,18 @@ def best_of(roads: Iterable[Road], order: Order, n_max: int) -> list[Road]:
     return [road for row in rows for road in row if road in taken]
 
 
-def alternate(
-    items: Iterable[_Item], address_of: Callable[[_Item], Address | None]
-) -> tuple[_Item, ...]:
-    """IPv6 and the others in turn, IPv6 first, each in the given order.
+def _alternate(roads: list[Road]) -> tuple[Road, ...]:
+    """IPv6 and the others in turn, IPv6 first, each in the given order. [HS-50]
 
     One family may be broken on the way; alternating finds that out after one step, not after all
     addresses of it (RFC 8305 §4).
     """
-    six: list[_Item] = []
-    others: list[_Item] = []
-    for item in items:
-        address = address_of(item)
-        (six if address is not None and len(address.ip) == 16 else others).append(item)
-    ordered: list[_Item] = []
+    six: list[Road] = []
+    others: list[Road] = []
+    for road in roads:
+        is_six = road.address is not None and len(road.address.ip) == 16
+        (six if is_six else others).append(road)
+    ordered: list[Road] = []
     for i in range(max(len(six), len(others))):
         ordered.extend(six[i : i + 1])
         ordered.extend(others[i : i + 1])

@@ -1,12 +1,10 @@
-"""Node records: what is refused, what is hidden, and in which order addresses are tried."""
+"""Node records: what is refused, what is hidden, and which roads there are."""
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 import pytest
 
-from wraith.connection.handshake.node_record import NodeRecord, check_psk, interleave
+from wraith.connection.handshake.node_record import NodeRecord, check_psk
 from wraith.errors import ConfigError
 from wraith.types import Address, Carrier, Road, SuiteId
 
@@ -83,13 +81,3 @@ def test_other_roads_are_few_and_not_over_udp(others: tuple[Road, ...]) -> None:
 def test_what_lets_one_dial_is_not_shown() -> None:
     text = repr(NodeRecord(AK, access_psk=PSK))
     assert AK.hex() not in text and repr(AK) not in text and repr(PSK) not in text
-
-
-@pytest.mark.spec("HS-50")
-def test_families_alternate() -> None:
-    mixed = (four(1), four(2), four(3), six(1), six(2))
-    order = interleave(mixed)
-    assert sorted(order) == sorted(mixed)
-    assert all(len(a.ip) != len(b.ip) for a, b in pairwise(order[:4]))
-    assert [a for a in order if len(a.ip) == 4] == [four(1), four(2), four(3)]
-    assert interleave((four(2), four(1))) == (four(2), four(1))

@@ -30,6 +30,12 @@ def test_the_page_has_a_row_for_each_reason_and_no_other() -> None:
 @pytest.mark.spec("RO-60")
 def test_a_failure_reads_as_its_word_and_its_evidence(failure: RoadFailure, text: str) -> None:
     assert str(failure) == text
+    assert RoadFailure.from_text(text) == failure
+
+
+@pytest.mark.parametrize("text", ["", "gone", "gone(3)", "reset-later", "frozen(" + "9" * 5_000])
+def test_whatever_a_transport_says_is_a_failure(text: str) -> None:
+    assert RoadFailure.from_text(text).reason in (RoadReason.RESET_LATER, RoadReason.FROZEN)
 
 
 @pytest.mark.spec("RO-60")

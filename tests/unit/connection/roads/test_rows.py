@@ -38,7 +38,7 @@ def test_roads_of_one_carrier_are_equals() -> None:
     assert row_of(UDP, DEFAULT_ORDER) == row_of(Road(Carrier.UDP, SIX[0]), DEFAULT_ORDER)
 
 
-@pytest.mark.spec("RO-11")
+@pytest.mark.spec("HS-50", "RO-11")
 def test_within_a_row_families_alternate_and_ipv6_comes_first() -> None:
     roads = [Road(Carrier.UDP, address) for address in (*FOUR[:3], *SIX)]
     (row,) = rows_of(roads, DEFAULT_ORDER)
