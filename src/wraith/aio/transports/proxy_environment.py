@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
-from wraith.aio.transports.proxy import EXTRA, proxies_are_installed
 from wraith.connection.roads.proxies import AUTO, ProxyPlan, proxy_plan
 from wraith.errors import MissingExtra
 
@@ -29,7 +28,11 @@ def plan_proxies(choice: str = AUTO, environ: Mapping[str, str] | None = None) -
         MissingExtra: see above.
     """
     plan = proxy_plan(choice, os.environ if environ is None else environ)
-    if plan.proxy is None or proxies_are_installed():
+    if plan.proxy is None:
+        return plan
+    from wraith.aio.transports.proxy import EXTRA, proxies_are_installed  # few hosts have a proxy
+
+    if proxies_are_installed():
         return plan
     missing = MissingExtra(EXTRA, f"the proxy {plan.proxy} ({plan.source})")
     if plan.is_only or choice != AUTO:
