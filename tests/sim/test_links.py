@@ -86,7 +86,7 @@ def test_a_link_takes_over_where_udp_is_dropped() -> None:
     assert connection.path.carrier is Carrier.TCP
     (failed,) = net.i.events(RoadFailed, connection)
     assert isinstance(failed.event, RoadFailed)
-    assert (failed.event.road, failed.event.failure.reason) == (UDP, RoadReason.UDP_SILENT)
+    assert (failed.event.road, failed.event.failure.reason) == (UDP, RoadReason.UDP_BLOCKED)
 
 
 @pytest.mark.spec("RC-42")

@@ -30,6 +30,7 @@ from wraith.connection.moving import Moving, PathNews
 from wraith.connection.packet_builder import PacketBuilder
 from wraith.connection.parts import ConnectionParts
 from wraith.connection.paths.shaper import Shaper
+from wraith.connection.road_reports import RoadReports
 from wraith.connection.roads.reasons import RoadFailure
 from wraith.connection.shared import Shared
 from wraith.connection.state import Input, SessionState
@@ -188,6 +189,11 @@ class Connection:
     def tell_road(self, road: Road, failure: RoadFailure) -> None:
         """A road does not lead to the peer."""
         self._shared.events.append(ev.RoadFailed(road, failure))
+
+    @property
+    def road_reports(self) -> RoadReports:
+        """What the two ends tell each other of roads."""
+        return self._moving.reports
 
     # -- facts
 

@@ -239,6 +239,8 @@ class DataPhase:
             shared.timers.set(Timer.KEEPALIVE, now + shared.keepalive_factor * parts.idle_s)
         elif timer is Timer.QUIET:
             self.ping(now)  # who only receives has nothing outstanding, and would not miss the path
+        elif timer is Timer.ROADS_ASKED:
+            self._moving.reports.on_timer()
         elif timer is Timer.SKIPPED_KEYS:
             ttl_s = self._skipped_ttl_s(parts)
             if any(path.network.link for path in parts.paths.open):

@@ -718,6 +718,9 @@ class Endpoint:
     ) -> list[int]:
         connection = route.connection
         unclaimed = connection.receive_datagrams(data, segment_bytes, path, now)
+        reports = connection.road_reports
+        if reports.questions:
+            reports.answer(partial(self._admission.has_seen, ak_public=connection.access_key))
         self._touch(route)
         return unclaimed
 

@@ -104,6 +104,14 @@ class Rekeyed:
 
 
 @dataclass(frozen=True, slots=True)
+class RoadsSeen:
+    """Initiator: of the first flights that were asked about, the peer has seen these, by their
+    names of 8 bytes."""
+
+    ids: frozenset[bytes]
+
+
+@dataclass(frozen=True, slots=True)
 class PathSuspect:
     """Three probes in a row went unanswered. The connection keeps trying until it is idle."""
 
@@ -164,6 +172,7 @@ Event = (
     | PathRecovered
     | PathChanged
     | RoadFailed
+    | RoadsSeen
     | MtuChanged
     | Closed
 )

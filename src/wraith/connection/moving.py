@@ -24,6 +24,7 @@ from wraith.connection.paths.validation import (
     PathValidation,
     only_port_changed,
 )
+from wraith.connection.road_reports import RoadReports
 from wraith.connection.shared import Shared
 from wraith.connection.state import Input
 from wraith.hotpath import OpenResult
@@ -53,9 +54,12 @@ class Moving:
     Attributes:
         news: for whoever chooses the road of the session: what happened on which path, oldest
             first. Stays empty unless somebody sets ``has_guide``.
+        reports: what the two sides tell each other of roads.
     """
 
-    __slots__ = ("_n_uses", "_peer_use", "_shared", "_uses", "_wanted", "has_guide", "news")
+    __slots__ = (
+        "_n_uses", "_peer_use", "_shared", "_uses", "_wanted", "has_guide", "news", "reports",
+    )  # fmt: skip
 
     def __init__(self, shared: Shared) -> None:
         self._shared = shared
@@ -63,6 +67,7 @@ class Moving:
         self._wanted: Path | None = None
         self.has_guide = False
         self.news: deque[tuple[PathNews, NetworkPath]] = deque()
+        self.reports = RoadReports(shared)
         self._n_uses = 0
         #: The PATH_USE under way for each index.
         self._uses: dict[int, int] = {}
@@ -220,7 +225,9 @@ class Moving:
     def on_road_frames(self, parts: ConnectionParts, frames: list[RoadFrame], now: float) -> None:
         """Applies what the peer says of roads and paths."""
         for frame in frames:
-            if isinstance(frame, PathUse) and frame.seq > self._peer_use:
+            if not isinstance(frame, PathUse):
+                self.reports.on_frame(frame)
+            elif frame.seq > self._peer_use:
                 self._on_peer_use(parts, frame, now)
         frames.clear()
 

@@ -27,6 +27,8 @@ class Timer(IntEnum):
     END = 11
     QUIET = 12
     """Stream bytes came, and then nothing more did."""
+    ROADS_ASKED = 13
+    """The peer has not said which first flights it has seen."""
 
 
 class Timers:

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from wraith.crypto.kdf import Label, derive_key
+from wraith.crypto.kdf import Label, derive_key, keyed_hash
 from wraith.crypto.secret import Secret
 from wraith.crypto.siv import siv_open, siv_seal
 from wraith.types import Buffer, Role
 
 PSK_BYTES = 32
 NO_PSK = bytes(PSK_BYTES)
+ROAD_ID_BYTES = 8
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,6 +61,11 @@ class VeilKeys:
         """The plaintext of a datagram that ``sender`` sent. Raises ``DecryptError``."""
         mac, enc = self._pair(sender)
         return siv_open(mac.reveal(), enc.reveal(), sealed)
+
+    @property
+    def road_id(self) -> bytes:
+        """8 bytes that name this attempt to both ends; nobody else can compute them. [RO-61]"""
+        return keyed_hash(self.mac_i.reveal(), b"road")[:ROAD_ID_BYTES]
 
     def wipe(self) -> None:
         for key in (self.mac_i, self.enc_i, self.mac_r, self.enc_r):

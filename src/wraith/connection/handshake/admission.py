@@ -73,6 +73,9 @@ class Proven(Protocol):
     @property
     def timestamp(self) -> int: ...
 
+    @property
+    def road_id(self) -> bytes: ...
+
 
 ProvenT = TypeVar("ProvenT", bound=Proven)
 
@@ -215,7 +218,7 @@ class Admission:
                 return None
             proven = open_with(door.key)
             if proven is not None:
-                is_new = self._remember(door, entry_key, proven.timestamp, now)
+                is_new = self._remember(door, entry_key, proven, now)
                 return proven if is_new else None
         self.count("unproven")
         return None
@@ -304,6 +307,11 @@ class Admission:
         self._n_completed += 1
         self._deadlines.set(completed, now + COMPLETED_S)
 
+    def has_seen(self, road_id: bytes, ak_public: bytes | None) -> bool:
+        """Whether a first flight of this name has come and proved this key, lately. [RO-62]"""
+        door = None if ak_public is None else self._doors.find(ak_public)
+        return door is not None and door.has_seen(road_id)
+
     def on_expired(self, owner: HalfOpen | LateFinish) -> None:
         """An entry's time is over."""
         if isinstance(owner, HalfOpen):
@@ -391,7 +399,7 @@ class Admission:
         path: NetworkPath,
         now: float,
     ) -> None:
-        if not self._remember(door, entry_key, hello.timestamp, now):
+        if not self._remember(door, entry_key, hello, now):
             return
         if hello.version != VERSION or hello.suite not in self._suites:
             self.count("unsupported")
@@ -418,9 +426,10 @@ class Admission:
             return
         self._begin(door, hello, path, now, is_validated=is_validated)
 
-    def _remember(self, door: AccessDoor, entry_key: bytes, timestamp: int, now: float) -> bool:
+    def _remember(self, door: AccessDoor, entry_key: bytes, proven: Proven, now: float) -> bool:
         """Whether what was proven is of this time and came for the first time; from now on it has
         come."""
+        timestamp = proven.timestamp
         skew_s = timestamp - self._context.clock.unix_time()
         if abs(skew_s) > self._config.max_clock_skew_s:
             self.count("clock_skew")
@@ -435,6 +444,7 @@ class Admission:
             return False
         if door.key.persistent:
             door.records.append(encode_record(entry_key, timestamp))
+        door.note_seen(proven.road_id)
         return True
 
     def _begin(

@@ -35,8 +35,9 @@ from wraith.connection.handshake.handshake import (
     UnsupportedReply,
 )
 from wraith.connection.handshake.negotiate import suite_after_refusal
+from wraith.connection.road_reports import SilentRoad
 from wraith.connection.roads.race import Race
-from wraith.connection.roads.reasons import RoadFailure, RoadReason
+from wraith.connection.roads.reasons import RoadFailure
 from wraith.errors import HandshakeTimeout, WraithError
 from wraith.types import Address, Carrier, NetworkPath, Road
 
@@ -402,7 +403,6 @@ class Dial(Deadline):
                 return self._fail(error)
             return DialOutcome.TAKEN
         target.attempts.remove(attempt)
-        self._drop_attempts()
         if self._kem_secret is not None:
             self._kem_secret.wipe()
             self._kem_secret = None
@@ -415,9 +415,11 @@ class Dial(Deadline):
         self._outbox.append((finish.datagram(), path))
         self.winner = self._race.on_won(target.id)
         self._drop_links(target)
-        self._tell_silent(target)
+        silent = self._silent_roads(target, rtt_s, now)
+        self._drop_attempts()
         self.connection.path = path
         self.connection.establish(finish.take_result(), now)
+        self.connection.road_reports.explain(silent, now)
         return DialOutcome.ESTABLISHED
 
     def _resend_finish(self, now: float) -> None:
@@ -434,12 +436,22 @@ class Dial(Deadline):
         targets = self._targets.values()
         return any(t.attempts or t.next_at is not None or t.path is None for t in targets)
 
-    def _tell_silent(self, winner: _Target) -> None:
-        """Roads that were tried before the winner and have not answered."""
+    def _silent_roads(self, winner: _Target, rtt_s: float, now: float) -> list[SilentRoad]:
+        """Roads over UDP that were tried before the winner and have not answered. What left within
+        the last two round trips may still be answered, and is no evidence of one-way traffic."""
+        silent: list[SilentRoad] = []
         for target in self._targets.values():
             is_udp = target.road.carrier is Carrier.UDP
-            if is_udp and target.id < winner.id and target.n_attempts:
-                self.connection.tell_road(target.road, RoadFailure(RoadReason.UDP_SILENT))
+            if not is_udp or target.id >= winner.id or not target.n_attempts:
+                continue
+            ids: list[bytes] = []
+            late_ids: list[bytes] = []
+            for attempt in target.attempts:
+                is_late = attempt.sent_at + 2 * rtt_s > now
+                (late_ids if is_late else ids).append(attempt.stage.road_id)
+            is_elsewhere = _is_same_host(target.road, winner.road)
+            silent.append(SilentRoad(target.road, tuple(ids), tuple(late_ids), is_elsewhere))
+        return silent
 
     def _drop_attempts(self) -> None:
         for target in self._targets.values():
@@ -451,3 +463,11 @@ class Dial(Deadline):
         self.error = error
         self.wipe()
         return DialOutcome.FAILED
+
+
+def _is_same_host(silent: Road, winner: Road) -> bool:
+    """Whether ``winner`` is a stream connection to the host of ``silent``, and to no proxy."""
+    if winner.carrier is Carrier.UDP or winner.proxy is not None:
+        return False
+    ours, theirs = silent.address, winner.address
+    return ours is not None and theirs is not None and ours.ip == theirs.ip

@@ -20,12 +20,13 @@ KEPT_SKEWS = 4
 """How long the cache of a removed key is kept, in clock skews: no entry matters for longer."""
 KEPT_MAX = 16
 FLOORS_MAX = 4_096
+SEEN_MAX = 1_024
 
 
 class AccessDoor:
     """One access key, the memory of the hellos that it has accepted, and its peers' budget."""
 
-    __slots__ = ("hello_full", "key", "records", "replays", "skew_told_at")
+    __slots__ = ("_seen", "hello_full", "key", "records", "replays", "skew_told_at")
 
     def __init__(self, key: AccessKey, replays: ReplayCache, hello_full: HelloFull) -> None:
         self.key = key
@@ -35,6 +36,19 @@ class AccessDoor:
         self.skew_told_at: float | None = None
         #: Replay records that are not on disk yet.
         self.records: list[bytes] = []
+        #: The names of the first flights that have come last, oldest first.
+        self._seen: dict[bytes, None] = {}
+
+    def note_seen(self, road_id: bytes) -> None:
+        """A first flight of this name has come, and proved the key. The last 1,024 are kept: a key
+        has its own, so that the peers of others push none of them out. [RO-62]"""
+        self._seen[road_id] = None
+        if len(self._seen) > SEEN_MAX:
+            del self._seen[next(iter(self._seen))]
+
+    def has_seen(self, road_id: bytes) -> bool:
+        """Whether it is one of those."""
+        return road_id in self._seen
 
 
 class Doors:

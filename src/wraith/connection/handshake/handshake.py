@@ -185,6 +185,7 @@ class AwaitingResponse:
     __slots__ = (
         "datagrams",
         "failure_is_final",
+        "road_id",
         "_context",
         "_proposal",
         "_noise",
@@ -212,6 +213,8 @@ class AwaitingResponse:
         e = HiddenKey.generate(context.rng)
         dh = e.exchange(proposal.access_key)
         self._veil = VeilKeys.derive(dh, e.representative, proposal.access_key, proposal.access_psk)
+        #: What both ends call this attempt.
+        self.road_id = self._veil.road_id
         self._noise: HandshakeState = for_suite(
             proposal.suite,
             Role.INITIATOR,

@@ -79,6 +79,10 @@ class ProvenHello:
         return self.prefix.timestamp
 
     @property
+    def road_id(self) -> bytes:
+        return self.veil.road_id
+
+    @property
     def version(self) -> int:
         return self.prefix.version
 

@@ -59,6 +59,11 @@ class OpenedPreface:
     e_public: bytes
     keys: LinkKeys
 
+    @property
+    def road_id(self) -> bytes:
+        """As ``LinkKeys.road_id``."""
+        return self.keys.road_id
+
 
 def make_preface(
     access_key: bytes, psk: bytes | None, carrier: Carrier, *, rng: Rng, unix_now: float

@@ -1,0 +1,159 @@
+"""What the two ends of a session tell each other about roads, in virtual time."""
+
+from __future__ import annotations
+
+import pytest
+
+from wraith.connection.connection import Connection
+from wraith.connection.events import Established, RoadFailed, RoadsSeen
+from wraith.connection.handshake.endpoint_keys import AccessKey
+from wraith.connection.roads.reasons import RoadFailure, RoadReason
+from wraith.testing.endpoints import ADDRESS_A, ADDRESS_B, LinkedEndpoints, linked
+from wraith.testing.netem import LinkConfig
+from wraith.testing.pipes import PipeConfig
+from wraith.testing.rng import SeededRng
+from wraith.types import Carrier, Road
+from wraith.wire.road_frames import RoadSeen, RoadTried
+
+UDP = Road(Carrier.UDP, ADDRESS_B)
+TCP = Road(Carrier.TCP, ADDRESS_B)
+OPEN = LinkConfig(latency_s=0.01)
+BLOCKED = LinkConfig(latency_s=0.01, loss=1.0)
+
+
+class Silent:
+    """A dial whose UDP goes by ``out`` and ``back``, and whose TCP works."""
+
+    def __init__(
+        self,
+        out: LinkConfig,
+        back: LinkConfig,
+        *,
+        accepts: bool | None = True,
+        tcp: Road = TCP,
+        latency_s: float = 0.025,
+    ) -> None:
+        self.net = net = linked()
+        net.a_to_b.config, net.b_to_a.config = out, back
+        net.r.accepts = accepts
+        net.pipes.configs[Carrier.TCP, ADDRESS_B] = PipeConfig(latency_s=latency_s)
+        self.connection = net.dial(roads=[UDP, tcp])
+        assert net.run(seconds=5, until=lambda: bool(net.i.events(Established)))
+
+    @property
+    def failures(self) -> list[RoadFailure]:
+        told = [one.event for one in self.net.i.events(RoadFailed, self.connection)]
+        return [one.failure for one in told if isinstance(one, RoadFailed)]
+
+
+@pytest.mark.spec("RO-61", "RO-62", "RO-63")
+@pytest.mark.parametrize("accepts", [True, None])
+def test_silent_udp_gets_its_reason_from_the_peer_before_anybody_accepts(
+    accepts: bool | None,
+) -> None:
+    run = Silent(BLOCKED, OPEN, accepts=accepts)
+    assert not run.failures, "a person hears once, with the better reason"
+    run.net.run(seconds=0.1)
+    assert run.failures == [RoadFailure(RoadReason.UDP_BLOCKED, 1)]
+    run = Silent(OPEN, BLOCKED, accepts=accepts)
+    run.net.run(seconds=2)
+    assert run.failures == [RoadFailure(RoadReason.UDP_ONEWAY)]
+
+
+@pytest.mark.spec("RO-63")
+def test_without_an_answer_in_time_udp_is_silent() -> None:
+    run = Silent(OPEN, BLOCKED)
+    run.net.pipes.configs[Carrier.TCP, ADDRESS_B] = PipeConfig(is_silent=True)
+    run.net.run(seconds=0.5)
+    assert run.failures == [RoadFailure(RoadReason.UDP_SILENT)]
+
+
+@pytest.mark.spec("RO-63")
+def test_a_proxy_that_answers_says_nothing_about_udp_to_the_host() -> None:
+    run = Silent(BLOCKED, OPEN, tcp=Road(Carrier.TCP, ADDRESS_B, proxy="socks5://192.0.2.9:1080"))
+    run.net.run(seconds=2)
+    assert run.failures == [RoadFailure(RoadReason.UDP_SILENT)]
+
+
+@pytest.mark.spec("RO-63")
+def test_a_hello_whose_answer_may_be_on_its_way_is_no_evidence() -> None:
+    """The first hello is lost; the second one has come when the link wins, a moment later."""
+    net = linked()
+    net.set_links(LinkConfig(latency_s=0.4))
+    net.a_to_b.config = BLOCKED
+    net.pipes.configs[Carrier.TCP, ADDRESS_B] = PipeConfig(latency_s=0.3)
+    connection = net.dial(roads=[UDP, TCP])
+    net.run(seconds=0.5)
+    net.a_to_b.config = LinkConfig(latency_s=0.4)
+    assert net.run_until_confirmed(connection)
+    net.run(seconds=2)
+    (told,) = net.i.events(RoadFailed, connection)
+    assert told.event == RoadFailed(UDP, RoadFailure(RoadReason.UDP_SILENT))
+
+
+def established(net: LinkedEndpoints) -> tuple[Connection, Connection]:
+    connection = net.dial()
+    assert net.run_until_confirmed(connection)
+    return connection, net.r.incoming[-1]
+
+
+@pytest.mark.spec("RO-62")
+def test_a_session_is_told_of_flights_that_proved_its_own_key() -> None:
+    net = linked()
+    other_key = AccessKey.generate(SeededRng("other"))
+    net.r.endpoint.add_access_key(other_key, net.now)
+    connection, _ = established(net)
+    theirs, ours = net.r.endpoint._admission._doors
+    (own_id,) = ours._seen
+    theirs.note_seen(b"8 bytes!")
+    assert connection.road_reports.ask([own_id, b"8 bytes!", b"unheard "])
+    net.run(seconds=0.2)
+    (told,) = net.i.events(RoadsSeen, connection)
+    assert told.event == RoadsSeen(frozenset({own_id}))
+
+
+@pytest.mark.spec("RO-62")
+def test_the_last_thousand_and_twenty_four_flights_of_a_key_are_remembered() -> None:
+    net = linked()
+    (door,) = net.r.endpoint._admission._doors
+    for n in range(1_025):
+        door.note_seen(n.to_bytes(8))
+    assert not door.has_seen(bytes(8)) and len(door._seen) == 1_024
+    assert all(door.has_seen(n.to_bytes(8)) for n in range(1, 1_025))
+
+
+@pytest.mark.spec("RO-61", "RO-62")
+def test_a_preface_is_a_first_flight_too() -> None:
+    net = linked()
+    net.pipes.configs[Carrier.TCP, ADDRESS_B] = PipeConfig()
+    connection = net.dial(roads=[TCP])
+    assert net.run_until_confirmed(connection)
+    (door,) = net.r.endpoint._admission._doors
+    assert len(door._seen) == 2, "the preface of the link, and the hello that came on it"
+
+
+@pytest.mark.spec("RO-62")
+def test_questions_to_the_initiator_and_answers_to_the_responder_mean_nothing() -> None:
+    net = linked()
+    connection, other = established(net)
+    connection.road_reports.on_frame(RoadTried((bytes(8),)))
+    assert not connection.road_reports.questions
+    connection.road_reports.on_frame(RoadSeen(((bytes(8), True),)))  # nothing was asked
+    other.road_reports.on_frame(RoadSeen(((bytes(8), True),)))
+    net.run(seconds=0.2)
+    assert not net.i.events(RoadsSeen) and not net.r.events(RoadsSeen)
+
+
+@pytest.mark.spec("RO-62")
+def test_who_asks_again_and_again_is_answered_from_bounded_memory() -> None:
+    net = linked()
+    connection, other = established(net)
+    net.a_to_b.config = BLOCKED
+    for n in range(100):
+        other.road_reports.on_frame(RoadTried((n.to_bytes(8),) * 16))
+        if n % 3:
+            other.road_reports.answer(lambda _: False)
+    parts = other._shared.parts
+    assert parts is not None
+    assert len(other.road_reports.questions) <= 4 and len(parts.mux.notes) == 1
+    assert connection.path.remote == ADDRESS_B != ADDRESS_A
