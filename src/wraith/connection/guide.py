@@ -15,7 +15,7 @@ from wraith.connection.deadlines import Deadline
 from wraith.connection.links.table import LinkTable
 from wraith.connection.moving import PathNews
 from wraith.connection.roads.keeper import RoadKeeper
-from wraith.connection.roads.reasons import RoadFailure, RoadReason
+from wraith.connection.roads.reasons import RoadFailure
 from wraith.connection.roads.steps import Activate, CloseRoad, Probe, StandBy, StartRoad, Step
 from wraith.connection.roads.ways import RoadStatus
 from wraith.connection.routing import Route
@@ -97,7 +97,7 @@ class RoadGuide(Deadline):
         self._paths[id_] = path
         self._keeper.on_opened(id_)
         if not self._route.connection.join(path, now):
-            self._fail(id_, RoadFailure(RoadReason.POLICY), now)
+            self._fail(id_, None, now)
             return False
         return True
 
@@ -156,9 +156,10 @@ class RoadGuide(Deadline):
         path = NetworkPath(self._local, road.address)
         self._paths[id_] = path
         if not self._route.connection.join(path, now):
-            self._fail(id_, RoadFailure(RoadReason.POLICY), now)
+            self._fail(id_, None, now)
 
-    def _fail(self, id_: int, failure: RoadFailure, now: float) -> None:
+    def _fail(self, id_: int, failure: RoadFailure | None, now: float) -> None:
+        """``failure`` is ``None`` where no connection id is free: it says nothing of the road."""
         del self._paths[id_]
         self._keeper.on_failed(id_, failure, now)
 

@@ -78,12 +78,16 @@ class _Attempt:
 class _Target:
     """One road and the attempts made there."""
 
-    __slots__ = ("attempts", "cookie", "id", "n_attempts", "next_at", "path", "road")
+    __slots__ = (
+        "attempts", "cookie", "id", "is_aside", "n_attempts", "next_at", "path", "road",
+    )  # fmt: skip
 
     def __init__(self, road: Road, path: NetworkPath | None) -> None:
         self.road = road
         #: The number of the latest attempt in the race.
         self.id = -1
+        #: Others have taken its place in the race.
+        self.is_aside = False
         #: Where hellos go; ``None`` until a link is open.
         self.path = path
         self.next_at: float | None = None
@@ -235,12 +239,16 @@ class Dial(Deadline):
     def _run_race(self, now: float) -> None:
         due = self._race.on_timer(now)
         for target in self._targets.values():
-            if target.id in due.set_aside:
+            if target.id in due.set_aside:  # it sends nothing more, and an answer still counts
                 target.next_at = None
+                target.is_aside = True
+                for set_aside in target.attempts:
+                    set_aside.tail_at = None
         for attempt in due.start:
             road = attempt.road
             target = self._targets.setdefault(road, _Target(road, None))
             target.id = attempt.id
+            target.is_aside = False
             if road.carrier is Carrier.UDP:
                 assert road.address is not None
                 target.path = NetworkPath(self.local, road.address)
@@ -251,7 +259,7 @@ class Dial(Deadline):
     def on_link_opened(self, id_: int, path: NetworkPath, now: float) -> bool:
         """The link of this attempt is open: one hello goes there. False: it is not of use."""
         target = self._target_of(id_)
-        if target is None or self._finish is not None:
+        if target is None or target.is_aside or self._finish is not None:
             return False
         target.path = path
         self.links[path.link] = path

@@ -15,7 +15,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wraith.aio.transports import proxy as module
-from wraith.aio.transports import proxy_environment
 from wraith.aio.transports.base import OpenFailed
 from wraith.aio.transports.proxy import connect_through, steps_for
 from wraith.aio.transports.proxy_environment import VARIABLES, plan_proxies
@@ -198,8 +197,7 @@ def test_the_deadline_and_a_cancellation_close_the_socket(
 def test_without_the_extra_only_what_may_be_left_out_is_left_out(
     monkeypatch: pytest.MonkeyPatch, silent: socket.socket
 ) -> None:
-    for place in (module, proxy_environment):
-        monkeypatch.setattr(place, "proxies_are_installed", lambda: False)
+    monkeypatch.setattr(module, "proxies_are_installed", lambda: False)
     url = url_of(silent)
     for choice, environment in (
         (url, {}),
