@@ -45,6 +45,7 @@ class LinkEnd:
         packets: what arrived, copied, unless ``on_packets`` takes it.
         n_bytes: of all that arrived.
         closed: the reason, once the link is gone.
+        on_first: called once, when the first packet has come.
     """
 
     def __init__(self, made: WebSocketLink) -> None:
@@ -53,12 +54,16 @@ class LinkEnd:
         self.n_bytes = 0
         self.n_turns = 0
         self.closed: str | None = None
+        self.on_first: Callable[[], None] | None = None
         self.on_packets: Callable[[memoryview, int], None] | None = None
         self._changed = asyncio.Event()
         made.start(self)
 
     def link_received(self, link: StreamSocket, data: memoryview, segment_bytes: int, /) -> None:
         del link
+        first, self.on_first = self.on_first, None
+        if first is not None:
+            first()
         self.n_bytes += len(data)
         if self.on_packets is not None:
             self.on_packets(data, segment_bytes)
@@ -177,8 +182,10 @@ class WsServer:
 
     def link_accepted(self, link: StreamSocket, /) -> None:
         assert isinstance(link, WebSocketLink)
-        self._ends.append(LinkEnd(link))
-        self.accepted.put_nowait(self._ends[-1])
+        end = LinkEnd(link)
+        end.on_first = lambda: self.doorstep.settle(link.path.link)
+        self._ends.append(end)
+        self.accepted.put_nowait(end)
 
     def prove(self, preface: bytes) -> LinkKeys | None:
         """The keys of a right preface, each ephemeral once; does not judge the time."""
@@ -251,7 +258,12 @@ class RawDialler:
         self._shell: WebClientShell | None = None
 
     @classmethod
-    async def opened(cls, server: WsServer, *, buffer_bytes: int | None = None) -> RawDialler:
+    async def opened(
+        cls,
+        server: WsServer,
+        *,
+        buffer_bytes: int | None = None,
+    ) -> RawDialler:
         raw = socket.socket()
         if buffer_bytes is not None:
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer_bytes)

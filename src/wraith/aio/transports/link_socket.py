@@ -126,7 +126,12 @@ class LinkSocket(ABC):
         """How many bytes of packets ``send`` may be handed before the next ``link_room``."""
         if self._is_closing or self._is_closed or self._link.state is not LinkState.OPEN:
             return 0
-        return max(0, PENDING_BYTES_MAX - self._pending_bytes)
+        return max(0, PENDING_BYTES_MAX - self._held_bytes)
+
+    @property
+    def _held_bytes(self) -> int:
+        """What this process holds for a kernel that is full."""
+        return self._pending_bytes
 
     @property
     def is_closed(self) -> bool:
@@ -163,7 +168,7 @@ class LinkSocket(ABC):
             # One copy: what the views lend is valid for this call only.
             self._pending.append(memoryview(b"".join(left)))
             self._pending_bytes += len(self._pending[-1])
-            self._owes_room = self._owes_room or self._pending_bytes > ROOM_AGAIN_BYTES
+        self._owes_room = self._owes_room or self._held_bytes > ROOM_AGAIN_BYTES
 
     def discard(self) -> None:
         """As ``base.StreamSocket.discard``."""
@@ -244,7 +249,7 @@ class LinkSocket(ABC):
             self._call_when_writable()
         elif self._is_closing:
             self._say_the_end()
-        if self._owes_room and self._pending_bytes <= ROOM_AGAIN_BYTES:
+        if self._owes_room and self._held_bytes <= ROOM_AGAIN_BYTES:
             self._owes_room = False
             if self._host is not None:
                 self._host.link_room(self)

@@ -18,7 +18,6 @@ from typing import Final
 from wraith.aio.transports.base import PEER_CLOSED
 from wraith.aio.transports.link_socket import (
     LINGER_S,
-    ROOM_AGAIN_BYTES,
     LinkSocket,
     Sheltering,
     reset_on_close,
@@ -138,20 +137,17 @@ class WebSocketLink(LinkSocket, asyncio.BufferedProtocol):
     # --- what LinkSocket leaves to a carrier ------------------------------------------------
 
     @property
-    def room_bytes(self) -> int:
-        """As ``LinkSocket.room_bytes``, less what asyncio holds."""
-        return max(0, super().room_bytes - self._held_by_asyncio)
+    def _held_bytes(self) -> int:
+        return self._pending_bytes + self._held_by_asyncio
+
+    @property
+    def _held_by_asyncio(self) -> int:
+        return 0 if self._is_lost else self._transport.get_write_buffer_size()
 
     def send(self, transmit: Transmit, /) -> None:
         """As ``StreamSocket.send``: whole records, as many as fit into messages of 64 KiB."""
         super().send(transmit)
         self._sent_at = self._loop.time()
-        held = self._pending_bytes + self._held_by_asyncio
-        self._owes_room = self._owes_room or held > ROOM_AGAIN_BYTES
-
-    @property
-    def _held_by_asyncio(self) -> int:
-        return 0 if self._is_lost else self._transport.get_write_buffer_size()
 
     def _frame(self, transmit: Transmit) -> list[Buffer]:
         buffers = super()._frame(transmit)
