@@ -171,8 +171,11 @@ class WebSocketLink(LinkSocket, asyncio.BufferedProtocol):
     def _write(self, buffers: list[Buffer]) -> list[Buffer]:
         if self._is_full:
             return buffers
-        # Not ``writelines``: that of Python 3.12 and 3.13.0 never says that the kernel is full.
-        self._transport.write(b"".join(buffers))
+        if self.characteristics.encrypted_outside:
+            self._transport.writelines(buffers)
+        else:
+            # Its ``writelines`` in Python 3.12 and 3.13.0 never says that the kernel is full.
+            self._transport.write(b"".join(buffers))
         return []
 
     def _call_when_writable(self) -> None:
