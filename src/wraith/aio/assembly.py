@@ -15,7 +15,7 @@ from wraith.aio.clock import SystemClock
 from wraith.aio.entropy import OsRng
 from wraith.aio.links import Links
 from wraith.aio.ports import bind_preferred
-from wraith.aio.road_choice import RoadChoice
+from wraith.aio.road_choice import Reached, RoadChoice
 from wraith.aio.tracing import make_tracer
 from wraith.aio.transports.datagram_endpoint import take_sockets
 from wraith.aio.transports.local import GivenSockets, bound_already
@@ -29,18 +29,18 @@ from wraith.crypto.mlkem import MlKem768
 from wraith.crypto.x25519 import X25519Key
 from wraith.errors import ConfigError
 from wraith.node.node import Node
-from wraith.types import ANY_ADDRESS, Address, Carrier
+from wraith.types import ANY_ADDRESS, Address
 
 
 @dataclass(frozen=True, slots=True)
 class BoundNode:
     """A node that nobody drives yet, with its sockets and links. ``rng`` is the one it draws from.
-    ``has_tcp``: it listens on TCP at the port of its sockets."""
+    ``reached``: on what others find it."""
 
     node: Node
     sockets: SocketSet
     links: Links
-    has_tcp: bool
+    reached: Reached
     rng: OsRng
     tracer: Tracer
 
@@ -80,8 +80,7 @@ async def bind_node(
     if sock is not None:
         sockets = await take_sockets(bound_already(sock))
     elif sockets is None:
-        listens_on_tcp = Carrier.TCP in choice.listens
-        sockets = await bind_preferred(local, preferred_port, with_tcp=listens_on_tcp)
+        sockets = await bind_preferred(local, preferred_port, listens=choice.listens)
     now = asyncio.get_running_loop().time()
     try:
         endpoint = Endpoint(
@@ -100,10 +99,11 @@ async def bind_node(
     node = Node(endpoint, now=now)
     node.choose_roads = choice.roads
     links = Links(node, rng, RoadOpener())
-    has_tcp = bool(sockets.tcp)
-    if has_tcp:
+    sockets.is_mute = not choice.uses_udp
+    reached = choice.reached(sockets)
+    if reached.tcp:
         from wraith.aio.transports.tcp_listener import TcpListener  # who only dials needs none
 
         links.add(TcpListener(sockets.tcp))
         sockets.tcp = []
-    return BoundNode(node, sockets, links, has_tcp, rng, tracer)
+    return BoundNode(node, sockets, links, reached, rng, tracer)

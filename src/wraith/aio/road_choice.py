@@ -6,21 +6,26 @@ Spec: docs/spec/roads.md, docs/spec/proxies.md.
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from wraith.aio.transports.proxy_environment import plan_proxies
 from wraith.connection.handshake.node_record import NodeRecord
-from wraith.connection.roads.proxies import AUTO, ProxyPlan
-from wraith.errors import ConfigError, MissingExtra
-from wraith.types import Carrier, Road
+from wraith.connection.roads.proxies import AUTO, NONE, ProxyPlan
+from wraith.errors import ConfigError, ConnectFailed, MissingExtra
+from wraith.types import Address, Carrier, Road
+
+if TYPE_CHECKING:
+    from wraith.aio.transports.udp import SocketSet
 
 NAMES: Final = {
     "udp": Carrier.UDP, "tcp": Carrier.TCP, "ws": Carrier.WS, "quic": Carrier.QUIC,
 }  # fmt: skip
+ACCEPTED: Final = f"one or more of {', '.join(NAMES)}"
 #: What a carrier needs beside the plain installation: the library, and the extra that brings it.
 _NEEDS: Final = {Carrier.WS: ("websockets", "ws"), Carrier.QUIC: ("aioquic", "quic")}
+_LISTENED_ON: Final = frozenset((Carrier.UDP, Carrier.TCP))
 
 
 def is_installed(carrier: Carrier) -> bool:
@@ -36,17 +41,19 @@ def carriers_of(names: str | Iterable[str]) -> tuple[Carrier, ...]:
         ConfigError: no such carrier, or none.
         MissingExtra: this installation lacks what one of them needs.
     """
+    if not isinstance(names, Iterable):
+        raise ConfigError("carriers", names, ACCEPTED)
     words = names.split(",") if isinstance(names, str) else list(names)
     found: list[Carrier] = []
     for word in words:
-        carrier = NAMES.get(str(word).strip().lower())
+        carrier = NAMES.get(word.strip().lower()) if isinstance(word, str) else None
         if carrier is None:
-            raise ConfigError("carriers", str(word), ", ".join(NAMES))
+            raise ConfigError("carriers", word, ACCEPTED)
         if not is_installed(carrier):
             raise MissingExtra(_NEEDS[carrier][1], f"the carrier {word.strip().lower()}")
         found.append(carrier)
     if not found:
-        raise ConfigError("carriers", "none", ", ".join(NAMES))
+        raise ConfigError("carriers", "none", ACCEPTED)
     return tuple(dict.fromkeys(found))
 
 
@@ -64,27 +71,106 @@ class RoadChoice:
     dials: frozenset[Carrier] = frozenset((Carrier.UDP,))
     proxies: ProxyPlan = field(default_factory=ProxyPlan)
 
+    @property
+    def uses_udp(self) -> bool:
+        """False: not a datagram leaves this node, and none is looked at."""
+        return Carrier.UDP in self.listens or Carrier.UDP in self.dials
+
+    def reached(self, sockets: SocketSet) -> Reached:
+        """On what a node with these sockets is reached: not on TCP where the port was taken."""
+        has_tcp = bool(sockets.tcp)
+        is_missing = Carrier.TCP in self.listens and not has_tcp
+        return Reached(Carrier.UDP in self.listens, has_tcp, is_missing)
+
     def roads(self, record: NodeRecord) -> tuple[Road, ...]:
-        """The roads to a node that may be tried; empty if none of its own may."""
+        """The roads to a node that may be tried.
+
+        Raises:
+            ConnectFailed: it names some, and none of them may.
+        """
         usable = [road for road in record.roads if road.carrier in self.dials]
-        return self.proxies.roads(usable)
+        led = self.proxies.roads(usable)
+        if record.roads and not led:
+            named = names_of(road.carrier for road in record.roads)
+            raise ConnectFailed(
+                f"the code names roads over {named}, and none of them may be taken here",
+                hint="allow another carrier (--carriers, WRAITH_CARRIERS), or no proxy; or let the "
+                "other side listen on what may be used here",
+            )
+        return led
 
 
-def choose(
-    carriers: str | Iterable[str] | None,
-    proxy: str = AUTO,
-    *,
-    listens: Iterable[Carrier] = (Carrier.UDP, Carrier.TCP),
-) -> RoadChoice:
-    """The choice of ``--carriers`` and ``--proxy``. Without carriers a node listens on ``listens``
-    and goes to others on whatever is installed.
+class Reached(NamedTuple):
+    """On what a node can be reached at its port. A code names it. ``is_tcp_missing``: on TCP, too,
+    if its port were not taken."""
+
+    udp: bool = True
+    tcp: bool = False
+    is_tcp_missing: bool = False
+
+    @property
+    def carriers(self) -> tuple[Carrier, ...]:
+        """These, UDP first."""
+        there = ((Carrier.UDP, self.udp), (Carrier.TCP, self.tcp))
+        return tuple(carrier for carrier, is_there in there if is_there)
+
+    def named(self, addresses: Sequence[Address]) -> NamedPlaces:
+        """What a record of a node at ``addresses`` says."""
+        if self.udp:
+            return NamedPlaces(tuple(addresses), self.tcp, ())
+        alone = (Road(Carrier.TCP, address) for address in addresses if self.tcp)
+        return NamedPlaces((), False, tuple(alone))
+
+
+class NamedPlaces(NamedTuple):
+    """The fields of a ``NodeRecord`` that say where it is."""
+
+    addresses: tuple[Address, ...]
+    has_tcp: bool
+    other_roads: tuple[Road, ...]
+
+
+def names_of(carriers: Iterable[Carrier]) -> str:
+    """For people: ``UDP and TCP``."""
+    *first, last = (carrier.name for carrier in dict.fromkeys(carriers))
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def choose(carriers: str | Iterable[str] | None, proxy: str = AUTO) -> RoadChoice:
+    """The choice of a side that goes to others: ``--carriers``, else whatever is installed; and
+    ``--proxy``. It can be reached on nothing.
 
     Raises:
         ConfigError, MissingExtra: as ``carriers_of`` and ``plan_proxies``.
     """
+    if not isinstance(proxy, str):
+        raise ConfigError("proxy", f"a value of type {type(proxy).__name__}", "text")
     proxies = plan_proxies(proxy)
     if carriers is None:
         every = frozenset(carrier for carrier in NAMES.values() if is_installed(carrier))
-        return RoadChoice(frozenset(listens), every, proxies)
-    chosen = frozenset(carriers_of(carriers))
-    return RoadChoice(chosen, chosen, proxies)
+        return RoadChoice(frozenset(), every, proxies)
+    return RoadChoice(frozenset(), frozenset(carriers_of(carriers)), proxies)
+
+
+def choose_listening(
+    carriers: str | Iterable[str] | None = None,
+    proxy: str = AUTO,
+    *,
+    default: Iterable[Carrier] = (Carrier.UDP, Carrier.TCP),
+) -> RoadChoice:
+    """The choice of a side that waits for others: on ``--carriers``, else on ``default``. It goes
+    to others over the same.
+
+    Raises:
+        ConfigError: as ``carriers_of``; or it was told to go through a proxy, where nobody would
+            find it.
+        MissingExtra: as ``carriers_of``.
+    """
+    if proxy not in (AUTO, NONE):
+        raise ConfigError("proxy", "…", f"{AUTO} or {NONE} where one waits: nobody comes that way")
+    chosen = frozenset(default if carriers is None else carriers_of(carriers))
+    unheard = chosen - _LISTENED_ON
+    if unheard:
+        names = ", ".join(name for name, carrier in NAMES.items() if carrier in unheard)
+        raise ConfigError("carriers", names, "udp, tcp where one waits for others")
+    return RoadChoice(chosen, chosen)

@@ -17,6 +17,7 @@ Spec: docs/adr/0021-services-are-chosen-by-access-key.md.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Final, Protocol
 
@@ -32,6 +33,7 @@ from wraith.aio.transports.interfaces import reachable_addresses
 from wraith.aio.transports.local import GivenSockets, LocalAddress, local_address
 from wraith.config import EndpointConfig
 from wraith.connection.handshake.endpoint_keys import AccessKey
+from wraith.connection.handshake.node_record import NodeRecord
 from wraith.crypto.ed25519 import Identity
 from wraith.errors import LocalProtocolError, WraithError
 from wraith.node.node import AnyService
@@ -68,11 +70,11 @@ class RunningNode:
     Attributes:
         node: the machine; call ``driver.wake()`` after a command to it.
         sockets: the bound ones.
-        has_tcp: it listens on TCP at the same port.
+        reached: on what others find it at its port.
     """
 
     __slots__ = (
-        "__weakref__", "_replay", "_rng", "_shells", "driver", "has_tcp", "node", "sockets",
+        "__weakref__", "_replay", "_rng", "_shells", "driver", "node", "reached", "sockets",
         "tracer",
     )  # fmt: skip
 
@@ -83,7 +85,7 @@ class RunningNode:
         self._shells: tuple[tuple[AnyService, Shell], ...] = ()
         self._replay: tuple[tuple[bytes, ReplayFiles, Shell], ...] = ()
         self.sockets = bound.sockets
-        self.has_tcp = bound.has_tcp
+        self.reached = bound.reached
         self.driver: Driver[tuple[AnyService, Any]] = Driver(
             bound.node,
             bound.sockets,
@@ -112,6 +114,17 @@ class RunningNode:
         if all(any(each.ip) for each in bound):
             return bound
         return reachable_addresses(self.port)
+
+    def record(self, addresses: Sequence[Address], *, key: AccessKey | None = None) -> NodeRecord:
+        """What others need to dial this node at ``addresses`` with ``key``.
+
+        Raises:
+            LocalProtocolError: there is no access key.
+        """
+        named = self.reached.named(addresses)
+        return self.node.endpoint.node_record(
+            named.addresses, key=key, has_tcp=named.has_tcp, other_roads=named.other_roads
+        )
 
     def add(
         self,

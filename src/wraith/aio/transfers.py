@@ -25,7 +25,7 @@ from wraith.aio.assembly import bind_node
 from wraith.aio.disk.failures import disk_error
 from wraith.aio.disk.replay_files import ReplayFiles
 from wraith.aio.disk.store_worker import StoreWorker
-from wraith.aio.road_choice import RoadChoice
+from wraith.aio.road_choice import Reached, RoadChoice
 from wraith.aio.running import RunningNode
 from wraith.aio.transports.udp import SocketSet
 from wraith.config import EndpointConfig
@@ -174,8 +174,13 @@ class Transfer:
 
     @property
     def port(self) -> int:
-        """The UDP port that it is bound to."""
+        """The port that it is bound to."""
         return self._running.port
+
+    @property
+    def reached(self) -> Reached:
+        """On what others find it at its port."""
+        return self._running.reached
 
     @property
     def connection(self) -> Connection | None:
@@ -186,8 +191,7 @@ class Transfer:
         """The code that leads here. It is a secret: whoever holds it may take part."""
         if self._access is None:
             raise LocalProtocolError("only who listens has a code")
-        endpoint = self._running.node.endpoint
-        record = endpoint.node_record(addresses, key=self._access, has_tcp=self._running.has_tcp)
+        record = self._running.record(addresses, key=self._access)
         return encode_code(code_of(record, maker_receives=maker_receives))
 
     # --- running --------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from wraith.aio.disk.kept_code import KeptCode
 from wraith.aio.files.reaching import code_addresses
 from wraith.aio.files.waiting import Waits, announce
+from wraith.aio.road_choice import names_of
 from wraith.aio.transports.routes import is_loopback, wait_until
 from wraith.cli.handover import copy_code, show_qr
 from wraith.cli.output import Output
@@ -59,8 +60,10 @@ def invite(
         show_qr(output, announced.code)
     if copies:
         copy_code(output, announced.code)
-    where = ", ".join(announced.addresses)
-    output.say(f"waiting at {where}; a firewall must let UDP port {announced.port} in")
+    where, on = ", ".join(announced.addresses), names_of(announced.reached.carriers)
+    if announced.reached.is_tcp_missing:
+        output.say(f"TCP port {announced.port} is taken: this code leads here over UDP alone")
+    output.say(f"waiting at {where} ({on}); a firewall must let {on} port {announced.port} in")
 
 
 def tell(output: Output, event: Event | EntryEvent) -> None:

@@ -54,7 +54,7 @@ from wraith.transfer.marks import Marks
 from wraith.transfer.messages import Offer, Reason
 from wraith.transfer.path_rules import display_path, shown_path
 from wraith.transfer.reasons import reason_words
-from wraith.types import Address, PeerKey
+from wraith.types import Address, PeerKey, Road
 
 RATE_BYTES_MIN = 64 * 1024
 """The rate of less than that says nothing."""
@@ -102,7 +102,7 @@ class Narrator:
         self._name_of = name_of
         self._teller = Teller(other, name_of=name_of)
         self._verbose = verbose
-        self._dialled: tuple[Address, ...] = ()
+        self._dialled: tuple[str, ...] = ()
         self._was_accepted = False
 
     @property
@@ -117,13 +117,18 @@ class Narrator:
     # --- before anyone is there -----------------------------------------------------------------
 
     def dialling(
-        self, addresses: tuple[Address, ...], *, left_out: list[str] | None = None
+        self, roads: Sequence[Road], *, proxy: str = "", left_out: list[str] | None = None
     ) -> None:
-        """The first words of the side that dials; a sender names what it left out."""
-        self._dialled = addresses
-        texts = reaching.address_texts(addresses)
+        """The first words of the side that dials; a sender names what it left out.
+
+        Args:
+            proxy: what is to be said of proxies; empty for nothing.
+        """
+        texts = self._dialled = reaching.place_texts(roads)
         names = None if left_out is None else tuple(left_out)
         self.tell(WaitingEvent(None, texts, None, False, names))
+        if proxy:
+            self._output.say(proxy)
         self._output.say(f"dialling {', '.join(texts)} …")
 
     def no_route(self, addresses: tuple[Address, ...], *, waits: bool) -> WraithError | None:

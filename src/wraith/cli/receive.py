@@ -19,8 +19,10 @@ from wraith.aio.disk.store_worker import (
 )
 from wraith.aio.entropy import OsRng
 from wraith.aio.files.answering import Answering
+from wraith.aio.files.reaching import routed
 from wraith.aio.files.taking import Taking, Target, code_of_sender
 from wraith.aio.files.telling import entry_event
+from wraith.aio.road_choice import RoadChoice
 from wraith.aio.transfers import Transfer
 from wraith.aio.transports.addresses import parse_address
 from wraith.cli.acquaintances import Acquaintances
@@ -42,6 +44,7 @@ from wraith.cli.transfer_options import (
 )
 from wraith.config import EndpointConfig
 from wraith.errors import OfferRefused, TransferError
+from wraith.node.codes import record_of
 from wraith.node.config import NodeConfig
 from wraith.node.events import Finished
 from wraith.transfer.code import Code
@@ -80,6 +83,7 @@ class ReceivePlan:
     ask_on: str | None
     peer_name: str | None
     local: Address
+    choice: RoadChoice
     config: EndpointConfig
     node: NodeConfig
     new_code: bool
@@ -227,8 +231,9 @@ def receive(
     elif not code and listen is None and not common.json_events and _is_terminal_input():
         code = (ask_code(),)
     ask_on = None if yes or list_only else _terminal(code == (STDIN,))
+    dialled = _code(code, listen)
     plan = ReceivePlan(
-        code=_code(code, listen),
+        code=dialled,
         out=out,
         policy=_policy(overwrite, rename, skip),
         verify=verify,
@@ -239,6 +244,7 @@ def receive(
         local=local_address(
             parse_address(listen) if listen not in (None, ANY_PORT) else None, common.port
         ),
+        choice=common.choice(dials=dialled is not None),
         config=config,
         node=common.node_config(wait_s=wait_s),
         new_code=new_code,
@@ -308,7 +314,9 @@ class _Receiving:
         allowed = None if expected is None else frozenset({expected})
         identity = self._home.identity(OsRng())
         node_config = replace(plan.node, expected_peers=allowed)
-        taking = Taking(self._home, plan.config, node_config, out=plan.out, code=plan.code)
+        taking = Taking(
+            self._home, plan.config, node_config, out=plan.out, code=plan.code, choice=plan.choice
+        )
         try:
             if plan.code is None:
                 taking.keep_code(new_code=plan.new_code)
@@ -361,9 +369,11 @@ class _Receiving:
     ) -> int:
         code = self._plan.code
         if code is not None:
-            narrator.dialling(code.addresses)
-            await find_route(code.addresses, narrator, waits=self._plan.waits_for_network)
-            transfer.start(taking.record)
+            record, choice = record_of(code), self._plan.choice
+            roads = choice.roads(record)
+            narrator.dialling(roads, proxy=choice.proxies.sentence)
+            await find_route(routed(roads), narrator, waits=self._plan.waits_for_network)
+            transfer.start(record)
         else:
             waits = self._plan.waits_for_network
             no_address = partial(narrator.no_address, waits=waits)

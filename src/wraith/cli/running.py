@@ -63,12 +63,13 @@ async def shown_events(
 
 
 async def find_route(addresses: tuple[Address, ...], narrator: Narrator, *, waits: bool) -> None:
-    """Looks whether this machine has a way to one of ``addresses``; ``waits`` for it.
+    """Looks whether this machine has a way to one of ``addresses``, if some are named; ``waits``
+    for it.
 
     Raises:
         ConnectFailed: it has none, and nobody waits.
     """
-    if any_route(addresses):
+    if not addresses or any_route(addresses):
         return
     error = narrator.no_route(addresses, waits=waits)
     if error is not None:

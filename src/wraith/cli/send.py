@@ -11,6 +11,8 @@ import click
 from wraith.aio.disk.home_folder import HomeFolder
 from wraith.aio.entropy import OsRng
 from wraith.aio.files.offering import Offering
+from wraith.aio.files.reaching import routed
+from wraith.aio.road_choice import RoadChoice
 from wraith.cli.acquaintances import Acquaintances
 from wraith.cli.handover import require_qr
 from wraith.cli.invitation import Invitation, find_address, invite
@@ -67,6 +69,7 @@ class SendPlan:
     code: Code | None
     peer_name: str | None
     local: Address
+    choice: RoadChoice
     config: EndpointConfig
     node: NodeConfig
     new_code: bool
@@ -212,6 +215,7 @@ def send(
         code=code,
         peer_name=peer_name,
         local=local_address(listen, common.port),
+        choice=common.choice(dials=code is not None),
         config=config,
         node=replace(
             common.node_config(wait_s=wait_s),
@@ -260,7 +264,7 @@ class _Sending:
         identity = self._home.identity(OsRng())
         allowed = None if expected is None else frozenset({expected})
         node_config = replace(plan.node, expected_peers=allowed)
-        offering = Offering(self._home, plan.config, node_config)
+        offering = Offering(self._home, plan.config, node_config, plan.choice)
         try:
             if plan.is_repeatable:
                 offering.keep_code(plan.paths, new_code=plan.new_code)
@@ -345,9 +349,12 @@ class _Sending:
 
         plan = self._plan
         if plan.code is not None:
-            narrator.dialling(plan.code.addresses, left_out=self._left_out_names())
-            await find_route(plan.code.addresses, narrator, waits=plan.waits_for_network)
-            transfer.start(record_of(plan.code))
+            record = record_of(plan.code)
+            roads = plan.choice.roads(record)
+            proxy = plan.choice.proxies.sentence
+            narrator.dialling(roads, proxy=proxy, left_out=self._left_out_names())
+            await find_route(routed(roads), narrator, waits=plan.waits_for_network)
+            transfer.start(record)
         else:
             transfer.start()
         recorder = (

@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from wraith.aio.files.calls import STILL_TRYING_S
+from wraith.aio.road_choice import RoadChoice, choose, choose_listening
 from wraith.aio.sessions.policy import effective_config
 from wraith.aio.transports.addresses import parse_address
 from wraith.cli.output import Output
@@ -95,6 +96,8 @@ class CommonOptions:
     """The values of the options that both commands have, as they were given."""
 
     port: int | None
+    carriers: str | None
+    proxy: str
     suite: str | None
     require_pq: bool
     max_datagram: int
@@ -134,6 +137,14 @@ class CommonOptions:
             suite=self._suite(),
         )
 
+    def choice(self, *, dials: bool) -> RoadChoice:
+        """The roads that they allow to a side that ``dials``, or to one that waits.
+
+        Raises:
+            ConfigError, MissingExtra: as ``choose``.
+        """
+        return (choose if dials else choose_listening)(self.carriers, self.proxy)
+
     def _suite(self) -> SuiteId | None:
         return SuiteId[self.suite.upper()] if self.suite is not None else None
 
@@ -159,7 +170,26 @@ _COMMON = [
         type=click.IntRange(1, 65_535),
         envvar="WRAITH_PORT",
         show_envvar=True,
-        help="UDP port to listen on. [default: the same as before if it is free, else any]",
+        help="UDP and TCP port to listen on. [default: the same as before if it is free, else any]",
+    ),
+    click.option(
+        "--carriers",
+        metavar="LIST",
+        envvar="WRAITH_CARRIERS",
+        show_envvar=True,
+        help="What may be used: udp, tcp, ws, quic, with commas between. [default: udp,tcp to wait "
+        "at, all that are installed to dial]",
+    ),
+    click.option(
+        "--proxy",
+        default="auto",
+        show_default=True,
+        metavar="auto|none|URL",
+        envvar="WRAITH_PROXY",
+        show_envvar=True,
+        help="For the side that dials. A URL (http:// or socks5://): everything goes through it. "
+        "auto: what ALL_PROXY, HTTPS_PROXY and NO_PROXY say. A URL with a password belongs into "
+        "the environment: everybody on this host sees the arguments.",
     ),
     click.option(
         "--suite",

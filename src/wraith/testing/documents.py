@@ -48,7 +48,7 @@ _CHANGING = (
     (r"\d{4}-\d\d-\d\d \d\d:\d\d(?::\d\d)?", "DATE"),
     (r"\d+:\d\d(?::\d\d)?", "TIME"),
     (r"suite [AB] \([\w-]+\)", "suite SUITE"),
-    (r"UDP port \d+", "UDP port N"),
+    (r"(UDP|TCP) port \d+", r"\1 port N"),
     (r"(?<=into )\S+|(?<=received )/\S+", "PLACE"),
     (r"12D3Koo\w+(?:\.\.\.)?", "PEERID"),
     (r"/udp/\d+/", "/udp/N/"),

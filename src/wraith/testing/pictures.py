@@ -28,7 +28,7 @@ from wraith.transfer.answers import SurveyResult
 from wraith.transfer.events import Accepted, Done, OfferReceived, Progress
 from wraith.transfer.listing import Entry, Kind
 from wraith.transfer.messages import Offer, OfferKind
-from wraith.types import Address, PeerKey, SecurityInfo, SuiteId
+from wraith.types import Address, Carrier, PeerKey, Road, SecurityInfo, SuiteId
 
 MIB: Final = 1 << 20
 ROWS: Final = 10
@@ -94,7 +94,7 @@ def receiving(narrator: Narrator, tick: Callable[[float], None], *, is_done: boo
     total = 512 * MIB
     album = Entry(Kind.FOLDER, 0o755, 0, 0, b"photos")
     offer = Offer(OfferKind.FILES, 13, 12, total, 1, 300, bytes(32), b"photos")
-    narrator.dialling((Address(bytes([192, 0, 2, 2]), 46276),))
+    narrator.dialling((Road(Carrier.UDP, Address(bytes([192, 0, 2, 2]), 46276)),))
     narrator.show(Connected(_PEER, _SECURITY, False, Address(bytes([192, 0, 2, 2]), 46276), False))
     narrator.show(OfferReceived(offer, (album,), 1, 0, SurveyResult(place="/srv/inbox")))
     narrator.show(Accepted(0, total))

@@ -10,6 +10,7 @@ from wraith.abc import NullTracer
 from wraith.aio.assembly import BoundNode
 from wraith.aio.entropy import OsRng
 from wraith.aio.links import Links
+from wraith.aio.road_choice import Reached
 from wraith.aio.running import RunningNode
 from wraith.aio.transfers import Transfer
 from wraith.aio.transports.select import RoadOpener
@@ -38,7 +39,7 @@ async def test_a_transfer_hears_of_a_size_that_the_host_refuses() -> None:
     sockets = SocketSet.bind(Address(b"\x7f\0\0\1", 0))
     rng = OsRng()
     links = Links(service.node, rng, RoadOpener())
-    running = RunningNode(BoundNode(service.node, sockets, links, False, rng, NullTracer()))
+    running = RunningNode(BoundNode(service.node, sockets, links, Reached(), rng, NullTracer()))
     transfer = Transfer(running, service, source, replay=None, access=None, owns_node=True)
     transfer.start()
     try:

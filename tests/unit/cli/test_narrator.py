@@ -31,7 +31,7 @@ from wraith.transfer.events import (
 )
 from wraith.transfer.listing import Entry, Kind
 from wraith.transfer.messages import Offer, OfferKind, Reason
-from wraith.types import Address, PeerKey, SecurityInfo, SuiteId
+from wraith.types import Address, Carrier, PeerKey, Road, SecurityInfo, SuiteId
 
 PEER = PeerKey(bytes(range(32)))
 ADDRESS = Address(bytes([192, 0, 2, 1]), 4433)
@@ -102,7 +102,7 @@ def test_names_of_the_peer_cannot_control_the_terminal() -> None:
 
 def test_silence_lists_what_it_may_mean_and_our_own_time() -> None:
     heard = Heard()
-    heard.narrator.dialling((ADDRESS,))
+    heard.narrator.dialling((Road(Carrier.UDP, ADDRESS),))
     error = heard.narrator.explain(HandshakeTimeout(), 30)
     assert "192.0.2.1:4433" in str(error)
     for word in ("old", "gone", "firewall", "clock", "UTC"):

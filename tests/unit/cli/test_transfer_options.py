@@ -46,6 +46,8 @@ def test_durations(text: str, seconds: float) -> None:
 GIVEN_NOTHING = CommonOptions(
     wait_for_network=False,
     port=None,
+    carriers=None,
+    proxy="auto",
     suite=None,
     require_pq=True,
     max_datagram=1472,

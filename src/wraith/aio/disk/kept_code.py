@@ -36,7 +36,7 @@ from wraith.aio.transports.addresses import format_address
 from wraith.connection.handshake.endpoint_keys import AccessKey
 from wraith.crypto.x25519 import X25519Key
 from wraith.errors import ConfigError, WraithError
-from wraith.types import Address, PeerKey
+from wraith.types import Address, Carrier, PeerKey
 
 LIFETIME_S: Final = 24 * 3600.0
 _FILE: Final = b"code.json"
@@ -54,6 +54,7 @@ class _Stored:
     psk: bytes = field(repr=False)
     port: int = 0
     addresses: tuple[str, ...] = ()
+    carriers: tuple[str, ...] = ()
     bound_to: PeerKey | None = None
 
 
@@ -66,8 +67,8 @@ class KeptCode:
         access: its access key and psk.
         replay: the replay files of that key.
         is_resumed: an earlier process offered the same under this code.
-        port: the UDP port that the code named last; 0 when there is none yet.
-        addresses: as the code named them last, for telling whether its text changes.
+        port: the port that the code named last; 0 when there is none yet.
+        addresses, carriers: as the code named them last, for telling whether its text changes.
         bound_to: the receiver that accepted first.
     """
 
@@ -78,6 +79,7 @@ class KeptCode:
     is_resumed: bool
     port: int = 0
     addresses: tuple[str, ...] = ()
+    carriers: tuple[str, ...] = ()
     bound_to: PeerKey | None = None
     is_spent: bool = False
     _lock: FolderLock | None = field(default=None, repr=False)
@@ -144,6 +146,7 @@ class KeptCode:
             is_resumed=is_resumed,
             port=stored.port,
             addresses=stored.addresses,
+            carriers=stored.carriers,
             bound_to=stored.bound_to,
             _lock=lock,
         )
@@ -160,19 +163,23 @@ class KeptCode:
             "psk": self.access.psk.hex(),
             "port": self.port,
             "addresses": list(self.addresses),
+            "carriers": list(self.carriers),
             "bound_to": str(self.bound_to) if self.bound_to is not None else None,
         }
         with told(os.fsdecode(self.private.path), HOME_HINT):
             self.private.write(_FILE, json.dumps(row).encode())
 
-    def names(self, addresses: Iterable[Address], port: int) -> bool:
+    def names(
+        self, addresses: Iterable[Address], port: int, carriers: Iterable[Carrier] = (Carrier.UDP,)
+    ) -> bool:
         """Notes what the code names from now on; true if an earlier process named other ones."""
         texts = tuple(format_address(address) for address in addresses)
-        changed = self.is_resumed and texts != self.addresses
-        if texts != self.addresses or port != self.port:
-            self.addresses, self.port = texts, port
+        words = tuple(carrier.name.lower() for carrier in carriers)
+        is_same = (texts, words) == (self.addresses, self.carriers)
+        if not is_same or port != self.port:
+            self.addresses, self.carriers, self.port = texts, words, port
             self.save()
-        return changed
+        return self.is_resumed and not is_same
 
     def bind(self, peer: PeerKey | None) -> None:
         """Notes whom the code belongs to."""
@@ -310,6 +317,8 @@ def _read(folder: PrivateFolder) -> _Stored | None:
             psk=psk,
             port=int(row["port"]),
             addresses=tuple(str(text) for text in row["addresses"]),
+            # Older versions wrote none, and knew UDP alone.
+            carriers=tuple(str(word) for word in row.get("carriers", ["udp"])),
             bound_to=PeerKey.parse(bound) if bound is not None else None,
         )
     except (ValueError, KeyError, TypeError, AttributeError):

@@ -25,14 +25,15 @@ _WORDS: Final = re.compile(r"(?<!^)(?=[A-Z])")
 
 @dataclass(frozen=True, slots=True)
 class WaitingEvent:
-    """The first one: it listens, or dials (``code`` and ``port`` are ``None`` then). ``code`` is a
-    secret and stands in no ``repr``."""
+    """The first one: it listens, or dials (``code``, ``port`` and ``carriers`` are ``None`` then).
+    ``code`` is a secret and stands in no ``repr``; ``carriers`` is on what others find it."""
 
     code: str | None = field(repr=False)
     addresses: tuple[str, ...]
     port: int | None
     resumed: bool
     left_out: tuple[str, ...] | None = field(default=None, metadata=_OPTIONAL)
+    carriers: tuple[str, ...] | None = field(default=None, metadata=_OPTIONAL)
 
 
 @dataclass(frozen=True, slots=True)

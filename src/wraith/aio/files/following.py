@@ -123,6 +123,7 @@ async def _end(holder: Holder, finished: bool) -> None:
 
 
 def check_route(addresses: tuple[Address, ...]) -> None:
-    """Raises ``ConnectFailed`` if this machine has no way to any of ``addresses``."""
-    if not any_route(addresses):
+    """Raises ``ConnectFailed`` if this machine has no way to any of ``addresses``, if some are
+    named."""
+    if addresses and not any_route(addresses):
         raise no_route(addresses)

@@ -30,13 +30,13 @@ from wraith.aio.disk.home_folder import HomeFolder
 from wraith.aio.disk.kept_code import KeptCode, remove_old_codes, send_folder
 from wraith.aio.entropy import OsRng
 from wraith.aio.ports import WaitingPort, bind_preferred
-from wraith.aio.road_choice import RoadChoice, choose
+from wraith.aio.road_choice import RoadChoice, choose_listening
 from wraith.config import EndpointConfig
 from wraith.connection.handshake.endpoint_keys import AccessKey
 from wraith.crypto.ed25519 import Identity
 from wraith.errors import WraithError
 from wraith.node.config import NodeConfig
-from wraith.types import ANY_ADDRESS, Address, Carrier
+from wraith.types import ANY_ADDRESS, Address
 
 if TYPE_CHECKING:  # the machine loads with ``open``, after the code was shown
     from wraith.aio.disk.store_worker import MemorySource, StreamSource
@@ -72,7 +72,7 @@ class Offering:
         self._home = home
         self._endpoint_config = endpoint_config
         self._node_config = node_config
-        self._choice = choice if choice is not None else choose(None)
+        self._choice = choice if choice is not None else choose_listening()
         self._preparing: asyncio.Future[FileSource] | None = None
         self._waiting: WaitingPort | None = None
 
@@ -146,12 +146,11 @@ class Offering:
             TransportError: the address cannot be bound.
         """
         kept = self.kept
+        preferred = kept.port if kept is not None else 0
+        sockets = await bind_preferred(local, preferred, listens=self._choice.listens)
         self._waiting = WaitingPort(
-            await bind_preferred(
-                local,
-                kept.port if kept is not None else 0,
-                with_tcp=Carrier.TCP in self._choice.listens,
-            ),
+            sockets,
+            self._choice.reached(sockets),
             identity.public,
             self._endpoint_config.suites,
             kept.access if kept is not None else AccessKey.generate(OsRng(), with_psk=True),

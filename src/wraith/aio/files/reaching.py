@@ -7,12 +7,12 @@ Spec: docs/reference/exit-codes.md, 11 and 12.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from wraith.aio.transports.addresses import format_address
 from wraith.aio.transports.interfaces import reachable_addresses
 from wraith.errors import ConnectFailed, HandshakeTimeout, WraithError
-from wraith.types import Address
+from wraith.types import Address, Road
 
 
 def code_addresses(local: Address, port: int) -> tuple[Address, ...]:
@@ -28,6 +28,22 @@ def code_addresses(local: Address, port: int) -> tuple[Address, ...]:
 def address_texts(addresses: Sequence[Address]) -> tuple[str, ...]:
     """As people and JSON write them."""
     return tuple(format_address(address) for address in addresses)
+
+
+def place_texts(roads: Iterable[Road]) -> tuple[str, ...]:
+    """Where ``roads`` lead, each address and each URL once."""
+    return tuple(dict.fromkeys(str(road) for road in roads))
+
+
+def routed(roads: Iterable[Road]) -> tuple[Address, ...]:
+    """The addresses of which this machine must have a way to one. None where a road leads through a
+    proxy or to a URL: then the machine's own routes say nothing."""
+    found: list[Address] = []
+    for road in roads:
+        if road.address is None or road.proxy is not None:
+            return ()
+        found.append(road.address)
+    return tuple(dict.fromkeys(found))
 
 
 def no_route(addresses: Sequence[Address], hint: str = "connect it to a network") -> ConnectFailed:
@@ -53,12 +69,10 @@ def reasons_of_silence(other: str) -> str:
 
 
 def explained(
-    error: WraithError, dialled: Sequence[Address], timeout_s: float, other: str
+    error: WraithError, dialled: Sequence[str], timeout_s: float, other: str
 ) -> WraithError:
     """``error``, with what may be behind it where it is silence."""
     if not isinstance(error, HandshakeTimeout):
         return error
-    where = ", ".join(address_texts(dialled))
-    return HandshakeTimeout(
-        f"nobody answered at {where} within {timeout_s:g} s", hint=reasons_of_silence(other)
-    )
+    text = f"nobody answered at {', '.join(dialled)} within {timeout_s:g} s"
+    return HandshakeTimeout(text, hint=reasons_of_silence(other))

@@ -15,7 +15,7 @@ Behaviour: docs/reference/api.md, "receive".
 from __future__ import annotations
 
 import stat
-from collections.abc import Awaitable, Callable, Iterator, Set
+from collections.abc import Awaitable, Callable, Iterator, Sequence, Set
 from dataclasses import dataclass, replace
 from inspect import isawaitable
 from typing import Final, Literal, get_args
@@ -27,7 +27,7 @@ from wraith.aio.files.answering import Answering
 from wraith.aio.files.calls import STILL_TRYING_S, Call, StrPath, path_text
 from wraith.aio.files.events import DoneEvent, Event, OfferEvent, WaitingEvent
 from wraith.aio.files.following import check_route, ended, follow, previous_end
-from wraith.aio.files.reaching import address_texts, explained
+from wraith.aio.files.reaching import explained, place_texts, routed
 from wraith.aio.files.taking import Taking, code_of_sender
 from wraith.aio.files.telling import Teller, done_earlier
 from wraith.aio.opening import check_loop
@@ -36,6 +36,7 @@ from wraith.aio.transports.local import LocalAddress
 from wraith.config import EndpointConfig
 from wraith.crypto.ed25519 import Identity
 from wraith.errors import ConfigError, PeerKeyMismatch
+from wraith.node.codes import record_of
 from wraith.node.config import NodeConfig
 from wraith.node.events import Finished, NodeEvent
 from wraith.transfer.code import Code
@@ -83,6 +84,8 @@ async def receive(
     suites: tuple[SuiteId, ...] | None = None,
     config: EndpointConfig | None = None,
     local: LocalAddress | None = None,
+    carriers: Sequence[str] | None = None,
+    proxy: str = "auto",
     at: RunningNode | None = None,
     state: StrPath | None = None,
 ) -> DoneEvent:
@@ -105,8 +108,9 @@ async def receive(
         wait_s: how long to go on after the sender vanished.
         connect_timeout_s: how long to try before anybody has answered.
         on_event: called on the loop with each event; what it raises ends the call.
-        identity, require_pq, suites, config, local, at, state: as for ``send``. A sender's code
-            belongs to the identity that accepted first.
+        identity, require_pq, suites, config, local, proxy, at, state: as for ``send``. A sender's
+            code belongs to the identity that accepted first.
+        carriers: which may be used to go there; all that are installed when ``None``.
 
     Raises:
         CodeInvalid: the code is mistyped, of a newer version, or one to send to.
@@ -136,6 +140,9 @@ async def receive(
         suites=suites,
         config=config,
         local=local,
+        carriers=carriers,
+        proxy=proxy,
+        dials=True,
         at=at,
         state=state,
     )
@@ -145,7 +152,10 @@ async def receive(
         wait_s=wait_s,
         require_pq=require_pq,
     )
-    taking = Taking(call.home, call.config, node_config, out=folder, code=decoded)
+    taking = Taking(
+        call.home, call.config, node_config, out=folder, code=decoded, choice=call.choice
+    )
+    roads = call.roads(record_of(decoded))
     receiving = _ReceiveCall(taking, call, decoded, policy, on_event)
     is_finished = True
     try:
@@ -153,11 +163,11 @@ async def receive(
         target = taking.open_target(policy=policy, asks=asks, verify=verify)
         taking.target = target
         transfer = await taking.open(identity=call.identity, local=call.local, at=at)
-        check_route(decoded.addresses)
+        check_route(routed(roads))
         receiving.answer_by(accept if callable(accept) else None, target)
         transfer.start(taking.record)
         is_finished = False
-        receiving.tell(WaitingEvent(None, address_texts(decoded.addresses), None, False))
+        receiving.tell(WaitingEvent(None, place_texts(roads), None, False))
         outcome = await follow(transfer, receiving.teller, receiving.tell, receiving.act)
         is_finished = True
         return receiving.concluded(outcome, connect_timeout_s)
@@ -258,7 +268,7 @@ class _ReceiveCall:
             error = self._taken or outcome.error
             if isinstance(error, OfferTaken):
                 error.hint = TAKEN_HINT  # that of the command speaks of its options
-            raise explained(error, self._code.addresses, connect_timeout_s, OTHER)
+            raise explained(error, place_texts(self._code.roads), connect_timeout_s, OTHER)
         assert outcome.done is not None
         placed = self.teller.placed
         *others, last = self.teller.done(outcome.done, placed.file_ids if placed else ())

@@ -15,7 +15,7 @@ Behaviour: docs/reference/api.md, "send".
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from wraith.aio.opening import Opening
@@ -50,6 +50,8 @@ def send(
     suites: tuple[SuiteId, ...] | None = None,
     config: EndpointConfig | None = None,
     local: LocalAddress | None = None,
+    carriers: Sequence[str] | None = None,
+    proxy: str = "auto",
     at: RunningNode | None = None,
     state: StrPath | None = None,
 ) -> Opening[Sending]:
@@ -72,7 +74,9 @@ def send(
         connect_timeout_s: with ``to``: how long to try before anybody has answered.
         on_event: called on the loop with each event; what it raises ends the offer.
         identity: who this side is; the one kept in ``state`` when ``None``.
-        require_pq, suites, config, local: as for ``connect``.
+        require_pq, suites, config, local, proxy: as for ``connect``.
+        carriers: on what the other side may come, ``("udp", "tcp")`` at one port when ``None``; or,
+            with ``to``, over what this side goes there: all that are installed when ``None``.
         at: a node that runs already (``wraith.aio.open_node``).
         state: the folder with the identity and unfinished work; ``WRAITH_HOME``, or the platform's
             folder for this user, when ``None``. It is the one of the command ``wraith``.
@@ -101,6 +105,9 @@ def send(
             suites=suites,
             config=config,
             local=local,
+            carriers=carriers,
+            proxy=proxy,
+            dials=to is not None,
             at=at,
             state=state,
         )
@@ -115,7 +122,7 @@ def send(
             limit_bytes_per_s=limit_bytes_per_s,
             require_pq=require_pq,
         )
-        offering = Offering(call.home, call.config, node_config)
+        offering = Offering(call.home, call.config, node_config, call.choice)
         try:
             if text is not None:
                 offering.source = MemorySource.text(text)

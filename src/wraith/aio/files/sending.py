@@ -15,7 +15,7 @@ from wraith.aio.files.calls import Call
 from wraith.aio.files.events import DoneEvent, Event, ProgressEvent, WaitingEvent
 from wraith.aio.files.following import check_route, ended, follow, note_end
 from wraith.aio.files.offering import Offering
-from wraith.aio.files.reaching import address_texts, explained, no_address
+from wraith.aio.files.reaching import explained, no_address, place_texts, routed
 from wraith.aio.files.telling import FileIds, Teller
 from wraith.aio.files.waiting import announce
 from wraith.aio.sessions.waiters import Waiters
@@ -54,7 +54,7 @@ class Sending:
         self._on_event = on_event
         self._teller = Teller(OTHER, name_of=call.name_of)
         self._transfer = transfer
-        self._dialled = code.addresses if code is not None else ()
+        self._dialled = place_texts(code.roads) if code is not None else ()
         self._events: deque[Event] = deque(maxlen=EVENTS_MAX)
         self._waiters = Waiters()
         self._done: DoneEvent | None = None
@@ -69,9 +69,11 @@ class Sending:
         left_out = getattr(self._offering.source, "left_out", ())
         names = tuple(display_path(path) for path, _ in left_out[:EVENTS_MAX])
         if code is not None:
-            check_route(code.addresses)
-            self._transfer.start(record_of(code))
-            return WaitingEvent(None, address_texts(code.addresses), None, False, names)
+            record = record_of(code)
+            roads = call.roads(record)
+            check_route(routed(roads))
+            self._transfer.start(record)
+            return WaitingEvent(None, place_texts(roads), None, False, names)
         announced = announce(
             self._transfer, call.addresses(self._transfer.port), self._offering.kept
         )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Set
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence, Set
 from types import TracebackType
 from typing import Any, Final, Literal, TypeVar
 
@@ -113,6 +113,8 @@ def send(
     suites: tuple[SuiteId, ...] | None = None,
     config: EndpointConfig | None = None,
     local: LocalAddress | None = None,
+    carriers: Sequence[str] | None = None,
+    proxy: str = "auto",
     state: StrPath | None = None,
 ) -> Sending:
     """As ``wraith.send``, blocking. ``on_event`` is called in the thread ``wraith-loop``."""
@@ -134,6 +136,8 @@ def send(
         suites=suites,
         config=config,
         local=local,
+        carriers=carriers,
+        proxy=proxy,
         state=state,
     )
     return Sending(_wait(awaited(opening)))
@@ -154,6 +158,8 @@ def receive(
     suites: tuple[SuiteId, ...] | None = None,
     config: EndpointConfig | None = None,
     local: LocalAddress | None = None,
+    carriers: Sequence[str] | None = None,
+    proxy: str = "auto",
     state: StrPath | None = None,
     timeout_s: float | None = None,
 ) -> DoneEvent:
@@ -175,6 +181,8 @@ def receive(
             suites=suites,
             config=config,
             local=local,
+            carriers=carriers,
+            proxy=proxy,
             state=state,
         ),
         timeout_s,

@@ -34,7 +34,7 @@ from wraith.aio.disk.store_worker import (
     clear_complete,
 )
 from wraith.aio.entropy import OsRng
-from wraith.aio.road_choice import RoadChoice, choose
+from wraith.aio.road_choice import RoadChoice, choose, choose_listening
 from wraith.aio.running import RunningNode
 from wraith.aio.sessions.endpoint import local_for
 from wraith.aio.transfers import Transfer
@@ -123,7 +123,9 @@ class Taking:
         self._home = home
         self._endpoint_config = endpoint_config
         self._node_config = node_config
-        self._choice = choice if choice is not None else choose(None)
+        if choice is None:
+            choice = choose_listening() if code is None else choose(None)
+        self._choice = choice
         self._out = out
         self._notes = CompleteNotes(home.home)
         self._note: CompleteNote | None = None

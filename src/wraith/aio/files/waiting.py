@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from wraith.aio.disk.kept_code import KeptCode
 from wraith.aio.files.reaching import address_texts
+from wraith.aio.road_choice import Reached
 from wraith.types import Address
 
 if TYPE_CHECKING:
@@ -20,17 +21,21 @@ class Waits(Protocol):
     @property
     def port(self) -> int: ...
 
+    @property
+    def reached(self) -> Reached: ...
+
     def code(self, addresses: Sequence[Address], *, maker_receives: bool = False) -> str: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Announcement:
     """A code and where it leads. ``is_resumed``: an earlier process offered the same under it;
-    ``is_changed``: it named another address or port then."""
+    ``is_changed``: it named another address, port or carrier then."""
 
     code: str = field(repr=False)
     addresses: tuple[str, ...]
     port: int
+    reached: Reached
     is_resumed: bool
     is_changed: bool
 
@@ -39,7 +44,8 @@ class Announcement:
         from wraith.aio.files.events import WaitingEvent  # people are told words
 
         names = None if left_out is None else tuple(left_out)
-        return WaitingEvent(self.code, self.addresses, self.port, self.is_resumed, names)
+        carriers = tuple(carrier.name.lower() for carrier in self.reached.carriers)
+        return WaitingEvent(self.code, self.addresses, self.port, self.is_resumed, names, carriers)
 
 
 def announce(
@@ -50,11 +56,12 @@ def announce(
     maker_receives: bool = False,
 ) -> Announcement:
     """The code of ``waiting``, which names ``addresses``. ``kept`` notes them."""
-    changed = kept is not None and kept.names(addresses, waiting.port)
+    changed = kept is not None and kept.names(addresses, waiting.port, waiting.reached.carriers)
     return Announcement(
         code=waiting.code(addresses, maker_receives=maker_receives),
         addresses=address_texts(addresses),
         port=waiting.port,
+        reached=waiting.reached,
         is_resumed=kept is not None and kept.is_resumed,
         is_changed=changed,
     )

@@ -16,7 +16,7 @@ from wraith.aio.deprecation import deprecated
 from wraith.aio.disk.kept_access import KeptAccess
 from wraith.aio.entropy import OsRng
 from wraith.aio.opening import Opening
-from wraith.aio.road_choice import choose
+from wraith.aio.road_choice import choose_listening
 from wraith.aio.running import RunningNode
 from wraith.aio.sessions.dial import dial
 from wraith.aio.sessions.endpoint import AsyncEndpoint, effective_config, open_endpoint
@@ -111,7 +111,7 @@ def listen(
                 access=kept.key if kept is not None else None,
                 listening=True,
                 replay=kept.replay if kept is not None else None,
-                choice=choose(carriers),
+                choice=choose_listening(carriers),
             )
         except BaseException:
             if kept is not None:
@@ -201,9 +201,7 @@ class Listener:
     def node_record(self) -> NodeRecord:
         """The record to dial this node with. Whoever has it can make the node answer."""
         endpoint = self._endpoint
-        return endpoint.machine.node_record(
-            self.addresses, key=endpoint.key, has_tcp=endpoint.running.has_tcp
-        )
+        return endpoint.running.record(self.addresses, key=endpoint.key)
 
     @property
     def code(self) -> str:

@@ -546,6 +546,8 @@ class SocketSet:
         self.sockets = sockets
         #: Those that listen on TCP at the same port, until a node takes them.
         self.tcp: list[socket.socket] = []
+        #: UDP is off: the sockets hold the port, and nothing leaves or is read.
+        self.is_mute = False
         self._tell_refused_size: RefuseSize | None = None
         #: By the length of the addresses that a socket can send to.
         self._by_size: dict[int, DatagramSocket] = {
@@ -606,7 +608,7 @@ class SocketSet:
 
     def send(self, transmit: Transmit, start: int) -> int:
         """As ``DatagramSocket.send``; a burst for a missing family is dropped."""
-        sock = self.socket_for(transmit.path)
+        sock = None if self.is_mute else self.socket_for(transmit.path)
         return len(transmit.data) if sock is None else sock.send(transmit, start)
 
     def socket_for(self, path: NetworkPath) -> DatagramSocket | None:
@@ -621,6 +623,8 @@ class SocketSet:
         put_aside: PutAside,
     ) -> None:
         """Begins to deliver from every socket."""
+        if self.is_mute:
+            return
         for sock in self.sockets:
             sock.start(loop, receive, turn, put_aside)
 

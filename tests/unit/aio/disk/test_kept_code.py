@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import stat
 from pathlib import Path
@@ -14,7 +15,7 @@ from wraith.aio.disk.kept_code import LIFETIME_S, KeptCode, remove_old_codes, se
 from wraith.aio.disk.seam import OS_DISK, Disk, StrOrBytesPath
 from wraith.errors import ConfigError
 from wraith.testing.rng import SeededRng
-from wraith.types import Address, PeerKey
+from wraith.types import Address, Carrier, PeerKey
 
 ADDRESS = Address(bytes([192, 0, 2, 1]), 4433)
 PEER = PeerKey(bytes(range(32)))
@@ -71,6 +72,30 @@ def test_the_next_process_has_the_same_code(desk: Desk) -> None:
     assert second.names([ADDRESS], 4433) is False
     assert second.names([ADDRESS._replace(port=5)], 5) is True
     second.close()
+
+
+def test_another_carrier_is_another_code(desk: Desk) -> None:
+    both, alone = (Carrier.UDP, Carrier.TCP), (Carrier.UDP,)
+    first = desk.open()
+    assert first.names([ADDRESS], 4433, both) is False
+    first.close()
+    for carriers, is_other in ((both, False), (alone, True), (alone, False), (both, True)):
+        kept = desk.open()
+        assert kept.names([ADDRESS], 4433, carriers) is is_other
+        kept.close()
+
+
+def test_a_code_of_an_older_version_named_udp_alone(desk: Desk) -> None:
+    kept = desk.open()
+    kept.names([ADDRESS], 4433)
+    kept.close()
+    file = kept.folder / "code.json"
+    row = json.loads(file.read_text())
+    del row["carriers"]
+    file.write_text(json.dumps(row))
+    again = desk.open()
+    assert again.names([ADDRESS], 4433, (Carrier.UDP,)) is False
+    again.close()
 
 
 def test_the_order_of_the_paths_does_not_matter(desk: Desk) -> None:

@@ -1,0 +1,111 @@
+"""What --carriers and --proxy mean, for the side that dials and for the one that waits."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+import pytest
+
+from wraith.aio.road_choice import (
+    Reached,
+    RoadChoice,
+    carriers_of,
+    choose,
+    choose_listening,
+    names_of,
+)
+from wraith.aio.transports.proxy_environment import VARIABLES
+from wraith.connection.handshake.node_record import NodeRecord
+from wraith.errors import ConfigError, ConnectFailed, MissingExtra
+from wraith.types import Address, Carrier, Road
+
+HERE = Address(bytes([192, 0, 2, 1]), 4433)
+RECORD = NodeRecord(bytes(range(32)), addresses=(HERE,), has_tcp=True)
+
+
+@pytest.fixture(autouse=True)
+def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_carriers_are_named_once_in_any_case_and_order() -> None:
+    assert carriers_of("tcp, UDP,tcp") == (Carrier.TCP, Carrier.UDP)
+    assert carriers_of(["udp"]) == (Carrier.UDP,)
+
+
+@pytest.mark.parametrize("wrong", ["", "udp,", "sctp", [], [1], 7])
+def test_what_is_no_carrier_is_refused_with_those_that_there_are(wrong: object) -> None:
+    with pytest.raises(ConfigError) as refused:
+        carriers_of(wrong)  # type: ignore[arg-type]
+    assert "udp, tcp, ws, quic" in str(refused.value)
+
+
+def test_a_carrier_that_is_not_installed_names_what_installs_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "websockets", None)
+    with pytest.raises(MissingExtra) as missing:
+        carriers_of("udp,ws")
+    assert "carrier ws" in str(missing.value) and "websockets" in missing.value.hint
+
+
+def test_who_dials_listens_on_nothing_and_who_waits_on_udp_and_tcp() -> None:
+    assert choose(None).listens == frozenset()
+    assert {Carrier.UDP, Carrier.TCP} <= choose(None).dials
+    assert choose_listening().listens == {Carrier.UDP, Carrier.TCP}
+    assert choose_listening("udp").listens == {Carrier.UDP}
+
+
+def test_udp_that_is_not_chosen_is_not_used() -> None:
+    for choice in (choose("tcp"), choose_listening("tcp")):
+        assert not choice.uses_udp
+    assert choose("udp,tcp").uses_udp and RoadChoice().uses_udp
+
+
+def test_a_record_leads_where_the_choice_allows() -> None:
+    assert choose("tcp").roads(RECORD) == (Road(Carrier.TCP, HERE),)
+    assert choose("udp,tcp").roads(RECORD) == RECORD.roads
+    with pytest.raises(ConnectFailed) as failed:
+        choose("udp", "socks5://127.0.0.1:9").roads(RECORD)
+    assert "UDP and TCP" in str(failed.value)
+
+
+def test_a_record_without_a_place_is_somebody_elses_error() -> None:
+    assert choose(None).roads(NodeRecord(bytes(32))) == ()
+
+
+@pytest.mark.parametrize("call", [choose, choose_listening])
+def test_a_proxy_that_is_none_is_refused_without_its_text(call: Callable[..., object]) -> None:
+    with pytest.raises(ConfigError) as refused:
+        call(None, "sesame:secret@host")
+    assert "auto" in str(refused.value) and "secret" not in str(refused.value)
+
+
+def test_nobody_waits_behind_a_proxy() -> None:
+    with pytest.raises(ConfigError) as refused:
+        choose_listening(None, "socks5://user:secret@127.0.0.1:9")
+    assert "secret" not in str(refused.value)
+
+
+def test_a_proxy_of_the_environment_changes_nothing_for_who_waits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:9")
+    assert choose(None).proxies.is_only
+    assert choose_listening().proxies.proxy is None
+
+
+def test_what_nothing_listens_on_is_refused_where_one_waits() -> None:
+    with pytest.raises(ConfigError) as refused:
+        choose_listening("udp,quic")
+    assert "quic" in str(refused.value) and "udp, tcp" in str(refused.value)
+
+
+def test_a_node_without_udp_is_named_over_tcp_alone() -> None:
+    assert Reached(udp=True, tcp=True).named([HERE]) == ((HERE,), True, ())
+    assert Reached(udp=True, tcp=False).named([HERE]) == ((HERE,), False, ())
+    assert Reached(udp=False, tcp=True).named([HERE]) == ((), False, (Road(Carrier.TCP, HERE),))
+    assert names_of(Reached(udp=True, tcp=True).carriers) == "UDP and TCP"
+    assert names_of(Reached(udp=False, tcp=True).carriers) == "TCP"
