@@ -8,11 +8,11 @@ from wraith.connection.connection import Connection
 from wraith.connection.events import Established, RoadFailed, RoadsSeen
 from wraith.connection.handshake.endpoint_keys import AccessKey
 from wraith.connection.roads.reasons import RoadFailure, RoadReason
-from wraith.testing.endpoints import ADDRESS_A, ADDRESS_B, LinkedEndpoints, linked
+from wraith.testing.endpoints import ADDRESS_A, ADDRESS_B, EndpointHost, LinkedEndpoints, linked
 from wraith.testing.netem import LinkConfig
 from wraith.testing.pipes import PipeConfig
 from wraith.testing.rng import SeededRng
-from wraith.types import Carrier, Road
+from wraith.types import Address, Carrier, Road
 from wraith.wire.road_frames import RoadSeen, RoadTried
 
 UDP = Road(Carrier.UDP, ADDRESS_B)
@@ -157,3 +157,74 @@ def test_who_asks_again_and_again_is_answered_from_bounded_memory() -> None:
     assert parts is not None
     assert len(other.road_reports.questions) <= 4 and len(parts.mux.notes) == 1
     assert connection.path.remote == ADDRESS_B != ADDRESS_A
+
+
+PUBLIC = Address(bytes([198, 51, 100, 7]), 4433)
+LATER = Address(bytes([198, 51, 100, 8]), 4433)
+INNER = Address(bytes([10, 0, 0, 7]), 4433)
+
+
+def tcp(address: Address) -> Road:
+    return Road(Carrier.TCP, address)
+
+
+def listens_at(net: LinkedEndpoints, *roads: Road) -> None:
+    (key,) = net.r.endpoint.keys.access
+    net.r.endpoint.listens_at(key.ak.public, roads, net.now)
+
+
+def known_to(host: EndpointHost, connection: Connection) -> set[Road]:
+    return {one.road for one in host.endpoint.roads_of(connection)}
+
+
+@pytest.mark.spec("RO-64", "RO-65", "RO-70")
+def test_a_peer_that_was_accepted_hears_where_the_responder_listens_and_of_each_change() -> None:
+    net = linked()
+    net.pipes.configs[Carrier.TCP, ADDRESS_B] = PipeConfig()
+    listens_at(net, UDP, TCP, tcp(PUBLIC), tcp(INNER))
+    connection = net.dial(roads=[UDP, TCP])
+    assert net.run_until_confirmed(connection)
+    net.run(seconds=0.2)
+    assert known_to(net.i, connection) == {UDP, TCP, tcp(PUBLIC)}, "and no inner address"
+    listens_at(net, UDP, tcp(LATER))
+    net.run(seconds=0.2)
+    assert known_to(net.i, connection) == {UDP, tcp(LATER)}
+    net.i.endpoint.migrate(connection, tcp(LATER), net.now)
+
+
+@pytest.mark.spec("RO-64")
+def test_nobody_hears_of_roads_before_accept() -> None:
+    net = linked()
+    net.r.accepts = None
+    listens_at(net, UDP, TCP)
+    connection = net.dial()
+    assert net.run_until_confirmed(connection)
+    net.run(seconds=0.5)
+    (other,) = net.r.incoming
+    parts = other._shared.parts
+    assert parts is not None and not parts.mux.notes
+    assert connection.road_reports.named is None
+
+
+@pytest.mark.spec("RO-65")
+def test_a_session_with_one_road_gets_more_if_its_settings_allow() -> None:
+    net = linked()
+    net.i.endpoint.choose_roads = tuple
+    net.pipes.configs[Carrier.TCP, ADDRESS_B] = PipeConfig()
+    listens_at(net, UDP, TCP)
+    connection = net.dial(roads=[UDP])
+    assert net.run_until_confirmed(connection)
+    net.run(seconds=0.2)
+    assert known_to(net.i, connection) == {UDP, TCP}
+    net.set_links(BLOCKED)
+    assert net.run(seconds=10, until=lambda: connection.path.carrier is Carrier.TCP)
+
+
+@pytest.mark.spec("RO-65")
+def test_carriers_that_were_not_dialled_are_not_used_unasked() -> None:
+    net = linked()
+    listens_at(net, UDP, TCP)
+    connection = net.dial(roads=[UDP])
+    assert net.run_until_confirmed(connection)
+    net.run(seconds=0.2)
+    assert known_to(net.i, connection) == set()

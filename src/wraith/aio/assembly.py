@@ -98,6 +98,7 @@ async def bind_node(
         raise
     node = Node(endpoint, now=now)
     node.choose_roads = choice.roads
+    endpoint.choose_roads = choice.usable
     links = Links(node, rng, RoadOpener())
     sockets.is_mute = not choice.uses_udp
     reached = choice.reached(sockets)

@@ -88,8 +88,7 @@ class RoadChoice:
         Raises:
             ConnectFailed: it names some, and none of them may.
         """
-        usable = [road for road in record.roads if road.carrier in self.dials]
-        led = self.proxies.roads(usable)
+        led = self.usable(record.roads)
         if record.roads and not led:
             named = names_of(road.carrier for road in record.roads)
             raise ConnectFailed(
@@ -98,6 +97,10 @@ class RoadChoice:
                 "other side listen on what may be used here",
             )
         return led
+
+    def usable(self, roads: Iterable[Road]) -> tuple[Road, ...]:
+        """Those of ``roads`` that may be tried, with the proxies that lead there."""
+        return self.proxies.roads(road for road in roads if road.carrier in self.dials)
 
 
 class Reached(NamedTuple):

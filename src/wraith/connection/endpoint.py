@@ -57,6 +57,7 @@ from wraith.connection.links.preface import (
 from wraith.connection.links.table import LinkEntry, LinkTable
 from wraith.connection.links.wishes import LinkWish
 from wraith.connection.links.ws_path import make_token
+from wraith.connection.named_roads import ChooseRoads, OwnRoads, roads_after
 from wraith.connection.paths.shaper import Shaper
 from wraith.connection.roads.reasons import RoadFailure, RoadReason
 from wraith.connection.roads.ways import RoadStatus
@@ -127,6 +128,10 @@ class Endpoint:
         self._routes: dict[Connection, Route] = {}
         self._dials: dict[Route, Dial] = {}
         self._guides: dict[Route, RoadGuide] = {}
+        #: The settings of whoever owns this endpoint, for roads that peers name; ``None``: the
+        #: carriers that were dialled.
+        self.choose_roads: ChooseRoads | None = None
+        self._own_roads = OwnRoads()
         self._dials_by_remote: dict[Address, list[Route]] = {}
         self._deadlines = DeadlineHeap()
         self._dirty: list[Route] = []
@@ -490,17 +495,35 @@ class Endpoint:
         guide.run(now)
         self._deadlines.set(guide, guide.next_time())
 
-    def _begin_guide(self, route: Route, dialled: Dialled, now: float) -> None:
-        """The session stands: from now on its roads are kept. [RO-30]"""
-        route.dialled = None
-        roads, winner, local = dialled
-        if not route.connection.has_roads:
+    def _look_after(self, route: Route, dialled: Dialled, now: float) -> None:
+        """The session stands: from now on its roads are kept, with those that the peer names.
+        [RO-30] [RO-65]"""
+        connection = route.connection
+        named = connection.road_reports.take_named()
+        if named is None and route.is_settled:
             return
-        if len(roads) == 1 and winner.carrier is Carrier.UDP:
+        route.is_settled = True
+        if not connection.has_roads:
+            route.dialled = None
             return
-        self._guides[route] = RoadGuide(
-            route, self._links, roads, winner, local=local, open_link=self._open_link, now=now
-        )
+        guide = self._guides.get(route)
+        roads: Sequence[Road] = dialled.roads
+        if named is not None:
+            active = dialled.winner if guide is None else guide.active_road
+            is_direct = active is not None and active.proxy is None
+            roads = roads_after(
+                dialled.roads,
+                named,
+                choose=self.choose_roads,
+                remote=connection.path.remote if is_direct else None,
+            )
+        if guide is not None:
+            guide.set_roads(roads, now)
+        elif dialled.winner.carrier is not Carrier.UDP or set(roads) - {dialled.winner}:
+            self._guides[route] = RoadGuide(
+                route, self._links, roads, dialled.winner, local=dialled.local,
+                open_link=self._open_link, now=now,
+            )  # fmt: skip
 
     def _open_link(self, route: Route, id_: int, road: Road) -> None:
         record = route.record
@@ -599,6 +622,15 @@ class Endpoint:
         """Stops answering hellos of this key; unknown keys are ignored. Connections stay. What it
         has answered stays remembered for four times the clock skew. [HS-72]"""
         self._admission.remove_key(ak_public, self._now)
+        self._own_roads.forget(ak_public)
+
+    def listens_at(self, ak_public: bytes, roads: Sequence[Road], now: float) -> None:
+        """Where peers of this access key reach the endpoint now: what its codes name. Those that
+        were accepted are told, and so is who comes later. [RO-64]"""
+        self._enter(now)
+        if self._own_roads.set(ak_public, roads):
+            for route in self._routes.values():
+                self._touch(route)
 
     def load_replay_records(self, ak_public: bytes, records: Sequence[bytes], now: float) -> None:
         """Completes the replay cache of a persistent access key from its file. [HS-32]
@@ -876,7 +908,9 @@ class Endpoint:
             if route in self._dials and (connection.confirmed or connection.is_drained):
                 self._end_dial(route)
             if route.dialled is not None and connection.knows_endpoint:
-                self._begin_guide(route, route.dialled, self._now)
+                self._look_after(route, route.dialled, self._now)
+            if route.named_until != self._own_roads.seq:
+                route.named_until = self._own_roads.tell(connection, route.named_until)
             if (guide := self._guides.get(route)) is not None:
                 self._run_guide(guide, self._now)
 

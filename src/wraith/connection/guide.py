@@ -17,7 +17,7 @@ from wraith.connection.moving import PathNews
 from wraith.connection.roads.keeper import RoadKeeper
 from wraith.connection.roads.reasons import RoadFailure
 from wraith.connection.roads.steps import Activate, CloseRoad, Probe, StandBy, StartRoad, Step
-from wraith.connection.roads.ways import RoadStatus
+from wraith.connection.roads.ways import RoadState, RoadStatus
 from wraith.connection.routing import Route
 from wraith.types import Address, Carrier, NetworkPath, Road
 
@@ -62,6 +62,12 @@ class RoadGuide(Deadline):
     def statuses(self) -> list[RoadStatus]:
         """Every known road as it stands, best first."""
         return self._keeper.statuses()
+
+    @property
+    def active_road(self) -> Road | None:
+        """The road that data go on; ``None`` while none serves."""
+        found = (one.road for one in self.statuses if one.state is RoadState.ACTIVE)
+        return next(found, None)
 
     def next_time(self) -> float | None:
         """When ``run`` is due; never once the session is closing."""

@@ -21,6 +21,7 @@ from typing import Final, NamedTuple
 from wraith.connection import events as ev
 from wraith.connection.parts import ConnectionParts
 from wraith.connection.roads.reasons import RoadFailure, RoadReason
+from wraith.connection.roads.rows import DEFAULT_ORDER, best_of
 from wraith.connection.shared import Shared
 from wraith.connection.timers import Timer
 from wraith.types import Road, Role
@@ -114,6 +115,11 @@ class RoadReports:
             self._shared.events.append(ev.RoadFailed(one.road, one.failure(seen)))
         self._silent = ()
 
+    def take_named(self) -> tuple[Road, ...] | None:
+        """Where the peer has said that it listens now, once; ``None``: it has said nothing new."""
+        named, self.named = self.named, None
+        return named
+
     def _on_seen(self, frame: RoadSeen) -> None:
         if not self._asked or tuple(id_ for id_, _ in frame.seen) != self._asked:
             return
@@ -136,12 +142,13 @@ class RoadReports:
                 self._post_newest(parts, FrameType.ROAD_SEEN, encode_frame(frame))
 
     def name(self, seq: int, roads: Sequence[Road]) -> None:
-        """Tells where this side listens now. URLs cannot be told, and no more than eight places."""
+        """Tells where this side listens now: at most eight places, and no URLs."""
         parts = self._shared.parts
         if parts is None or not parts.has_roads or not self._shared.life.is_open:
             return
-        places = tuple(road for road in roads if road.address is not None)[:PLACES_MAX]
-        self._post_newest(parts, FrameType.ROADS, encode_frame(Roads.of(seq, places)))
+        tellable = [road for road in roads if road.address is not None and road.proxy is None]
+        places = best_of(tellable, DEFAULT_ORDER, PLACES_MAX)
+        self._post_newest(parts, FrameType.ROADS, encode_frame(Roads.of(seq, tuple(places))))
 
     def _post_newest(self, parts: ConnectionParts, kind: FrameType, frame: bytes) -> None:
         """In place of an older one, whose acknowledgement must not end this one."""

@@ -42,6 +42,8 @@ class Route(Deadline):
     __slots__ = (
         "connection",
         "dialled",
+        "is_settled",
+        "named_until",
         "record",
         "paths",
         "cid_range",
@@ -59,8 +61,12 @@ class Route(Deadline):
         super().__init__()
         #: Initiator: how the peer is dialled, for links that are opened later.
         self.record: NodeRecord | None = None
-        #: Initiator: until the peer has accepted.
+        #: Initiator, once a road has won, if both sides know more than one path.
         self.dialled: Dialled | None = None
+        #: Its roads are looked after since the peer has accepted.
+        self.is_settled = False
+        #: Responder: the change of this endpoint's own roads that the peer has heard of.
+        self.named_until = 0
         self.paths: list[NetworkPath] = []
         self.cid_range = (0, -1)
         self.cid_keys: tuple[int, ...] = ()

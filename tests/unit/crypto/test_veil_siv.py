@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from wraith.crypto.elligator2 import HiddenKey
+from wraith.crypto.kdf import keyed_hash
 from wraith.crypto.siv import TAG_BYTES, siv_open, siv_seal
 from wraith.crypto.veil import VeilKeys
 from wraith.crypto.x25519 import X25519Key
@@ -93,3 +94,11 @@ def test_wiping_ends_the_keys() -> None:
     client, _ = both_ends()
     client.wipe()
     assert all(key.is_wiped for key in (client.mac_i, client.enc_i, client.mac_r, client.enc_r))
+
+
+@pytest.mark.spec("RO-61")
+def test_an_attempt_is_named_by_what_its_initiator_alone_signs_with() -> None:
+    veil = VeilKeys.derive(bytes(32), bytes(32), bytes(32), None)
+    assert veil.road_id == keyed_hash(veil.mac_i.reveal(), b"road")[:8]
+    other = VeilKeys.derive(b"\1" + bytes(31), bytes(32), bytes(32), None)
+    assert veil.road_id != other.road_id
