@@ -57,7 +57,7 @@ def test_silent_udp_gets_its_reason_from_the_peer_before_anybody_accepts(
     assert run.failures == [RoadFailure(RoadReason.UDP_BLOCKED, 1)]
     run = Silent(OPEN, BLOCKED, accepts=accepts)
     run.net.run(seconds=2)
-    assert run.failures == [RoadFailure(RoadReason.UDP_ONEWAY)]
+    assert run.failures == [RoadFailure(RoadReason.UDP_ONEWAY, 1)]
 
 
 @pytest.mark.spec("RO-63")

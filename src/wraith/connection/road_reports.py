@@ -54,7 +54,7 @@ class SilentRoad(NamedTuple):
         if seen is None or not self.ids:
             return RoadFailure(RoadReason.UDP_SILENT)
         if not seen.isdisjoint(self.ids):
-            return RoadFailure(RoadReason.UDP_ONEWAY)
+            return RoadFailure(RoadReason.UDP_ONEWAY, len(seen.intersection(self.ids)))
         if self.is_elsewhere and seen.isdisjoint(self.late_ids):
             return RoadFailure(RoadReason.UDP_BLOCKED, len(self.ids) + len(self.late_ids))
         return RoadFailure(RoadReason.UDP_SILENT)
