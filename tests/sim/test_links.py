@@ -12,7 +12,7 @@ from wraith.testing.established import EstablishedPair
 from wraith.testing.netem import LinkConfig
 from wraith.testing.pipes import PipeConfig
 from wraith.testing.rng import SeededRng
-from wraith.types import Carrier, NetworkPath, Road
+from wraith.types import Address, Carrier, NetworkPath, Road
 from wraith.wire.frames import encode_frame
 from wraith.wire.road_frames import PathRole, PathUse
 
@@ -303,3 +303,46 @@ def test_a_link_that_opens_after_the_session_has_ended_is_closed() -> None:
     run.net.run(seconds=60)
     assert run.connection.is_drained
     assert not run.net.pipes.ends
+
+
+MOVED = Address(bytes([203, 0, 113, 9]), 4001)
+
+
+def move(net: LinkedEndpoints, link: LinkConfig) -> None:
+    """The initiator is in another network: its old address is gone, with all that comes there."""
+    host = net.hosts[ADDRESS_A]
+    net.add_host(host.machine, MOVED, host.service)
+    net.remove_host(ADDRESS_A)
+    net.link(MOVED, ADDRESS_B).config = net.link(ADDRESS_B, MOVED).config = link
+
+
+@pytest.mark.spec("RO-44", "CN-41")
+@pytest.mark.parametrize("is_upload", [True, False])
+def test_a_session_over_udp_goes_on_from_another_address_as_soon_as_the_host_tells(
+    is_upload: bool,
+) -> None:
+    run = Switching(11, is_upload=is_upload)
+    assert not run.run(0.3)
+    move(run.net, LinkConfig(latency_s=0.025, rate_bps=40e6, queue_bytes=400_000))
+    run.net.i.endpoint.network_changed(run.net.now)
+    run.gap_s = 0.0
+    assert run.run(20)
+    assert run.gap_s <= 0.5
+    assert run.other.path.remote == MOVED and run.connection.path.carrier is Carrier.UDP
+
+
+@pytest.mark.spec("RO-44")
+@pytest.mark.parametrize("is_upload", [True, False])
+def test_a_link_whose_local_address_is_gone_is_left_at_once(is_upload: bool) -> None:
+    """Nobody resets it: the kernel sends on from an address that is not there."""
+    run = Switching(12, is_upload=is_upload)
+    run.net.i.endpoint.migrate(run.connection, TCP, run.net.now)
+    assert not run.run(0.4)
+    on_tcp = run.connection.path.carrier is Carrier.TCP
+    assert on_tcp
+    run.net.pipes.configs[Carrier.TCP, ADDRESS_B] = PipeConfig(is_silent=True)
+    run.net.i.endpoint.network_changed(run.net.now, frozenset({MOVED.ip}))
+    run.gap_s = 0.0
+    assert run.run(30)
+    assert run.gap_s <= 0.6
+    assert run.connection.path.carrier is Carrier.UDP

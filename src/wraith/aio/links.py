@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from wraith.abc import Rng
 from wraith.aio.transports.base import LinkDoor, OpenFailed, StreamSocket
@@ -28,10 +28,14 @@ from wraith.connection.links.wishes import (
     LinkWish,
     OpenRoad,
     SettleLink,
+    WatchNetwork,
 )
 from wraith.connection.roads.reasons import RoadFailure, RoadReason
 from wraith.errors import WraithError
 from wraith.types import Buffer, NetworkPath, Transmit, TransportCharacteristics
+
+if TYPE_CHECKING:
+    from wraith.aio.transports.network_watch import NetworkWatch
 
 OpenLink = Callable[[OpenRoad, int, Doorstep], Awaitable[StreamSocket]]
 """Opens a wish as the link of a number; raises ``OpenFailed``, or ``WraithError`` where this
@@ -46,7 +50,7 @@ class LinkMachine(Protocol):
     def link_failed(self, wish_id: int, failure: RoadFailure, now: float) -> None: ...
     def link_room(self, path: NetworkPath, n_bytes: int, now: float) -> None: ...
     def link_closed(self, path: NetworkPath, failure: RoadFailure, now: float) -> None: ...
-    def network_changed(self, now: float) -> None: ...
+    def network_changed(self, now: float, own: frozenset[bytes] | None = None) -> None: ...
     def next_wish(self) -> LinkWish | None: ...
     def receive_datagrams(
         self, data: Buffer, segment_bytes: int, path: NetworkPath, now: float
@@ -97,6 +101,8 @@ class Links:
         self._turn: Turn | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._doorstep: Doorstep | None = None
+        #: While the machine has sessions that could take another road.
+        self._watch: NetworkWatch | None = None
 
     def start(self, loop: asyncio.AbstractEventLoop, turn: Turn) -> None:
         """Begins to accept and to open."""
@@ -127,12 +133,14 @@ class Links:
             link.close()
         if self._doorstep is not None:
             self._doorstep.close()
+        self._watch_network(False)
 
     def forget(self) -> None:
         """In a forked child: lets everything be, for it is the parent's."""
         self._listeners.clear()
         self._opening.clear()
         self._links.clear()
+        self._watch = None
 
     # --- what the driver asks -------------------------------------------------------------------
 
@@ -162,6 +170,27 @@ class Links:
                 case DiscardLink(path):
                     if (link := self._links.pop(path.link, None)) is not None:
                         link.discard()
+                case WatchNetwork(is_on):
+                    self._watch_network(is_on)
+
+    def _watch_network(self, is_on: bool) -> None:
+        watch, self._watch = self._watch, None
+        if watch is not None:
+            watch.close()
+        if is_on and self._loop is not None:
+            from wraith.aio.transports.network_watch import NetworkWatch  # few nodes need one
+
+            self._watch = NetworkWatch(self._on_network_changed)
+            self._watch.start(self._loop)
+
+    def _on_network_changed(self) -> None:
+        from wraith.aio.transports.network_state import own_addresses, read_network_state
+
+        turn, machine = self._turn, self._machine
+        assert turn is not None
+        own = own_addresses(read_network_state())
+        turn.feed(lambda: machine.network_changed(turn.now(), own))
+        turn.drain()
 
     def _begin(self, wish: OpenRoad) -> None:
         assert self._loop is not None

@@ -26,6 +26,7 @@ from wraith.aio.disk.failures import disk_error
 from wraith.aio.disk.replay_files import ReplayFiles
 from wraith.aio.disk.store_worker import StoreWorker
 from wraith.aio.road_choice import Reached, RoadChoice
+from wraith.aio.road_memory import RoadMemory
 from wraith.aio.running import RunningNode
 from wraith.aio.transports.udp import SocketSet
 from wraith.config import EndpointConfig
@@ -95,12 +96,14 @@ class Transfer:
         replay: ReplayFiles | None,
         access: AccessKey | None,
         owns_node: bool,
+        memory: RoadMemory | None = None,
     ) -> None:
         self.service = service
         self._running = running
         self._driver = running.driver
         self._access = access
         self._owns_node = owns_node
+        self._memory = memory if owns_node else None
         self._tracer = running.tracer
         self._events: asyncio.Queue[NodeEvent | Exception] = asyncio.Queue()
         self._store = store
@@ -124,6 +127,7 @@ class Transfer:
         sockets: SocketSet | None = None,
         at: RunningNode | None = None,
         choice: RoadChoice | None = None,
+        memory: RoadMemory | None = None,
     ) -> Transfer:
         """Binds sockets and makes the node; nothing is sent or answered before ``start``. At a node
         that runs already (``at``) peers may come in at once.
@@ -137,6 +141,7 @@ class Transfer:
             sockets: those that are bound already (``aio/ports.py``).
             at: the node to listen at, or to dial from.
             choice: which roads it may take; UDP alone without one. Not together with ``at``.
+            memory: of the network, for who dials; not used with ``at``.
         Raises:
             TransportError: the address cannot be bound.
             LocalProtocolError: four services listen at that node already.
@@ -166,7 +171,10 @@ class Transfer:
                 config=node_config,
                 now=running.driver.now(),
             )
-            return cls(running, service, store, replay=replay, access=access, owns_node=at is None)
+            return cls(
+                running, service, store, replay=replay, access=access, owns_node=at is None,
+                memory=memory,
+            )  # fmt: skip
         except BaseException:
             if at is None:
                 running.abandon()
@@ -209,6 +217,8 @@ class Transfer:
         if record is not None:
             if self._owns_node:  # errors are the socket's, and cannot be told apart by service
                 self._running.sockets.tell_errors(self._on_icmp_error)
+            if self._memory is not None:
+                self._memory.begin(self._running.node)
             self.service.dial(record, driver.now())
         driver.wake()
 
@@ -260,6 +270,7 @@ class Transfer:
         leaves, and peers that are still there are told. Idempotent."""
         if not self._owns_node:
             self._running.drop(self.service)
+        self._keep_news()
         await self._driver.flushed()
         await self._running.settled(self.service, LINGER_S)
         if self._owns_node:
@@ -267,6 +278,10 @@ class Transfer:
             self._driver.close()
         if self._worker is not None:
             await self._worker.closed(_STORE_END_S)
+
+    def _keep_news(self) -> None:
+        if self._memory is not None:
+            self._memory.note(self._running.node)
 
     def abandon(self) -> bool:
         """Closes the sockets at once, without a word to anyone; at a node of others it leaves.
@@ -284,6 +299,7 @@ class Transfer:
         # The kind alone: what an event holds may be private.
         if self._owns_node and isinstance(event, Connected):
             self._running.sockets.tell_errors(None)
+            self._keep_news()
         told = isinstance(event, _TOLD)
         self._tracer.record("transfer.event", kind=type(event).__name__, info=told)
         self._events.put_nowait(event)

@@ -55,7 +55,7 @@ from wraith.connection.links.preface import (
     open_preface,
 )
 from wraith.connection.links.table import LinkEntry, LinkTable
-from wraith.connection.links.wishes import LinkWish
+from wraith.connection.links.wishes import LinkWish, WatchNetwork
 from wraith.connection.links.ws_path import make_token
 from wraith.connection.named_roads import ChooseRoads, OwnRoads, roads_after
 from wraith.connection.paths.shaper import Shaper
@@ -459,11 +459,27 @@ class Endpoint:
             guide.on_link_closed(path, failure, now)
         self._touch(route)
 
-    def network_changed(self, now: float) -> None:
-        """Addresses or routes of this host have changed: every session looks at its roads anew."""
+    def network_changed(self, now: float, own: frozenset[bytes] | None = None) -> None:
+        """Addresses or routes of this host have changed: every session looks at its roads anew.
+
+        ``own`` are the addresses that the host has now, 4 or 16 bytes each. A dialled link that
+        leaves from another one is over, whether or not the kernel says so. ``None``: not known.
+
+        UDP leaves from another address by itself then; so each session that was dialled here names
+        itself in its next packet, which is how its peer finds it there. [CN-41] [RO-44]
+        """
         self._enter(now)
-        for route, guide in self._guides.items():
-            guide.on_network_changed(now)
+        for route in tuple(self._routes.values()):
+            connection = route.connection
+            if route.dialled is None or connection.state not in OPEN_STATES:
+                continue
+            for path in connection.paths:
+                is_gone = own is not None and path.link > 0 and path.local.ip not in own
+                if is_gone and self._links.discard(path) is not None:
+                    self._on_link_gone(route, path, RoadFailure(RoadReason.UNREACHABLE), now)
+            connection.ask(now)
+            if (guide := self._guides.get(route)) is not None:
+                guide.on_network_changed(now)
             self._touch(route)
 
     def roads_of(self, connection: Connection) -> list[RoadStatus]:
@@ -472,6 +488,15 @@ class Endpoint:
         route = self._routes.get(connection)
         guide = None if route is None else self._guides.get(route)
         return [] if guide is None else guide.statuses
+
+    def road_of(self, connection: Connection) -> Road | None:
+        """The road on which a connection that was dialled here began; ``None`` before one won."""
+        route = self._routes.get(connection)
+        if route is None:
+            return None
+        if (dial := self._dials.get(route)) is not None:
+            return dial.winner
+        return None if route.dialled is None else route.dialled.winner
 
     def migrate(self, connection: Connection, road: Road | None, now: float) -> None:
         """Moves a connection to ``road``, or to any other, as soon as it answers there.
@@ -520,6 +545,8 @@ class Endpoint:
         if guide is not None:
             guide.set_roads(roads, now)
         elif dialled.winner.carrier is not Carrier.UDP or set(roads) - {dialled.winner}:
+            if not self._guides:
+                self._links.wishes.append(WatchNetwork(True))
             self._guides[route] = RoadGuide(
                 route, self._links, roads, dialled.winner, local=dialled.local,
                 open_link=self._open_link, now=now,
@@ -921,6 +948,8 @@ class Endpoint:
             self._end_dial(route)
         if (guide := self._guides.pop(route, None)) is not None:
             self._deadlines.set(guide, None)
+            if not self._guides:
+                self._links.wishes.append(WatchNetwork(False))
         self._links.close_all_of(route)
         self._routing.remove(route)
         self._deadlines.set(route, None)

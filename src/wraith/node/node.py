@@ -16,11 +16,11 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Final
 
 from wraith.connection.connection import Connection
 from wraith.connection.endpoint import Endpoint
-from wraith.connection.events import PeerAuthenticated
+from wraith.connection.events import Confirmed, PeerAuthenticated, RoadFailed
 from wraith.connection.handshake.endpoint_keys import ACCESS_KEYS_MAX, AccessKey
 from wraith.connection.handshake.node_record import NodeRecord
 from wraith.connection.links.link import StreamLink
@@ -32,6 +32,7 @@ from wraith.node.service import FirstLook, Service
 from wraith.types import Buffer, Carrier, NetworkPath, Road, SuiteId, Transmit
 
 AnyService = Service[Any]
+ROAD_NEWS_MAX: Final = 64
 
 
 class Node:
@@ -42,12 +43,20 @@ class Node:
     """
 
     # A dialled session has a node of its own: what an empty one holds is paid for each.
-    __slots__ = ("_keyed", "_listening", "_looks", "_now", "_services", "choose_roads", "endpoint")
+    __slots__ = (
+        "_keyed", "_listening", "_looks", "_now", "_services", "choose_roads", "endpoint",
+        "known_to_fail", "road_news",
+    )  # fmt: skip
 
     def __init__(self, endpoint: Endpoint, *, now: float) -> None:
         self.endpoint = endpoint
         #: The roads of a record that may be tried; ``None``: its addresses over UDP.
         self.choose_roads: Callable[[NodeRecord], Sequence[Road]] | None = None
+        #: Carriers that fail in this network, as far as is known.
+        self.known_to_fail: frozenset[Carrier] = frozenset()
+        #: How carriers have fared on direct roads since somebody took this list, oldest first;
+        #: ``None``: nobody keeps it.
+        self.road_news: list[tuple[Carrier, RoadFailure | None]] | None = None
         self._services: tuple[AnyService, ...] = ()
         #: Services by the public half of their access key, those too that only finish what they
         #: have begun.
@@ -132,7 +141,6 @@ class Node:
         require_pq: bool = True,
         suite: SuiteId | None = None,
         roads: Sequence[Road] | None = None,
-        known_to_fail: frozenset[Carrier] = frozenset(),
     ) -> Connection:
         """Dials for ``service``; the events of the connection go to it.
 
@@ -144,7 +152,7 @@ class Node:
             roads = self.choose_roads(record)
         connection = self.endpoint.connect(
             record, now, require_pq=require_pq, suite=suite, roads=roads,
-            known_to_fail=known_to_fail,
+            known_to_fail=self.known_to_fail,
         )  # fmt: skip
         connection.owner = service
         return connection
@@ -201,9 +209,9 @@ class Node:
         self.endpoint.link_closed(path, failure, now)
         self.pump(now)
 
-    def network_changed(self, now: float) -> None:
+    def network_changed(self, now: float, own: frozenset[bytes] | None = None) -> None:
         """As ``Endpoint.network_changed``."""
-        self.endpoint.network_changed(now)
+        self.endpoint.network_changed(now, own)
         self.pump(now)
 
     def next_wish(self) -> LinkWish | None:
@@ -291,6 +299,8 @@ class Node:
             if connection is None:
                 self._on_endpoint_event(event, now)
                 continue
+            if self.road_news is not None:
+                self._note_road(self.road_news, connection, event)
             if connection.owner is None and type(event) is PeerAuthenticated:
                 self._claim(connection, now)
             for service in self._services:
@@ -298,6 +308,25 @@ class Node:
                     service.on_event(connection, event, now)  # type: ignore[arg-type]
                     break
         return moved
+
+    def _note_road(
+        self,
+        news: list[tuple[Carrier, RoadFailure | None]],
+        connection: Connection,
+        event: Any,
+    ) -> None:
+        """A road of a session that this node has dialled failed, or it has won. [RO-19]"""
+        road: Road | None
+        failure: RoadFailure | None = None
+        match event:
+            case RoadFailed(road, failure):
+                pass
+            case Confirmed():
+                road = self.endpoint.road_of(connection)
+            case _:
+                return
+        if road is not None and road.proxy is None and len(news) < ROAD_NEWS_MAX:
+            news.append((road.carrier, failure))
 
     def _on_endpoint_event(self, event: Any, now: float) -> None:
         service = self._service_of(event.access_key)

@@ -31,6 +31,7 @@ from wraith.aio.disk.kept_code import KeptCode, remove_old_codes, send_folder
 from wraith.aio.entropy import OsRng
 from wraith.aio.ports import WaitingPort, bind_preferred
 from wraith.aio.road_choice import RoadChoice, choose_listening
+from wraith.aio.road_memory import RoadMemory
 from wraith.config import EndpointConfig
 from wraith.connection.handshake.endpoint_keys import AccessKey
 from wraith.crypto.ed25519 import Identity
@@ -193,6 +194,7 @@ class Offering:
             sockets=waiting.sockets if waiting is not None else None,
             at=at,
             choice=self._choice,
+            memory=RoadMemory(self._home, OsRng(), SystemClock()),
         )
         self._waiting = None  # the sockets are the transfer's
         return self.transfer

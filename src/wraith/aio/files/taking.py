@@ -35,6 +35,7 @@ from wraith.aio.disk.store_worker import (
 )
 from wraith.aio.entropy import OsRng
 from wraith.aio.road_choice import RoadChoice, choose, choose_listening
+from wraith.aio.road_memory import RoadMemory
 from wraith.aio.running import RunningNode
 from wraith.aio.sessions.endpoint import local_for
 from wraith.aio.transfers import Transfer
@@ -201,6 +202,7 @@ class Taking:
             preferred_port=kept.port if kept is not None else 0,
             at=at,
             choice=self._choice,
+            memory=RoadMemory(self._home, OsRng(), SystemClock()),
         )
         return self.transfer
 

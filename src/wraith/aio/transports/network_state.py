@@ -76,6 +76,14 @@ def read_network_state(
     return NetworkState(addresses, frozenset(routes))
 
 
+def own_addresses(state: NetworkState) -> frozenset[bytes] | None:
+    """The addresses of this host, 4 or 16 bytes each; ``None`` if none could be read."""
+    found = frozenset(
+        ipaddress.ip_address(text.partition("%")[0]).packed for _, text, _ in state.addresses
+    )
+    return found or None
+
+
 def network_identity(state: NetworkState) -> NetworkIdentity | None:
     """Which network this host is in, by its best default route, of IPv4 before IPv6. ``None``
     without one, and where the system does not tell its routes."""

@@ -57,4 +57,12 @@ class SettleLink:
     path: NetworkPath
 
 
-LinkWish = OpenRoad | DropRoad | CloseLink | DiscardLink | SettleLink
+@dataclass(frozen=True, slots=True)
+class WatchNetwork:
+    """Changes of this host's addresses and routes are to be told, or need not be told any more:
+    ``network_changed`` of the endpoint."""
+
+    is_on: bool
+
+
+LinkWish = OpenRoad | DropRoad | CloseLink | DiscardLink | SettleLink | WatchNetwork
