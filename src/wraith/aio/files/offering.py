@@ -31,7 +31,6 @@ from wraith.aio.disk.kept_code import KeptCode, remove_old_codes, send_folder
 from wraith.aio.entropy import OsRng
 from wraith.aio.ports import WaitingPort, bind_preferred
 from wraith.aio.road_choice import RoadChoice, choose_listening
-from wraith.aio.road_memory import RoadMemory
 from wraith.config import EndpointConfig
 from wraith.connection.handshake.endpoint_keys import AccessKey
 from wraith.crypto.ed25519 import Identity
@@ -171,6 +170,7 @@ class Offering:
         Raises:
             WraithError: as ``Transfer.open``.
         """
+        from wraith.aio.road_memory import RoadMemory
         from wraith.aio.transfers import Transfer
 
         kept, waiting = self.kept, self._waiting
