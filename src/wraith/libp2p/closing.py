@@ -32,6 +32,8 @@ _REFUSALS_OF_THE_PRIVATE_PROFILE = (
     AlertDescription.NO_APPLICATION_PROTOCOL,
 )
 """The alerts of stacks that meet 0xff01 with our body, our protocol name, or its absence."""
+NOTHING_HEARD = "nothing was heard for too long"
+"""The reason of a ``ConnectionLost`` that is an idle timeout."""
 _IDLE_REASONS = ("Idle timeout", "idle timeout")
 
 
@@ -54,7 +56,7 @@ def peer_error(event: quic.Closing, *, handshaking: bool, policy: PqPolicy) -> W
     if event.by_application:
         return PeerClosed(event.code, event.reason, words=code_words(event.code))
     if event.reason in _IDLE_REASONS:
-        return ConnectionLost("nothing was heard for too long")
+        return ConnectionLost(NOTHING_HEARD)
     alert = alert_of_close_code(event.code)
     if alert is not None:
         return ConnectFailed(

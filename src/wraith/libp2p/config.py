@@ -115,6 +115,9 @@ class QuicTransportConfig:
     stream_window: int = 2 * MIB
     connection_window: int = 8 * MIB
     send_buffer_bytes: int = MIB
+    unsent_bytes_max: int | None = None
+    """So much of a stream's send buffer may wait for its first transmission; all of it if ``None``.
+    What is urgent then waits behind little, however much is on its way."""
     datagram_bytes: int = DATAGRAM_BYTES_MIN
     datagram_frame_bytes: int | None = None
     initial_rtt_s: float = 0.1
@@ -146,6 +149,8 @@ class QuicTransportConfig:
         for name in ("stream_window", "connection_window", "send_buffer_bytes"):
             if not 16 * KIB <= getattr(self, name) <= 1 << 30:
                 raise ConfigError(name, getattr(self, name), "16 KiB to 1 GiB")
+        if self.unsent_bytes_max is not None and not 16 * KIB <= self.unsent_bytes_max <= 1 << 30:
+            raise ConfigError("unsent_bytes_max", self.unsent_bytes_max, "16 KiB to 1 GiB, or None")
 
     @property
     def offered_alpn(self) -> tuple[str, ...]:

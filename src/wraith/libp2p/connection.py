@@ -208,20 +208,15 @@ class PeerConnection(ConnectionStreams):
         if remote is not None and remote != self.remote:
             self.remote = remote
             self._tell(events.PeerMoved(remote))
-        for stream_id in list(self._blocked):
-            stream = self._streams.get(stream_id)
-            if stream is None:
-                self._blocked.discard(stream_id)
-            elif self.packet.stream_buffered(stream_id) <= self._config.send_buffer_bytes // 2:
-                self._blocked.discard(stream_id)
-                stream.wants_room = False
-                self._tell(events.StreamWritable(stream_id))
+        self._tell_room()
 
     def after_send(self, now: float) -> None:
         """Everything that may leave has left: is what was accepted delivered, and may more be?"""
         if self._credit_watched and self.stream_credit:
             self._credit_watched = False
             self._tell(events.StreamCredit())
+        if self.state is ConnectionState.CONNECTED:
+            self._tell_room()
         if self.state is not ConnectionState.FLUSHING and not self._delivery_watched:
             return
         if self._has_undelivered:

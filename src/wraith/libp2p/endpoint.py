@@ -138,6 +138,10 @@ class QuicEndpoint:
             each for each in self._connections.values() if each.is_open and each.peer_id == peer
         ]
 
+    def path_to(self, remote: Address) -> NetworkPath:
+        """From where datagrams to ``remote`` leave: where its last ones arrived, if any have."""
+        return NetworkPath(self._locals.get(remote, ANY_ADDRESS), remote)
+
     def knows(self, datagram: Buffer, path: NetworkPath) -> bool:
         """Every datagram counts as a known peer's: strangers are sorted out by their connection
         ids and by the admission rules, in the order in which they come."""
@@ -549,16 +553,13 @@ class QuicEndpoint:
                 end += 1
                 if len(data) < size:
                     break
-            due.append(self._transmit(b"".join(parts), size, self._path_to(remote)))
+            due.append(self._transmit(b"".join(parts), size, self.path_to(remote)))
             start = end
 
     def _transmit(self, data: bytes, segment_bytes: int, path: NetworkPath) -> Transmit:
         self.counters.datagrams_sent += -(-len(data) // segment_bytes)
         self.counters.bytes_sent += len(data)
         return Transmit(memoryview(data), segment_bytes, path)
-
-    def _path_to(self, remote: Address) -> NetworkPath:
-        return NetworkPath(self._locals.get(remote, ANY_ADDRESS), remote)
 
     def _remember_local(self, path: NetworkPath) -> None:
         """Answers leave from the address that was asked; bounded, for peers that keep moving."""

@@ -179,7 +179,12 @@ class PacketConnection(Protocol):
     def stream_write(self, stream_id: int, data: bytes, fin: bool) -> None: ...
 
     def stream_buffered(self, stream_id: int) -> int:
-        """Bytes taken by ``stream_write`` that the library still holds."""
+        """Bytes taken by ``stream_write`` that the library still holds. One that does not tell
+        counts those that it has not sent once."""
+        ...
+
+    def stream_unsent(self, stream_id: int) -> int:
+        """Bytes taken by ``stream_write`` that have not been sent once."""
         ...
 
     def has_undelivered(self) -> bool:

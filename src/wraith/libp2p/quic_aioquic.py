@@ -320,6 +320,10 @@ class AioquicConnection(LibraryConnection):
         stream = self._quic._streams.get(stream_id)
         return 0 if stream is None else stream.sender._buffer_stop - stream.sender._buffer_start
 
+    def stream_unsent(self, stream_id: int) -> int:
+        stream = self._quic._streams.get(stream_id)
+        return 0 if stream is None else stream.sender._buffer_stop - stream.sender.highest_offset
+
     def has_undelivered(self) -> bool:
         return any(
             not sender.is_finished

@@ -188,6 +188,9 @@ class Qh3Connection(LibraryConnection):
             self._quic._record_local_stream(stream_id)
 
     def stream_buffered(self, stream_id: int) -> int:
+        return self.stream_unsent(stream_id)  # the core does not tell what is on its way
+
+    def stream_unsent(self, stream_id: int) -> int:
         return int(self._guard(self._quic.get_send_buffer_size, stream_id) or 0)
 
     def has_undelivered(self) -> bool:

@@ -132,8 +132,7 @@ class ConnectionStreams(ABC):
             raise StreamReset(stream.stop_code, words=code_words(stream.stop_code))
         if stream.fin_sent:
             raise LocalProtocolError("this side of the stream is finished")
-        room = max(0, self._config.send_buffer_bytes - self.packet.stream_buffered(stream_id))
-        taken = data[:room]
+        taken = data[: self._send_room(stream_id)]
         fin = fin and len(taken) == len(data)
         if taken or fin:
             self._has_undelivered = True
@@ -248,6 +247,28 @@ class ConnectionStreams(ABC):
         if stream.fin_sent and stream.stopped and stream.fin_received:
             self._streams.pop(stream_id, None)
             self._blocked.discard(stream_id)
+
+    def _send_room(self, stream_id: int) -> int:
+        """How many bytes ``stream_write`` takes now."""
+        room = self._config.send_buffer_bytes - self.packet.stream_buffered(stream_id)
+        unsent_max = self._config.unsent_bytes_max
+        if unsent_max is not None:
+            room = min(room, unsent_max - self.packet.stream_unsent(stream_id))
+        return max(0, room)
+
+    def _tell_room(self) -> None:
+        """Tells of each stream that was full and has half its room again."""
+        room_max = self._config.send_buffer_bytes
+        if self._config.unsent_bytes_max is not None:
+            room_max = min(room_max, self._config.unsent_bytes_max)
+        for stream_id in list(self._blocked):
+            stream = self._streams.get(stream_id)
+            if stream is None:
+                self._blocked.discard(stream_id)
+            elif 2 * self._send_room(stream_id) >= room_max:
+                self._blocked.discard(stream_id)
+                stream.wants_room = False
+                self._tell(events.StreamWritable(stream_id))
 
     def _drop_unread(self, stream_id: int, stream: _Stream) -> None:
         if stream.unread:

@@ -7,6 +7,7 @@ wake the driver. Spec: libp2p-quic sections 5 and 6.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from wraith.aio.libp2p import protocols
@@ -38,6 +39,7 @@ class Libp2pConnection:
         self._credit: asyncio.Future[None] | None = None
         self._closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._error: WraithError | None = None
+        self._watch_closed: Callable[[WraithError | None], None] | None = None
 
     # --- facts ------------------------------------------------------------------------------
 
@@ -195,6 +197,16 @@ class Libp2pConnection:
         await asyncio.shield(self._closed)
         return self._error
 
+    def abort(self, code: int = Libp2pCode.NO_ERROR) -> None:
+        """Ends it at once: what is not delivered is lost. Idempotent."""
+        self.machine.abandon(code, "", None, by_application=True)
+        self.wake()
+
+    def watch_closed(self, closed: Callable[[WraithError | None], None]) -> None:
+        """For whoever waits without a task: ``closed`` is called at the end, with its error, or
+        ``None`` after a graceful close. What had arrived before can still be read."""
+        self._watch_closed = closed
+
     # --- called by the host and the streams ---------------------------------------------------
 
     def wake(self) -> None:
@@ -235,6 +247,9 @@ class Libp2pConnection:
     def _accept(self, stream_id: int) -> None:
         stream = Libp2pStream(self, stream_id)
         self._streams[stream_id] = stream
+        if self._host.on_stream is not None:
+            self._host.on_stream(stream)
+            return
         raw = self._host.on_raw_stream
         work = raw(stream) if raw is not None else self._host.serve(stream)
         task = asyncio.ensure_future(_contained(stream, work))
@@ -277,6 +292,8 @@ class Libp2pConnection:
                 task.cancel()
         if not self._closed.done():
             self._closed.set_result(None)
+        if self._watch_closed is not None:
+            self._watch_closed(error)
 
 
 async def _contained(stream: Libp2pStream, work: object) -> None:

@@ -52,8 +52,9 @@ from wraith.libp2p.connection import PeerConnection
 from wraith.libp2p.endpoint import EndpointCounters, PeerEvent, QuicEndpoint
 from wraith.libp2p.identify import IdentifyInfo
 from wraith.libp2p.multiaddr import Multiaddr, quic_multiaddr
+from wraith.libp2p.peer_id import PeerId
 from wraith.libp2p.reset import reset_key
-from wraith.types import Role
+from wraith.types import Address, Role
 
 __all__ = ["Libp2pConnection", "Libp2pHost", "Libp2pStream"]
 
@@ -86,6 +87,8 @@ class Libp2pHost:
         on_connection: called with every connection that a peer opened.
         on_refused: called with the reason when an incoming handshake fails.
         on_raw_stream: set it to serve incoming streams without multistream negotiation.
+        on_stream: the same without a task: called with every incoming stream, before its first
+            bytes are looked at; nobody reads, ends or resets it but whoever is called.
     """
 
     def __init__(
@@ -117,6 +120,7 @@ class Libp2pHost:
         self.on_connection: Callable[[Libp2pConnection], None] | None = None
         self.on_refused: Callable[[WraithError], None] | None = None
         self.on_raw_stream: StreamHandler | None = None
+        self.on_stream: Callable[[Libp2pStream], None] | None = None
         self._agent = agent
         self._sockets = sockets
         self._driver: Driver[PeerEvent] = Driver(
@@ -172,9 +176,13 @@ class Libp2pHost:
             tracer=tracer,
             key_log=key_log,
         )
-        host._driver.start()
-        poison_after_fork(host)
+        host.start()
         return host
+
+    def start(self) -> None:
+        """Begins to send and receive, on the running loop. ``create`` has called it."""
+        self._driver.start()
+        poison_after_fork(self)
 
     # --- facts ------------------------------------------------------------------------------
 
@@ -236,14 +244,25 @@ class Libp2pHost:
         """
         if isinstance(multiaddr, str):
             multiaddr = parse_multiaddr(multiaddr)
-        if self._closing or self._driver.closed:
-            raise LocalProtocolError("this host is closed")
         expected = multiaddr.peer_id
         if expected is None and not any_peer:
             raise ConfigError(
                 "multiaddr", str(multiaddr), "an address that ends in /p2p/<PeerId of the peer>"
             )
         remote = await resolve(multiaddr)
+        return await self._dial(remote, expected, timeout_s, confirmed)
+
+    async def dial_anybody(
+        self, remote: Address, *, timeout_s: float | None = None
+    ) -> Libp2pConnection:
+        """As :meth:`dial`, accepting whoever answers at ``remote``."""
+        return await self._dial(remote, None, timeout_s, False)
+
+    async def _dial(
+        self, remote: Address, expected: PeerId | None, timeout_s: float | None, confirmed: bool
+    ) -> Libp2pConnection:
+        if self._closing or self._driver.closed:
+            raise LocalProtocolError("this host is closed")
         loop = asyncio.get_running_loop()
         machine = self.machine.dial(
             remote, loop.time(), expected_peer=expected, timeout_s=timeout_s
@@ -293,6 +312,25 @@ class Libp2pHost:
         for task in self._running_handlers():
             task.cancel()
         self._driver.close()
+
+    def stop_listening(self) -> None:
+        """Admits nobody any more; connections go on."""
+        self.machine.listening = False
+
+    def fail_dials(self, error: WraithError) -> None:
+        """Whoever waits in ``dial`` gets ``error``: something else has shown that it is in vain."""
+        for dial in self._dials.values():
+            dial.fail(error)
+
+    def close_flushed(self) -> None:
+        """Frees the sockets once what is due now has been sent; waits for no peer and needs no
+        task. For a host whose connections are over, or are to be dropped without a word."""
+        self._closing = True
+        self._driver.watch(self._free)
+
+    def _free(self) -> bool:
+        self._driver.close()
+        return True
 
     def _running_handlers(self) -> list[asyncio.Task[None]]:
         """All but the one that is asking: a handler may close its host."""

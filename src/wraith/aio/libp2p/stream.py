@@ -7,6 +7,7 @@ the peer's window. Spec: libp2p-quic section 5.3.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from wraith.errors import LocalProtocolError, RemoteProtocolError, StreamReset
@@ -41,6 +42,8 @@ class Libp2pStream:
         self._pushed_back = b""
         self._readable: asyncio.Future[None] | None = None
         self._writable: asyncio.Future[None] | None = None
+        self._watch_readable: Callable[[], None] | None = None
+        self._watch_writable: Callable[[], None] | None = None
         self._reset_code: int | None = None
         self._stop_code: int | None = None
         self._finished = False
@@ -48,6 +51,17 @@ class Libp2pStream:
 
     def __repr__(self) -> str:
         return f"Libp2pStream({self.stream_id}, {self.protocol or 'raw'!r})"
+
+    def watch(self, readable: Callable[[], None], writable: Callable[[], None]) -> None:
+        """For whoever moves bytes without a task, by ``read_nowait`` and ``write_nowait``.
+
+        Args:
+            readable: called when something can be read again after nothing could, the peer's end
+                or reset included.
+            writable: called when there is room again after a write that was not taken whole, and
+                when the peer wants no more.
+        """
+        self._watch_readable, self._watch_writable = readable, writable
 
     # --- reading ----------------------------------------------------------------------------
 
@@ -153,7 +167,7 @@ class Libp2pStream:
         """
         rest = memoryview(data)
         while True:
-            n = self._write_nowait(bytes(rest[:READ_BYTES]))
+            n = self.write_nowait(bytes(rest[:READ_BYTES]))
             rest = rest[n:]
             if not rest:
                 return
@@ -167,7 +181,9 @@ class Libp2pStream:
             finally:
                 self._writable = None
 
-    def _write_nowait(self, data: bytes, *, fin: bool = False) -> int:
+    def write_nowait(self, data: bytes, *, fin: bool = False) -> int:
+        """Takes what there is room for and returns how much; ``fin`` ends this side if that was
+        all. Raises as :meth:`write`."""
         if self._stop_code is not None:
             raise StreamReset(self._stop_code, words=code_words(self._stop_code))
         if self._finished:
@@ -176,15 +192,16 @@ class Libp2pStream:
             raise self.connection.error()
         n = self._machine.stream_write(self.stream_id, data, fin=fin)
         self.connection.wake()
+        if fin and n == len(data):
+            self._finished = True
+            self._forget_if_over()
         return n
 
     async def close_write(self) -> None:
         """Ends this side: the peer reads everything and then the end. Reading goes on."""
         if self._finished or self._stop_code is not None:
             return
-        self._write_nowait(b"", fin=True)
-        self._finished = True
-        self._forget_if_over()
+        self.write_nowait(b"", fin=True)
 
     def reset(self, code: int = Libp2pCode.NO_ERROR) -> None:
         """Gives up both directions; the peer sees ``code``."""
@@ -198,17 +215,21 @@ class Libp2pStream:
 
     def on_readable(self) -> None:
         self._release(self._readable)
+        if self._watch_readable is not None:
+            self._watch_readable()
 
     def on_writable(self) -> None:
         self._release(self._writable)
+        if self._watch_writable is not None:
+            self._watch_writable()
 
     def on_reset(self, code: int) -> None:
         self._reset_code = code
-        self._release(self._readable)
+        self.on_readable()
 
     def on_stopped(self, code: int) -> None:
         self._stop_code = code
-        self._release(self._writable)
+        self.on_writable()
 
     def on_connection_closed(self) -> None:
         self._release(self._readable)

@@ -6,6 +6,7 @@ A new carrier needs a class beside ``TcpCarried`` and a line in ``CARRIED``.
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from pathlib import Path
@@ -15,6 +16,8 @@ from typing import Protocol
 import pytest
 import pytest_asyncio
 
+from wraith.aio.carriers import quic
+from wraith.aio.carriers.quic_listener import QuicListener
 from wraith.aio.transports import packets, tcp, tcp_listener, websocket
 from wraith.aio.transports.base import (
     BROKEN,
@@ -59,6 +62,8 @@ class Carried(Protocol):
     """How this suite uses a carrier."""
 
     carrier: Carrier
+    #: What is seen where nobody listens.
+    nobody: RoadReason
 
     async def listen(self, door: OpenDoor, doorstep: Doorstep) -> Road: ...
 
@@ -71,6 +76,7 @@ class Carried(Protocol):
 
 class TcpCarried:
     carrier = Carrier.TCP
+    nobody = RoadReason.REFUSED
     address = LOOPBACK
     kind: type[LinkSocket] = TcpSocket
 
@@ -117,6 +123,7 @@ class AsyncioTcpCarried(TcpCarried):
 
 class MemoryCarried:
     carrier = Carrier.MEMORY
+    nobody = RoadReason.REFUSED
 
     def __init__(self) -> None:
         self._network = MemoryNetwork()
@@ -139,7 +146,7 @@ class WsCarried:
     """Over WebSocket, with paths of the test's own code."""
 
     carrier = Carrier.WS
-
+    nobody = RoadReason.REFUSED
     is_secure = False
 
     def __init__(self) -> None:
@@ -184,6 +191,42 @@ class WssCarried(WsCarried):
     is_secure = True
 
 
+class QuicCarried:
+    carrier = Carrier.QUIC
+    nobody = (
+        RoadReason.PORT_UNREACHABLE if sys.platform.startswith("linux") else RoadReason.UDP_SILENT
+    )
+    address = LOOPBACK
+    backend = "aioquic"
+
+    def __init__(self) -> None:
+        pytest.importorskip(self.backend)
+        self._listeners: list[QuicListener] = []
+
+    async def listen(self, door: OpenDoor, doorstep: Doorstep) -> Road:
+        listener = quic.bind_listener(self.address, backend=self.backend)
+        self._listeners.append(listener)
+        listener.start(asyncio.get_running_loop(), door, doorstep)
+        return Road(Carrier.QUIC, self.address._replace(port=listener.port))
+
+    async def dial(
+        self, road: Road, link: StreamLink, number: int, doorstep: Doorstep | None
+    ) -> LinkSocket:
+        return await quic.open_link(road, link, number, doorstep=doorstep, backend=self.backend)
+
+    def close(self) -> None:
+        for listener in self._listeners:
+            listener.close()
+
+
+class Quic6Carried(QuicCarried):
+    address = LOOPBACK6
+
+
+class Qh3Carried(QuicCarried):
+    backend = "qh3"
+
+
 CARRIED: dict[str, Callable[[], Carried]] = {
     "tcp": TcpCarried,
     "tcp6": Tcp6Carried,
@@ -191,6 +234,9 @@ CARRIED: dict[str, Callable[[], Carried]] = {
     "memory": MemoryCarried,
     "ws": WsCarried,
     "wss": WssCarried,
+    "quic": QuicCarried,
+    "quic6": Quic6Carried,
+    "quic-qh3": Qh3Carried,
 }
 
 
@@ -328,7 +374,7 @@ async def test_nobody_listens(scene: Scene) -> None:
         await asyncio.sleep(0)
     with pytest.raises(OpenFailed) as failed:
         await scene.dial()
-    assert failed.value.failure.reason is RoadReason.REFUSED
+    assert failed.value.failure.reason is scene.carried.nobody
 
 
 # --- room -----------------------------------------------------------------------------------------
@@ -347,6 +393,7 @@ async def test_a_link_that_is_full_holds_little_and_stops_nobody_else(scene: Sce
             n_sent += 1
             await asyncio.sleep(0)
     assert full._pending_bytes <= PENDING_BYTES_MAX
+    n_told = len(host.rooms)  # a library that moves bytes in turns may have been short before
     await scene.door.wait_links(1)
     scene.door.starts = True
     _, other_host, accepted = await scene.open("other")
@@ -356,8 +403,8 @@ async def test_a_link_that_is_full_holds_little_and_stops_nobody_else(scene: Sce
     scene.door.links[0].start(scene.door.hosts[0])
     packets = await scene.door.hosts[0].wait_packets(n_sent)
     assert len(packets) == n_sent and set(packets) == {packet}
-    await host.wait(lambda: bool(host.rooms))
-    assert len(host.rooms) == 1 and host.rooms[0] >= PENDING_BYTES_MAX // 2
+    await host.wait(lambda: len(host.rooms) > n_told)
+    assert len(host.rooms) == n_told + 1 and min(host.rooms) >= PENDING_BYTES_MAX // 2
 
 
 @pytest.mark.asyncio
