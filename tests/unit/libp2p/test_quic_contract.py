@@ -178,6 +178,28 @@ def test_a_reader_that_does_not_read_stops_the_writer(backend: str) -> None:
     assert taken > 2 << 20
 
 
+def test_what_is_not_sent_yet_can_be_bounded_apart(backend: str) -> None:
+    """A stream that may hold much on its way takes little that would wait in front of the rest."""
+    pair = QuicPair(config(backend, unsent_bytes_max=32 << 10))
+    client = pair.connect()
+    stream = client.open_stream()
+    taken = most = 0
+
+    def offer(*_: object) -> bool:
+        nonlocal taken, most
+        n = client.stream_write(stream, bytes(256 << 10))
+        most = max(most, client.packet.stream_unsent(stream))
+        taken += n
+        return n > 0
+
+    pair.client_log.on_event = lambda connection, event, now: (
+        isinstance(event, events.StreamWritable) and offer()
+    )
+    assert offer() and taken == 32 << 10
+    pair.run(20)
+    assert most == 32 << 10 and taken > 512 << 10, "room is told of as it is sent"
+
+
 def test_ping_is_answered(backend: str) -> None:
     pair = QuicPair(config(backend))
     client = pair.connect()

@@ -145,7 +145,7 @@ STRANGERS = {
 
 
 @pytest.mark.asyncio
-@pytest.mark.spec("CA-20", "CA-21", "CA-81")
+@pytest.mark.spec("CA-20", "CA-21", "CA-81", "CA-85")
 @pytest.mark.parametrize("name", STRANGERS)
 async def test_a_stranger_hears_nothing_until_a_reset_that_no_byte_of_his_decides(
     there: Listening, name: str
@@ -160,7 +160,8 @@ async def test_a_stranger_hears_nothing_until_a_reset_that_no_byte_of_his_decide
     await swallows(stream, link, b"once more")
     assert stream.read_nowait() is None and connection.is_open
     there.pass_time(545.2)
-    assert isinstance(await connection.wait_closed(), PeerClosed)
+    end = await connection.wait_closed()
+    assert isinstance(end, PeerClosed) and end.close_code == 0x1006 and end.reason == ""
     assert there.door.hosts[0].packets == [] and there.doorstep.count(Stage.DISCARDING) == 0
 
 
@@ -526,7 +527,6 @@ async def test_a_listener_that_never_started_frees_its_port() -> None:
 
 
 @pytest.mark.asyncio
-@pytest.mark.slow
 @pytest.mark.spec("CA-85")
 async def test_silence_of_the_network_is_a_frozen_link(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(quic_link, "IDLE_TIMEOUT_S", 1.0)

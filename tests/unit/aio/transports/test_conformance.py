@@ -368,6 +368,7 @@ async def test_paths_and_characteristics_name_the_link(scene: Scene) -> None:
 
 
 @pytest.mark.asyncio
+@pytest.mark.spec("CA-83")
 async def test_nobody_listens(scene: Scene) -> None:
     scene.carried.close()
     for _ in range(3):
