@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from wraith.aio.sessions.dial import connect as connect
     from wraith.aio.sessions.listener import Listener as Listener
     from wraith.aio.sessions.listener import listen as listen
+    from wraith.aio.sessions.roads import SessionRoad as SessionRoad
     from wraith.aio.sessions.session import Session as Session
     from wraith.aio.sessions.stream import Stream as Stream
     from wraith.config import Budgets as Budgets
@@ -171,6 +172,7 @@ _HOMES = {
     "Sending": "wraith.aio.files.sending",
     "Listener": "wraith.aio.sessions.listener",
     "Session": "wraith.aio.sessions.session",
+    "SessionRoad": "wraith.aio.sessions.roads",
     "Stream": "wraith.aio.sessions.stream",
     "Identity": "wraith.aio.disk.identity_file",
     "Budgets": "wraith.config",
@@ -223,6 +225,7 @@ __all__ = [
     "SecurityInfo",
     "Sending",
     "Session",
+    "SessionRoad",
     "Stream",
     "SuiteId",
     *_ERRORS,

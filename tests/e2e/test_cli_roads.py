@@ -9,6 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from wraith.node.codes import text_to_record
+from wraith.testing.demo import Command
 from wraith.testing.two_homes import TwoHomes, code_of, finish
 from wraith.types import Carrier
 
@@ -21,6 +22,13 @@ def until(holds: Callable[[], bool]) -> None:
     while not holds():
         assert time.monotonic() < deadline
         time.sleep(0.01)
+
+
+def used(command: Command) -> dict[str, int]:
+    """Carrier -> bytes of content, by the last event."""
+    roads = command.last("done")["roads"]
+    assert isinstance(roads, list)
+    return {road["carrier"]: road["bytes"] for road in roads}
 
 
 def _listens(carrier: str, port: int) -> bool:
@@ -42,6 +50,9 @@ def test_a_receiver_comes_over_the_carrier_that_it_was_told(homes: TwoHomes, wor
     receiver = homes.receive(str(waiting["code"]), "--carriers", word)
     assert finish(sender, receiver) == (0, 0)
     assert (homes.out / "a.bin").read_bytes() == (homes.source / "a.bin").read_bytes()
+    for side in (sender, receiver):
+        assert side.last("connected")["carrier"] == word
+        assert used(side) == {word: 300_000}
 
 
 @pytest.mark.parametrize("word", WORDS)
@@ -136,3 +147,56 @@ def test_a_kept_code_whose_tcp_port_is_taken_leads_over_udp_and_says_so(homes: T
     assert not text_to_record(second).has_tcp
     third, _, _ = offer()
     assert third == first
+
+
+#: A process that neither hears nor says a word over UDP.
+UDP_IS_SILENT = (
+    "from wraith.aio.transports.udp import SocketSet; SocketSet.start = lambda *_: None; "
+    "SocketSet.send = lambda self, transmit, start: len(transmit.data)"
+)
+#: The same, of what it says, after 3 MiB.
+UDP_FALLS_SILENT = """
+from wraith.aio.transports.udp import SocketSet
+real, said = SocketSet.send, 0
+def send(self, transmit, start):
+    global said
+    said += len(transmit.data) - start
+    return real(self, transmit, start) if said < 3 << 20 else len(transmit.data)
+SocketSet.send = send
+"""
+
+
+def test_where_udp_is_silent_a_receiver_goes_by_tcp_and_says_so(homes: TwoHomes) -> None:
+    sender = homes.send(homes.file("a.bin", 300_000), prelude=UDP_IS_SILENT)
+    receiver = homes.receive(code_of(sender))
+    failed = receiver.wait_event("road")
+    assert (failed["carrier"], failed["state"], failed["reason"]) == ("udp", "failed", "udp-silent")
+    assert finish(sender, receiver) == (0, 0)
+    assert used(receiver) == {"tcp": 300_000}
+
+
+def test_people_are_told_that_udp_gets_no_answer(homes: TwoHomes) -> None:
+    sender = homes.send(homes.file("a.bin", 10), prelude=UDP_IS_SILENT)
+    receiver = homes.start(
+        *("receive", "--yes", "--out", str(homes.out), "-"),
+        home="home-receiver",
+        stdin=code_of(sender),
+    )
+    assert finish(sender, receiver) == (0, 0)
+    assert "UDP gets no answer here, going by TCP (udp-silent)" in receiver.stderr()
+
+
+@pytest.mark.slow
+def test_when_udp_falls_silent_a_transfer_goes_on_over_tcp_without_losing_a_byte(
+    homes: TwoHomes,
+) -> None:
+    size = 12 << 20
+    sender = homes.send(homes.file("a.bin", size), prelude=UDP_FALLS_SILENT)
+    receiver = homes.receive(code_of(sender))
+    assert finish(sender, receiver) == (0, 0)
+    assert (homes.out / "a.bin").read_bytes() == (homes.source / "a.bin").read_bytes()
+    for side in (sender, receiver):
+        moved = [event for event in side.events if event["event"] == "road"]
+        assert ("tcp", "active") in [(event["carrier"], event["state"]) for event in moved]
+        assert list(used(side)) == ["udp", "tcp"] and sum(used(side).values()) == size
+        assert side.last("done")["bytes_transferred"] == size

@@ -37,7 +37,7 @@ from wraith.crypto.ed25519 import Identity
 from wraith.errors import LocalProtocolError, WraithError
 from wraith.node.codes import code_of
 from wraith.node.config import NodeConfig
-from wraith.node.events import Connected, Finished, LinkLost, NodeEvent, Refused
+from wraith.node.events import Connected, Finished, LinkLost, NodeEvent, PathChanged, Refused
 from wraith.node.transfer_service import TransferService
 from wraith.transfer.code import encode_code
 from wraith.transfer.events import Accepted, Declined
@@ -52,7 +52,7 @@ LINGER_S: Final = 1.0
 #: A read from a terminal or a pipe may never end; a disk should.
 _STORE_END_S: Final = 5.0
 #: The events of a transfer that a log without details has too.
-_TOLD: Final = (Connected, Accepted, Declined, LinkLost, Finished)
+_TOLD: Final = (Connected, Accepted, Declined, LinkLost, PathChanged, Finished)
 #: Anybody can forge an ICMP error.
 _REFUSED_MAX: Final = 16
 _NO_RECORDS: Final = "mend the disk of WRAITH_HOME and run the same command again; it goes on there"

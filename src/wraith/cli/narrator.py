@@ -25,6 +25,7 @@ from wraith.aio.transports.addresses import format_address
 from wraith.cli.invitation import tell
 from wraith.cli.output import Output, duration, printable, size
 from wraith.cli.screen import RED, View
+from wraith.connection.roads.reasons import RoadFailure
 from wraith.errors import WraithError
 from wraith.node.events import (
     ClockSkewSeen,
@@ -32,7 +33,9 @@ from wraith.node.events import (
     Dialling,
     LinkLost,
     NodeEvent,
+    PathChanged,
     Refused,
+    RoadFailed,
     StillTrying,
     TurnedAway,
 )
@@ -54,7 +57,7 @@ from wraith.transfer.marks import Marks
 from wraith.transfer.messages import Offer, Reason
 from wraith.transfer.path_rules import display_path, shown_path
 from wraith.transfer.reasons import reason_words
-from wraith.types import Address, PeerKey, Road
+from wraith.types import Address, Carrier, PeerKey, Road
 
 RATE_BYTES_MIN = 64 * 1024
 """The rate of less than that says nothing."""
@@ -104,6 +107,7 @@ class Narrator:
         self._verbose = verbose
         self._dialled: tuple[str, ...] = ()
         self._was_accepted = False
+        self._udp_failure: RoadFailure | None = None
 
     @property
     def placed(self) -> Placed | None:
@@ -162,6 +166,7 @@ class Narrator:
     def show(self, event: NodeEvent) -> None:
         """One event of the transfer."""
         was_moving, before = self._teller.is_moving, self._teller.offered
+        carrier, silent_s = self._teller.carrier, self._teller.silence_s
         told = self._teller.take(event)
         for fact in told:
             self.tell(fact)
@@ -169,6 +174,10 @@ class Narrator:
         match event:
             case Connected():
                 self._on_connected(event)
+            case RoadFailed():
+                self._on_road_failed(event)
+            case PathChanged(to) if carrier is not None and to.carrier is not carrier:
+                self._on_moved(carrier, to.carrier, silent_s)
             case Dialling(attempt, again):
                 if again and was_moving:
                     self._output.end_progress()
@@ -232,6 +241,26 @@ class Narrator:
             f"suite {security.suite.name} ({security.aead})",
             *(() if security.post_quantum else (RED,)),
         )
+        if event.carrier is not Carrier.UDP and self._udp_failure is not None:
+            self._output.say(
+                f"UDP gets no answer here, going by {event.carrier.name} ({self._udp_failure})"
+            )
+        self._udp_failure = None
+
+    def _on_road_failed(self, event: RoadFailed) -> None:
+        if event.road.carrier is Carrier.UDP:
+            self._udp_failure = event.failure
+        if self._verbose:
+            where = f"{event.road.carrier.name} to {printable(str(event.road))}"
+            self._output.say(f"the road over {where} fails: {event.failure}")
+
+    def _on_moved(self, before: Carrier, now: Carrier, silent_s: float) -> None:
+        """The transfer goes on over another carrier."""
+        after = f"moved after {silent_s:.1f} s without losing a byte"
+        if now < before:
+            self._output.say(f"the road over {now.name} is back, {after}")
+        else:
+            self._output.say(f"no answer over {before.name} any more, going by {now.name}: {after}")
 
     def _on_refused(self, address: Address, number: int) -> None:
         """An ICMP error. Anybody can forge one, so nothing ends. [TR-95]"""
@@ -288,7 +317,7 @@ class Narrator:
             words = f"{self._other} is silent for {silent:.0f} s"
             self._output.progress(View(bytes_done=done, silent=words))
             return
-        rate = teller.rate
+        rate, carrier = teller.rate, teller.carrier
         left = (total - done) / rate if total is not None and rate > 0 else 0.0
         self._output.progress(
             View(
@@ -300,6 +329,7 @@ class Narrator:
                 rate=rate,
                 seconds_left=left if left >= 1.0 and silent <= QUIET_S else None,
                 post_quantum=self._is_post_quantum,
+                over="" if carrier in (None, Carrier.UDP) else f"over {carrier.name}",
             )
         )
 

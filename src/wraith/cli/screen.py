@@ -93,6 +93,7 @@ class View:
         seconds_left: ``None`` where nobody can say.
         post_quantum: what the handshake reached; ``None`` before there was one.
         silent: the words for a peer that is silent, or nothing.
+        over: the words for a carrier that is not UDP, or nothing.
     """
 
     name: str = ""
@@ -104,6 +105,7 @@ class View:
     seconds_left: float | None = None
     post_quantum: bool | None = None
     silent: str = ""
+    over: str = ""
 
     @property
     def percent(self) -> int | None:
@@ -113,16 +115,20 @@ class View:
         return 100 * self.bytes_done // self.bytes_total if self.bytes_total else 100
 
     @property
+    def _speed(self) -> str:
+        return f"{size(self.rate)}/s {self.over}".rstrip()
+
+    @property
     def sentence(self) -> str:
         """The same in words, for a log and for a screen reader."""
         if self.silent:
             return f"{size(self.bytes_done)} done; {self.silent}"
         if self.bytes_total is None:
-            return f"{size(self.bytes_done)}, {size(self.rate)}/s"
+            return f"{size(self.bytes_done)}, {self._speed}"
         parts = [f"{self.percent} % of {size(self.bytes_total)}"]
         if self.n_files > 1:
             parts.append(f"{self.n_files_done:,} of {self.n_files:,} files")
-        parts.append(f"{size(self.rate)}/s")
+        parts.append(self._speed)
         if self.seconds_left is not None:
             parts.append(f"{duration(self.seconds_left)} left")
         return ", ".join(parts)
@@ -143,7 +149,7 @@ class Palette:
 
 def fitted(view: View, columns: int, palette: Palette) -> str:
     """One line of at most ``columns`` cells. What does not fit is left out: first the bar, then
-    the name, the files, the badge, the time that is left, the rate."""
+    the name, the files, the carrier, the badge, the time that is left, the rate."""
     columns = max(COLUMNS_MIN, columns)
     if view.silent:
         return palette(cut(f"{size(view.bytes_done)}  {view.silent}", columns), YELLOW)
@@ -156,7 +162,9 @@ def fitted(view: View, columns: int, palette: Palette) -> str:
     room = columns - cells(done)
     # By what people miss most; shown in another order.
     kept: dict[str, str] = {}
-    for name, text in (("rate", rate), ("left", left), ("badge", badge), ("files", files)):
+    for name, text in (
+        ("rate", rate), ("left", left), ("badge", badge), ("over", view.over), ("files", files)
+    ):  # fmt: skip
         if text and room >= cells(text) + len(GAP):
             kept[name] = text
             room -= cells(text) + len(GAP)
@@ -177,6 +185,7 @@ def fitted(view: View, columns: int, palette: Palette) -> str:
         done,
         kept.get("files", ""),
         palette(kept.get("rate", ""), CYAN),
+        kept.get("over", ""),
         kept.get("left", ""),
         palette(kept.get("badge", ""), *pq),
     ]

@@ -118,7 +118,7 @@ class PathSuspect:
 
 @dataclass(frozen=True, slots=True)
 class PathRecovered:
-    """A packet authenticated on a path that was suspect."""
+    """A packet authenticated on a path that was suspect, or the data go on another path now."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -298,6 +298,7 @@ class Moving:
         self._left(left, path, now)
         if left.is_suspect and not path.is_suspect:
             parts.rekey.resume(now)
+            self._shared.events.append(ev.PathRecovered())
 
     def _left(self, left: Path, successor: Path, now: float) -> None:
         """What is under way on the path that was left goes to its successor. [RC-36]"""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from wraith.connection.parts import ConnectionParts
+from wraith.types import Carrier
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,7 @@ class ConnectionStats:
     dropped_packets: int
     datagrams_dropped: int
     epoch: int
+    carrier: Carrier
 
 
 def stats_of(parts: ConnectionParts, n_dropped: int) -> ConnectionStats:
@@ -46,4 +48,5 @@ def stats_of(parts: ConnectionParts, n_dropped: int) -> ConnectionStats:
         dropped_packets=n_dropped,
         datagrams_dropped=parts.datagrams.n_dropped_in + parts.datagrams.n_dropped_out,
         epoch=parts.keys.current,
+        carrier=path.network.carrier,
     )

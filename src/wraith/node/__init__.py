@@ -36,7 +36,8 @@ wishes of a transfer in a thread, and ``aio.transfers.Transfer`` joins the two.
 **Events of a transfer** (``node.events`` and ``transfer.events``), roughly in this order:
 
 - ``Dialling(attempt)``, ``StillTrying(seconds)``: nobody has answered yet.
-- ``Connected(peer, security, is_this_machine, address)``: with the security card.
+- ``Connected(peer, security, is_this_machine, address, again, carrier)``: with the security card.
+- ``RoadFailed(road, failure)``, ``PathChanged(path)``: of the ways to the peer.
 - ``TurnedAway(peer, busy)``: someone else tried (a sender's code that is bound already).
 - ``ClockSkewSeen(skew_s)``: a proven hello with a clock that is off.
 - ``PeerDeciding`` at the sender, ``OfferReceived`` at the receiver (answer it).

@@ -1,4 +1,5 @@
-"""Events of the service of a transfer, beyond those of the transfer itself.
+"""Events of the service of a transfer, beyond those of the transfer itself. ``RoadFailed`` and
+``PathChanged`` are the connection's own: of a dial, and of the connection in use.
 
 Spec: docs/spec/transfer.md §10.
 """
@@ -8,9 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum
 
+from wraith.connection.events import PathChanged as PathChanged
+from wraith.connection.events import RoadFailed as RoadFailed
 from wraith.errors import WraithError
 from wraith.transfer.events import Done, TransferEvent
-from wraith.types import Address, PeerKey, SecurityInfo
+from wraith.types import Address, Carrier, PeerKey, SecurityInfo
 
 
 class NodeCloseCode(IntEnum):
@@ -57,6 +60,7 @@ class Connected:
     is_this_machine: bool
     address: Address
     again: bool
+    carrier: Carrier = Carrier.UDP
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +112,8 @@ NodeEvent = (
     | ClockSkewSeen
     | Bound
     | LinkLost
+    | RoadFailed
+    | PathChanged
     | Finished
     | TransferEvent
 )

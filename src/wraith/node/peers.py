@@ -246,6 +246,10 @@ class Peers:
                 if self._dialling is not None:
                     self._dialling.plan.on_recovered()
                     self._dialling.drop(now)
+            case conn_events.PathChanged() if link is not None and link is self.current:
+                self._events.append(event)
+            case conn_events.RoadFailed() if link is None or link is self.current:
+                self._events.append(event)
             case conn_events.Closed():
                 self._on_closed(connection, event, now)
             case _:
@@ -287,9 +291,9 @@ class Peers:
             self._dialling.plan.on_connected()
         self._lost_at = None
         self.current = self.links[connection] = self._host.join(connection, now)
-        own = self._host.identity
+        own, path = self._host.identity, connection.path
         self._events.append(
-            Connected(peer, connection.security, peer == own, connection.path.remote, again)
+            Connected(peer, connection.security, peer == own, path.remote, again, path.carrier)
         )
 
     def _on_closed(self, connection: Connection, event: conn_events.Closed, now: float) -> None:

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import io
 import json
+import re
+from dataclasses import replace
 
 import pytest
 
 from wraith.cli.narrator import Narrator
 from wraith.cli.output import Output
+from wraith.connection.roads.reasons import RoadFailure, RoadReason
 from wraith.errors import Busy, HandshakeTimeout, NoSpace
 from wraith.node.events import (
     ClockSkewSeen,
     Connected,
     Dialling,
     LinkLost,
+    PathChanged,
+    RoadFailed,
     StillTrying,
     TurnedAway,
 )
@@ -31,7 +36,7 @@ from wraith.transfer.events import (
 )
 from wraith.transfer.listing import Entry, Kind
 from wraith.transfer.messages import Offer, OfferKind, Reason
-from wraith.types import Address, Carrier, PeerKey, Road, SecurityInfo, SuiteId
+from wraith.types import Address, Carrier, NetworkPath, PeerKey, Road, SecurityInfo, SuiteId
 
 PEER = PeerKey(bytes(range(32)))
 ADDRESS = Address(bytes([192, 0, 2, 1]), 4433)
@@ -89,6 +94,56 @@ def test_a_classical_key_exchange_is_said_loudly() -> None:
     heard = Heard()
     heard.narrator.show(_connected(post_quantum=False))
     assert "NOT post-quantum" in heard.words
+
+
+def _failed(carrier: Carrier, reason: RoadReason) -> RoadFailed:
+    return RoadFailed(Road(carrier, ADDRESS), RoadFailure(reason))
+
+
+def test_a_peer_that_is_reached_over_tcp_alone_is_said_to_be_with_the_reason() -> None:
+    heard = Heard()
+    heard.narrator.show(_failed(Carrier.UDP, RoadReason.UDP_SILENT))
+    heard.narrator.show(replace(_connected(), carrier=Carrier.TCP))
+    assert "UDP gets no answer here, going by TCP (udp-silent)" in heard.words
+
+
+def test_who_comes_over_tcp_without_a_try_over_udp_needs_no_word() -> None:
+    heard = Heard()
+    heard.narrator.show(replace(_connected(), carrier=Carrier.TCP))
+    assert "UDP" not in heard.words
+
+
+def test_a_change_of_road_is_told_and_a_change_of_address_is_not() -> None:
+    heard = Heard()
+    heard.narrator.show(_connected())
+    heard.narrator.show(PathChanged(NetworkPath(ADDRESS, ADDRESS._replace(port=9))))
+    assert "moved" not in heard.words
+    heard.narrator.show(PathChanged(NetworkPath(ADDRESS, ADDRESS, Carrier.TCP, 1)))
+    assert re.search(r"no answer over UDP any more, going by TCP: moved after \d", heard.words)
+    heard.narrator.show(PathChanged(NetworkPath(ADDRESS, ADDRESS)))
+    assert re.search(
+        r"the road over UDP is back, moved after \d\.\d s without losing a byte", heard.words
+    )
+
+
+def test_programs_are_told_of_each_road_once_and_of_each_change() -> None:
+    heard = Heard(json_events=True)
+    for event in (
+        _failed(Carrier.UDP, RoadReason.UDP_SILENT),
+        _failed(Carrier.UDP, RoadReason.UDP_SILENT),
+        replace(_connected(), carrier=Carrier.TCP),
+        PathChanged(NetworkPath(ADDRESS, ADDRESS)),
+        PathChanged(NetworkPath(ADDRESS, ADDRESS, Carrier.TCP, 1)),
+        PathChanged(NetworkPath(ADDRESS, ADDRESS)),
+    ):
+        heard.narrator.show(event)
+    roads = [event for event in heard.events if event["event"] == "road"]
+    assert [(road["carrier"], road["state"], road["reason"]) for road in roads] == [
+        ("udp", "failed", "udp-silent"),
+        ("udp", "active", None),
+        ("tcp", "active", None),
+        ("udp", "active", None),
+    ]
 
 
 def test_names_of_the_peer_cannot_control_the_terminal() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -81,6 +82,12 @@ def test_a_wide_terminal_shows_all_of_it() -> None:
     for word in ("3 of 12 files", "12.3 MiB/s", "0:41 left", "PQ"):
         assert word in line
     assert line.count("━") + line.count("─") == 40 and line.count("━") == 16
+
+
+def test_a_carrier_stands_behind_the_rate() -> None:
+    over = replace(FULL, over="over TCP")
+    assert "12.3 MiB/s  over TCP" in fitted(over, 200, NO_COLOUR)
+    assert "12.3 MiB/s over TCP" in over.sentence and "over" not in FULL.sentence
 
 
 @pytest.mark.parametrize("columns", [*range(1, 120), 200])

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Final
 
 from wraith.types import PeerKey
@@ -55,7 +55,8 @@ class UnreachableEvent:
 
 @dataclass(frozen=True, slots=True)
 class ConnectedEvent:
-    """A peer is there. Every value comes from the finished handshake."""
+    """A peer is there. Every value comes from the finished handshake; ``carrier`` is what it came
+    over (``udp``, ``tcp``, ``ws``, ``quic``)."""
 
     post_quantum: bool
     key_exchange: str
@@ -66,6 +67,19 @@ class ConnectedEvent:
     this_machine: bool
     address: str
     again: bool
+    carrier: str
+
+
+@dataclass(frozen=True, slots=True)
+class RoadEvent:
+    """What has become of one way to the peer: it has ``failed``, with the reason (a word of
+    docs/reference/roads.md, perhaps with what was seen), or it is ``active``: all goes there now.
+    """
+
+    carrier: str
+    address: str
+    state: str
+    reason: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,6 +234,15 @@ class InterruptedEvent:
 
 
 @dataclass(frozen=True, slots=True)
+class RoadUse:
+    """A carrier that was used: for so many seconds, in which so many bytes of content came."""
+
+    carrier: str
+    seconds: float
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class DoneEvent:
     """Everything is in its place, and the sender knows it.
 
@@ -234,6 +257,7 @@ class DoneEvent:
         paths: at a receiver: where things are.
         text: at the receiver of a text.
         earlier: an earlier run had completed it, and nobody answered this one.
+        roads: the carriers that were used, in the order of first use.
     """
 
     bytes_total: int
@@ -250,6 +274,7 @@ class DoneEvent:
     paths: tuple[str, ...] | None = field(default=None, metadata=_OPTIONAL)
     text: str | None = field(default=None, metadata=_OPTIONAL)
     earlier: bool | None = field(default=None, metadata=_OPTIONAL)
+    roads: tuple[RoadUse, ...] = ()
 
 
 Event = (
@@ -257,6 +282,7 @@ Event = (
     | StillTryingEvent
     | UnreachableEvent
     | ConnectedEvent
+    | RoadEvent
     | TurnedAwayEvent
     | ClockSkewEvent
     | OfferEvent
@@ -296,7 +322,9 @@ def _plain(value: object) -> object:
         case PeerKey():
             return str(value)
         case tuple():
-            return list(value)
+            return [_plain(each) for each in value]
+        case RoadUse():
+            return asdict(value)
         case Mapping():
             return dict(value)
         case _:

@@ -32,12 +32,14 @@ from wraith.aio.files.events import (
     KeptVoidEvent,
     OfferEvent,
     ProgressEvent,
+    RoadEvent,
     SilentEvent,
     StillTryingEvent,
     TurnedAwayEvent,
     UnreachableEvent,
 )
 from wraith.aio.files.reaching import reasons_of_silence
+from wraith.aio.files.road_uses import RoadUses
 from wraith.aio.transports.addresses import format_address
 from wraith.node.events import (
     ClockSkewSeen,
@@ -45,7 +47,9 @@ from wraith.node.events import (
     Dialling,
     LinkLost,
     NodeEvent,
+    PathChanged,
     Refused,
+    RoadFailed,
     StillTrying,
     TurnedAway,
 )
@@ -65,12 +69,13 @@ from wraith.transfer.events import (
 from wraith.transfer.listing import Entry
 from wraith.transfer.messages import Reason
 from wraith.transfer.path_rules import display_path
-from wraith.types import PeerKey
+from wraith.types import Carrier, PeerKey
 
 RATE_WINDOW_S: Final = 5.0
 PROGRESS_S: Final = 0.1
 """A fast transfer reports every few MiB, a hundred times a second: nobody reads that."""
 SILENT_S: Final = 3.0
+ROADS_KEPT_MAX: Final = 64
 
 FileIds = tuple[tuple[bytes, bytes], ...]
 
@@ -112,15 +117,30 @@ class Teller:
         #: When the outage began that lasts now, and how long earlier ones lasted together.
         self._silent_since: float | None = None
         self._silent_s = 0.0
+        self._uses = RoadUses()
+        #: The last word about each road: a dial that is repeated says the same again.
+        self._roads: dict[tuple[Carrier, str], str | None] = {}
+
+    @property
+    def carrier(self) -> Carrier | None:
+        """What is used now."""
+        return self._uses.carrier
 
     def take(self, event: NodeEvent) -> list[Event]:
         """Says what ``event`` tells a program, oldest first; often nothing."""
         told: list[Event] = []
-        if not isinstance(event, Dialling | StillTrying | Refused | LinkLost):  # our own
+        if not isinstance(
+            event, Dialling | StillTrying | Refused | LinkLost | RoadFailed
+        ):  # our own
             told += self._heard()
         match event:
             case Connected():
                 told.append(self._connected(event))
+            case RoadFailed(road, failure):
+                told += self._road(road.carrier, str(road), str(failure))
+            case PathChanged(path):
+                self._uses.use(path.carrier, time.monotonic(), self.progress.bytes_done)
+                told += self._road(path.carrier, format_address(path.remote), None)
             case Dialling(again=True) if self.is_moving:
                 self.is_moving = False
                 told += self._silent(dialling=True)
@@ -140,6 +160,7 @@ class Teller:
             case Accepted(reused, total):
                 self._samples.clear()
                 self.is_moving = True
+                self._uses.begins_at(reused)
                 if self._started_at is None:
                     self._started_at = time.monotonic()
                 told.append(AcceptedEvent(reused, total))
@@ -193,6 +214,8 @@ class Teller:
         seconds = max(0.001, time.monotonic() - began)
         silent_s = min(self._silent_s, seconds)
         self._started_at, self.is_moving, self._silent_s = None, False, 0.0
+        mark = done.bytes_reused + done.bytes_transferred
+        roads = self._uses.finished(time.monotonic(), mark)
         placed = self.placed
         text = placed.text if placed is not None else None
         told.append(
@@ -210,6 +233,7 @@ class Teller:
                 file_ids={display_path(path): digest.hex() for path, digest in file_ids},
                 paths=placed.placed if placed is not None else None,
                 text=text.decode("utf-8", "replace") if text is not None else None,
+                roads=roads,
             )
         )
         return told
@@ -219,6 +243,7 @@ class Teller:
     def _connected(self, event: Connected) -> ConnectedEvent:
         security = event.security
         self._peer = event.peer
+        self._uses.use(event.carrier, time.monotonic(), self.progress.bytes_done)
         return ConnectedEvent(
             post_quantum=security.post_quantum,
             key_exchange=security.key_exchange,
@@ -229,7 +254,20 @@ class Teller:
             this_machine=event.is_this_machine,
             address=format_address(event.address),
             again=event.again,
+            carrier=event.carrier.name.lower(),
         )
+
+    def _road(self, carrier: Carrier, where: str, reason: str | None) -> list[Event]:
+        """What has become of a road: ``reason`` why it fails, or nothing if it is the one."""
+        known = self._roads.get((carrier, where), "")
+        if reason == known:
+            return []
+        if reason is None:
+            self._roads = {place: why for place, why in self._roads.items() if why is not None}
+        if len(self._roads) < ROADS_KEPT_MAX:
+            self._roads[carrier, where] = reason
+        state = "active" if reason is None else "failed"
+        return [RoadEvent(carrier.name.lower(), where, state, reason)]
 
     def _offer(self, event: OfferReceived) -> OfferEvent:
         offer, survey, before = event.offer, event.survey, self.offered
@@ -289,6 +327,7 @@ class Teller:
         now = time.monotonic()
         if self._silent_since is None:
             self._silent_since = now
+        self._uses.use(None, now, self.progress.bytes_done)
         self.is_moving = False
         left = None if until is None else round(max(0.0, until - now), 1)
         return [*told, InterruptedEvent(reason, left)]

@@ -115,6 +115,10 @@ class AsyncEndpoint:
         session._handle(event)
         if isinstance(event, events.Confirmed):
             self._log.opened(session, is_dialled=True)
+        if isinstance(event, events.RoadFailed):
+            self._log.road_failed(session, event)
+        if isinstance(event, events.PathChanged):
+            self._log.path_changed(session, event)
         if isinstance(event, events.Closed):
             del self.sessions[connection]
             self._log.closed(session, connection)

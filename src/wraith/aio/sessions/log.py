@@ -10,6 +10,7 @@ import time
 from wraith.abc import Tracer
 from wraith.aio.sessions.session import Session
 from wraith.connection.connection import Connection
+from wraith.connection.events import PathChanged, RoadFailed
 
 
 class SessionLog:
@@ -51,6 +52,27 @@ class SessionLog:
             suite=security.suite.name,
             post_quantum=security.post_quantum,
             address=session.connection.path.remote,
+        )
+
+    def road_failed(self, session: Session, event: RoadFailed) -> None:
+        """One of several ways does not lead to the peer."""
+        self._tracer.record(
+            "session.road_failed",
+            info=True,
+            peer=session.peer,
+            carrier=event.road.carrier.name,
+            reason=event.failure,
+            address=event.road,
+        )
+
+    def path_changed(self, session: Session, event: PathChanged) -> None:
+        """The session goes on elsewhere."""
+        self._tracer.record(
+            "session.path_changed",
+            info=True,
+            peer=session.peer,
+            carrier=event.path.carrier.name,
+            address=event.path.remote,
         )
 
     def closed(self, session: Session, connection: Connection) -> None:

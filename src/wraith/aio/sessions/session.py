@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 from wraith.aio.deprecation import internal
 from wraith.aio.opening import Opening
 from wraith.aio.sessions.arguments import check_application_code
+from wraith.aio.sessions.roads import SessionRoad, roads_of
 from wraith.aio.sessions.stream import Stream
 from wraith.aio.sessions.waiters import Waiters
 from wraith.connection import events
@@ -107,6 +108,37 @@ class Session:
         """Why the session has ended: what waiting calls raise then. ``None`` while it is open.
         ``PeerFinished`` and ``LocalProtocolError`` (closed here) are no errors."""
         return self._closed_error() if self.is_closed else None
+
+    @property
+    def carrier(self) -> str:
+        """What carries the session now: ``udp``, ``tcp``, ``ws`` or ``quic``."""
+        return self.connection.path.carrier.name.lower()
+
+    @property
+    def roads(self) -> tuple[SessionRoad, ...]:
+        """Every road that is known, best first, and what has become of it. The side that was
+        dialled knows the one in use."""
+        return roads_of(self._endpoint.machine.roads_of(self.connection), self.connection.path)
+
+    def migrate(self, road: SessionRoad | None = None) -> None:
+        """Begins to go to another road, or to ``road``, which is one of ``roads``. As soon as it
+        answers, the session goes there, without losing a byte, and stays until it fails; given up
+        after 8 s. ``carrier`` and ``roads`` say what has become of it.
+
+        Raises:
+            LocalProtocolError: this side was dialled, or knows one road only; or ``road`` is none.
+            TransportError: the session is closed.
+        """
+        self._raise_if_closed()
+        machine, target = self._endpoint.machine, None
+        if road is not None:
+            known = [status.road for status in machine.roads_of(self.connection)]
+            if isinstance(road, SessionRoad):
+                target = next((each for each in known if road._leads_along(each)), None)
+            if target is None:
+                raise LocalProtocolError("migrate goes to one of session.roads")
+        machine.migrate(self.connection, target, self._now())
+        self._wake()
 
     def stats(self) -> ConnectionStats:
         """Round-trip time, window, losses, bytes: a snapshot. Works on a closed session too."""

@@ -14,6 +14,7 @@ from wraith.aio.blocking import wait as _wait
 from wraith.aio.deprecation import deprecated
 from wraith.aio.sessions import dial as _dial
 from wraith.aio.sessions import listener as _listener
+from wraith.aio.sessions.roads import SessionRoad
 from wraith.aio.sessions.session import Session as AsyncSession
 from wraith.aio.sessions.stream import Stream as AsyncStream
 from wraith.aio.transports.local import GivenSockets, LocalAddress
@@ -148,6 +149,20 @@ class Session:
     def max_datagram_bytes(self) -> int:
         """The largest message that ``send_datagram`` takes now."""
         return _wait(_call(lambda: self._session.max_datagram_bytes))
+
+    @property
+    def carrier(self) -> str:
+        """What carries the session now."""
+        return self._session.carrier
+
+    @property
+    def roads(self) -> tuple[SessionRoad, ...]:
+        """Every road that is known, best first."""
+        return _wait(_call(lambda: self._session.roads))
+
+    def migrate(self, road: SessionRoad | None = None) -> None:
+        """Begins to go to another road, or to ``road``."""
+        _wait(_call(self._session.migrate, road))
 
     def stats(self) -> ConnectionStats:
         """Round-trip time, window, losses, bytes: a snapshot."""

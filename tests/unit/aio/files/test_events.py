@@ -63,7 +63,7 @@ def test_the_json_leaves_out_what_is_not_there_and_what_is_pythons() -> None:
     assert list(fields_of(offer))[-1] == "changed" and "peer" not in fields_of(offer)
     done = DoneEvent(5, 5, 0, 0, 0.1, 0.0, 1, 0, {"a": "00"})
     assert not {"paths", "text", "earlier"} & set(fields_of(done))
-    connected = ConnectedEvent(True, "x", "A", "y", peer, None, False, "192.0.2.1:1", False)
+    connected = ConnectedEvent(True, "x", "A", "y", peer, None, False, "192.0.2.1:1", False, "udp")
     row = json.loads(json.dumps(fields_of(connected)))
     assert row["peer"] == str(peer) and row["peer_name"] is None
     assert name_of(connected) == "connected"
