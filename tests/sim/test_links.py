@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from wraith.connection.connection import Connection
-from wraith.connection.events import Closed, PathChanged, RoadFailed
+from wraith.connection.events import Closed, PathChanged, PathRecovered, PathSuspect, RoadFailed
 from wraith.connection.roads.reasons import RoadReason
 from wraith.testing.endpoints import ADDRESS_A, ADDRESS_B, LinkedEndpoints, linked
 from wraith.testing.established import EstablishedPair
@@ -123,10 +123,14 @@ def test_a_link_that_is_reset_gives_back_what_was_under_way() -> None:
 class Switching:
     """A session with UDP and TCP, and a stream from one side that meets trouble."""
 
-    def __init__(self, seed: int, *, is_upload: bool, n_bytes: int = 4 * MIB) -> None:
+    def __init__(
+        self, seed: int, *, is_upload: bool, n_bytes: int = 4 * MIB, is_udp_blocked: bool = False
+    ) -> None:
         link = LinkConfig(latency_s=0.025, rate_bps=40e6, queue_bytes=400_000)
         self.net = net = linked(seed=seed, link=link)
         net.pipes.configs[Carrier.TCP, ADDRESS_B] = PipeConfig(latency_s=0.025, rate_bps=40e6)
+        if is_udp_blocked:
+            self.block_udp()
         self.connection = net.dial(roads=[UDP, TCP])
         assert net.run_until_confirmed(self.connection)
         net.run(seconds=0.3)
@@ -278,6 +282,47 @@ def test_a_nat_that_moves_a_session_in_the_moment_of_a_new_epoch_loses_it_nothin
     assert net.r.incoming[0].path.remote == moved
     back = net.send_stream(net.r, net.r.incoming[0], DATA[:MIB])
     assert net.run(seconds=20, until=lambda: back.is_equal)
+
+
+def test_a_challenge_that_was_lost_is_sent_again_when_its_road_is_needed() -> None:
+    """UDP is asked when the session stands, in vain; a moment later it is all there is."""
+    run = Switching(12, is_upload=True, is_udp_blocked=True)
+    assert not run.run(0.2)
+    run.open_udp()
+    run.gap_s = 0.0
+    link = run.connection.path.link
+    assert link
+    run.net.pipes.reset(run.net.i.endpoint, link, run.net.now)
+    run.net.pipes.configs[Carrier.TCP, ADDRESS_B] = PipeConfig(is_refused=True)
+    assert run.run(20)
+    assert run.gap_s <= 0.5
+    assert run.connection.path.carrier is Carrier.UDP
+
+
+def test_udp_that_was_away_for_minutes_is_gone_back_to() -> None:
+    """Tries that nobody answers do not use up what names a path."""
+    run = Switching(14, is_upload=True)
+    assert not run.run(0.2)
+    run.block_udp()
+    assert run.run(30)
+    for _ in range(18):
+        word = run.net.send_stream(run.net.i, run.connection, b"still here")
+        assert run.net.run(seconds=5, until=lambda w=word: w.is_equal)  # type: ignore[misc]
+        run.net.run(seconds=10)
+    run.open_udp()
+    assert run.net.run(seconds=35, until=lambda: run.connection.path.carrier is Carrier.UDP)
+
+
+def test_who_is_told_of_silence_is_told_that_it_has_ended_with_the_switch() -> None:
+    run = Switching(13, is_upload=True)
+    assert not run.run(0.2)
+    run.block_udp()
+    assert run.run(30)
+    for host in (run.net.i, run.net.r):
+        told = [one for one in host.told if isinstance(one.event, PathSuspect | PathRecovered)]
+        kinds = [type(one.event) for one in told]
+        assert kinds == [PathSuspect, PathRecovered] * (len(kinds) // 2), kinds
+    assert run.net.i.events(PathRecovered)
 
 
 @pytest.mark.parametrize("closer", ["dialling", "dialled"])

@@ -353,10 +353,10 @@ class Connection:
         """
         return self._moving.join(path, now)
 
-    def probe(self, path: NetworkPath, now: float, *, is_padded: bool = False) -> None:
+    def probe(self, path: NetworkPath, now: float, *, is_padded: bool = False) -> bool:
         """Asks whether the peer answers on an open path; with a packet of full size if
-        ``is_padded``."""
-        self._moving.probe(path, now, is_padded=is_padded)
+        ``is_padded``. False: it is not open, since it never answered."""
+        return self._moving.probe(path, now, is_padded=is_padded)
 
     def use(self, path: NetworkPath, now: float) -> None:
         """Sends data on this path from now on, as soon as it is proven. [CN-86]"""

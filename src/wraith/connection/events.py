@@ -118,7 +118,8 @@ class PathSuspect:
 
 @dataclass(frozen=True, slots=True)
 class PathRecovered:
-    """A packet authenticated on a path that was suspect, or the data go on another path now."""
+    """A packet authenticated on a path that was suspect, or the session has left it for one that
+    is not."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -138,8 +138,11 @@ class RoadGuide(Deadline):
             case StartRoad(id_, road):
                 self._start(id_, road, now)
             case Probe(id_, is_loaded):
-                if (path := self._paths.get(id_)) is not None:
-                    connection.probe(path, now, is_padded=is_loaded)
+                path = self._paths.get(id_)
+                if path is None or connection.probe(path, now, is_padded=is_loaded):
+                    return
+                if not path.link:
+                    connection.join(path, now)  # the challenges there were in vain: anew
             case Activate(id_):
                 if (path := self._paths.get(id_)) is not None:
                     connection.use(path, now)

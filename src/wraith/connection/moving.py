@@ -166,7 +166,9 @@ class Moving:
         if parts.paths.find(network) is not None:
             self.probe(network, now)
             return True
-        index = parts.cids.take()
+        index = None if network.link else parts.cids.take_silent()
+        if index is None:
+            index = parts.cids.take()
         if index is None:
             return False
         path = parts.paths.join(network, index, now)
@@ -174,12 +176,24 @@ class Moving:
         self._ask(parts, path)
         return True
 
-    def probe(self, network: NetworkPath, now: float, *, is_padded: bool = False) -> None:
-        """Asks whether the peer still answers on a path that is open."""
+    def probe(self, network: NetworkPath, now: float, *, is_padded: bool = False) -> bool:
+        """Asks whether the peer still answers on a path that is open; false if it is not. A
+        challenge that is under way may be lost: it is sent again."""
         parts = self._shared.usable()
         path = parts.paths.find(network)
-        if path is not None and not any(one.path is path for one in parts.paths.validations):
+        if path is None:
+            return False
+        pending = [one for one in parts.paths.validations if one.path is path]
+        own = next((one for one in pending if one.is_own), None)
+        if own is not None and is_padded and not own.is_padded:
+            parts.paths.validations.remove(own)  # what a small one would prove is not the question
+            self._ask(parts, path, is_padded=True)
+        elif own is not None:
+            own.ask_again()
+            self._shared.woken()
+        elif not pending:
             self._ask(parts, path, is_padded=is_padded)
+        return True
 
     def _ask(self, parts: ConnectionParts, path: Path, *, is_padded: bool = False) -> None:
         challenge = self._shared.rng.public_bytes(8)
@@ -195,8 +209,16 @@ class Moving:
         if parts is not None and path is not None and path is not parts.paths.main:
             if path.is_proven:
                 self._say(parts, path, PathRole.CLOSING)
-            parts.paths.leave(path)
-            parts.renew_cid_range()
+            self._give_up(parts, path)
+
+    @staticmethod
+    def _give_up(parts: ConnectionParts, path: Path) -> None:
+        """``path`` is not the main one. The index of one over UDP that was never answered names the
+        next try; that of a link may not, since the peer takes it for the link that is gone."""
+        if not path.is_proven and not path.network.link:
+            parts.cids.on_silent(path.index)
+        parts.paths.leave(path)
+        parts.renew_cid_range()
 
     def use(self, network: NetworkPath, now: float) -> None:
         """Data leave on this path from now on, as soon as it is proven, and the peer is told to
@@ -296,9 +318,6 @@ class Moving:
         left = parts.paths.main
         parts.paths.main = path
         self._left(left, path, now)
-        if left.is_suspect and not path.is_suspect:
-            parts.rekey.resume(now)
-            self._shared.events.append(ev.PathRecovered())
 
     def _left(self, left: Path, successor: Path, now: float) -> None:
         """What is under way on the path that was left goes to its successor. [RC-36]"""
@@ -308,6 +327,12 @@ class Moving:
         successor.acks.set_rtt(successor.rtt.srtt)
         inbound.on_lost(parts.recovery.leave(left, successor, now), now)
         self._shared.events.append(ev.PathChanged(successor.network))
+        if left.is_suspect and not successor.is_suspect:
+            parts.rekey.resume(now)
+            self._shared.events.append(ev.PathRecovered())
+        elif successor.is_suspect and not left.is_suspect:
+            parts.rekey.suspend(now)
+            self._shared.events.append(ev.PathSuspect())
 
     # -- answers
 
@@ -354,8 +379,7 @@ class Moving:
                 continue
             path = validation.path
             if not path.is_proven and path is not paths.main:
-                paths.leave(path)
-                parts.renew_cid_range()
+                self._give_up(parts, path)
 
     def send_elsewhere(
         self, builder: PacketBuilder, out: list[Transmit], pool: BufferPool, now: float

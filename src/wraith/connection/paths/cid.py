@@ -18,7 +18,7 @@ ACCEPTED_MAX = 16
 class CidIndices:
     """The index numbers of one session, as this side sees them."""
 
-    __slots__ = ("_parity", "confirmed", "highest")
+    __slots__ = ("_parity", "_silent", "confirmed", "highest")
 
     def __init__(self, role: Role) -> None:
         self._parity = 0 if role is Role.INITIATOR else 1
@@ -26,6 +26,8 @@ class CidIndices:
         self.highest = 0
         #: The highest that the peer has acknowledged or used.
         self.confirmed = 0
+        #: Taken by this side for paths that were never answered; at most ``AHEAD_MAX``.
+        self._silent: set[int] = set()
 
     def accepted(self, lowest: int) -> tuple[int, int]:
         """Lowest and highest index to accept, inclusive. [CN-30]
@@ -46,6 +48,18 @@ class CidIndices:
             return None
         self.highest = index
         return index
+
+    def on_silent(self, index: int) -> None:
+        """The path that ``index`` was taken for has gone without an answer."""
+        if index > self.confirmed and index & 1 == self._parity:
+            self._silent.add(index)
+
+    def take_silent(self) -> int | None:
+        """The index of a try that went unanswered, for the next one: tries may be many. ``None``:
+        there is none, or the peer has seen a higher one and would take the path for another."""
+        index = max(self._silent, default=0)
+        self._silent.discard(index)
+        return index if index > self.confirmed else None
 
     def on_received(self, index: int) -> None:
         """An index in an authenticated packet of the peer."""

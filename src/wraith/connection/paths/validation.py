@@ -82,6 +82,13 @@ class PathValidation:
         self.is_due = False
         self.deadline = now + patience_s
 
+    def ask_again(self) -> None:
+        """Sends the challenge once more at once, and begins to count its tries anew; but an answer
+        to one of several says nothing of the round trip."""
+        self.is_due = True
+        self.deadline = None
+        self.tries = min(self.tries, 1)
+
     def on_timer(self, now: float) -> bool:
         """True when the last try has gone unanswered: the path is given up."""
         if self.deadline is None or now < self.deadline:

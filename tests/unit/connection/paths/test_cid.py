@@ -65,3 +65,15 @@ def test_what_one_side_writes_the_other_accepts(seed: int) -> None:
             written[target] = max(written[target], index)
             if rnd.random() < 0.5:
                 source.on_acked(index)
+
+
+@pytest.mark.spec("CN-31")
+def test_the_index_of_a_silent_try_names_the_next_one_until_a_higher_one_is_known() -> None:
+    side = CidIndices(Role.INITIATOR)
+    for _ in range(100):
+        index = side.take_silent() or side.take()
+        assert index == 2
+        side.on_silent(index)
+    side.on_received(4)
+    assert side.take_silent() is None
+    assert side.take() == 6
