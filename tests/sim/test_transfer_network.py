@@ -274,3 +274,15 @@ def test_a_receiver_with_a_wrong_clock_is_seen_at_the_sender() -> None:
     sim.run(seconds=12)
     skews = [e for e in sim.sender.events if isinstance(e, ClockSkewSeen)]
     assert skews and 3590 < skews[0].skew_s < 3610
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_receiver_whose_questions_go_unanswered_dials_again_soon(seed: int) -> None:
+    """Its own probes wait longer each time; questions in between would put them off for ever."""
+    link = LinkConfig(latency_s=0.02 + 0.02 * seed, rate_bps=8e6, queue_bytes=100_000)
+    sim = NodeSimulation(MemorySource({b"f": DATA}), seed=seed, link=link)
+    receiver = sim.start_receiver(MemoryTarget())
+    assert sim.run(seconds=10, until=lambda: verified(receiver.events) > 0)
+    sim.set_links(LinkConfig(loss=1.0))
+    n_dialled = len(receiver.of(Dialling))
+    assert sim.run(seconds=10, until=lambda: len(receiver.of(Dialling)) > n_dialled)

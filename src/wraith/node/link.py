@@ -75,8 +75,10 @@ class TransferLink:
         self.connection = connection
         self.machine = machine
         self.peer: PeerKey | None = connection.peer
-        #: When the last packet of the peer authenticated, or the peer was asked for one.
+        #: When the last packet of the peer authenticated.
         self.silent_since = now
+        #: It was asked for one since.
+        self.has_asked = False
         self.is_suspect = False
         self.is_done = False
         self.closing_at: float | None = None
@@ -136,7 +138,7 @@ class TransferLink:
             LocalProtocolError: the connection is not open any more.
         """
         if (n_heard := self.connection.n_authenticated) != self._n_heard:
-            self._n_heard, self.silent_since = n_heard, now
+            self._n_heard, self.silent_since, self.has_asked = n_heard, now, False
         self._read(now)
         self._write_control(now)
         if isinstance(self.machine, Sender):

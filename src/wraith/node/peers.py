@@ -184,7 +184,7 @@ class Peers:
         """Asks a silent peer, dials, gives up, when it is time."""
         if (at := self._ask_at()) is not None and now >= at:
             assert self.current is not None
-            self.current.silent_since = now
+            self.current.has_asked = True
             with contextlib.suppress(LocalProtocolError):
                 self.current.connection.ask(now)
         self._dial_when_due(now)
@@ -202,9 +202,10 @@ class Peers:
         return min(due) if due else None
 
     def _ask_at(self) -> float | None:
-        """When a silent peer is asked for a sign of life."""
+        """When a silent peer is asked for a sign of life: once, for then the connection's own probes
+        go on, and whatever else is sent would put them off for ever."""
         link = self.current
-        if link is None or link.is_suspect or self._host.is_over:
+        if link is None or link.has_asked or link.is_suspect or self._host.is_over:
             return None
         if self._dialling is None and not self._receives:
             return None
