@@ -199,7 +199,7 @@ def test_a_friend_waits_and_you_dial(world: World) -> None:
 
 
 def test_nobody_answers_a_reach(world: World) -> None:
-    block = block_of("docs/howto/firewalls-and-ports.md", "$ wraith doctor --reach -")
+    block = block_of("docs/howto/firewalls-and-ports.md", "$ wraith doctor --to -")
     sender = world.start("wraith send --listen 127.0.0.1:0 notes.txt")
     sender.wait(lambda one: bool(one.code))
     world.code = sender.code

@@ -7,12 +7,14 @@ import pytest
 from wraith.connection.connection import Connection
 from wraith.connection.events import Established, RoadFailed, RoadsSeen
 from wraith.connection.handshake.endpoint_keys import AccessKey
+from wraith.connection.handshake.visits import Visits
 from wraith.connection.roads.reasons import RoadFailure, RoadReason
+from wraith.crypto.ed25519 import Identity
 from wraith.testing.endpoints import ADDRESS_A, ADDRESS_B, EndpointHost, LinkedEndpoints, linked
 from wraith.testing.netem import LinkConfig
 from wraith.testing.pipes import PipeConfig
 from wraith.testing.rng import SeededRng
-from wraith.types import Address, Carrier, Road
+from wraith.types import Address, Carrier, PeerKey, Road
 from wraith.wire.road_frames import RoadSeen, RoadTried
 
 UDP = Road(Carrier.UDP, ADDRESS_B)
@@ -228,3 +230,45 @@ def test_carriers_that_were_not_dialled_are_not_used_unasked() -> None:
     assert net.run_until_confirmed(connection)
     net.run(seconds=0.2)
     assert known_to(net.i, connection) == set()
+
+
+def visit(net: LinkedEndpoints) -> Connection:
+    return net.i.endpoint.connect(net.record(), net.now, is_visit=True)
+
+
+@pytest.mark.spec("RO-66")
+def test_a_visit_is_shown_to_nobody_and_ends_by_itself() -> None:
+    net = linked()
+    connection = visit(net)
+    assert net.run_until_confirmed(connection)
+    assert not net.r.told and not net.r.endpoint.connections
+    connection.load(1_000_000)
+    assert net.run(
+        seconds=5,
+        until=lambda: not connection.load_left and not connection.stats().bytes_in_flight,
+    )
+    net.run(seconds=25)
+    assert connection.is_drained and not net.r.told
+
+
+@pytest.mark.spec("RO-66")
+def test_one_visitor_of_a_prefix_is_served_in_ten_seconds() -> None:
+    visits, (first, other) = Visits(), (peer(1), peer(2))
+    here, there = Address(bytes([192, 0, 2, 1]), 1), Address(bytes([198, 51, 100, 1]), 1)
+    assert all(visits.admit(here, first, 0.1 * n) for n in range(16))
+    assert not visits.admit(here, first, 2.0), "sixteen sessions"
+    assert not visits.admit(here, other, 9.9)
+    assert visits.admit(there, other, 9.9) and visits.admit(here, other, 10.0)
+    assert not visits.admit(Address(bytes([203, 0, 113, 1]), 1), None, 0.0)
+
+
+@pytest.mark.spec("RO-66")
+def test_visits_are_remembered_for_so_many_prefixes_and_no_more() -> None:
+    visits = Visits()
+    admitted = [visits.admit(Address(bytes([10, 0, n, 1]), 1), peer(n), 0.0) for n in range(100)]
+    assert admitted == [True] * 64 + [False] * 36
+    assert visits.admit(Address(bytes([10, 0, 99, 1]), 1), peer(99), 10.0)
+
+
+def peer(n: int) -> PeerKey:
+    return Identity.generate(SeededRng(f"peer {n}")).public

@@ -18,10 +18,11 @@ import wraith
 from wraith import hotpath
 from wraith.aio.disk.home_folder import HomeFolder
 from wraith.aio.entropy import OsRng
-from wraith.aio.reach import Reach, reach_addresses
+from wraith.aio.reach import Reach, reach_roads
 from wraith.aio.transports.interfaces import reachable_addresses
 from wraith.aio.transports.udp import UdpSocket, bound_socket
 from wraith.cli.output import Output
+from wraith.cli.road_hints import TO_DO
 from wraith.cli.screen import DIM, RED
 from wraith.errors import WraithError, install_command
 from wraith.types import Address
@@ -51,18 +52,21 @@ class Finding:
 
 @click.command("doctor")
 @click.option("--json", "json_events", is_flag=True, help="One JSON object per finding on stdout.")
-@click.option("--reach", "code", metavar="CODE", help="Try each address of CODE ('-': read stdin).")
+@click.option(
+    "--to", "--reach", "code", metavar="CODE", help="Try each road of CODE ('-': read stdin)."
+)
 def doctor(json_events: bool, code: str | None) -> int:
     """Say what works on this machine, and what does not.
 
     A line begins with `ok`, with `··` where something optional is absent, or with `--` where
-    something is wrong. With --reach, dial every address of a code and say which one answered. The
-    transfer itself is not touched.
+    something is wrong. With --to, try every road of a code alone, within 15 seconds, and say which
+    lead there, how fast they are, and what to do about the others. The code stays good, and the
+    other side shows nothing.
     """
     output = Output(json_events=json_events, quiet=False)
     if code is not None:
         text = sys.stdin.read() if code == "-" else code
-        return _report_reach(output, reach_addresses(text))
+        return _report_roads(output, reach_roads(text))
     broken = 0
     for finding in findings():
         broken += not finding.ok
@@ -184,14 +188,41 @@ def _descriptors() -> Finding:
     return Finding("descriptors", ok, f"{soft} open files", "" if ok else "ulimit -n 4096")
 
 
-def _report_reach(output: Output, results: list[Reach]) -> int:
-    for result in results:
-        output.event("reach", address=result.address, ok=result.ok, detail=result.detail)
-        output.result(f"{'ok ' if result.ok else '-- '} {result.address:28} {result.detail}")
-    if not any(result.ok for result in results):
+def _report_roads(output: Output, results: list[Reach]) -> int:
+    for one in results:
+        carrier = one.road.carrier.name
+        detail, to_do = _said_of(one)
+        output.event(
+            "reach",
+            carrier=carrier.lower(),
+            address=str(one.road),
+            ok=one.ok,
+            reason=None if one.failure is None else one.failure.reason.value,
+            detail=detail,
+            rtt_s=one.rtt_s,
+            bytes_per_s=one.bytes_per_s,
+            to_do=to_do,
+        )
+        style = _MARK_STYLES["ok" if one.ok else "--"]
+        output.result(f"{'ok' if one.ok else '--'}  {carrier:4} {one.road!s:28} {detail}", *style)
+        if to_do:
+            output.result(f"{'':38} {to_do}")
+    if not any(one.ok for one in results):
         output.hint(
             "none answered: is the sender still waiting, is a firewall in between, "
             "are both clocks right?"
         )
         return 1
     return 0
+
+
+def _said_of(one: Reach) -> tuple[str, str]:
+    """The result for a person, and what to do about it."""
+    if one.failure is not None:
+        return str(one.failure), TO_DO[one.failure.reason]
+    if one.error or one.rtt_s is None:
+        return one.error, ""
+    detail = f"answers in {one.rtt_s * 1000:.0f} ms"
+    if one.bytes_per_s is not None:
+        detail += f", {one.bytes_per_s / 1e6:.1f} MB/s"
+    return detail, ""

@@ -305,6 +305,24 @@ class Connection:
         self._shared.withheld.clear()
         self._shared.woken()
 
+    def stay(self, until: float) -> None:
+        """Responder: the peer is neither accepted nor refused until then. [RO-66]"""
+        self._shared.timers.set(Timer.AUTHORISE, until)
+
+    def load(self, n_bytes: int) -> None:
+        """Sends so many bytes that mean nothing, when nothing else waits: the peer acknowledges
+        them, and what is lost is not sent again. For measuring, before ``accept`` too. Replaces
+        what is left of an earlier call. [RO-66]"""
+        assert self._shared.builder is not None
+        self._shared.usable()
+        self._shared.builder.load_bytes = n_bytes
+        self._shared.woken()
+
+    @property
+    def load_left(self) -> int:
+        """Bytes of ``load`` that have not been sent."""
+        return 0 if self._shared.builder is None else self._shared.builder.load_bytes
+
     def refuse(self, now: float, code: int = CloseCode.AUTHENTICATION_FAILED) -> None:
         """Responder: the peer may not use this connection."""
         self._ending.refuse(now, code)

@@ -46,6 +46,7 @@ from wraith.connection.handshake.handshake import HandshakeContext, Proposal
 from wraith.connection.handshake.header_masks import HeaderMaskKeys
 from wraith.connection.handshake.negotiate import SuitePolicy, responder_suites
 from wraith.connection.handshake.node_record import NodeRecord
+from wraith.connection.handshake.visits import STAY_S, Visits
 from wraith.connection.links.link import StreamLink
 from wraith.connection.links.preface import (
     LinkKeys,
@@ -132,6 +133,7 @@ class Endpoint:
         #: carriers that were dialled.
         self.choose_roads: ChooseRoads | None = None
         self._own_roads = OwnRoads()
+        self._visits = Visits()
         self._dials_by_remote: dict[Address, list[Route]] = {}
         self._deadlines = DeadlineHeap()
         self._dirty: list[Route] = []
@@ -498,6 +500,13 @@ class Endpoint:
             return dial.winner
         return None if route.dialled is None else route.dialled.winner
 
+    def flights_of(self, connection: Connection) -> tuple[tuple[Road, bytes], ...]:
+        """The first flights of a dial that goes on which may still be answered: where each went,
+        and its name of 8 bytes, which a peer may be asked about. [RO-61]"""
+        route = self._routes.get(connection)
+        dial = None if route is None else self._dials.get(route)
+        return () if dial is None else dial.flights
+
     def migrate(self, connection: Connection, road: Road | None, now: float) -> None:
         """Moves a connection to ``road``, or to any other, as soon as it answers there.
 
@@ -585,6 +594,7 @@ class Endpoint:
         anonymous: bool = False,
         roads: Sequence[Road] | None = None,
         known_to_fail: frozenset[Carrier] = frozenset(),
+        is_visit: bool = False,
     ) -> Connection:
         """Begins a connection to the node that ``record`` describes; events tell how it went.
 
@@ -597,6 +607,8 @@ class Endpoint:
                 UDP.
             known_to_fail: carriers that have failed in this network before: others need not wait
                 for them.
+            is_visit: only look at the roads: the peer shows nobody that this side was there, and
+                nothing of what a code is good for is used up. Open no streams. [RO-66]
         Raises:
             PolicyRefused: no suite of the record is allowed here.
             ConfigError: ``suite`` is the reserved one.
@@ -620,7 +632,7 @@ class Endpoint:
                 hint="close one of them, or dial from another socket",
             )
         policy = SuitePolicy.of(self.config, require_pq=require_pq, suite=suite)
-        proposal = Proposal.first(record, policy, anonymous=anonymous)
+        proposal = Proposal.first(record, policy, anonymous=anonymous, is_visit=is_visit)
         route = Route()
         first = NetworkPath(local, roads[0].address or ANY_ADDRESS)
         route.connection = connection = self._new_connection(route, Role.INITIATOR, first, now)
@@ -854,6 +866,14 @@ class Endpoint:
             route.is_hidden = True
             self._admission.count("not_authorised")
             connection.refuse(now, done.refusal)
+        elif done.result.peer_params.is_visit:
+            route.is_hidden = True
+            if self._visits.admit(path.remote, done.result.peer, now):
+                self._admission.count("visit")
+                connection.stay(now + STAY_S)
+            else:
+                self._admission.count("visit_refused")
+                connection.refuse(now, CloseCode.CONNECTION_ERROR)
         self._routing.use_path(route, path)
         if path.link:
             self._links.belongs(path, route)

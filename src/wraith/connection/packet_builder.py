@@ -24,7 +24,7 @@ from wraith.connection.parts import ConnectionParts
 from wraith.connection.paths.open_path import Path
 from wraith.connection.paths.shaper import Shaper
 from wraith.types import NetworkPath, Transmit
-from wraith.wire.frames import Close, MtuProbe, Ping, encode_frame
+from wraith.wire.frames import Close, MtuProbe, Pad, Ping, encode_frame
 from wraith.wire.packet import PAYLOAD_BYTES_MIN
 
 BURST_DATAGRAMS_MAX = 64
@@ -39,6 +39,7 @@ OTHER_FRAMES_MAX = 64
 DATAGRAM_FRAMES_MAX = 128
 """Bounds on the frames beside DATA in one packet: half of what its receiver takes. [CN-62]"""
 UNCONFIRMED_MAX = 10
+PAD_HEADER = len(encode_frame(Pad(b"", eliciting=True)))
 FORM_B_SILENCE_S = 5.0
 PROBES_PER_PTO = 2
 CID_TOKEN = -1
@@ -96,6 +97,7 @@ class PacketBuilder:
         "_n_unconfirmed",
         "_parts",
         "_shaper",
+        "load_bytes",
         "names_session",
         "oneshots",
     )
@@ -109,6 +111,8 @@ class PacketBuilder:
         self._n_unconfirmed = 0
         #: Encoded ack-eliciting frames that are sent once and never again (PING, PONG, PATH_*).
         self.oneshots: list[bytes] = []
+        #: Bytes without meaning that are to be sent when nothing else waits.
+        self.load_bytes = 0
         #: The next ack-eliciting datagram must find the session from any address.
         self.names_session = False
 
@@ -127,6 +131,7 @@ class PacketBuilder:
         return bool(
             path.n_probes
             or self.oneshots
+            or self.load_bytes
             or parts.mux.pending
             or parts.datagrams
             or parts.control.has_data()
@@ -319,6 +324,10 @@ class PacketBuilder:
                 frames = parts.datagrams.take(capacity, DATAGRAM_FRAMES_MAX)
                 return Lead(frames, tokens, True, False)
             lead += frames
+        if self.load_bytes and not lead and room > PAD_HEADER:
+            n_bytes = min(self.load_bytes, room - PAD_HEADER)
+            self.load_bytes -= n_bytes
+            lead = encode_frame(Pad(bytes(n_bytes), eliciting=True))
         return Lead(acks + lead, tokens, bool(lead), bool(acks))
 
     # -- sealing

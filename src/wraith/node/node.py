@@ -141,6 +141,7 @@ class Node:
         require_pq: bool = True,
         suite: SuiteId | None = None,
         roads: Sequence[Road] | None = None,
+        is_visit: bool = False,
     ) -> Connection:
         """Dials for ``service``; the events of the connection go to it.
 
@@ -152,7 +153,7 @@ class Node:
             roads = self.choose_roads(record)
         connection = self.endpoint.connect(
             record, now, require_pq=require_pq, suite=suite, roads=roads,
-            known_to_fail=self.known_to_fail,
+            known_to_fail=self.known_to_fail, is_visit=is_visit,
         )  # fmt: skip
         connection.owner = service
         return connection

@@ -255,6 +255,11 @@ class TransportParams:
         ):
             raise ValueError("a transport parameter is out of range")
 
+    @property
+    def is_visit(self) -> bool:
+        """Its sender takes no streams and no bytes of any: it only looks at the roads. [RO-66]"""
+        return not self.max_streams and not self.conn_window
+
     def encode(self) -> bytes:
         return _TRANSPORT_PARAMS.pack(
             self.idle_s,

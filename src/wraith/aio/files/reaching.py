@@ -64,7 +64,7 @@ def reasons_of_silence(other: str) -> str:
     return (
         f"the code may be old or used already, {other} may have gone, a firewall may "
         f"drop UDP on the way, or a clock may be wrong (here it is {utc} UTC); "
-        "`wraith doctor --reach -` tries each address"
+        "`wraith doctor --to -` tries each road"
     )
 
 

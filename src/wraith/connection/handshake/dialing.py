@@ -174,6 +174,15 @@ class Dial(Deadline):
         )
         self.on_timer(now)
 
+    @property
+    def flights(self) -> tuple[tuple[Road, bytes], ...]:
+        """The road and the name of every hello that may still be answered."""
+        return tuple(
+            (target.road, attempt.stage.road_id)
+            for target in self._targets.values()
+            for attempt in target.attempts
+        )
+
     def next_time(self) -> float:
         """When ``on_timer`` is due."""
         times = [self._ends_at]

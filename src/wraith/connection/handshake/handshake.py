@@ -116,10 +116,18 @@ class Proposal:
     offered: tuple[SuiteId, ...]
     policy: SuitePolicy
     anonymous: bool = False
+    is_visit: bool = False
     retry_of: bytes | None = None
 
     @classmethod
-    def first(cls, record: NodeRecord, policy: SuitePolicy, *, anonymous: bool = False) -> Proposal:
+    def first(
+        cls,
+        record: NodeRecord,
+        policy: SuitePolicy,
+        *,
+        anonymous: bool = False,
+        is_visit: bool = False,
+    ) -> Proposal:
         """Raises ``PolicyRefused`` when no suite of the record is allowed. [HS-60]"""
         return cls(
             access_key=record.access_key,
@@ -129,6 +137,7 @@ class Proposal:
             offered=policy.allowed,
             policy=policy,
             anonymous=anonymous,
+            is_visit=is_visit,
         )
 
     def after_refusal(self, suite: SuiteId, body: bytes) -> Proposal:
@@ -306,6 +315,8 @@ class AwaitingResponse:
         peer = self._check_peer(payload.ident)
         check_accept(proposal.suite, self._offer, payload.extensions)
         own_params = context.transport_params()
+        if proposal.is_visit:
+            own_params = replace(own_params, stream_window=0, conn_window=0, max_streams=0)
         hmks = context.hmks.live
         ident = None if proposal.anonymous else context.keys.ident(context.clock.unix_time())
         finish_payload = FinishPayload(ident=ident, hmk=hmks[0], params=own_params)
