@@ -272,3 +272,18 @@ def test_visits_are_remembered_for_so_many_prefixes_and_no_more() -> None:
 
 def peer(n: int) -> PeerKey:
     return Identity.generate(SeededRng(f"peer {n}")).public
+
+
+@pytest.mark.spec("RO-64", "RO-65")
+def test_a_session_that_is_idle_hears_of_a_change_at_once() -> None:
+    net = linked()
+    net.i.endpoint.choose_roads = tuple
+    net.pipes.configs[Carrier.TCP, ADDRESS_B] = PipeConfig()
+    listens_at(net, UDP)
+    connection = net.dial(roads=[UDP])
+    assert net.run_until_confirmed(connection)
+    net.run(seconds=3)
+    assert known_to(net.i, connection) == set()
+    listens_at(net, UDP, TCP)
+    net.run(seconds=0.2)
+    assert known_to(net.i, connection) == {UDP, TCP}

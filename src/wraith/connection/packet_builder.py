@@ -254,6 +254,9 @@ class PacketBuilder:
                 more = parts.datagrams.take_more(capacity, DATAGRAM_FRAMES_MAX, n_max - 1)
                 if more:
                     return self._seal_messages(path, now, pool, lead, more, form=form)
+            elif self.load_bytes and n_max > 1 and not is_stopped:
+                more = [pad for _ in range(n_max - 1) if (pad := self._pad(capacity))]
+                return self._seal_messages(path, now, pool, lead, more, form=form)
             content, n_max = NO_CONTENT, 1
         return self._seal(
             path, now, pool, lead, content, form=form, datagram_bytes=datagram_bytes, n_max=n_max
@@ -324,11 +327,17 @@ class PacketBuilder:
                 frames = parts.datagrams.take(capacity, DATAGRAM_FRAMES_MAX)
                 return Lead(frames, tokens, True, False)
             lead += frames
-        if self.load_bytes and not lead and room > PAD_HEADER:
-            n_bytes = min(self.load_bytes, room - PAD_HEADER)
-            self.load_bytes -= n_bytes
-            lead = encode_frame(Pad(bytes(n_bytes), eliciting=True))
+        if not lead:
+            lead = self._pad(room)
         return Lead(acks + lead, tokens, bool(lead), bool(acks))
+
+    def _pad(self, room: int) -> bytes:
+        """A frame of at most ``room`` bytes without meaning, while any are to be sent."""
+        n_bytes = min(self.load_bytes, room - PAD_HEADER)
+        if n_bytes <= 0:
+            return b""
+        self.load_bytes -= n_bytes
+        return encode_frame(Pad(bytes(n_bytes), eliciting=True))
 
     # -- sealing
 
