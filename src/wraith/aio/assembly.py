@@ -14,11 +14,14 @@ from wraith.aio.argument_kinds import check_identity
 from wraith.aio.clock import SystemClock
 from wraith.aio.entropy import OsRng
 from wraith.aio.links import Links
+from wraith.aio.path_keys import PathKeys
 from wraith.aio.ports import bind_preferred
-from wraith.aio.road_choice import Reached, RoadChoice
+from wraith.aio.road_choice import Reached, RoadChoice, WebPlace
 from wraith.aio.tracing import make_tracer
 from wraith.aio.transports.datagram_endpoint import take_sockets
+from wraith.aio.transports.forwarded import ListedProxies
 from wraith.aio.transports.local import GivenSockets, bound_already
+from wraith.aio.transports.routes import is_loopback
 from wraith.aio.transports.select import RoadOpener
 from wraith.aio.transports.udp import SocketSet
 from wraith.config import EndpointConfig
@@ -35,11 +38,12 @@ from wraith.types import ANY_ADDRESS, Address
 @dataclass(frozen=True, slots=True)
 class BoundNode:
     """A node that nobody drives yet, with its sockets and links. ``rng`` is the one it draws from.
-    ``reached``: on what others find it."""
+    ``paths``: which paths of WebSocket count. ``reached``: on what others find it."""
 
     node: Node
     sockets: SocketSet
     links: Links
+    paths: PathKeys
     reached: Reached
     rng: OsRng
     tracer: Tracer
@@ -80,7 +84,9 @@ async def bind_node(
     if sock is not None:
         sockets = await take_sockets(bound_already(sock))
     elif sockets is None:
-        sockets = await bind_preferred(local, preferred_port, listens=choice.listens)
+        sockets = await bind_preferred(
+            local, preferred_port, listens=choice.listens, web=choice.web
+        )
     now = asyncio.get_running_loop().time()
     try:
         endpoint = Endpoint(
@@ -107,4 +113,20 @@ async def bind_node(
 
         links.add(TcpListener(sockets.tcp))
         sockets.tcp = []
-    return BoundNode(node, sockets, links, reached, rng, tracer)
+    paths = PathKeys(SystemClock())
+    if choice.web is not None:
+        _listen_to_web(sockets, choice.web, links, paths)
+    return BoundNode(node, sockets, links, paths, reached, rng, tracer)
+
+
+def _listen_to_web(sockets: SocketSet, place: WebPlace, links: Links, paths: PathKeys) -> None:
+    from wraith.aio.transports.websocket_listener import WebSocketListener
+
+    # Whoever is on this host may say for whom it speaks: it is the web server that stands before.
+    behind = ListedProxies(("127.0.0.0/8", "::1") if is_loopback(place.local) else ())
+    for sock in sockets.web:
+        listener = WebSocketListener(
+            sock, prefix=place.prefix, accepts_token=paths.accepts, proxies=behind
+        )
+        links.add(listener)
+    sockets.web = []

@@ -10,8 +10,9 @@ import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from wraith.aio.road_choice import Reached
+from wraith.aio.road_choice import Reached, WebPlace
 from wraith.aio.transports.datagram_endpoint import bind_sockets
+from wraith.aio.transports.listening import listening_sockets
 from wraith.aio.transports.udp import SocketSet
 from wraith.connection.handshake.endpoint_keys import AccessKey
 from wraith.connection.handshake.node_record import NodeRecord, usable_suites
@@ -26,13 +27,26 @@ async def bind_preferred(
     preferred_port: int,
     *,
     listens: frozenset[Carrier] = frozenset((Carrier.UDP,)),
+    web: WebPlace | None = None,
 ) -> SocketSet:
-    """Binds ``local`` for ``listens``; with port 0 in it ``preferred_port`` is taken if it is free:
-    on UDP alone rather than another one, since a code names it. [CA-26]
+    """Binds ``local`` for ``listens``, and the place of ``web``. With port 0 in ``local``
+    ``preferred_port`` is taken if it is free: on UDP alone rather than another one, since a code
+    names it. [CA-26]
 
     Raises:
         TransportError: the address cannot be bound.
     """
+    sockets = await _bind(local, preferred_port, listens)
+    if web is not None:
+        try:
+            sockets.web = listening_sockets(web.local)
+        except BaseException:
+            sockets.close()
+            raise
+    return sockets
+
+
+async def _bind(local: Address, preferred_port: int, listens: frozenset[Carrier]) -> SocketSet:
     with_tcp = Carrier.TCP in listens
     if preferred_port and not local.port:
         preferred = local._replace(port=preferred_port)

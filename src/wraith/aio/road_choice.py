@@ -9,12 +9,14 @@ import importlib.util
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple
+from urllib.parse import urlsplit
 
 from wraith.aio.transports.proxy_environment import plan_proxies
 from wraith.connection.handshake.node_record import NodeRecord
 from wraith.connection.roads.proxies import AUTO, NONE, ProxyPlan
 from wraith.errors import ConfigError, ConnectFailed, MissingExtra
 from wraith.types import Address, Carrier, Road
+from wraith.wire.places import AddressKind, check_url, kind_of, literal_of
 
 if TYPE_CHECKING:
     from wraith.aio.transports.udp import SocketSet
@@ -25,7 +27,7 @@ NAMES: Final = {
 ACCEPTED: Final = f"one or more of {', '.join(NAMES)}"
 #: What a carrier needs beside the plain installation: the library, and the extra that brings it.
 _NEEDS: Final = {Carrier.WS: ("websockets", "ws"), Carrier.QUIC: ("aioquic", "quic")}
-_LISTENED_ON: Final = frozenset((Carrier.UDP, Carrier.TCP))
+_LISTENED_ON: Final = frozenset((Carrier.UDP, Carrier.TCP, Carrier.WS))
 
 
 def is_installed(carrier: Carrier) -> bool:
@@ -57,6 +59,40 @@ def carriers_of(names: str | Iterable[str]) -> tuple[Carrier, ...]:
     return tuple(dict.fromkeys(found))
 
 
+class WebPlace(NamedTuple):
+    """Where a node listens for WebSocket: others find it at ``url``, and what stands there, or the
+    node itself, brings them to ``local``."""
+
+    url: str
+    local: Address
+
+    @property
+    def prefix(self) -> str:
+        """Of the paths that count, without a slash at its end."""
+        return urlsplit(self.url).path.rstrip("/")
+
+
+def web_place(url: str | None, local: Address | None) -> WebPlace | None:
+    """The place of ``--ws`` and ``--ws-listen``; ``None`` if there is neither.
+
+    Raises:
+        ConfigError: one is missing, or is none; or the URL leads into a private network, where a
+            code must not send whoever reads it.
+    """
+    if url is None and local is None:
+        return None
+    if url is None or local is None:
+        raise ConfigError("ws", url, "a URL, and with it the address to listen at (--ws-listen)")
+    try:
+        check_url(url)
+    except (TypeError, ValueError):
+        raise ConfigError("ws", url, "ws://HOST/PREFIX or wss://HOST/PREFIX") from None
+    literal = literal_of(url)
+    if literal is not None and kind_of(literal) is not AddressKind.GLOBAL:
+        raise ConfigError("ws", url, "a name, or an address that is reached from everywhere")
+    return WebPlace(url, local)
+
+
 @dataclass(frozen=True, slots=True)
 class RoadChoice:
     """What a node may use.
@@ -65,11 +101,13 @@ class RoadChoice:
         listens: the carriers on which it can be reached.
         dials: the carriers on which it goes to others.
         proxies: what leads there.
+        web: where it listens for WebSocket, and the URL that leads there.
     """
 
     listens: frozenset[Carrier] = frozenset((Carrier.UDP,))
     dials: frozenset[Carrier] = frozenset((Carrier.UDP,))
     proxies: ProxyPlan = field(default_factory=ProxyPlan)
+    web: WebPlace | None = None
 
     @property
     def uses_udp(self) -> bool:
@@ -80,7 +118,8 @@ class RoadChoice:
         """On what a node with these sockets is reached: not on TCP where the port was taken."""
         has_tcp = bool(sockets.tcp)
         is_missing = Carrier.TCP in self.listens and not has_tcp
-        return Reached(Carrier.UDP in self.listens, has_tcp, is_missing)
+        url = None if self.web is None else self.web.url
+        return Reached(Carrier.UDP in self.listens, has_tcp, is_missing, url)
 
     def roads(self, record: NodeRecord) -> tuple[Road, ...]:
         """The roads to a node that may be tried.
@@ -104,25 +143,31 @@ class RoadChoice:
 
 
 class Reached(NamedTuple):
-    """On what a node can be reached at its port. A code names it. ``is_tcp_missing``: on TCP, too,
-    if its port were not taken."""
+    """On what a node can be reached at its port, and at which ``url``. A code names it.
+    ``is_tcp_missing``: on TCP, too, if its port were not taken."""
 
     udp: bool = True
     tcp: bool = False
     is_tcp_missing: bool = False
+    url: str | None = None
 
     @property
     def carriers(self) -> tuple[Carrier, ...]:
         """These, UDP first."""
-        there = ((Carrier.UDP, self.udp), (Carrier.TCP, self.tcp))
+        there = (
+            (Carrier.UDP, self.udp),
+            (Carrier.TCP, self.tcp),
+            (Carrier.WS, self.url is not None),
+        )
         return tuple(carrier for carrier, is_there in there if is_there)
 
     def named(self, addresses: Sequence[Address]) -> NamedPlaces:
         """What a record of a node at ``addresses`` says."""
+        web = () if self.url is None else (Road(Carrier.WS, url=self.url),)
         if self.udp:
-            return NamedPlaces(tuple(addresses), self.tcp, ())
+            return NamedPlaces(tuple(addresses), self.tcp, web)
         alone = (Road(Carrier.TCP, address) for address in addresses if self.tcp)
-        return NamedPlaces((), False, tuple(alone))
+        return NamedPlaces((), False, (*alone, *web))
 
 
 class NamedPlaces(NamedTuple):
@@ -135,7 +180,7 @@ class NamedPlaces(NamedTuple):
 
 def names_of(carriers: Iterable[Carrier]) -> str:
     """For people: ``UDP and TCP``."""
-    *first, last = (carrier.name for carrier in dict.fromkeys(carriers))
+    *first, last = [carrier.name for carrier in dict.fromkeys(carriers)] or [""]
     return f"{', '.join(first)} and {last}" if first else last
 
 
@@ -160,20 +205,31 @@ def choose_listening(
     proxy: str = AUTO,
     *,
     default: Iterable[Carrier] = (Carrier.UDP, Carrier.TCP),
+    web: WebPlace | None = None,
 ) -> RoadChoice:
-    """The choice of a side that waits for others: on ``--carriers``, else on ``default``. It goes
-    to others over the same.
+    """The choice of a side that waits for others: on ``--carriers``, else on ``default``, and on
+    WebSocket where there is a ``web``. It goes to others over the same.
 
     Raises:
         ConfigError: as ``carriers_of``; or it was told to go through a proxy, where nobody would
-            find it.
+            find it; or WebSocket is among the carriers and has no place, or the other way round.
         MissingExtra: as ``carriers_of``.
     """
     if proxy not in (AUTO, NONE):
         raise ConfigError("proxy", "…", f"{AUTO} or {NONE} where one waits: nobody comes that way")
-    chosen = frozenset(default if carriers is None else carriers_of(carriers))
+    if carriers is None:
+        chosen = frozenset(default) | frozenset(carriers_of("ws") if web is not None else ())
+    else:
+        chosen = frozenset(carriers_of(carriers))
+    if (Carrier.WS in chosen) != (web is not None):
+        raise ConfigError(
+            "carriers",
+            names_of(sorted(chosen)),
+            "ws goes together with its URL and the address behind it (--ws, --ws-listen) where one "
+            "waits for others",
+        )
     unheard = chosen - _LISTENED_ON
     if unheard:
         names = ", ".join(name for name, carrier in NAMES.items() if carrier in unheard)
-        raise ConfigError("carriers", names, "udp, tcp where one waits for others")
-    return RoadChoice(chosen, chosen)
+        raise ConfigError("carriers", names, "udp, tcp, ws where one waits for others")
+    return RoadChoice(chosen, chosen, web=web)

@@ -74,8 +74,8 @@ class RunningNode:
     """
 
     __slots__ = (
-        "__weakref__", "_replay", "_rng", "_shells", "driver", "node", "reached", "sockets",
-        "tracer",
+        "__weakref__", "_keys", "_paths", "_replay", "_rng", "_shells", "driver", "node", "reached",
+        "sockets", "tracer",
     )  # fmt: skip
 
     def __init__(self, bound: BoundNode) -> None:
@@ -86,6 +86,8 @@ class RunningNode:
         self._replay: tuple[tuple[bytes, ReplayFiles, Shell], ...] = ()
         self.sockets = bound.sockets
         self.reached = bound.reached
+        self._paths = bound.paths
+        self._keys: tuple[tuple[AnyService, bytes], ...] = ()
         self.driver: Driver[tuple[AnyService, Any]] = Driver(
             bound.node,
             bound.sockets,
@@ -149,7 +151,11 @@ class RunningNode:
         if service not in self.node.services:
             self.node.add(service, now, key=key)
         self._shells = (*self._shells, (service, shell))
-        if key is None or replay is None:
+        if key is None:
+            return
+        self._keys = (*self._keys, (service, key.ak.public))
+        self._paths.add(key, used_before=replay is not None and not replay.is_fresh)
+        if replay is None:
             return
         self._replay = (*self._replay, (key.ak.public, replay, shell))
         # Without this the machine refuses what may be a replay: right for incomplete records.
@@ -159,6 +165,10 @@ class RunningNode:
     def drop(self, service: AnyService) -> None:
         """Takes ``service`` away: its peers are told, its shell hears nothing more, the others go
         on. Idempotent."""
+        for one, public in self._keys:
+            if one is service:
+                self._paths.remove(public)
+        self._keys = tuple(pair for pair in self._keys if pair[0] is not service)
         gone = [shell for one, shell in self._shells if one is service]
         self._shells = tuple(one for one in self._shells if one[0] is not service)
         self._replay = tuple(one for one in self._replay if one[2] not in gone)

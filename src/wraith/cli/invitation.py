@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from wraith.aio.disk.kept_code import KeptCode
 from wraith.aio.files.reaching import code_addresses
@@ -15,10 +15,12 @@ from wraith.cli.handover import copy_code, show_qr
 from wraith.cli.output import Output
 from wraith.cli.screen import BOLD, CYAN
 from wraith.errors import WraithError
-from wraith.types import Address
+from wraith.types import Address, Carrier
 
 if TYPE_CHECKING:
     from wraith.aio.files.events import EntryEvent, Event
+
+PORTS: Final = (Carrier.UDP, Carrier.TCP)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,9 @@ def invite(
     where, on = ", ".join(announced.addresses), names_of(announced.reached.carriers)
     if announced.reached.is_tcp_missing:
         output.say(f"TCP port {announced.port} is taken: this code leads here over UDP alone")
-    output.say(f"waiting at {where} ({on}); a firewall must let {on} port {announced.port} in")
+    ports = names_of(each for each in announced.reached.carriers if each in PORTS)
+    let_in = f"; a firewall must let {ports} port {announced.port} in" if ports else ""
+    output.say(f"waiting at {where} ({on}){let_in}")
 
 
 def tell(output: Output, event: Event | EntryEvent) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from wraith.aio.files.calls import STILL_TRYING_S
-from wraith.aio.road_choice import RoadChoice, choose, choose_listening
+from wraith.aio.road_choice import RoadChoice, choose, choose_listening, web_place
 from wraith.aio.sessions.policy import effective_config
 from wraith.aio.transports.addresses import parse_address
 from wraith.cli.output import Output
@@ -98,6 +98,8 @@ class CommonOptions:
     port: int | None
     carriers: str | None
     proxy: str
+    ws: str | None
+    ws_listen: Address | None
     suite: str | None
     require_pq: bool
     max_datagram: int
@@ -143,7 +145,12 @@ class CommonOptions:
         Raises:
             ConfigError, MissingExtra: as ``choose``.
         """
-        return (choose if dials else choose_listening)(self.carriers, self.proxy)
+        web = web_place(self.ws, self.ws_listen)
+        if not dials:
+            return choose_listening(self.carriers, self.proxy, web=web)
+        if web is not None:
+            raise click.UsageError("--ws and --ws-listen are for the side that waits")
+        return choose(self.carriers, self.proxy)
 
     def _suite(self) -> SuiteId | None:
         return SuiteId[self.suite.upper()] if self.suite is not None else None
@@ -190,6 +197,22 @@ _COMMON = [
         help="For the side that dials. A URL (http:// or socks5://): everything goes through it. "
         "auto: what ALL_PROXY, HTTPS_PROXY and NO_PROXY say. A URL with a password belongs into "
         "the environment: everybody on this host sees the arguments.",
+    ),
+    click.option(
+        "--ws",
+        metavar="URL",
+        envvar="WRAITH_WS",
+        show_envvar=True,
+        help="For the side that waits: a web server at this URL (ws:// or wss://) leads here, and "
+        "the code names it. Needs the extra ws, and --ws-listen.",
+    ),
+    click.option(
+        "--ws-listen",
+        type=LocalAddress(),
+        metavar="HOST:PORT",
+        envvar="WRAITH_WS_LISTEN",
+        show_envvar=True,
+        help="Where that web server finds this side, 127.0.0.1:8080 for one.",
     ),
     click.option(
         "--suite",

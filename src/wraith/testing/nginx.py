@@ -52,7 +52,7 @@ class Nginx:
 
     Args:
         folder: empty; for its configuration, site and logs.
-        authority: signs the certificate of ``example.org``.
+        authority: signs the certificate of ``host``.
         node_port: where the node listens on loopback.
         replaced: further text of the page and what stands in its place.
     """
@@ -63,6 +63,8 @@ class Nginx:
         authority: WebAuthority,
         node_port: int,
         replaced: Mapping[str, str] | None = None,
+        *,
+        host: str = HOST,
     ) -> None:
         self.program = str(require_program("nginx"))
         self.port = free_port()
@@ -72,7 +74,7 @@ class Nginx:
         site.mkdir(parents=True)
         (site / "404.html").write_bytes(NOT_FOUND_PAGE)
         (site / "index.html").write_bytes(b"<!doctype html><title>A site</title>\n")
-        certificate, key = authority.issue(HOST)
+        certificate, key = authority.issue(host)
         text = howto_configuration()
         for old, new in {
             "listen 443": f"listen {self.port}",

@@ -15,7 +15,9 @@ from wraith.aio.transports.base import PEER_CLOSED, OpenFailed
 from wraith.connection.roads.reasons import RoadReason
 from wraith.crypto.kdf import blake3
 from wraith.testing.nginx import HOST, NOT_FOUND_PAGE, Nginx
+from wraith.testing.proxies import free_port
 from wraith.testing.rng import SeededRng
+from wraith.testing.two_homes import TwoHomes, finish
 from wraith.testing.web_authority import WebAuthority
 from wraith.testing.ws_links import DEADLINE_S, LinkEnd, WsServer
 
@@ -279,3 +281,32 @@ async def test_pings_keep_a_silent_link_alive_beyond_the_patience_of_nginx(
         assert (dialler.closed, listener.closed) == (None, None)
         await dialler.send(bytes(100), 100)
         await listener.until_bytes(100)
+
+
+async def test_what_a_command_offers_behind_nginx_is_received_over_a_websocket_alone(
+    tmp_path: Path, authority: WebAuthority
+) -> None:
+    """Both commands as people run them. The name of the page leads to this machine here, and the
+    system's trust store is the test's."""
+    homes, node_port = TwoHomes(tmp_path), free_port()
+    async with Nginx(tmp_path / "nginx", authority, node_port, host="localhost") as nginx:
+        try:
+            url = f"wss://localhost:{nginx.port}/share"
+            sender = homes.send(
+                homes.file("a.bin", 3_000_000),
+                *("--ws", url, "--ws-listen", f"127.0.0.1:{node_port}"),
+            )
+            waiting = await asyncio.to_thread(sender.wait_event, "waiting")
+            assert waiting["carriers"] == ["udp", "tcp", "ws"]
+            receiver = homes.receive(
+                str(waiting["code"]),
+                *("--carriers", "ws"),
+                environment={"SSL_CERT_FILE": str(authority.certificate)},
+            )
+            exits = await asyncio.to_thread(finish, sender, receiver)
+            assert exits == (0, 0), sender.story() + receiver.story()
+        finally:
+            homes.close()
+    assert (homes.out / "a.bin").read_bytes() == (homes.source / "a.bin").read_bytes()
+    connected = receiver.last("connected")
+    assert (connected["carrier"], connected["post_quantum"]) == ("ws", True)

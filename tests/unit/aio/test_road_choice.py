@@ -14,6 +14,7 @@ from wraith.aio.road_choice import (
     choose,
     choose_listening,
     names_of,
+    web_place,
 )
 from wraith.aio.transports.proxy_environment import VARIABLES
 from wraith.connection.handshake.node_record import NodeRecord
@@ -100,7 +101,7 @@ def test_a_proxy_of_the_environment_changes_nothing_for_who_waits(
 def test_what_nothing_listens_on_is_refused_where_one_waits() -> None:
     with pytest.raises(ConfigError) as refused:
         choose_listening("udp,quic")
-    assert "quic" in str(refused.value) and "udp, tcp" in str(refused.value)
+    assert "quic" in str(refused.value) and "udp, tcp, ws" in str(refused.value)
 
 
 def test_a_node_without_udp_is_named_over_tcp_alone() -> None:
@@ -109,3 +110,40 @@ def test_a_node_without_udp_is_named_over_tcp_alone() -> None:
     assert Reached(udp=False, tcp=True).named([HERE]) == ((), False, (Road(Carrier.TCP, HERE),))
     assert names_of(Reached(udp=True, tcp=True).carriers) == "UDP and TCP"
     assert names_of(Reached(udp=False, tcp=True).carriers) == "TCP"
+
+
+WEB_LOCAL = Address(bytes([127, 0, 0, 1]), 8080)
+URL = "wss://example.org/share/"
+
+
+def test_a_web_place_needs_the_url_and_the_address() -> None:
+    assert web_place(None, None) is None
+    place = web_place(URL, WEB_LOCAL)
+    assert place is not None and (place.url, place.prefix) == (URL, "/share")
+    for url, local in ((URL, None), (None, WEB_LOCAL)):
+        with pytest.raises(ConfigError):
+            web_place(url, local)
+
+
+@pytest.mark.parametrize(
+    "url", ["", "example.org", "ftp://example.org/", "wss://10.0.0.1/a", "ws://127.0.0.1:80/"]
+)
+def test_a_url_that_may_not_stand_in_a_code_is_refused(url: str) -> None:
+    with pytest.raises(ConfigError):
+        web_place(url, WEB_LOCAL)
+
+
+def test_websocket_is_listened_on_where_it_has_a_place_and_only_there() -> None:
+    place = web_place(URL, WEB_LOCAL)
+    assert Carrier.WS in choose_listening(web=place).listens
+    assert choose_listening("ws", web=place).listens == {Carrier.WS}
+    for carriers, web in (("udp,ws", None), ("udp", place)):
+        with pytest.raises(ConfigError, match="--ws-listen"):
+            choose_listening(carriers, web=web)
+
+
+def test_a_code_names_the_url_beside_the_others() -> None:
+    road = Road(Carrier.WS, url=URL)
+    assert Reached(tcp=True, url=URL).named([HERE]) == ((HERE,), True, (road,))
+    assert Reached(udp=False, url=URL).named([HERE]) == ((), False, (road,))
+    assert names_of(Reached(tcp=True, url=URL).carriers) == "UDP, TCP and WS"

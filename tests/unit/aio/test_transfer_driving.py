@@ -8,8 +8,10 @@ import pytest
 
 from wraith.abc import NullTracer
 from wraith.aio.assembly import BoundNode
+from wraith.aio.clock import SystemClock
 from wraith.aio.entropy import OsRng
 from wraith.aio.links import Links
+from wraith.aio.path_keys import PathKeys
 from wraith.aio.road_choice import Reached
 from wraith.aio.running import RunningNode
 from wraith.aio.transfers import Transfer
@@ -38,8 +40,11 @@ async def test_a_transfer_hears_of_a_size_that_the_host_refuses() -> None:
 
     sockets = SocketSet.bind(Address(b"\x7f\0\0\1", 0))
     rng = OsRng()
+    paths = PathKeys(SystemClock())
     links = Links(service.node, rng, RoadOpener())
-    running = RunningNode(BoundNode(service.node, sockets, links, Reached(), rng, NullTracer()))
+    running = RunningNode(
+        BoundNode(service.node, sockets, links, paths, Reached(), rng, NullTracer())
+    )
     transfer = Transfer(running, service, source, replay=None, access=None, owns_node=True)
     transfer.start()
     try:

@@ -170,10 +170,15 @@ class KeptCode:
             self.private.write(_FILE, json.dumps(row).encode())
 
     def names(
-        self, addresses: Iterable[Address], port: int, carriers: Iterable[Carrier] = (Carrier.UDP,)
+        self,
+        addresses: Iterable[Address],
+        port: int,
+        carriers: Iterable[Carrier] = (Carrier.UDP,),
+        url: str | None = None,
     ) -> bool:
         """Notes what the code names from now on; true if an earlier process named other ones."""
         texts = tuple(format_address(address) for address in addresses)
+        texts += () if url is None else (url,)
         words = tuple(carrier.name.lower() for carrier in carriers)
         is_same = (texts, words) == (self.addresses, self.carriers)
         if not is_same or port != self.port:

@@ -78,6 +78,7 @@ class ReplayFiles:
         self._number = 0
         self._begun = 0.0
         self._complete_after = 0.0
+        self.is_fresh = fresh
         try:
             self.history = self._open(fresh)
         except BaseException:

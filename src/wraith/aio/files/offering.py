@@ -147,10 +147,11 @@ class Offering:
         """
         kept = self.kept
         preferred = kept.port if kept is not None else 0
-        sockets = await bind_preferred(local, preferred, listens=self._choice.listens)
+        choice = self._choice
+        sockets = await bind_preferred(local, preferred, listens=choice.listens, web=choice.web)
         self._waiting = WaitingPort(
             sockets,
-            self._choice.reached(sockets),
+            choice.reached(sockets),
             identity.public,
             self._endpoint_config.suites,
             kept.access if kept is not None else AccessKey.generate(OsRng(), with_psk=True),

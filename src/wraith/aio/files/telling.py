@@ -140,7 +140,7 @@ class Teller:
                 told += self._road(road.carrier, str(road), str(failure))
             case PathChanged(path):
                 self._uses.use(path.carrier, time.monotonic(), self.progress.bytes_done)
-                told += self._road(path.carrier, format_address(path.remote), None)
+                told += self._road(path.carrier, str(path.remote), None)
             case Dialling(again=True) if self.is_moving:
                 self.is_moving = False
                 told += self._silent(dialling=True)
@@ -252,7 +252,7 @@ class Teller:
             peer=event.peer,
             peer_name=(self._name_of(event.peer) or None) if event.peer is not None else None,
             this_machine=event.is_this_machine,
-            address=format_address(event.address),
+            address=str(event.address),
             again=event.again,
             carrier=event.carrier.name.lower(),
         )

@@ -56,12 +56,15 @@ def announce(
     maker_receives: bool = False,
 ) -> Announcement:
     """The code of ``waiting``, which names ``addresses``. ``kept`` notes them."""
-    changed = kept is not None and kept.names(addresses, waiting.port, waiting.reached.carriers)
+    reached = waiting.reached
+    changed = kept is not None and kept.names(
+        addresses, waiting.port, reached.carriers, reached.url
+    )
     return Announcement(
         code=waiting.code(addresses, maker_receives=maker_receives),
-        addresses=address_texts(addresses),
+        addresses=address_texts(addresses) + (() if reached.url is None else (reached.url,)),
         port=waiting.port,
-        reached=waiting.reached,
+        reached=reached,
         is_resumed=kept is not None and kept.is_resumed,
         is_changed=changed,
     )

@@ -546,6 +546,8 @@ class SocketSet:
         self.sockets = sockets
         #: Those that listen on TCP at the same port, until a node takes them.
         self.tcp: list[socket.socket] = []
+        #: The same, for WebSocket, at an address of their own.
+        self.web: list[socket.socket] = []
         #: UDP is off: the sockets hold the port, and nothing leaves or is read.
         self.is_mute = False
         self._tell_refused_size: RefuseSize | None = None
@@ -632,7 +634,7 @@ class SocketSet:
         """Closes every socket. Idempotent."""
         for sock in self.sockets:
             sock.close()
-        for listening in self.tcp:
+        for listening in (*self.tcp, *self.web):
             listening.close()
 
 
