@@ -53,6 +53,7 @@ _number = itertools.count(1)
 _TABLE: Final = """
 table inet wraith {
   chain forward { type filter hook forward priority 0; }
+  chain passed { type filter hook forward priority 10; }
   chain nat { type nat hook postrouting priority 100; }
 }
 """
@@ -133,9 +134,17 @@ class Rule:
     @property
     def n_packets(self) -> int:
         """How many packets it has met."""
+        return self._counted("packets")
+
+    @property
+    def n_bytes(self) -> int:
+        """How many bytes these had, IP headers counted."""
+        return self._counted("bytes")
+
+    def _counted(self, what: str) -> int:
         for rule in _rules(self.router, self.chain):
             if rule["handle"] == self.handle:
-                return sum(part["counter"]["packets"] for part in rule["expr"] if "counter" in part)
+                return sum(part["counter"][what] for part in rule["expr"] if "counter" in part)
         raise ValueError("the rule is removed")
 
     def remove(self) -> None:
@@ -165,6 +174,14 @@ class RoutedNet:
         """A connection that has moved more than this, both directions and headers counted, is dead
         without a word. Connections that began earlier are not counted."""
         return self._forward(f"meta l4proto tcp ct bytes > {n_bytes} counter drop")
+
+    def reset_tcp(self) -> Rule:
+        """Whoever sends anything over TCP, a SYN too, gets a RST."""
+        return self._forward("meta l4proto tcp counter reject with tcp reset")
+
+    def count(self, protocol: str) -> Rule:
+        """Changes nothing: it counts what comes through, ``udp`` or ``tcp``, both directions."""
+        return self._add("passed", f"meta l4proto {protocol} counter")
 
     def drop_all(self, *directions: Direction) -> Rule:
         """Nothing comes through any more: a cut without a RST."""
@@ -255,13 +272,13 @@ def alone() -> Iterator[Namespace]:
 def require_netns() -> None:
     """Skips the test where namespaces and their rules may not be made, or fails it where they are
     required."""
-    why = _refusal()
+    why = refusal()
     if why:
         absent("netns", why)
 
 
 @functools.cache
-def _refusal() -> str:
+def refusal() -> str:
     """Why a namespace with rules cannot be made; empty if one could."""
     for tool in ("ip", "nft"):
         if find_program(tool) is None:

@@ -100,6 +100,31 @@ def test_udp_is_dropped_in_the_direction_that_was_named(net: RoutedNet) -> None:
             assert far.recv(64) == b"TCP goes on"
 
 
+def test_what_comes_through_is_counted_and_what_is_dropped_is_not(net: RoutedNet) -> None:
+    with udp_socket(net.left) as left, udp_socket(net.right) as right:
+        counts = net.count("udp"), net.count("tcp")
+        assert arrives(left, right)
+        rule = net.drop_udp()
+        assert not arrives(left, right)
+        assert rule.n_packets == 1
+        assert [each.n_packets for each in counts] == [1, 0]
+        assert counts[0].n_bytes == 20 + 8 + len(b"hello")
+
+
+def test_tcp_is_reset_for_both_ends(net: RoutedNet) -> None:
+    with tcp_link(net) as (near, far):
+        rule = net.reset_tcp()
+        near.sendall(b"x")
+        with pytest.raises(ConnectionResetError):
+            near.recv(1)
+        with pytest.raises(ConnectionResetError):
+            far.sendall(b"x")
+            far.recv(1)
+        with net.left.entered(), pytest.raises(ConnectionRefusedError):
+            socket.create_connection(far.getsockname()[:2], timeout=ARRIVES_S)
+        assert rule.n_packets == 3
+
+
 def test_a_client_hello_is_answered_with_a_reset(net: RoutedNet) -> None:
     rule = net.reset_tcp_after_client_hello()
     with tcp_link(net) as (near, far):
@@ -254,7 +279,7 @@ def test_a_required_network_fails_where_a_wanted_one_is_skipped(
             raise subprocess.CalledProcessError(1, ["ip"], stderr="not permitted")
 
         monkeypatch.setattr(netns, "_run", refuse)
-    monkeypatch.setattr(netns, "_refusal", netns._refusal.__wrapped__)
+    monkeypatch.setattr(netns, "refusal", netns.refusal.__wrapped__)
     monkeypatch.setenv("WRAITH_REQUIRE_INTEROP", "nft,nginx")
     with pytest.raises(pytest.skip.Exception, match="netns"):
         require_netns()
