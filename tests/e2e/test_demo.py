@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from wraith.testing.demo import compare_trees, make_tree
+from wraith.testing.netns import refusal
 
 
 @pytest.mark.parametrize("suite", ["A", "B"])
@@ -23,6 +24,11 @@ def test_the_demo_sends_a_file_and_a_folder_and_finds_them_equal(suite: str) -> 
     assert run.stdout.count("X25519+ML-KEM-768 (post-quantum)") == 2
     assert run.stdout.count(f"  suite         {suite}\n") == 2
     assert run.stdout.count("every byte, mode, time and link is equal") == 2
+    if why := refusal():
+        assert f"not shown     {why}" in run.stdout
+    else:
+        assert "went on       over TCP" in run.stdout
+        assert "every byte crossed once and was hashed once" in run.stdout
 
 
 def test_its_comparison_finds_each_kind_of_difference(tmp_path: Path) -> None:

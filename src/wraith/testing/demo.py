@@ -1,4 +1,5 @@
-"""The main job, shown: a real file and a real folder cross between two separate processes.
+"""The main job, shown: a real file and a real folder cross between two separate processes, and a
+file goes on over TCP when its network blocks UDP.
 
 ``transfer_between_processes`` is also the heart of the end-to-end tests: two homes, two commands,
 a UDP relay between them that shapes the link and counts what a network would see, ``--json`` read
@@ -34,6 +35,7 @@ from wraith.types import Address
 
 EVENT_DEADLINE_S = 60.0
 FILE_MIB = 64
+SWITCH_MIB = 16
 LOOPBACK = bytes([127, 0, 0, 1])
 
 
@@ -364,6 +366,34 @@ def show(title: str, report: DemoReport) -> None:
         print("  verification  every byte, mode, time and link is equal (compared with SHA-256)")
 
 
+def show_switch(work: Path, mib: int) -> None:
+    """A transfer that loses UDP in the middle, where this machine lets us make such a network.
+
+    Raises:
+        DemoFailed: it did not complete, or a byte crossed or was hashed twice.
+    """
+    # These two stand on this module.
+    from wraith.testing.crossing import crossing
+    from wraith.testing.netns import refusal
+
+    print("\nOne file, and UDP blocked in the middle")
+    if why := refusal():
+        print(f"  not shown     {why}")
+        return
+    n_bytes = mib << 20
+    with crossing(work) as run:
+        run.start(n_bytes, limit=f"{n_bytes // 2}")
+        run.wait_bytes(n_bytes // 3)
+        over_udp = run.n_bytes_over("udp")
+        run.net.drop_udp()
+        print(
+            f"  blocked       after {over_udp / 1e6:.1f} MB over UDP, without a word to either side"
+        )
+        run.finish()
+        print(f"  went on       over TCP, {run.n_bytes_over('tcp') / 1e6:.1f} MB")
+    print("  verification  the file is equal; every byte crossed once and was hashed once")
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description="send a file and a folder between two processes")
     parser.add_argument("--rate", type=float, help="limit the link to this many Mbit/s")
@@ -396,6 +426,11 @@ def main() -> int:
                 return 1
             show(title, report)
             failed += len(report.differences)
+        try:
+            show_switch(work / "switch", min(options.mib, SWITCH_MIB))
+        except DemoFailed as error:
+            print(f"  failed: {error}")
+            return 1
     print("\nBetween your own two machines: wraith send PATH, then run the line that it prints.")
     return 1 if failed else 0
 
