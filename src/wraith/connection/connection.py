@@ -390,6 +390,11 @@ class Connection:
         return self._moving.news
 
     @property
+    def has_guide(self) -> bool:
+        """Somebody looks for another road when this one fails."""
+        return self._moving.has_guide
+
+    @property
     def knows_endpoint(self) -> bool:
         """The peer has said how packets to it may name the session from any place; the initiator
         hears it when it was accepted."""

@@ -10,6 +10,7 @@ from wraith.node.config import NodeConfig
 BACKOFF_MIN_S = 0.25
 BACKOFF_MAX_S = 5.0
 PATIENCE_S = 1.0
+ROADS_PATIENCE_S = 3.0
 """So long may a silent peer be silent before it is dialled anew. A path that loses a fifth of all
 packets falls silent and comes back within that time again and again, and what is under way on it
 is worth more than a fresh start."""
@@ -78,10 +79,12 @@ class DialPlan:
         self._next_at = None
         self._backoff_s = BACKOFF_MIN_S
 
-    def on_silent(self, now: float) -> None:
-        """The peer fell silent: dial after ``PATIENCE_S``, count the wait from here."""
+    def on_silent(self, now: float, *, has_roads: bool = False) -> None:
+        """The peer fell silent: dial after ``PATIENCE_S``, count the wait from here. A session that
+        ``has_roads`` beside this one gets ``ROADS_PATIENCE_S`` to find one that is open: a new
+        session would read again what is under way."""
         self.since = now
-        self._next_at = now + PATIENCE_S
+        self._next_at = now + (ROADS_PATIENCE_S if has_roads else PATIENCE_S)
         self._backoff_s = BACKOFF_MIN_S
 
     def on_recovered(self) -> None:

@@ -241,7 +241,7 @@ class Peers:
             case conn_events.PathSuspect() if link is not None and link is self.current:
                 link.is_suspect = True
                 if self._dialling is not None and not self._host.is_over:
-                    self._dialling.plan.on_silent(now)
+                    self._dialling.plan.on_silent(now, has_roads=connection.has_guide)
             case conn_events.PathRecovered() if link is not None and link is self.current:
                 link.is_suspect = False
                 if self._dialling is not None:

@@ -6,7 +6,7 @@ import pytest
 
 from wraith.errors import ConfigError
 from wraith.node.config import NodeConfig
-from wraith.node.dialer import BACKOFF_MAX_S, PATIENCE_S, DialPlan
+from wraith.node.dialer import BACKOFF_MAX_S, PATIENCE_S, ROADS_PATIENCE_S, DialPlan
 from wraith.node.link import RateLimit
 
 
@@ -86,6 +86,14 @@ def test_a_silent_peer_is_given_a_moment_and_the_wait_counts_from_the_silence() 
     assert plan.deadline == 650.0
     assert not plan.is_due(50.0 + PATIENCE_S - 0.01)
     assert plan.is_due(50.0 + PATIENCE_S)
+
+
+def test_a_session_with_other_roads_is_given_time_to_find_one() -> None:
+    plan = DialPlan(NodeConfig(wait_s=600), 0.0)
+    plan.on_connected()
+    plan.on_silent(50.0, has_roads=True)
+    assert not plan.is_due(50.0 + ROADS_PATIENCE_S - 0.01)
+    assert plan.is_due(50.0 + ROADS_PATIENCE_S)
 
 
 def test_a_peer_that_is_heard_again_is_not_dialled() -> None:
