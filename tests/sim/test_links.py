@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 
 from wraith.connection.connection import Connection
@@ -391,3 +393,29 @@ def test_a_link_whose_local_address_is_gone_is_left_at_once(is_upload: bool) -> 
     assert run.run(30)
     assert run.gap_s <= 0.6
     assert run.connection.path.carrier is Carrier.UDP
+
+
+@pytest.mark.parametrize(
+    "seed",
+    [*range(3), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(3, 50))],
+)
+def test_a_switch_at_any_point_sends_no_more_twice_than_was_under_way(seed: int) -> None:
+    draw = random.Random(seed)
+    run = Switching(100 + seed, is_upload=draw.random() < 0.5)
+    sender = run.connection if run.net.i.sides[run.connection].transfers else run.other
+    assert not run.run(draw.uniform(0.02, 0.7))
+    run.block_udp()
+    n_before = sender.stats().retransmitted_bytes
+    n_in_flight = 0
+
+    def watch() -> bool:
+        nonlocal n_in_flight
+        if sender.path.carrier is Carrier.UDP:
+            n_in_flight = max(n_in_flight, sender.stats().bytes_in_flight)
+        return run.copy.is_equal
+
+    assert run.net.run(seconds=30, until=watch)
+    assert run.connection.path.carrier is Carrier.TCP
+    n_probes = 6 * 1_472  # two for each of three timeouts go out twice before anything is given up
+    assert sender.stats().retransmitted_bytes - n_before <= n_in_flight + n_probes
+    assert not run.net.i.events(Closed) and not run.net.r.events(Closed)
