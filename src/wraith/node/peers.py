@@ -202,8 +202,8 @@ class Peers:
         return min(due) if due else None
 
     def _ask_at(self) -> float | None:
-        """When a silent peer is asked for a sign of life: once, for then the connection's own probes
-        go on, and whatever else is sent would put them off for ever."""
+        """When a silent peer is asked for a sign of life: once, for then the connection's own
+        probes go on, and whatever else is sent would put them off for ever."""
         link = self.current
         if link is None or link.has_asked or link.is_suspect or self._host.is_over:
             return None
