@@ -20,6 +20,7 @@ from wraith.aio.road_choice import Reached, RoadChoice, WebPlace
 from wraith.aio.tracing import make_tracer
 from wraith.aio.transports.datagram_endpoint import take_sockets
 from wraith.aio.transports.forwarded import ListedProxies
+from wraith.aio.transports.listening import listening_sockets
 from wraith.aio.transports.local import GivenSockets, bound_already
 from wraith.aio.transports.routes import is_loopback
 from wraith.aio.transports.select import RoadOpener
@@ -83,6 +84,8 @@ async def bind_node(
     rng, tracer = OsRng(), make_tracer()
     if sock is not None:
         sockets = await take_sockets(bound_already(sock))
+        if choice.web is not None:
+            sockets.web = listening_sockets(choice.web.local)
     elif sockets is None:
         sockets = await bind_preferred(
             local, preferred_port, listens=choice.listens, web=choice.web

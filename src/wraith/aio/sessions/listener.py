@@ -16,7 +16,7 @@ from wraith.aio.deprecation import deprecated
 from wraith.aio.disk.kept_access import KeptAccess
 from wraith.aio.entropy import OsRng
 from wraith.aio.opening import Opening
-from wraith.aio.road_choice import choose_listening
+from wraith.aio.road_choice import choose_listening, web_place
 from wraith.aio.running import RunningNode
 from wraith.aio.sessions.dial import dial
 from wraith.aio.sessions.endpoint import AsyncEndpoint, effective_config, open_endpoint
@@ -52,6 +52,8 @@ def listen(
     sock: GivenSockets | None = None,
     at: RunningNode | None = None,
     carriers: Sequence[str] = ("udp",),
+    ws: str | None = None,
+    ws_listen: LocalAddress | None = None,
 ) -> Opening[Listener]:
     """Listens: ``listener = await listen()`` or ``async with listen() as listener``.
 
@@ -74,7 +76,10 @@ def listen(
         at: a node that runs already (``wraith.aio.open_node``): the listener has an access key of
             its own there, and shares the port with what else listens.
         carriers: on what it listens: ``"udp"``, and ``"tcp"`` at the same port. A TCP port that
-            accepts is seen by whoever scans for it, though it never says a byte (ADR 23).
+            accepts is seen by whoever scans for it, though it never says a byte (ADR 23). ``"ws"``
+            needs the next two, and the extra ``ws``.
+        ws: the URL (``ws://``, ``wss://``) at which a web server leads here; the code names it.
+        ws_listen: where that server finds this node, ``"127.0.0.1:8080"`` for one.
 
     Raises:
         TransportError: the address cannot be bound.
@@ -95,6 +100,7 @@ def listen(
     async def open_() -> Listener:
         chosen = effective_config(config, require_pq=require_pq, suites=suites)
         check_identity(identity)
+        web = web_place(ws, None if ws_listen is None else local_address(ws_listen))
         allowed = None if allow is None else peer_keys("allow", allow)
         if max_pending_streams is not None:
             chosen = replace(chosen, max_streams=max_pending_streams)
@@ -111,7 +117,7 @@ def listen(
                 access=kept.key if kept is not None else None,
                 listening=True,
                 replay=kept.replay if kept is not None else None,
-                choice=choose_listening(carriers),
+                choice=choose_listening(carriers, web=web),
             )
         except BaseException:
             if kept is not None:
@@ -127,6 +133,8 @@ def listen(
             ("suites", suites),
             ("config", config),
             ("max_pending_streams", max_pending_streams),
+            ("ws", ws),
+            ("ws_listen", ws_listen),
         ):
             if value is not None:
                 raise ConfigError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from types import TracebackType
 
@@ -352,6 +352,9 @@ def listen(
     max_pending_streams: int | None = None,
     access: str | os.PathLike[str] | None = None,
     sock: GivenSockets | None = None,
+    carriers: Sequence[str] = ("udp",),
+    ws: str | None = None,
+    ws_listen: LocalAddress | None = None,
 ) -> Listener:
     """As ``wraith.listen``, blocking."""
     opening = _listener.listen(
@@ -364,5 +367,8 @@ def listen(
         max_pending_streams=max_pending_streams,
         access=access,
         sock=sock,
+        carriers=carriers,
+        ws=ws,
+        ws_listen=ws_listen,
     )
     return Listener(_wait(_awaited(opening)))

@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 
 import wraith
+from wraith.testing.proxies import free_port
 from wraith.types import Carrier
 
 pytestmark = pytest.mark.asyncio
@@ -70,3 +71,26 @@ async def test_a_carrier_alone_is_the_one_that_is_used() -> None:
         wraith.connect(listener.code, carriers=("tcp",)) as session,
     ):
         assert session.carrier == "tcp" and {road.carrier for road in session.roads} == {"tcp"}
+
+
+async def test_a_listener_is_reached_over_websocket_at_its_url() -> None:
+    port = free_port()
+    async with (
+        wraith.listen(
+            "127.0.0.1:0",
+            carriers=("udp", "ws"),
+            ws=f"ws://localhost:{port}/share",
+            ws_listen=("127.0.0.1", port),
+        ) as listener,
+        wraith.connect(listener.code, carriers=("ws",)) as session,
+    ):
+        server = await listener.accept()
+        assert (session.carrier, server.carrier) == ("ws", "ws")
+        assert [road.address for road in session.roads] == [f"ws://localhost:{port}/share"]
+
+
+async def test_websocket_without_its_url_is_refused_before_anything_is_bound() -> None:
+    with pytest.raises(wraith.ConfigError, match="--ws-listen"):
+        await wraith.listen("127.0.0.1:0", carriers=("udp", "ws"))
+    with pytest.raises(wraith.ConfigError):
+        await wraith.listen("127.0.0.1:0", ws="wss://example.org/")
