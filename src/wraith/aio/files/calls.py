@@ -16,7 +16,7 @@ from wraith.aio.argument_kinds import check_identity
 from wraith.aio.disk.home_folder import HomeFolder
 from wraith.aio.entropy import OsRng
 from wraith.aio.files.reaching import code_addresses
-from wraith.aio.road_choice import RoadChoice, choose, choose_listening
+from wraith.aio.road_choice import RoadChoice, choose, choose_listening, web_place
 from wraith.aio.sessions.policy import effective_config
 from wraith.aio.transports.local import LocalAddress, local_address
 from wraith.config import EndpointConfig
@@ -58,6 +58,8 @@ class Call:
         local: LocalAddress | None,
         carriers: Sequence[str] | None,
         proxy: str,
+        ws: str | None = None,
+        ws_listen: LocalAddress | None = None,
         dials: bool,
         at: RunningNode | None,
         state: StrPath | None,
@@ -82,6 +84,8 @@ class Call:
             "local": local,
             "carriers": carriers,
             "proxy": proxy if proxy != AUTO else None,
+            "ws": ws,
+            "ws_listen": ws_listen,
         }
         for name, value in own.items():
             if at is not None and value is not None:
@@ -95,7 +99,13 @@ class Call:
         )
         choice: RoadChoice | None = None
         if at is None:
-            choice = (choose if dials else choose_listening)(carriers, proxy)
+            web = web_place(ws, None if ws_listen is None else local_address(ws_listen))
+            if dials and web is not None:
+                raise ConfigError("ws", ws, "nothing where this side dials")
+            if dials:
+                choice = choose(carriers, proxy)
+            else:
+                choice = choose_listening(carriers, proxy, web=web)
         home = HomeFolder.default() if state is None else HomeFolder(Path(state))
         if identity is None and at is None:
             identity = home.identity(OsRng())

@@ -52,6 +52,8 @@ def send(
     local: LocalAddress | None = None,
     carriers: Sequence[str] | None = None,
     proxy: str = "auto",
+    ws: str | None = None,
+    ws_listen: LocalAddress | None = None,
     at: RunningNode | None = None,
     state: StrPath | None = None,
 ) -> Opening[Sending]:
@@ -77,6 +79,7 @@ def send(
         require_pq, suites, config, local, proxy: as for ``connect``.
         carriers: on what the other side may come, ``("udp", "tcp")`` at one port when ``None``; or,
             with ``to``, over what this side goes there: all that are installed when ``None``.
+        ws, ws_listen: as for ``listen``; not with ``to``.
         at: a node that runs already (``wraith.aio.open_node``).
         state: the folder with the identity and unfinished work; ``WRAITH_HOME``, or the platform's
             folder for this user, when ``None``. It is the one of the command ``wraith``.
@@ -107,6 +110,8 @@ def send(
             local=local,
             carriers=carriers,
             proxy=proxy,
+            ws=ws,
+            ws_listen=ws_listen,
             dials=to is not None,
             at=at,
             state=state,

@@ -115,6 +115,8 @@ def send(
     local: LocalAddress | None = None,
     carriers: Sequence[str] | None = None,
     proxy: str = "auto",
+    ws: str | None = None,
+    ws_listen: LocalAddress | None = None,
     state: StrPath | None = None,
 ) -> Sending:
     """As ``wraith.send``, blocking. ``on_event`` is called in the thread ``wraith-loop``."""
@@ -138,6 +140,8 @@ def send(
         local=local,
         carriers=carriers,
         proxy=proxy,
+        ws=ws,
+        ws_listen=ws_listen,
         state=state,
     )
     return Sending(_wait(awaited(opening)))

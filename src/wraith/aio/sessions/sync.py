@@ -328,6 +328,8 @@ def connect(
     suites: tuple[SuiteId, ...] | None = None,
     config: EndpointConfig | None = None,
     local: LocalAddress | None = None,
+    carriers: Sequence[str] | None = None,
+    proxy: str = "auto",
 ) -> Session:
     """As ``wraith.connect``, blocking."""
     opening = _dial.connect(
@@ -337,6 +339,8 @@ def connect(
         suites=suites,
         config=config,
         local=local,
+        carriers=carriers,
+        proxy=proxy,
     )
     return Session(_wait(_awaited(opening)))
 
