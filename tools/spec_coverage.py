@@ -7,8 +7,9 @@ turn red: a test that passes on broken code proves nothing. The citing tests are
 unbroken copy (checked).
 
 tests/spec_mutations/seen.json remembers what was run (``spec_seen.py``). ``--changed`` runs only
-what differs from it, and exits 1 if anything does: a change comes with the file that ``--update``
-writes. Without a choice everything runs, mutations of the native part included.
+what differs from it, so nothing that is stale goes unchecked; ``--update`` writes what was found,
+which makes the next run shorter. Without a choice everything runs, mutations of the native part
+included.
 
 Usage: spec_coverage.py [--list] [--changed] [--update] [--jobs N] [--at-most S] [ID ...]
 """
@@ -204,11 +205,14 @@ def main() -> int:
                 seen[spec_id] = now[spec_id]
         spec_seen.write(seen)
     elif options.changed and stale:
-        failed = True
-        print(f"{len(stale)} entries of tests/spec_mutations/seen.json are stale: run")
-        print("`make spec-coverage` and commit the file with the change that made them so")
-        for spec_id, reason in sorted(stale.items())[:20]:
-            print(f"  {spec_id}: {reason}")
+        # Whoever changes much is not kept waiting for a file that only saves time: what is stale
+        # was run here. What this machine could not run has nobody's word.
+        unknown = sorted(left & set(stale))
+        failed = failed or bool(unknown)
+        print(f"{len(stale)} entries of tests/spec_mutations/seen.json are stale and were run anew;")
+        print("`make spec-coverage` keeps what was found, so that the next run is shorter")
+        for spec_id in unknown:
+            print(f"  {spec_id}: not run here")
     return 1 if failed else 0
 
 
