@@ -1,4 +1,4 @@
-"""What to do about a road that failed, in one line. docs/reference/roads.md says more."""
+"""Says what to do about a road that failed, in one line; docs/reference/roads.md says more."""
 
 from __future__ import annotations
 
