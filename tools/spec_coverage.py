@@ -209,7 +209,9 @@ def main() -> int:
         # was run here. What this machine could not run has nobody's word.
         unknown = sorted(left & set(stale))
         failed = failed or bool(unknown)
-        print(f"{len(stale)} entries of tests/spec_mutations/seen.json are stale and were run anew;")
+        print(
+            f"{len(stale)} entries of tests/spec_mutations/seen.json are stale and were run anew;"
+        )
         print("`make spec-coverage` keeps what was found, so that the next run is shorter")
         for spec_id in unknown:
             print(f"  {spec_id}: not run here")

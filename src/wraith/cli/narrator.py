@@ -108,6 +108,8 @@ class Narrator:
         self._dialled: tuple[str, ...] = ()
         self._was_accepted = False
         self._udp_failure: RoadFailure | None = None
+        #: Of the connection, until it is said why it is not over UDP.
+        self._carrier: Carrier | None = None
 
     @property
     def placed(self) -> Placed | None:
@@ -241,15 +243,24 @@ class Narrator:
             f"suite {security.suite.name} ({security.aead})",
             *(() if security.post_quantum else (RED,)),
         )
-        if event.carrier is not Carrier.UDP and self._udp_failure is not None:
-            self._output.say(
-                f"UDP gets no answer here, going by {event.carrier.name} ({self._udp_failure})"
-            )
-        self._udp_failure = None
+        self._carrier = event.carrier
+        if event.carrier is Carrier.UDP:
+            self._udp_failure = None
+        self._say_why_not_udp()
+
+    def _say_why_not_udp(self) -> None:
+        """Once for each connection, when both are known: that it is not over UDP, and why. The two
+        ends compare what has arrived, so the reason may come a moment after the connection."""
+        carrier, failure = self._carrier, self._udp_failure
+        if carrier is None or carrier is Carrier.UDP or failure is None:
+            return
+        self._output.say(f"UDP gets no answer here, going by {carrier.name} ({failure})")
+        self._carrier = self._udp_failure = None
 
     def _on_road_failed(self, event: RoadFailed) -> None:
         if event.road.carrier is Carrier.UDP:
             self._udp_failure = event.failure
+            self._say_why_not_udp()
         if self._verbose:
             where = f"{event.road.carrier.name} to {printable(str(event.road))}"
             self._output.say(f"the road over {where} fails: {event.failure}")

@@ -44,14 +44,6 @@ _ICMP: Final = {
 }
 
 
-class _Refused(ConnectFailed):
-    """ICMP says that nobody is there. Stays in this module."""
-
-    def __init__(self, reason: RoadReason) -> None:
-        super().__init__(reason.value)
-        self.reason = reason
-
-
 async def dial(
     address: Address,
     link: StreamLink,
@@ -108,6 +100,8 @@ class _Opening:
         self._sockets = sockets
         self._address = address
         self._is_connected = False
+        #: ICMP says that nobody is there.
+        self._refused: RoadReason | None = None
 
     async def run(
         self, link: StreamLink, number: int, timeout_s: float, doorstep: Doorstep | None
@@ -128,13 +122,14 @@ class _Opening:
     def _on_icmp(self, address: Address, number: int) -> None:
         reason = _ICMP.get(number)
         if reason is not None and address == self._address:
-            self.host.fail_dials(_Refused(reason))
+            self._refused = reason
+            self.host.fail_dials(ConnectFailed(reason.value))
 
     def failure_of(self, exc: Exception) -> RoadFailure:
         """What was seen."""
+        if self._refused is not None:
+            return RoadFailure(self._refused)
         match exc:
-            case _Refused():
-                return RoadFailure(exc.reason)
             case TlsAlert():
                 return RoadFailure(RoadReason.TLS_ALERT, exc.alert.word)
             case RemoteProtocolError() | StreamReset():

@@ -95,7 +95,8 @@ class RoadFailure:
             reason = RoadReason(word)
         except ValueError:
             return cls(RoadReason.RESET_LATER, text)
-        detail = rest.removesuffix(")").removesuffix(_UNITS.get(reason, ""))
+        unit = _UNITS.get(reason, "")
+        detail = rest.removesuffix(")").removesuffix(unit).removesuffix(unit[:-1])
         is_count = detail.isdecimal() and len(detail) <= DETAIL_CHARS_MAX
         return cls(reason, int(detail) if is_count else detail or None)
 
@@ -115,6 +116,7 @@ class RoadFailure:
         if self.detail is None:
             return self.reason.value
         if isinstance(self.detail, int):
-            return f"{self.reason.value}({self.detail}{_UNITS.get(self.reason, '')})"
+            unit = _UNITS.get(self.reason, "")
+            return f"{self.reason.value}({self.detail}{unit[:-1] if self.detail == 1 else unit})"
         shown = "".join(c for c in self.detail[:DETAIL_CHARS_MAX] if c.isprintable())
         return f"{self.reason.value}({shown})"
