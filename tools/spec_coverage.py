@@ -218,10 +218,8 @@ def main() -> int:
         # was run here, as much of it as the time allows. What cannot be run here is a failure.
         unknown = sorted(left & set(stale))
         failed = failed or bool(unknown)
-        print(
-            f"{len(stale)} entries of tests/spec_mutations/seen.json are stale and were run anew;"
-        )
-        print("`make spec-coverage` keeps what was found, so that the next run is shorter")
+        print(f"{len(stale)} entries of tests/spec_mutations/seen.json are stale; what was run")
+        print("of them stands above. `make spec-coverage` keeps what it finds")
         for spec_id in unknown:
             print(f"  {spec_id}: not run here")
     return 1 if failed else 0
