@@ -9,6 +9,7 @@ import pytest
 from wraith.connection.connection import Connection
 from wraith.connection.events import Closed, PathChanged, PathRecovered, PathSuspect, RoadFailed
 from wraith.connection.roads.reasons import RoadReason
+from wraith.connection.state import SessionState
 from wraith.testing.endpoints import ADDRESS_A, ADDRESS_B, LinkedEndpoints, linked
 from wraith.testing.established import EstablishedPair
 from wraith.testing.netem import LinkConfig
@@ -419,3 +420,72 @@ def test_a_switch_at_any_point_sends_no_more_twice_than_was_under_way(seed: int)
     n_probes = 6 * 1_472  # two for each of three timeouts go out twice before anything is given up
     assert sender.stats().retransmitted_bytes - n_before <= n_in_flight + n_probes
     assert not run.net.i.events(Closed) and not run.net.r.events(Closed)
+
+
+@pytest.mark.spec("CN-30")
+@pytest.mark.parametrize("is_upload", [True, False])
+def test_a_session_whose_only_link_was_reset_goes_on_for_many_epochs(is_upload: bool) -> None:
+    """The path that is gone, and one that stands by, do not hold back the ids that are accepted."""
+    net = linked()
+    connection = over_tcp(net)
+    other = net.r.incoming[0]
+    net.pipes.reset(net.i.endpoint, connection.path.link, net.now)
+    assert net.run(seconds=10, until=lambda: connection.path.link == 2 and other.path.link == 2)
+    for _ in range(12):
+        connection.rekey(net.now)
+        net.run(seconds=5)
+    assert connection.security.epoch == 12
+    sender = connection if is_upload else other
+    copy = net.send_stream(net.i if is_upload else net.r, sender, DATA[:MIB])
+    assert net.run(seconds=10, until=lambda: copy.is_equal)
+    for one in (connection, other):
+        parts = one._shared.parts
+        assert parts is not None and [path.network.link for path in parts.paths.open] == [2]
+        assert one.stats().dropped_packets == 0
+
+
+@pytest.mark.spec("CN-30", "CN-31")
+def test_a_path_that_stands_by_for_many_epochs_is_still_understood() -> None:
+    net = linked()
+    net.pipes.configs[Carrier.TCP, ADDRESS_B] = PipeConfig()
+    connection = net.dial(roads=[UDP, TCP])
+    assert net.run_until_confirmed(connection)
+    net.run(seconds=0.3)
+    udp = connection.path
+    net.i.endpoint.migrate(connection, TCP, net.now)
+    net.run(seconds=3)
+    assert connection.path.carrier is Carrier.TCP and udp in connection.paths
+    for _ in range(12):
+        connection.rekey(net.now)
+        net.run(seconds=3)
+    assert connection.security.epoch == 12 and udp in connection.paths
+    connection.probe(udp, net.now)
+    connection.use(udp, net.now)
+    net.run(seconds=1)
+    copy = net.send_stream(net.r, net.r.incoming[0], DATA[:MIB])
+    assert net.run(seconds=10, until=lambda: copy.is_equal)
+    assert net.r.incoming[0].path.carrier is Carrier.UDP
+    assert connection.stats().dropped_packets == net.r.incoming[0].stats().dropped_packets == 0
+
+
+@pytest.mark.spec("CN-32")
+def test_a_move_of_a_path_that_is_given_up_is_over() -> None:
+    """A session does not stay Migrating for an answer that nobody waits for any more."""
+    pair = EstablishedPair()
+    pair.run(seconds=1)
+    parts = pair.r.connection._shared.parts
+    assert parts is not None
+    parts.has_roads = True
+    moved = NetworkPath(ADDRESS_B, ADDRESS_A._replace(port=9_999))
+    pair.i.connection.ping(pair.now)
+    (ping,) = pair.i.connection.datagrams_to_send(pair.now)
+    data = bytes(ping.data)
+    pair.r.connection.receive_datagrams(data, len(data), moved, pair.now)
+    states = [pair.r.connection.state]
+    link = parts.paths.join(NetworkPath(ADDRESS_B, ADDRESS_A, Carrier.TCP, 1), 2, pair.now)
+    link.is_proven = True
+    pair.forge(pair.i, encode_frame(PathUse(2, 1, PathRole.ACTIVE)))
+    pair.forge(pair.i, encode_frame(PathUse(0, 2, PathRole.CLOSING)))
+    assert parts.paths.open == [link]
+    states.append(pair.r.connection.state)
+    assert states == [SessionState.MIGRATING, SessionState.ESTABLISHED]

@@ -3,7 +3,7 @@
 A packet from elsewhere is a move of the peer or one more path; a challenge there proves it. This
 side opens more paths by the same challenge, and says which one carries data. ``validation.py``
 keeps the accounts, this applies them.
-Spec: docs/spec/connection.md [CN-32] [CN-33] [CN-36] [CN-37] [CN-84 to CN-88].
+Spec: docs/spec/connection.md [CN-32] [CN-33] [CN-36] [CN-37] [CN-84 to CN-89].
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from wraith.connection.paths.validation import (
 )
 from wraith.connection.road_reports import RoadReports
 from wraith.connection.shared import Shared
-from wraith.connection.state import Input
+from wraith.connection.state import Input, SessionState
 from wraith.hotpath import OpenResult
 from wraith.types import NetworkPath, Transmit
 from wraith.wire.frame_types import FrameType
@@ -156,6 +156,7 @@ class Moving:
         if len(theirs) >= VALIDATIONS_MAX:
             parts.paths.validations.remove(theirs[0])
         parts.paths.validations.append(validation)
+        self._end_moves(parts)
 
     # -- more paths, as this side wishes
 
@@ -211,14 +212,12 @@ class Moving:
                 self._say(parts, path, PathRole.CLOSING)
             self._give_up(parts, path)
 
-    @staticmethod
-    def _give_up(parts: ConnectionParts, path: Path) -> None:
+    def _give_up(self, parts: ConnectionParts, path: Path) -> None:
         """``path`` is not the main one. The index of one over UDP that was never answered names the
         next try; that of a link may not, since the peer takes it for the link that is gone."""
         if not path.is_proven and not path.network.link:
             parts.cids.on_silent(path.index)
-        parts.paths.leave(path)
-        parts.renew_cid_range()
+        self._drop(parts, path)
 
     def use(self, network: NetworkPath, now: float) -> None:
         """Data leave on this path from now on, as soon as it is proven, and the peer is told to
@@ -226,6 +225,7 @@ class Moving:
         parts = self._shared.parts
         path = None if parts is None else parts.paths.find(network)
         if parts is not None and path is not None:
+            parts.renew_index(path)
             self._say(parts, path, PathRole.ACTIVE)
             self._want(path, now)
             self._shared.woken()
@@ -263,8 +263,7 @@ class Moving:
         if frame.role is PathRole.ACTIVE:
             self._want(path, now)
         elif frame.role is PathRole.CLOSING and path is not parts.paths.main:
-            parts.paths.leave(path)
-            parts.renew_cid_range()
+            self._drop(parts, path)
 
     def on_newest_data(self, path: Path, network: NetworkPath, now: float) -> None:
         """Stream bytes have come on a path that stands by, and nothing newer elsewhere: the peer
@@ -291,6 +290,7 @@ class Moving:
         if parts is None or path is None or not shared.life.is_open:
             return
         path.link_room = 0
+        path.is_gone = True
         others = [one for one in parts.paths.open if one is not path and one.is_proven]
         if path is parts.paths.main:
             if not others:
@@ -303,8 +303,20 @@ class Moving:
                     shared.events.append(ev.PathSuspect())
                 return
             self._want(next((one for one in others if not one.is_suspect), others[0]), now)
+        else:
+            self._drop(parts, path)
+
+    def _drop(self, parts: ConnectionParts, path: Path) -> None:
+        """``path``, which is not the main one, is a path no more, and no move of it is awaited."""
         parts.paths.leave(path)
         parts.renew_cid_range()
+        self._end_moves(parts)
+
+    def _end_moves(self, parts: ConnectionParts) -> None:
+        """The session is Migrating while the answer of a moved path is awaited, and no longer."""
+        is_moving = any(one.is_move for one in parts.paths.validations)
+        if not is_moving and self._shared.life.state is SessionState.MIGRATING:
+            self._shared.life.apply(Input.PATH_DONE)
 
     def _want(self, path: Path, now: float) -> None:
         parts = self._shared.parts
@@ -317,7 +329,10 @@ class Moving:
             return
         left = parts.paths.main
         parts.paths.main = path
+        parts.renew_index(path)
         self._left(left, path, now)
+        if left.is_gone:
+            self._drop(parts, left)
 
     def _left(self, left: Path, successor: Path, now: float) -> None:
         """What is under way on the path that was left goes to its successor. [RC-36]"""
@@ -348,7 +363,7 @@ class Moving:
         path, paths = validation.path, parts.paths
         if validation.is_move:
             paths.validations = [one for one in paths.validations if not one.is_move]
-            self._shared.life.apply(Input.PATH_DONE)
+            self._end_moves(parts)
             is_main = path is paths.main
             successor = paths.move(
                 path, validation.network, keeps_estimates=validation.keeps_estimates, now=now
@@ -373,12 +388,10 @@ class Moving:
             if validation not in paths.validations or not validation.on_timer(now):
                 continue
             paths.validations.remove(validation)
-            if validation.is_move:
-                if not any(one.is_move for one in paths.validations):
-                    self._shared.life.apply(Input.PATH_DONE)
-                continue
             path = validation.path
-            if not path.is_proven and path is not paths.main:
+            if validation.is_move:
+                self._end_moves(parts)
+            elif not path.is_proven and path is not paths.main:
                 self._give_up(parts, path)
 
     def send_elsewhere(

@@ -210,6 +210,7 @@ class PacketBuilder:
     ) -> list[Transmit]:
         """Acknowledgements of ``path`` alone: neither counted in flight nor paced. With many gaps
         one asks, once a round trip, to be acknowledged itself. [RC-23]"""
+        self._parts.renew_index(path)
         acks = path.acks
         lead = b"".join([encode_frame(frame) for frame in acks.frames(now)])
         if not lead:
@@ -473,6 +474,8 @@ class PacketBuilder:
         never repeated but on demand."""
         parts = self._parts
         path = parts.paths.find(network)
+        if path is not None:
+            parts.renew_index(path)
         index = parts.paths.main.index if path is None else path.index
         form = self._form_to(network, now)
         sealed = self._seal_one(pool, frame, index, form, fill_to, epoch)

@@ -20,7 +20,8 @@ from wraith.connection.data.stream_table import StreamTable
 from wraith.connection.events import Event
 from wraith.connection.handshake_result import HandshakeResult
 from wraith.connection.keys import SessionEpochs
-from wraith.connection.paths.cid import CidIndices
+from wraith.connection.paths.cid import AHEAD_MAX, CidIndices
+from wraith.connection.paths.open_path import Path
 from wraith.connection.paths.path_set import PathSet
 from wraith.connection.rekey import RekeyControl
 from wraith.types import NetworkPath
@@ -125,10 +126,17 @@ class ConnectionParts:
 
     def renew_cid_range(self) -> None:
         """The indices that are accepted follow those in use on the open paths. [CN-30]"""
-        accepted = self.cids.accepted(self.paths.lowest_index())
+        accepted = self.cids.accepted(self.paths.lowest_index(self.cids.highest))
         if accepted != self.cid_range:
             self.cid_range = accepted
             self.keys.opener.set_cids(*accepted)
+
+    def renew_index(self, path: Path) -> None:
+        """Something is to leave on ``path``, which may have stood by for long: an index that is too
+        far behind is not accepted any more. [CN-31]"""
+        if self.cids.highest - path.index > AHEAD_MAX and (index := self.cids.take()) is not None:
+            path.index = index
+            self.renew_cid_range()
 
     @property
     def is_going_away(self) -> bool:

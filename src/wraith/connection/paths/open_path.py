@@ -80,6 +80,7 @@ class Path:
         "first_sent_time",
         "index",
         "index_received",
+        "is_gone",
         "is_proven",
         "is_suspect",
         "largest_acked",
@@ -126,6 +127,8 @@ class Path:
         self.index = self.index_received = index
         #: The peer has answered here.
         self.is_proven = True
+        #: A link that has ended; it is a path still where there is no other.
+        self.is_gone = False
         #: A link: what it takes until it is asked again.
         self.link_room = LINK_ROOM_BYTES
         self.reordering = ReorderWindow()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from wraith.config import EndpointConfig
 from wraith.connection.paths.acks import AckState
+from wraith.connection.paths.cid import AHEAD_MAX
 from wraith.connection.paths.congestion import make_controller
 from wraith.connection.paths.mtu import BASE_DATAGRAM_BYTES, MTU_IDLE_S, MtuSearch
 from wraith.connection.paths.open_path import Path, characteristics_of
@@ -123,11 +124,13 @@ class PathSet:
                 found = path
         return found
 
-    def lowest_index(self) -> int:
-        """The lowest index that the peer writes on any open path."""
+    def lowest_index(self, highest: int) -> int:
+        """The lowest index that the peer writes on any open path, where ``highest`` is the highest
+        of all. One that is left behind holds nobody back: the peer takes a fresh one there."""
         lowest = self.main.index_received
         for path in self.open:
-            lowest = min(lowest, path.index_received)
+            if path.index_received >= highest - AHEAD_MAX:
+                lowest = min(lowest, path.index_received)
         return lowest
 
     # -- what changes
