@@ -367,7 +367,7 @@ class Connection:
         connection id is free for it now. [CN-84]
 
         Raises:
-            LocalProtocolError: not established, or this is the responder.
+            LocalProtocolError: not established.
         """
         return self._moving.join(path, now)
 
@@ -403,9 +403,8 @@ class Connection:
 
     @property
     def has_roads(self) -> bool:
-        """Both sides can have more than one path, and the peer's endpoint can be named."""
-        parts = self._shared.parts
-        return parts is not None and parts.has_roads and parts.knows_hmk
+        """Both sides can have more than one path."""
+        return self._shared.parts is not None and self._shared.parts.has_roads
 
     @property
     def paths(self) -> tuple[NetworkPath, ...]:

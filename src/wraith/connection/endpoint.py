@@ -447,7 +447,7 @@ class Endpoint:
         """Something came on the link of a session that is not the session's: somebody has changed
         it. Nothing on this link can be believed in any more; the session goes on elsewhere."""
         if self._links.discard(path) is not None:
-            self._on_link_gone(route, path, RoadFailure(RoadReason.RESET_LATER), now)
+            self._on_link_gone(route, path, RoadFailure(RoadReason.BROKEN), now)
 
     def _on_link_gone(
         self, route: Route, path: NetworkPath, failure: RoadFailure, now: float
@@ -828,28 +828,31 @@ class Endpoint:
         if route is not None:
             self._deliver_from_elsewhere(route, datagram, path, now)
             return
+        owner = entry.route if (entry := self._links.find(path)) is not None else None
+        if owner is not None:  # nobody else speaks on a link that this side has opened
+            self._offer(owner, datagram, path, now)
+            return
         for dialling in tuple(self._dials_by_remote.get(path.remote, ())):
-            dial = self._dials[dialling]
-            outcome = dial.receive(datagram, path, now)
-            if outcome is not DialOutcome.IGNORED:
-                if outcome is DialOutcome.ESTABLISHED:
-                    self._routing.use_path(dialling, path)
-                self._on_dial(dial, outcome)
+            if self._offer(dialling, datagram, path, now):
                 return
-        if path.link and (entry := self._links.find(path)) is not None and entry.route is not None:
-            dialling = entry.route
-            if dialling in self._dials:
-                dial = self._dials[dialling]
-                outcome = dial.receive(datagram, path, now)
-                if outcome is DialOutcome.ESTABLISHED:
-                    self._routing.use_path(dialling, path)
-                self._on_dial(dial, outcome)
-            return  # nobody else speaks on a link that this side has opened
         found = self._admission.receive_known(datagram, path, now)
         if found is None:
             self._admission.receive_hello(datagram, path, now)
         elif isinstance(found, CompletedHandshake):
             self._accept(found, path, now)
+
+    def _offer(self, dialling: Route, datagram: bytes, path: NetworkPath, now: float) -> bool:
+        """Whether ``datagram`` is an answer to the dial of ``dialling``, if that goes on."""
+        dial = self._dials.get(dialling)
+        if dial is None:
+            return False
+        outcome = dial.receive(datagram, path, now)
+        if outcome is DialOutcome.IGNORED:
+            return False
+        if outcome is DialOutcome.ESTABLISHED:
+            self._routing.use_path(dialling, path)
+        self._on_dial(dial, outcome)
+        return True
 
     def _accept(self, done: CompletedHandshake, path: NetworkPath, now: float) -> None:
         """FINISH was valid: the connection comes into being."""
