@@ -21,13 +21,11 @@ from wraith.wire.places import AddressKind, check_url, kind_of, literal_of
 if TYPE_CHECKING:
     from wraith.aio.transports.udp import SocketSet
 
-NAMES: Final = {
-    "udp": Carrier.UDP, "tcp": Carrier.TCP, "ws": Carrier.WS, "quic": Carrier.QUIC,
-}  # fmt: skip
+#: What a node can use. QUIC is not among them: ``aio/carriers`` has it, and no node opens it yet.
+NAMES: Final = {"udp": Carrier.UDP, "tcp": Carrier.TCP, "ws": Carrier.WS}
 ACCEPTED: Final = f"one or more of {', '.join(NAMES)}"
 #: What a carrier needs beside the plain installation: the library, and the extra that brings it.
-_NEEDS: Final = {Carrier.WS: ("websockets", "ws"), Carrier.QUIC: ("aioquic", "quic")}
-_LISTENED_ON: Final = frozenset((Carrier.UDP, Carrier.TCP, Carrier.WS))
+_NEEDS: Final = {Carrier.WS: ("websockets", "ws")}
 
 
 def is_installed(carrier: Carrier) -> bool:
@@ -228,8 +226,4 @@ def choose_listening(
             "ws goes together with its URL and the address behind it (--ws, --ws-listen) where one "
             "waits for others",
         )
-    unheard = chosen - _LISTENED_ON
-    if unheard:
-        names = ", ".join(name for name, carrier in NAMES.items() if carrier in unheard)
-        raise ConfigError("carriers", names, "udp, tcp, ws where one waits for others")
     return RoadChoice(chosen, chosen, web=web)

@@ -40,7 +40,7 @@ def test_carriers_are_named_once_in_any_case_and_order() -> None:
 def test_what_is_no_carrier_is_refused_with_those_that_there_are(wrong: object) -> None:
     with pytest.raises(ConfigError) as refused:
         carriers_of(wrong)  # type: ignore[arg-type]
-    assert "udp, tcp, ws, quic" in str(refused.value)
+    assert "udp, tcp, ws" in str(refused.value)
 
 
 def test_a_carrier_that_is_not_installed_names_what_installs_it(

@@ -56,7 +56,7 @@ class UnreachableEvent:
 @dataclass(frozen=True, slots=True)
 class ConnectedEvent:
     """A peer is there. Every value comes from the finished handshake; ``carrier`` is what it came
-    over (``udp``, ``tcp``, ``ws``, ``quic``)."""
+    over (``udp``, ``tcp``, ``ws``)."""
 
     post_quantum: bool
     key_exchange: str
