@@ -95,8 +95,6 @@ class Links:
         self._links: dict[int, StreamSocket] = {}
         self._n_links = 0
         self._opening: dict[int, asyncio.Task[None]] = {}
-        #: The links that wishes have led to, by the wish.
-        self._opened: dict[int, StreamSocket] = {}
         self._listeners: list[LinkListener] = []
         self._turn: Turn | None = None
         self._loop: asyncio.AbstractEventLoop | None = None

@@ -38,6 +38,7 @@ from wraith.connection.deadlines import Deadline, DeadlineHeap
 from wraith.connection.endpoint_events import EndpointEvent
 from wraith.connection.events import Event
 from wraith.connection.guide import RoadGuide
+from wraith.connection.guides import Guides
 from wraith.connection.handshake.admission import Admission, CompletedHandshake, LateFinish
 from wraith.connection.handshake.dialing import Dial, DialOutcome, Outbox
 from wraith.connection.handshake.endpoint_keys import AccessKey, EndpointKeys
@@ -52,13 +53,11 @@ from wraith.connection.links.preface import (
     LinkKeys,
     OpenedPreface,
     decode_ephemeral,
-    make_preface,
     open_preface,
 )
 from wraith.connection.links.table import LinkEntry, LinkTable
-from wraith.connection.links.wishes import LinkWish, WatchNetwork
-from wraith.connection.links.ws_path import make_token
-from wraith.connection.named_roads import ChooseRoads, OwnRoads, roads_after
+from wraith.connection.links.wishes import LinkWish
+from wraith.connection.named_roads import ChooseRoads, OwnRoads
 from wraith.connection.paths.shaper import Shaper
 from wraith.connection.roads.reasons import RoadFailure, RoadReason
 from wraith.connection.roads.ways import RoadStatus
@@ -128,7 +127,6 @@ class Endpoint:
         self._routing = RoutingTable()
         self._routes: dict[Connection, Route] = {}
         self._dials: dict[Route, Dial] = {}
-        self._guides: dict[Route, RoadGuide] = {}
         #: The settings of whoever owns this endpoint, for roads that peers name; ``None``: the
         #: carriers that were dialled.
         self.choose_roads: ChooseRoads | None = None
@@ -147,7 +145,8 @@ class Endpoint:
         #: Handshake datagrams that the shaper lets go later, by time.
         self._delayed: list[tuple[float, int, bytes, NetworkPath]] = []
         self._n_delayed = 0
-        self._links = LinkTable(self._deadlines)
+        self._links = LinkTable(self._deadlines, rng, clock)
+        self._guides = Guides(self._links, self._deadlines)
         self._pool = BufferPool()
         self._trim = _Trim()
         self._windows = WindowBudget(config.window_sum, config.send_memory_sum)
@@ -252,7 +251,7 @@ class Endpoint:
                     if not self._pool.trim():
                         self._deadlines.set(owner, now + TRIM_S)
                 case RoadGuide():
-                    self._run_guide(owner, now)
+                    self._guides.run(owner, now)
                 case LinkEntry():
                     self._links.discard(owner.path)
                 case HeaderMaskKeys():
@@ -397,7 +396,7 @@ class Endpoint:
             self._links.close(path)
             return
         route, id_ = found
-        dial, guide = self._dials.get(route), self._guides.get(route)
+        dial, guide = self._dials.get(route), self._guides.of(route)
         if guide is not None:
             is_used = guide.on_link_opened(id_, path, now)
             self._routing.use_path(route, path)
@@ -419,7 +418,7 @@ class Endpoint:
         if found is None:
             return
         route, id_ = found
-        dial, guide = self._dials.get(route), self._guides.get(route)
+        dial, guide = self._dials.get(route), self._guides.of(route)
         if guide is not None:
             guide.on_link_failed(id_, failure, now)
             self._touch(route)
@@ -457,7 +456,7 @@ class Endpoint:
         if dial is not None:
             self._on_dial(dial, dial.on_link_closed(path, failure, now))
         route.connection.on_link_closed(path, now)
-        if (guide := self._guides.get(route)) is not None:
+        if (guide := self._guides.of(route)) is not None:
             guide.on_link_closed(path, failure, now)
         self._touch(route)
 
@@ -480,15 +479,14 @@ class Endpoint:
                 if is_gone and self._links.discard(path) is not None:
                     self._on_link_gone(route, path, RoadFailure(RoadReason.UNREACHABLE), now)
             connection.ask(now)
-            if (guide := self._guides.get(route)) is not None:
+            if (guide := self._guides.of(route)) is not None:
                 guide.on_network_changed(now)
             self._touch(route)
 
     def roads_of(self, connection: Connection) -> list[RoadStatus]:
         """The roads of a connection that this endpoint has dialled, best first; empty where there
         is only one."""
-        route = self._routes.get(connection)
-        guide = None if route is None else self._guides.get(route)
+        guide = self._guides.of(self._routes.get(connection))
         return [] if guide is None else guide.statuses
 
     def road_of(self, connection: Connection) -> Road | None:
@@ -516,7 +514,7 @@ class Endpoint:
         """
         self._enter(now)
         route = self._routes.get(connection)
-        guide = None if route is None else self._guides.get(route)
+        guide = self._guides.of(route)
         if route is None or guide is None:
             raise LocalProtocolError(
                 "this session has one road only",
@@ -524,62 +522,6 @@ class Endpoint:
             )
         guide.migrate(road, now)
         self._touch(route)
-
-    def _run_guide(self, guide: RoadGuide, now: float) -> None:
-        guide.run(now)
-        self._deadlines.set(guide, guide.next_time())
-
-    def _look_after(self, route: Route, dialled: Dialled, now: float) -> None:
-        """The session stands: from now on its roads are kept, with those that the peer names.
-        [RO-30] [RO-65]"""
-        connection = route.connection
-        named = connection.road_reports.take_named()
-        if named is None and route.is_settled:
-            return
-        route.is_settled = True
-        if not connection.has_roads:
-            route.dialled = None
-            return
-        guide = self._guides.get(route)
-        roads: Sequence[Road] = dialled.roads
-        if named is not None:
-            active = dialled.winner if guide is None else guide.active_road
-            is_direct = active is not None and active.proxy is None
-            roads = roads_after(
-                dialled.roads,
-                named,
-                choose=self.choose_roads,
-                remote=connection.path.remote if is_direct else None,
-            )
-        if guide is not None:
-            guide.set_roads(roads, now)
-        elif dialled.winner.carrier is not Carrier.UDP or set(roads) - {dialled.winner}:
-            if not self._guides:
-                self._links.wishes.append(WatchNetwork(True))
-            self._guides[route] = RoadGuide(
-                route, self._links, roads, dialled.winner, local=dialled.local,
-                open_link=self._open_link, now=now,
-            )  # fmt: skip
-
-    def _open_link(self, route: Route, id_: int, road: Road) -> None:
-        record = route.record
-        assert record is not None
-        preface, keys = make_preface(
-            record.access_key,
-            record.access_psk,
-            road.carrier,
-            rng=self._rng,
-            unix_now=self._context.clock.unix_time(),
-        )
-        token = ""
-        if road.carrier is Carrier.WS:
-            token = make_token(
-                record.access_key,
-                record.access_psk,
-                rng=self._rng,
-                unix_now=self._context.clock.unix_time(),
-            )
-        self._links.want(route, id_, road, StreamLink.dialled(keys, preface), token)
 
     # -- commands --------------------------------------------------------------------------------
 
@@ -907,7 +849,7 @@ class Endpoint:
         for path in dial.spare_links():
             self._links.close(path)
         while dial.roads_wanted:
-            self._open_link(route, *dial.roads_wanted.popleft())
+            self._links.want(route, *dial.roads_wanted.popleft())
 
     def _end_dial(self, route: Route) -> None:
         """Drops what only the handshake needed; the connection goes on without it."""
@@ -957,22 +899,16 @@ class Endpoint:
                 self._routing.use_path(route, connection.path)
             if route in self._dials and (connection.confirmed or connection.is_drained):
                 self._end_dial(route)
-            if route.dialled is not None and connection.knows_endpoint:
-                self._look_after(route, route.dialled, self._now)
             if route.named_until != self._own_roads.seq:
                 route.named_until = self._own_roads.tell(connection, route.named_until)
-            if (guide := self._guides.get(route)) is not None:
-                self._run_guide(guide, self._now)
+            self._guides.serve(route, self.choose_roads, self._now)
 
     def _forget(self, route: Route) -> None:
         if self._routes.pop(route.connection, None) is None:
             return
         if route in self._dials:
             self._end_dial(route)
-        if (guide := self._guides.pop(route, None)) is not None:
-            self._deadlines.set(guide, None)
-            if not self._guides:
-                self._links.wishes.append(WatchNetwork(False))
+        self._guides.forget(route)
         self._links.close_all_of(route)
         self._routing.remove(route)
         self._deadlines.set(route, None)

@@ -9,7 +9,7 @@ Spec: docs/spec/roads.md.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from wraith.connection.deadlines import Deadline
 from wraith.connection.links.table import LinkTable
@@ -21,8 +21,6 @@ from wraith.connection.roads.ways import RoadState, RoadStatus
 from wraith.connection.routing import Route
 from wraith.types import Address, Carrier, NetworkPath, Road
 
-OpenLink = Callable[[Route, int, Road], None]
-
 
 class RoadGuide(Deadline):
     """The roads of one session.
@@ -32,10 +30,9 @@ class RoadGuide(Deadline):
         roads: all that are known.
         winner: the road that the session came on.
         local: where UDP is sent from, if that matters.
-        open_link: wishes for a link to a road, which this guide calls by a number.
     """
 
-    __slots__ = ("_keeper", "_links", "_local", "_news", "_open_link", "_paths", "_route")
+    __slots__ = ("_keeper", "_links", "_local", "_news", "_paths", "_route")
 
     def __init__(
         self,
@@ -45,14 +42,12 @@ class RoadGuide(Deadline):
         winner: Road,
         *,
         local: Address,
-        open_link: OpenLink,
         now: float,
     ) -> None:
         super().__init__()
         self._route = route
         self._links = links
         self._local = local
-        self._open_link = open_link
         self._keeper = RoadKeeper(roads, winner, now=now)
         #: Where each way of the keeper leads; a link that is being opened leads nowhere yet.
         self._paths: dict[int, NetworkPath | None] = {0: route.connection.path}
@@ -159,7 +154,7 @@ class RoadGuide(Deadline):
     def _start(self, id_: int, road: Road, now: float) -> None:
         if road.carrier is not Carrier.UDP:
             self._paths[id_] = None
-            self._open_link(self._route, id_, road)
+            self._links.want(self._route, id_, road)
             return
         assert road.address is not None
         path = NetworkPath(self._local, road.address)

@@ -1,14 +1,17 @@
 """The links of an endpoint: whose they are, and which ones are being opened.
 
-Tables and wishes; nothing is decided about sessions here. Spec: docs/spec/carriers.md.
+Tables and wishes, with the first bytes of each link; nothing is decided about sessions here.
+Spec: docs/spec/carriers.md.
 """
 
 from __future__ import annotations
 
 from collections import deque
 
+from wraith.abc import Rng, WallClock
 from wraith.connection.deadlines import Deadline, DeadlineHeap
 from wraith.connection.links.link import StreamLink
+from wraith.connection.links.preface import make_preface
 from wraith.connection.links.wishes import (
     CloseLink,
     DiscardLink,
@@ -17,8 +20,9 @@ from wraith.connection.links.wishes import (
     OpenRoad,
     SettleLink,
 )
+from wraith.connection.links.ws_path import make_token
 from wraith.connection.routing import Route
-from wraith.types import NetworkPath, Road
+from wraith.types import Carrier, NetworkPath, Road
 
 AUTHENTICATION_S = 10.0
 """A link on which nothing authenticates for so long is discarded."""
@@ -38,10 +42,12 @@ class LinkEntry(Deadline):
 class LinkTable:
     """The links that are open, by number, and those that are wished for, by id."""
 
-    __slots__ = ("_by_number", "_deadlines", "_n_wishes", "_wanted", "wishes")
+    __slots__ = ("_by_number", "_clock", "_deadlines", "_n_wishes", "_rng", "_wanted", "wishes")
 
-    def __init__(self, deadlines: DeadlineHeap) -> None:
+    def __init__(self, deadlines: DeadlineHeap, rng: Rng, clock: WallClock) -> None:
         self._deadlines = deadlines
+        self._rng = rng
+        self._clock = clock
         self._by_number: dict[int, LinkEntry] = {}
         #: By the id of the wish: for whom, and how he calls it.
         self._wanted: dict[int, tuple[Route, int]] = {}
@@ -58,8 +64,17 @@ class LinkTable:
 
     # -- opening
 
-    def want(self, route: Route, id_: int, road: Road, link: StreamLink, token: str = "") -> None:
-        """``route`` wishes for a link to ``road``, which it calls ``id_``."""
+    def want(self, route: Route, id_: int, road: Road) -> None:
+        """``route``, which was dialled here, wishes for a link to ``road``, which it calls ``id_``.
+        The link proves the access key that was dialled. [CA-2]"""
+        record, rng, unix_now = route.record, self._rng, self._clock.unix_time()
+        assert record is not None
+        key, psk = record.access_key, record.access_psk
+        preface, keys = make_preface(key, psk, road.carrier, rng=rng, unix_now=unix_now)
+        token = ""
+        if road.carrier is Carrier.WS:
+            token = make_token(key, psk, rng=rng, unix_now=unix_now)
+        link = StreamLink.dialled(keys, preface)
         self._n_wishes += 1
         self._wanted[self._n_wishes] = route, id_
         self.wishes.append(OpenRoad(self._n_wishes, road, link, token))
