@@ -19,6 +19,7 @@ class OpenResult(NamedTuple):
     cid_index: int
     authenticated_bytes: int
     dropped: int
+    broken: int
     form_b: bool
 
 @final

@@ -92,6 +92,50 @@ def test_a_link_takes_over_where_udp_is_dropped() -> None:
     assert (failed.event.road, failed.event.failure.reason) == (UDP, RoadReason.UDP_BLOCKED)
 
 
+def with_a_missing_number(n: int) -> tuple[LinkedEndpoints, Connection, list[bytes]]:
+    """A session that has moved from UDP to TCP, and ``n`` packets over UDP that have not come."""
+    net = linked()
+    net.pipes.configs[Carrier.TCP, ADDRESS_B] = PipeConfig()
+    connection = net.dial(roads=[UDP, TCP])
+    assert net.run_until_confirmed(connection)
+    on_udp = connection.path
+    net.i.endpoint.migrate(connection, TCP, net.now)
+    assert net.run(seconds=2, until=lambda: connection.path.carrier is Carrier.TCP)
+    net.run(seconds=0.5)
+    missing: list[bytes] = []
+    net.a_to_b.taps.append(missing.append)
+    for _ in range(n):
+        connection.probe(on_udp, net.now)
+        net.run(seconds=0.1)
+    net.a_to_b.taps.clear()
+    assert len(missing) >= n
+    connection.ping(net.now)
+    net.run(seconds=0.1)
+    return net, connection, missing
+
+
+@pytest.mark.spec("CN-49")
+def test_keys_of_missing_numbers_are_kept_while_a_link_is_open_and_a_while_after() -> None:
+    net, connection, missing = with_a_missing_number(3)
+
+    def opens(datagram: bytes) -> bool:
+        before = net.r.incoming[0].stats()
+        net.inject(datagram, ADDRESS_A, ADDRESS_B)
+        after = net.r.incoming[0].stats()
+        n_opened = after.received_packets - before.received_packets
+        assert n_opened + after.dropped_packets - before.dropped_packets == 1
+        return n_opened == 1
+
+    net.run(seconds=15)
+    assert opens(missing[0]), "it might have been in the link"
+    net.pipes.reset(net.i.endpoint, connection.path.link, net.now)
+    net.pipes.configs.clear()
+    net.run(seconds=0.9)
+    assert opens(missing[1]), "the time counts from the end of the link"
+    net.run(seconds=2)
+    assert not opens(missing[2])
+
+
 @pytest.mark.spec("RC-42")
 def test_a_bit_that_is_flipped_on_a_link_costs_nothing_but_that_packet_or_link() -> None:
     for at in range(0, 40, 3):

@@ -46,6 +46,14 @@ impl Claimed {
     }
 }
 
+/// Why a claimed datagram is dropped.
+enum Dropped {
+    /// Its epoch is erased or its number has left the window.
+    Late,
+    /// Nobody who has the keys has sent it in this form, or it was here before.
+    Broken,
+}
+
 /// Opens the packets that one session receives; keeps receive chains and replay windows.
 pub struct Opener<A: Aead> {
     cipher: Cipher,
@@ -213,11 +221,11 @@ impl<A: Aead> Opener<A> {
             for (i, datagram) in part.chunks(segment_bytes).enumerate() {
                 if claimed[i].is_none() {
                     report.unclaimed.push(index);
-                } else if self
-                    .open_one(datagram, &claimed[i..n], &mut batch, &mut aead, out, report)
-                    .is_none()
+                } else if let Err(why) =
+                    self.open_one(datagram, &claimed[i..n], &mut batch, &mut aead, out, report)
                 {
                     report.dropped += 1;
+                    report.broken += usize::from(matches!(why, Dropped::Broken));
                 }
                 index += 1;
             }
@@ -296,7 +304,7 @@ impl<A: Aead> Opener<A> {
         })
     }
 
-    /// Open a claimed datagram, the first of `claimed`, and report it; `None` if it must be dropped.
+    /// Open a claimed datagram, the first of `claimed`, and report it.
     /// `batch` holds keys derived ahead, for it and for those that follow it in order.
     fn open_one(
         &mut self,
@@ -306,13 +314,15 @@ impl<A: Aead> Opener<A> {
         aead: &mut A,
         out: &mut [u8],
         report: &mut OpenReport,
-    ) -> Option<()> {
-        let here = claimed.first().copied().flatten()?;
-        let (cid, cid_index, form_b) = self.accepted_cid(datagram, &here)?;
+    ) -> Result<(), Dropped> {
+        let here = claimed.first().copied().flatten().ok_or(Dropped::Broken)?;
+        let accepted = self.accepted_cid(datagram, &here);
+        let (cid, cid_index, form_b) = accepted.ok_or(Dropped::Broken)?;
         let (bits, pn) = (here.epoch_bits(), here.pn);
-        let epoch = self.epochs.iter_mut().find(|live| live.epoch() % 4 == bits)?;
+        let live = self.epochs.iter_mut().find(|live| live.epoch() % 4 == bits);
+        let epoch = live.ok_or(Dropped::Late)?;
         if !epoch.is_new(pn) {
-            return None;
+            return Err(if epoch.is_below_window(pn) { Dropped::Late } else { Dropped::Broken });
         }
         // Where several packets come in order, their keys are derived together, on copies.
         let in_order = epoch.step_if_next(pn).is_some();
@@ -327,12 +337,12 @@ impl<A: Aead> Opener<A> {
             }
         }
         if ahead.is_none() {
-            let key = epoch.message_key(pn)?;
+            let key = epoch.message_key(pn).ok_or(Dropped::Broken)?;
             let key = kdf::packet_key(self.cipher, epoch.iv(), key);
             aead.set_key(SINGLE, self.cipher, &key.0);
         }
 
-        let fields = self.format.fields(datagram.len())?;
+        let fields = self.format.fields(datagram.len()).ok_or(Dropped::Broken)?;
         let (d1, d2) = self.format.dummies();
         let dummy1 = &datagram[fields.dummy1..fields.dummy1 + d1];
         let dummy2 = &datagram[fields.dummy2..fields.dummy2 + d2];
@@ -342,7 +352,7 @@ impl<A: Aead> Opener<A> {
         let plain = &mut self.plain[..fields.payload_bytes];
         let nonce = kdf::packet_nonce(self.cipher, epoch.iv(), pn);
         if !aead.open(ahead.unwrap_or(SINGLE), &nonce, aad.as_slice(), text, &tag, plain) {
-            return None;
+            return Err(Dropped::Broken);
         }
         match ahead.filter(|_| in_order) {
             Some(at) => epoch.commit_next(pn, &batch.steps[at + 1]),
@@ -375,7 +385,7 @@ impl<A: Aead> Opener<A> {
             report.others.push(Other { epoch, pn, start, end });
         }
         report.add_received(epoch, pn, eliciting);
-        Some(())
+        Ok(())
     }
 }
 

@@ -157,6 +157,11 @@ impl ReceiveEpoch {
         pn < PN_BOUND && self.window.is_new(pn)
     }
 
+    /// Whether this number has left the window: who sent it may know nothing of that.
+    pub(crate) fn is_below_window(&self, pn: u32) -> bool {
+        self.window.is_below(pn)
+    }
+
     fn count(&mut self, _n: u32) {
         #[cfg(test)]
         {

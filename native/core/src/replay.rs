@@ -61,6 +61,11 @@ impl ReplayWindow {
         pn > self.floor && self.bits[word] & bit == 0
     }
 
+    /// Whether a number has left the window.
+    pub(crate) fn is_below(&self, pn: u32) -> bool {
+        i64::from(pn) <= self.highest - self.window
+    }
+
     /// Mark a number that [`Self::is_new`] admitted.
     #[inline]
     pub(crate) fn mark(&mut self, pn: u32) {

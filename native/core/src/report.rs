@@ -68,6 +68,8 @@ pub struct OpenReport {
     pub authenticated_bytes: usize,
     /// Datagrams that passed the header test and were dropped all the same.
     pub dropped: usize,
+    /// Those of them that neither an erased epoch nor the end of the window explains.
+    pub broken: usize,
     /// Whether any authentic packet came in form B.
     pub form_b: bool,
 }
@@ -85,6 +87,7 @@ impl OpenReport {
         self.cid_index = None;
         self.authenticated_bytes = 0;
         self.dropped = 0;
+        self.broken = 0;
         self.form_b = false;
     }
 

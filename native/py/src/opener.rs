@@ -10,7 +10,7 @@ use wraith_core::aead::AwsLc;
 use crate::arguments::{self, Key, U32, invalid, size};
 use crate::buffers::{Input, Output};
 
-const RESULT_FIELDS: [&str; 11] = [
+const RESULT_FIELDS: [&str; 12] = [
     "stream_bytes",
     "runs",
     "others",
@@ -21,6 +21,7 @@ const RESULT_FIELDS: [&str; 11] = [
     "cid_index",
     "authenticated_bytes",
     "dropped",
+    "broken",
     "form_b",
 ];
 
@@ -49,7 +50,7 @@ fn result<'py>(py: Python<'py>, report: &OpenReport) -> PyResult<Bound<'py, PyAn
         .iter()
         .map(|o| (o.epoch, o.pn, PyBytes::new(py, &report.frames[o.start..o.end])));
     let received = report.received.iter().map(|r| (r.epoch, r.first, r.last, r.eliciting));
-    let fields: [Bound<'py, PyAny>; 11] = [
+    let fields: [Bound<'py, PyAny>; 12] = [
         report.stream_bytes.into_pyobject(py)?.into_any(),
         PyList::new(py, runs)?.into_any(),
         PyList::new(py, others)?.into_any(),
@@ -60,6 +61,7 @@ fn result<'py>(py: Python<'py>, report: &OpenReport) -> PyResult<Bound<'py, PyAn
         report.cid_index.map_or(-1, i64::from).into_pyobject(py)?.into_any(),
         report.authenticated_bytes.into_pyobject(py)?.into_any(),
         report.dropped.into_pyobject(py)?.into_any(),
+        report.broken.into_pyobject(py)?.into_any(),
         report.form_b.into_pyobject(py)?.to_owned().into_any(),
     ];
     result_type_and_make(py)?.1.bind(py).call1((PyTuple::new(py, fields)?,))

@@ -266,7 +266,7 @@ class Links:
         """The link is gone; no session ends by that."""
         turn, machine = self._turn, self._machine
         assert turn is not None
-        self._links.pop(link.path.link, None)
         failure = RoadFailure.from_text(reason)
         turn.feed(lambda: machine.link_closed(link.path, failure, turn.now()))
-        turn.drain()
+        turn.drain()  # the machine may wish that the peer sees the end of a broken link
+        self._links.pop(link.path.link, None)

@@ -240,6 +240,12 @@ class Connection:
         return 0 if self._shared.parts is None else self._shared.parts.n_datagrams_received
 
     @property
+    def n_broken(self) -> int:
+        """Datagrams so far that looked like this session's and did not open, though neither an
+        erased epoch nor the end of the window explains it."""
+        return self._phase.n_broken
+
+    @property
     def cid_offset(self) -> int:
         """Where the connection id lies in this session's datagrams (0 … 13); -1 without keys."""
         return self._shared.parts.keys.cid_offset if self._shared.parts is not None else -1

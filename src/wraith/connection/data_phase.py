@@ -52,7 +52,7 @@ class DataPhase:
         pool: shared output buffers; without it, buffers of this connection.
     """
 
-    __slots__ = ("_ending", "_moving", "_pool", "_shared", "has_more", "n_dropped")
+    __slots__ = ("_ending", "_moving", "_pool", "_shared", "has_more", "n_broken", "n_dropped")
 
     def __init__(
         self, shared: Shared, ending: Ending, moving: Moving, pool: BufferPool | None
@@ -64,6 +64,8 @@ class DataPhase:
         self.has_more = False
         #: Datagrams that were this session's by their header and did not open.
         self.n_dropped = 0
+        #: Those of them that a link cannot have brought unless somebody changed them. [CN-90]
+        self.n_broken = 0
 
     # -- bytes in
 
@@ -81,6 +83,7 @@ class DataPhase:
         out = bytearray(len(data))  # never used again: a stream may keep what it gets of it
         result = parts.keys.opener.open_run(data, segment_bytes, out, now)
         self.n_dropped += result.dropped
+        self.n_broken += result.broken
         if result.highest is not None:
             try:
                 self._on_received(parts, result, memoryview(out), path, now)
@@ -243,12 +246,13 @@ class DataPhase:
             self._moving.reports.on_timer()
         elif timer is Timer.SKIPPED_KEYS:
             ttl_s = self._skipped_ttl_s(parts)
-            if any(path.network.link for path in parts.paths.open):
-                parts.last_gap = now  # what is missing may still be in the link [CN-49]
-            else:
+            if any(path.network.link and not path.is_gone for path in parts.paths.open):
+                parts.last_link = now  # what is missing may still be in the link [CN-49]
+            elif parts.last_link + ttl_s <= now:
                 parts.keys.opener.expire(now, ttl_s)
-            if parts.last_gap + ttl_s > now:
-                self._shared.timers.set(Timer.SKIPPED_KEYS, parts.last_gap + ttl_s)
+            again_at = max(parts.last_gap, parts.last_link) + ttl_s
+            if again_at > now:
+                self._shared.timers.set(Timer.SKIPPED_KEYS, again_at)
 
     def _on_path_timer(self, parts: ConnectionParts, path: Path, now: float) -> None:
         assert self._shared.inbound is not None

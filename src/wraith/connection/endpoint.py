@@ -56,7 +56,7 @@ from wraith.connection.links.preface import (
     open_preface,
 )
 from wraith.connection.links.table import LinkEntry, LinkTable
-from wraith.connection.links.wishes import LinkWish
+from wraith.connection.links.wishes import CloseLink, LinkWish
 from wraith.connection.named_roads import ChooseRoads, OwnRoads
 from wraith.connection.paths.shaper import Shaper
 from wraith.connection.roads.reasons import RoadFailure, RoadReason
@@ -189,11 +189,12 @@ class Endpoint:
             return  # it was given up, and this was on its way
         if len(routes) == 1:
             route = routes[0]
+            n_broken = route.connection.n_broken
             unclaimed: Sequence[int] = self._deliver(route, data, segment_bytes, path, now)
-            if not unclaimed:
-                return
-            if path.link:
+            if path.link and (unclaimed or route.connection.n_broken > n_broken):
                 self._break_link(route, path, now)
+                return
+            if not unclaimed:
                 return
         else:
             unclaimed = range(-(-len(data) // segment_bytes))
@@ -436,6 +437,8 @@ class Endpoint:
         """The link of ``path`` is gone, whoever ended it. No session ends by that."""
         self._enter(now)
         if (entry := self._links.gone(path)) is not None and entry.route is not None:
+            if failure.reason is RoadReason.BROKEN and path in entry.route.connection.paths:
+                self._links.wishes.append(CloseLink(path))
             self._on_link_gone(entry.route, path, failure, now)
 
     def next_wish(self) -> LinkWish | None:
@@ -443,10 +446,16 @@ class Endpoint:
         return self._links.wishes.popleft() if self._links.wishes else None
 
     def _break_link(self, route: Route, path: NetworkPath, now: float) -> None:
-        """Something came on the link of a session that is not the session's: somebody has changed
-        it. Nothing on this link can be believed in any more; the session goes on elsewhere."""
-        if self._links.discard(path) is not None:
-            self._on_link_gone(route, path, RoadFailure(RoadReason.BROKEN), now)
+        """Something came on the link of a session that does not open: somebody has changed it.
+        Nothing on this link can be believed in any more; the session goes on elsewhere. A peer that
+        has proved itself there sees the end, so that it does the same at once. [CN-90]"""
+        if self._links.find(path) is None:
+            return
+        if path in route.connection.paths:
+            self._links.close(path)
+        else:
+            self._links.discard(path)
+        self._on_link_gone(route, path, RoadFailure(RoadReason.BROKEN), now)
 
     def _on_link_gone(
         self, route: Route, path: NetworkPath, failure: RoadFailure, now: float

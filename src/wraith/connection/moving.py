@@ -210,6 +210,8 @@ class Moving:
         if parts is not None and path is not None and path is not parts.paths.main:
             if path.is_proven:
                 self._say(parts, path, PathRole.CLOSING)
+            if network.link:
+                parts.last_link = now
             self._give_up(parts, path)
 
     def _give_up(self, parts: ConnectionParts, path: Path) -> None:
@@ -291,6 +293,7 @@ class Moving:
             return
         path.link_room = 0
         path.is_gone = True
+        parts.last_link = now
         others = [one for one in parts.paths.open if one is not path and one.is_proven]
         if path is parts.paths.main:
             if not others:

@@ -7,6 +7,7 @@ Only holds them together, so that the side that receives (connection.py) and the
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import inf
 
 from wraith.abc import Kem, Rng
 from wraith.config import EndpointConfig
@@ -45,6 +46,7 @@ class ConnectionParts:
         "knows_hmk",
         "last_eliciting_sent",
         "last_gap",
+        "last_link",
         "last_received",
         "mux",
         "n_datagrams_received",
@@ -120,6 +122,8 @@ class ConnectionParts:
         self.knows_hmk = result.peer_hmk is not None
         self.last_received = now
         self.last_gap = now
+        #: When a link was last known to be open.
+        self.last_link = -inf
         self.last_eliciting_sent = now
         self.n_bytes_received = self.n_bytes_sent = 0
         self.n_datagrams_received = self.n_datagrams_sent = 0

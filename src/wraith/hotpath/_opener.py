@@ -61,6 +61,8 @@ class OpenResult(NamedTuple):
         cid_index: highest CID index authenticated in this call, -1 if none.
         authenticated_bytes: bytes of the datagrams that authenticated.
         dropped: datagrams that looked like this session's and failed: CID, epoch, replay, AEAD.
+        broken: those of them whose epoch is live and whose number is not below the window. Nothing
+            that keeps the order and loses nothing brings such a datagram from the peer.
         form_b: whether an authenticated one had its CID masked with the endpoint's key.
     """
 
@@ -74,6 +76,7 @@ class OpenResult(NamedTuple):
     cid_index: int
     authenticated_bytes: int
     dropped: int
+    broken: int
     form_b: bool
 
 
@@ -233,7 +236,7 @@ class Opener:
         received: list[Received] = []
         got_epoch, got_first, got_last, got_eliciting = -1, 0, -2, False
         unclaimed: list[int] = []
-        put = n_eliciting = authenticated_bytes = dropped = 0
+        put = n_eliciting = authenticated_bytes = dropped = broken = 0
         top_index, form_b = -1, False
         size_laid_out, payload_at, tag_at, dummy2_at, adjacent = -1, 0, 0, 0, False
 
@@ -265,6 +268,7 @@ class Opener:
                 known = self._form_b(cid, bytes(view[end - 16 : end]))
                 if known is None:
                     dropped += 1
+                    broken += 1
                     continue
                 cid, index = known
                 by_endpoint_key = True
@@ -283,6 +287,7 @@ class Opener:
                 candidate = chain.find(pn)
                 if candidate is None:
                     dropped += 1
+                    broken += not chain.is_below_window(pn)
                     continue
                 key = candidate.key
 
@@ -314,6 +319,7 @@ class Opener:
                 )
             except InvalidTag:
                 dropped += 1
+                broken += 1
                 continue
 
             # Authentic: now, and only now, state changes.
@@ -396,6 +402,7 @@ class Opener:
             top_index,
             authenticated_bytes,
             dropped,
+            broken,
             form_b,
         )
 

@@ -178,13 +178,17 @@ class ReceiveChain:
         """Highest packet number authenticated, -1 before the first."""
         return self.head.expected - 1
 
+    def is_below_window(self, pn: int) -> bool:
+        """This number has left the window: who sent it may know nothing of that."""
+        return pn <= self.highest - self.window
+
     def find(self, pn: int) -> Candidate | None:
         """The key of ``pn``, on copies, or ``None``: below the window, seen, or its key is gone.
 
         At most 63 + 1 + 255 + 1 hashes once the look-ahead links exist. [RT-3, RT-4, RT-5, RT-6]
         """
         highest = self.highest
-        if pn <= highest and (pn <= highest - self.window or self._was_seen(pn)):
+        if pn <= highest and (self.is_below_window(pn) or self._was_seen(pn)):
             return None
         number = pn // BLOCK
         block = self._blocks.get(number)

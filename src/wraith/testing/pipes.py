@@ -219,7 +219,7 @@ class Pipes:
         for data, segment_bytes in other.link.feed(chunk):
             other.machine.receive_datagrams(data, segment_bytes, other.path, now)
         if was_open and other.link.state is not LinkState.OPEN:
-            other.machine.link_closed(other.path, RoadFailure(RoadReason.RESET_LATER), now)
+            other.machine.link_closed(other.path, RoadFailure(RoadReason.BROKEN), now)
 
     # -- ending
 

@@ -230,6 +230,28 @@ def test_no_flipped_bit_gets_through_or_does_harm(hotpath: ModuleType, aead: int
     assert [r.dropped for r in open_all(opener, genuine)] == [1, 0, 0, 0]
 
 
+@pytest.mark.spec("CN-90")
+@pytest.mark.parametrize("aead", [1, 2])
+def test_what_no_link_brings_by_itself_is_counted(hotpath: ModuleType, aead: int) -> None:
+    session = PacketSession(aead, bytes(range(32)))
+    opener = session.opener(hotpath, 1, window=256)
+    genuine = session.packet(300, PING, epoch=1)
+    assert open_all(opener, [genuine])[0].broken == 0
+    forged = bytearray(session.packet(301, PING + bytes(32), epoch=1))
+    forged[session.spec.back_offsets(len(PING) + 32).payload] ^= 1
+    stranger = session.packet(302, PING, epoch=1, cid_index=99)
+    for datagram in (bytes(forged), genuine, stranger):
+        result = open_all(opener, [datagram])[0]
+        assert (result.dropped, result.broken) == (1, 1)
+    below = session.packet(300 - 256, PING, epoch=1)
+    erased = session.packet(300, PING, epoch=0)
+    for datagram in (below, erased):
+        result = open_all(opener, [datagram])[0]
+        assert (result.dropped, result.broken) == (1, 0)
+    result, _ = open_run(opener, [genuine, below, genuine])
+    assert (result.dropped, result.broken) == (3, 2)
+
+
 @pytest.mark.spec("WF-10")
 def test_truncated_extended_and_empty_datagrams_are_counts(hotpath: ModuleType) -> None:
     opener = SESSION.opener(hotpath)
@@ -382,6 +404,7 @@ def test_the_result_is_a_tuple_in_this_order(hotpath: ModuleType) -> None:
         (0, 0),
         0,
         result.authenticated_bytes,
+        0,
         0,
         False,
     )

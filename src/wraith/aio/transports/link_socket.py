@@ -95,6 +95,8 @@ class LinkSocket(ABC):
         self._owes_room = False
         #: ``close`` was called; ``_is_closed``: nothing is left of the connection.
         self._is_closing = self._is_closed = False
+        #: What came does not open. The host may still choose that the peer sees the end.
+        self._is_broken = False
         self._lingering: TimerHandle | None = None
 
     # --- what a carrier adds ----------------------------------------------------------------
@@ -191,8 +193,10 @@ class LinkSocket(ABC):
             host.link_closed(self, UNPROVEN)
 
     def close(self) -> None:
-        """As ``base.StreamSocket.close``. One that discards ends when its time has come."""
-        if self._is_closing or self._link.state is LinkState.DISCARDING:
+        """As ``base.StreamSocket.close``. One that discards ends when its time has come, unless
+        ``link_closed`` has just said ``BROKEN``."""
+        is_discarding = self._link.state is LinkState.DISCARDING
+        if self._is_closing or self._is_closed or (is_discarding and not self._is_broken):
             return
         self._is_closing = True
         self._lingering = self._loop.call_later(LINGER_S, self._linger_ended)
@@ -220,6 +224,7 @@ class LinkSocket(ABC):
         if self._link.state is LinkState.DISCARDING and not self._is_closing:
             host = self._host
             self.discard()
+            self._is_broken = True
             if host is not None:
                 host.link_closed(self, BROKEN)
 

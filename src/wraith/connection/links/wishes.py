@@ -38,7 +38,8 @@ class DropRoad:
 
 @dataclass(frozen=True, slots=True)
 class CloseLink:
-    """Ends a link in good order."""
+    """Ends a link in good order; one that discards as well, if that was what ``link_closed`` told
+    last."""
 
     path: NetworkPath
 

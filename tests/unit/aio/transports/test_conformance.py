@@ -573,6 +573,29 @@ async def test_a_wrong_length_ends_the_link_for_its_host_and_for_nobody_outside(
 
 
 @pytest.mark.asyncio
+@pytest.mark.spec("CA-27")
+async def test_a_broken_link_that_its_host_closes_is_seen_to_end(scene: Scene) -> None:
+    preface, keys = dialled_preface(scene.carried.carrier, "closed")
+    forged = StreamLink.dialled(keys, preface)
+    opened = await scene.carried.dial(scene.road, forged, 1, scene.own_doorstep)
+    scene.dialled.append(opened)
+    host = RecordingHost()
+    opened.start(host)
+    send_packets(opened, b"good" * 20)
+    forged.frame(memoryview(bytes(50)), 50)
+    send_packets(opened, b"lost" * 20)
+    await scene.door.wait_links(1)
+    assert await scene.door.hosts[0].wait_closed() == BROKEN
+    scene.door.links[0].close()
+    assert await host.wait_closed() == PEER_CLOSED
+    assert host.packets == [] and scene.door.hosts[0].packets == [b"good" * 20]
+    async with asyncio.timeout(WAIT_S):
+        while not scene.door.links[0].is_closed:  # type: ignore[attr-defined]
+            await asyncio.sleep(0)
+    assert scene.doorstep.count(Stage.DISCARDING) == 0
+
+
+@pytest.mark.asyncio
 @pytest.mark.spec("CA-21")
 async def test_a_dialler_that_discards_is_as_quiet(scene: Scene) -> None:
     opened, host, accepted = await scene.open()
