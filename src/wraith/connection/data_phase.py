@@ -134,8 +134,9 @@ class DataPhase:
             self._on_gap(parts, now)
         if result.n_eliciting:
             parts.rekey.on_traffic()
-        if result.cid_index > arrival.index_received:
+        if result.cid_index > arrival.index_received and self._is_of(parts, arrival, path):
             self._on_cid_index(parts, arrival, result.cid_index)
+            self._moving.on_index(arrival, now)
         srtt = main.rtt.srtt
         on_data = parts.mux.on_data
         for sid, offset, at, length, fin in result.runs:
@@ -151,7 +152,7 @@ class DataPhase:
         if inbound.path_responses:
             self._moving.on_responses(parts, inbound.path_responses, now)
         if inbound.road_frames:
-            self._moving.on_road_frames(parts, inbound.road_frames, now)
+            self._moving.on_road_frames(parts, inbound.road_frames, path, result, now)
         if result.runs and self._moving.has_guide:
             quiet_s = max(QUIET_PTOS * arrival.rtt.pto_s(), QUIET_MIN_S)
             self._shared.timers.set(Timer.QUIET, now + quiet_s)
@@ -159,6 +160,13 @@ class DataPhase:
             self._moving.on_newest_data(arrival, path, now)
         if inbound.peer_close is not None:
             self._ending.on_peer_close(parts, *inbound.peer_close, now)
+
+    @staticmethod
+    def _is_of(parts: ConnectionParts, path: Path, network: NetworkPath) -> bool:
+        """Packets from ``network`` are those of ``path``; what is no path counts for the main one,
+        and says nothing of its index."""
+        moved = (one.network for one in parts.paths.validations if one.path is path)
+        return network == path.network or network in moved
 
     @staticmethod
     def _on_cid_index(parts: ConnectionParts, path: Path, index: int) -> None:

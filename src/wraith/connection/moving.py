@@ -58,7 +58,8 @@ class Moving:
     """
 
     __slots__ = (
-        "_n_uses", "_peer_use", "_shared", "_uses", "_wanted", "has_guide", "news", "reports",
+        "_n_uses", "_peer_use", "_shared", "_unmet", "_uses", "_wanted", "has_guide", "news",
+        "reports",
     )  # fmt: skip
 
     def __init__(self, shared: Shared) -> None:
@@ -72,6 +73,8 @@ class Moving:
         #: The PATH_USE under way for each index.
         self._uses: dict[int, int] = {}
         self._peer_use = -1
+        #: The index of a path that the peer wishes to be used and that is not known here yet.
+        self._unmet: int | None = None
 
     # -- datagram sizes
 
@@ -110,7 +113,8 @@ class Moving:
         A known 4-tuple is its path. From an unknown one, an index of connection ids above all is
         one more path, whatever the numbers of its packets: on a new path they overtake nobody and
         are overtaken. A known index is a path of that index under another address, but only if the
-        packet is the newest: a copy that somebody else has sent on is not. [CN-32] [CN-84]
+        packet is the newest: a copy that somebody else has sent on is not. One that PATH_USE has
+        named is one more path as well, though others have overtaken it. [CN-32] [CN-84] [CN-86]
         """
         paths = parts.paths
         for validation in paths.validations:
@@ -121,10 +125,9 @@ class Moving:
         if path is not None:
             return path
         index = result.cid_index
-        if index > parts.cids.highest and (parts.has_roads or network.link):
-            path = paths.join(network, index, now)
-            self._challenge(parts, network, path, result.authenticated_bytes)
-            return path
+        is_fresh = index > parts.cids.highest and (parts.has_roads or network.link > 0)
+        if is_fresh or index == self._unmet:
+            return self._joined(parts, network, index, result.authenticated_bytes, now)
         path = paths.with_index(index) or paths.main
         if not is_newest or network.link or path.network.link:
             return path  # nobody moves onto a link or off it
@@ -138,6 +141,23 @@ class Moving:
         )
         self._shared.life.apply(Input.PATH)
         return path
+
+    def _joined(
+        self, parts: ConnectionParts, network: NetworkPath, index: int, n_bytes: int, now: float
+    ) -> Path:
+        """The peer has one more path, on which so many bytes have come."""
+        parts.cids.on_received(index)
+        path = parts.paths.join(network, index, now)
+        parts.renew_cid_range()
+        self._challenge(parts, network, path, n_bytes)
+        self.on_index(path, now)
+        return path
+
+    def on_index(self, path: Path, now: float) -> None:
+        """The peer writes another index on ``path``: the one that PATH_USE has named, perhaps."""
+        if path.index_received == self._unmet:
+            self._unmet = None
+            self._want(path, now)
 
     def _challenge(
         self,
@@ -246,23 +266,36 @@ class Moving:
             mux.withdraw(kind, self._uses.pop(next(iter(self._uses))))
         mux.post(kind, self._n_uses, encode_frame(PathUse(path.index, self._n_uses, role)))
 
-    def on_road_frames(self, parts: ConnectionParts, frames: list[RoadFrame], now: float) -> None:
-        """Applies what the peer says of roads and paths."""
+    def on_road_frames(
+        self,
+        parts: ConnectionParts,
+        frames: list[RoadFrame],
+        network: NetworkPath,
+        result: OpenResult,
+        now: float,
+    ) -> None:
+        """Applies what the peer says of roads and paths, with packets that came from ``network``:
+        PATH_USE may name the path on which it comes."""
         for frame in frames:
             if not isinstance(frame, PathUse):
                 self.reports.on_frame(frame)
             elif frame.seq > self._peer_use:
                 self._on_peer_use(parts, frame, now)
         frames.clear()
+        if result.cid_index == self._unmet and parts.paths.find(network) is None:
+            self._joined(parts, network, result.cid_index, result.authenticated_bytes, now)
 
     def _on_peer_use(self, parts: ConnectionParts, frame: PathUse, now: float) -> None:
-        """The newest wish of the peer counts; a path that is not known here yet will be wished for
-        again, by data. [CN-86]"""
-        path = parts.paths.with_index(frame.index)
-        if path is None:
-            return
+        """The newest wish of the peer counts. One for a path that is not known here waits for it:
+        what was acknowledged is not said again. [CN-86]"""
         self._peer_use = frame.seq
-        if frame.role is PathRole.ACTIVE:
+        path = parts.paths.with_index(frame.index)
+        if frame.role is PathRole.ACTIVE or frame.index == self._unmet:
+            self._unmet = None
+        if path is None:
+            if frame.role is PathRole.ACTIVE:
+                self._unmet = frame.index
+        elif frame.role is PathRole.ACTIVE:
             self._want(path, now)
         elif frame.role is PathRole.CLOSING and path is not parts.paths.main:
             self._drop(parts, path)
