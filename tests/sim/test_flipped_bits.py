@@ -138,7 +138,7 @@ EVERY = pytest.mark.parametrize(
 
 
 @EVERY
-@pytest.mark.spec("CN-90", "RC-42")
+@pytest.mark.spec("CA-27", "CN-90", "RC-42")
 @pytest.mark.parametrize("is_upload", [True, False])
 def test_no_bit_of_a_record_costs_a_byte_or_two_seconds(share: int, is_upload: bool) -> None:
     for bit in IN_A_RECORD[share::SHARES]:

@@ -8,7 +8,8 @@ import pytest
 
 from wraith.connection.connection import Connection
 from wraith.connection.events import Closed, PathChanged, PathRecovered, PathSuspect, RoadFailed
-from wraith.connection.roads.reasons import RoadReason
+from wraith.connection.links.wishes import ExplainSilence
+from wraith.connection.roads.reasons import RoadFailure, RoadReason
 from wraith.connection.state import SessionState
 from wraith.testing.endpoints import ADDRESS_A, ADDRESS_B, LinkedEndpoints, linked
 from wraith.testing.established import EstablishedPair
@@ -268,6 +269,25 @@ def test_a_link_that_is_reset_while_udp_works_costs_half_a_second(is_upload: boo
     assert run.run(20)
     assert run.gap_s <= 0.5
     assert run.connection.path.carrier is Carrier.UDP
+
+
+@pytest.mark.spec("RO-67")
+def test_who_drives_the_machine_is_asked_why_a_link_is_silent() -> None:
+    net = linked()
+    connection = over_tcp(net)
+    path = connection.path
+    asked: list[ExplainSilence] = []
+    net.pipes.on_other_wish = lambda wish: (
+        asked.append(wish) if isinstance(wish, ExplainSilence) else None
+    )
+    net.pipes.configs[Carrier.TCP, ADDRESS_B] = PipeConfig(is_silent=True)
+    connection.ping(net.now)
+    assert net.run(seconds=10, until=lambda: bool(asked))
+    assert asked == [ExplainSilence(path)]
+    failure = RoadFailure(RoadReason.FROZEN, 16_384)
+    net.i.endpoint.link_silent(path, failure, net.now)
+    net.i.endpoint.link_silent(path._replace(link=77), RoadFailure(RoadReason.RESET_LATER), net.now)
+    assert [road.failure for road in net.i.endpoint.roads_of(connection)] == [failure]
 
 
 @pytest.mark.spec("CN-84")

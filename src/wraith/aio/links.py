@@ -25,6 +25,7 @@ from wraith.connection.links.wishes import (
     CloseLink,
     DiscardLink,
     DropRoad,
+    ExplainSilence,
     LinkWish,
     OpenRoad,
     SettleLink,
@@ -50,6 +51,7 @@ class LinkMachine(Protocol):
     def link_failed(self, wish_id: int, failure: RoadFailure, now: float) -> None: ...
     def link_room(self, path: NetworkPath, n_bytes: int, now: float) -> None: ...
     def link_closed(self, path: NetworkPath, failure: RoadFailure, now: float) -> None: ...
+    def link_silent(self, path: NetworkPath, failure: RoadFailure, now: float) -> None: ...
     def network_changed(self, now: float, own: frozenset[bytes] | None = None) -> None: ...
     def next_wish(self) -> LinkWish | None: ...
     def receive_datagrams(
@@ -168,8 +170,18 @@ class Links:
                 case DiscardLink(path):
                     if (link := self._links.pop(path.link, None)) is not None:
                         link.discard()
+                case ExplainSilence(path):
+                    self._explain(path)
                 case WatchNetwork(is_on):
                     self._watch_network(is_on)
+
+    def _explain(self, path: NetworkPath) -> None:
+        turn, machine, link = self._turn, self._machine, self._links.get(path.link)
+        assert turn is not None
+        failure = None if link is None else link.silence()
+        if failure is not None:
+            why = failure
+            turn.feed(lambda: machine.link_silent(path, why, turn.now()))
 
     def _watch_network(self, is_on: bool) -> None:
         watch, self._watch = self._watch, None

@@ -441,6 +441,15 @@ class Endpoint:
                 self._links.wishes.append(CloseLink(path))
             self._on_link_gone(entry.route, path, failure, now)
 
+    def link_silent(self, path: NetworkPath, failure: RoadFailure, now: float) -> None:
+        """Why nothing is heard on the link of ``path``, as far as the system knows."""
+        self._enter(now)
+        entry = self._links.find(path)
+        route = None if entry is None else entry.route
+        guide = self._guides.of(route)
+        if guide is not None:
+            guide.on_link_silent(path, failure)
+
     def next_wish(self) -> LinkWish | None:
         """What is to be done outside, oldest first."""
         return self._links.wishes.popleft() if self._links.wishes else None

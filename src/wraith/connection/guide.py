@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 from wraith.connection.deadlines import Deadline
 from wraith.connection.links.table import LinkTable
+from wraith.connection.links.wishes import ExplainSilence
 from wraith.connection.moving import PathNews
 from wraith.connection.roads.keeper import RoadKeeper
 from wraith.connection.roads.reasons import RoadFailure
@@ -82,6 +83,8 @@ class RoadGuide(Deadline):
                 case PathNews.ANSWER:
                     self._keeper.on_answer(id_, now)
                 case PathNews.SUSPECT:
+                    if path.link:
+                        self._links.wishes.append(ExplainSilence(path))
                     self._keeper.on_suspect(id_, now)
                 case PathNews.RECOVERED:
                     self._keeper.on_recovered(id_, now)
@@ -112,6 +115,12 @@ class RoadGuide(Deadline):
         id_ = self._id_of(path)
         if id_ is not None:
             self._fail(id_, failure, now)
+
+    def on_link_silent(self, path: NetworkPath, failure: RoadFailure) -> None:
+        """What is known of why nothing is heard on a link."""
+        id_ = self._id_of(path)
+        if id_ is not None:
+            self._keeper.on_explained(id_, failure)
 
     def on_network_changed(self, now: float) -> None:
         """Addresses or routes of this host are others."""

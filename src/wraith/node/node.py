@@ -210,6 +210,10 @@ class Node:
         self.endpoint.link_closed(path, failure, now)
         self.pump(now)
 
+    def link_silent(self, path: NetworkPath, failure: RoadFailure, now: float) -> None:
+        """As ``Endpoint.link_silent``."""
+        self.endpoint.link_silent(path, failure, now)
+
     def network_changed(self, now: float, own: frozenset[bytes] | None = None) -> None:
         """As ``Endpoint.network_changed``."""
         self.endpoint.network_changed(now, own)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from wraith.aio.links import LinkMachine
 from wraith.connection.links.link import LinkState, StreamLink
-from wraith.connection.links.wishes import CloseLink, DiscardLink, DropRoad, OpenRoad
+from wraith.connection.links.wishes import CloseLink, DiscardLink, DropRoad, LinkWish, OpenRoad
 from wraith.connection.roads.reasons import RoadFailure, RoadReason
 from wraith.types import Address, Carrier, NetworkPath, Road, Transmit
 
@@ -56,12 +56,14 @@ class Pipes:
     Attributes:
         configs: by carrier and address of the listener; others cannot be reached.
         tap: sees, and may change, every chunk of bytes before it goes on the wire.
+        on_other_wish: hears of what concerns no bytes.
     """
 
     def __init__(self) -> None:
         self.configs: dict[tuple[Carrier, Address], PipeConfig] = {}
         self.machines: dict[Address, LinkMachine] = {}
         self.tap: Callable[[Address, bytes], bytes] | None = None
+        self.on_other_wish: Callable[[LinkWish], None] = lambda wish: None
         self.ends: dict[tuple[int, int], _End] = {}
         self._opening: dict[tuple[int, int], OpenRoad] = {}
         self._events: list[tuple[float, int, Callable[[float], None]]] = []
@@ -107,6 +109,8 @@ class Pipes:
                     end = self.ends.get((id(machine), wish.path.link))
                     if end is not None:
                         end.link.discard()
+                case other:
+                    self.on_other_wish(other)
         return found
 
     # -- opening

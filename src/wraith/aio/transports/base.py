@@ -105,6 +105,10 @@ class StreamSocket(Protocol):
         """Takes all of ``transmit``: hands it to the kernel, and copies what the kernel leaves."""
         ...
 
+    def silence(self) -> RoadFailure | None:
+        """Nothing is heard of the peer: what is known of why. ``None``: nothing."""
+        ...
+
     def discard(self) -> None:
         """Sends nothing more, and throws away what arrives until the peer closes or a random time
         is over: whoever looks from outside sees neither when nor why. Tells the host nothing.

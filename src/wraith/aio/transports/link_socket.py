@@ -31,6 +31,7 @@ from wraith.aio.transports.base import (
     UNPROVEN,
     LinkHost,
 )
+from wraith.aio.transports.tcp_info import TcpInfo
 from wraith.connection.links.link import LinkState, Runs, StreamLink
 from wraith.connection.roads.reasons import RoadFailure, RoadReason
 from wraith.types import Buffer, NetworkPath, Transmit, TransportCharacteristics
@@ -208,6 +209,15 @@ class LinkSocket(ABC):
     def reset(self) -> None:
         """Ends the connection at once, so that the peer sees an error. Idempotent."""
         self._finish(reset=True)
+
+    def silence(self) -> RoadFailure | None:
+        """As ``base.StreamSocket.silence``: what the kernel says, where it says something."""
+        info = None if self._is_closed else self._tcp_info()
+        return None if info is None else info.failure
+
+    def _tcp_info(self) -> TcpInfo | None:
+        """Of a carrier that stands on TCP."""
+        return None
 
     # --- the carrier's side -----------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from asyncio import AbstractEventLoop
 from typing import cast
 
 from wraith.aio.transports.link_socket import LinkSocket, Sheltering, reset_on_close
+from wraith.aio.transports.tcp_info import TcpInfo, read_tcp_info
 from wraith.connection.links.link import StreamLink
 from wraith.types import Buffer, NetworkPath, TransportCharacteristics
 
@@ -87,6 +88,9 @@ class EndpointStream(LinkSocket, asyncio.BufferedProtocol):
             return buffers
         self._transport.write(b"".join(buffers))
         return []
+
+    def _tcp_info(self) -> TcpInfo | None:
+        return read_tcp_info(self._transport.get_extra_info("socket"))
 
     def _call_when_writable(self) -> None:
         self._wants_room = True

@@ -27,6 +27,7 @@ from wraith.aio.transports.doorstep import Doorstep
 from wraith.aio.transports.link_socket import LinkSocket, reset_on_close
 from wraith.aio.transports.proxy import connect_through
 from wraith.aio.transports.stream_endpoint import EndpointStream
+from wraith.aio.transports.tcp_info import TcpInfo, read_tcp_info
 from wraith.connection.links.link import StreamLink
 from wraith.connection.roads.reasons import RoadFailure, RoadReason
 from wraith.hotpath import RECORD_HEADER_BYTES
@@ -122,6 +123,9 @@ class TcpSocket(LinkSocket):
     def _on_writable(self) -> None:
         self._loop.remove_writer(self._sock.fileno())
         self._writable()
+
+    def _tcp_info(self) -> TcpInfo | None:
+        return read_tcp_info(self._sock)
 
     def _end_writing(self) -> None:
         self._sock.shutdown(socket.SHUT_WR)

@@ -22,6 +22,7 @@ from wraith.aio.transports.link_socket import (
     Sheltering,
     reset_on_close,
 )
+from wraith.aio.transports.tcp_info import TcpInfo, read_tcp_info
 from wraith.aio.transports.websocket_head import ShellT, WebSocketHead
 from wraith.connection.links.link import LinkState, StreamLink
 from wraith.connection.roads.reasons import RoadFailure, RoadReason
@@ -177,6 +178,9 @@ class WebSocketLink(LinkSocket, asyncio.BufferedProtocol):
             # Its ``writelines`` in Python 3.12 and 3.13.0 never says that the kernel is full.
             self._transport.write(b"".join(buffers))
         return []
+
+    def _tcp_info(self) -> TcpInfo | None:
+        return read_tcp_info(self._transport.get_extra_info("socket"))
 
     def _call_when_writable(self) -> None:
         """asyncio calls ``resume_writing`` whenever it was full."""

@@ -59,6 +59,13 @@ class SettleLink:
 
 
 @dataclass(frozen=True, slots=True)
+class ExplainSilence:
+    """Nothing is heard on a link any more. What is known of why is told by ``link_silent``."""
+
+    path: NetworkPath
+
+
+@dataclass(frozen=True, slots=True)
 class WatchNetwork:
     """Changes of this host's addresses and routes are to be told, or need not be told any more:
     ``network_changed`` of the endpoint."""
@@ -66,4 +73,6 @@ class WatchNetwork:
     is_on: bool
 
 
-LinkWish = OpenRoad | DropRoad | CloseLink | DiscardLink | SettleLink | WatchNetwork
+LinkWish = (
+    OpenRoad | DropRoad | CloseLink | DiscardLink | SettleLink | ExplainSilence | WatchNetwork
+)

@@ -182,6 +182,12 @@ class RoadKeeper:
         way.state = RoadState.SUSPECT
         self._leave(way.place, now)
 
+    def on_explained(self, id_: int, failure: RoadFailure) -> None:
+        """Why nothing is acknowledged on a path that is suspect."""
+        way = self._ways.get(id_)
+        if way is not None and way.state is RoadState.SUSPECT:
+            way.place.failure = failure
+
     def on_recovered(self, id_: int, now: float) -> None:
         """Something was acknowledged there again."""
         way = self._ways.get(id_)

@@ -200,6 +200,19 @@ def test_in_a_row_the_host_that_was_reached_last_comes_first() -> None:
     assert starts(run(keeper, 5.3)) == [(5.0, TCP_ELSEWHERE), (5.25, TCP)]
 
 
+@pytest.mark.spec("RO-67")
+def test_what_is_known_of_a_silence_is_the_reason_of_the_road() -> None:
+    frozen = RoadFailure(RoadReason.FROZEN, 16_384)
+    keeper = RoadKeeper([TCP], TCP, now=0.0)
+    keeper.on_explained(0, frozen)
+    keeper.on_explained(7, frozen)
+    assert keeper.statuses()[0].failure is None, "it is not silent"
+    keeper.on_suspect(0, 5.0)
+    keeper.on_explained(0, frozen)
+    (status,) = keeper.statuses()
+    assert (status.state, status.failure) == (RoadState.SUSPECT, frozen)
+
+
 @pytest.mark.spec("RO-33")
 def test_a_suspect_path_that_answers_first_is_used_again() -> None:
     keeper = RoadKeeper([UDP, TCP], UDP, now=0.0)
