@@ -8,6 +8,7 @@ from wraith.connection.connection import Connection
 from wraith.connection.events import Established, RoadFailed, RoadsSeen
 from wraith.connection.handshake.endpoint_keys import AccessKey
 from wraith.connection.handshake.visits import Visits
+from wraith.connection.links.wishes import WatchNetwork
 from wraith.connection.roads.reasons import RoadFailure, RoadReason
 from wraith.crypto.ed25519 import Identity
 from wraith.testing.endpoints import ADDRESS_A, ADDRESS_B, EndpointHost, LinkedEndpoints, linked
@@ -272,6 +273,23 @@ def test_visits_are_remembered_for_so_many_prefixes_and_no_more() -> None:
 
 def peer(n: int) -> PeerKey:
     return Identity.generate(SeededRng(f"peer {n}")).public
+
+
+@pytest.mark.spec("RO-64")
+def test_the_network_is_watched_while_a_peer_could_hear_of_changes() -> None:
+    net = linked()
+    wishes: list[bool] = []
+    net.pipes.on_other_wish = lambda wish: (
+        wishes.append(wish.is_on) if isinstance(wish, WatchNetwork) else None
+    )
+    listens_at(net, UDP)
+    connection = net.dial(roads=[UDP])  # and this side has no other road
+    assert net.run_until_confirmed(connection)
+    net.run(seconds=0.5)
+    assert wishes == [True]
+    connection.close(0, "", net.now)
+    net.run(seconds=10)
+    assert wishes == [True, False]
 
 
 @pytest.mark.spec("RO-64", "RO-65")

@@ -101,7 +101,9 @@ class Links:
         self._turn: Turn | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._doorstep: Doorstep | None = None
-        #: While the machine has sessions that could take another road.
+        #: Called when addresses or routes of this host have changed, before the machine is told.
+        self.on_network_changed: Callable[[], None] | None = None
+        #: While the machine has sessions that could take another road, or whose peers could.
         self._watch: NetworkWatch | None = None
 
     def start(self, loop: asyncio.AbstractEventLoop, turn: Turn) -> None:
@@ -192,15 +194,21 @@ class Links:
 
             self._watch = NetworkWatch(self._on_network_changed)
             self._watch.start(self._loop)
+            self._tell_owner()  # what has changed before nobody has told of
 
     def _on_network_changed(self) -> None:
         from wraith.aio.transports.network_state import own_addresses, read_network_state
 
         turn, machine = self._turn, self._machine
         assert turn is not None
+        self._tell_owner()
         own = own_addresses(read_network_state())
         turn.feed(lambda: machine.network_changed(turn.now(), own))
         turn.drain()
+
+    def _tell_owner(self) -> None:
+        if self._turn is not None and self.on_network_changed is not None:
+            self._turn.feed(self.on_network_changed)
 
     def _begin(self, wish: OpenRoad) -> None:
         assert self._loop is not None

@@ -31,6 +31,7 @@ from wraith.aio.road_choice import RoadChoice
 from wraith.aio.settling import settled
 from wraith.aio.transports.interfaces import reachable_addresses
 from wraith.aio.transports.local import GivenSockets, LocalAddress, local_address
+from wraith.aio.transports.routes import is_loopback
 from wraith.config import EndpointConfig
 from wraith.connection.handshake.endpoint_keys import AccessKey
 from wraith.connection.handshake.node_record import NodeRecord
@@ -87,7 +88,7 @@ class RunningNode:
         self.sockets = bound.sockets
         self.reached = bound.reached
         self._paths = bound.paths
-        self._keys: tuple[tuple[AnyService, bytes], ...] = ()
+        self._keys: tuple[tuple[AnyService, AccessKey], ...] = ()
         self.driver: Driver[tuple[AnyService, Any]] = Driver(
             bound.node,
             bound.sockets,
@@ -98,6 +99,7 @@ class RunningNode:
             links=bound.links,
             tracer=bound.tracer,
         )
+        bound.links.on_network_changed = self._on_network_changed
         poison_after_fork(self)
 
     def start(self) -> None:
@@ -153,7 +155,8 @@ class RunningNode:
         self._shells = (*self._shells, (service, shell))
         if key is None:
             return
-        self._keys = (*self._keys, (service, key.ak.public))
+        self._keys = (*self._keys, (service, key))
+        self._tell_roads()
         self._paths.add(key, used_before=replay is not None and not replay.is_fresh)
         if replay is None:
             return
@@ -165,9 +168,9 @@ class RunningNode:
     def drop(self, service: AnyService) -> None:
         """Takes ``service`` away: its peers are told, its shell hears nothing more, the others go
         on. Idempotent."""
-        for one, public in self._keys:
+        for one, key in self._keys:
             if one is service:
-                self._paths.remove(public)
+                self._paths.remove(key.ak.public)
         self._keys = tuple(pair for pair in self._keys if pair[0] is not service)
         gone = [shell for one, shell in self._shells if one is service]
         self._shells = tuple(one for one in self._shells if one[0] is not service)
@@ -216,7 +219,20 @@ class RunningNode:
     ) -> None:
         await self.close()
 
+    def _tell_roads(self) -> None:
+        """The peers of each key hear where this node is reached now. [RO-64]"""
+        addresses, now = self.addresses, self.driver.now()
+        for _, key in self._keys:
+            record = self.record(addresses, key=key)
+            self.node.endpoint.listens_at(key.ak.public, record.roads, now)
+
     # --- what the driver tells ------------------------------------------------------------------
+
+    def _on_network_changed(self) -> None:
+        """A host that nobody reaches at the moment tells nobody: that is soon over, and peers would
+        forget the addresses that they know."""
+        if not all(is_loopback(address) for address in self.addresses):
+            self._tell_roads()
 
     def _on_event(self, told: tuple[AnyService, Any]) -> None:
         service, event = told

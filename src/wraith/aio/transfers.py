@@ -200,8 +200,6 @@ class Transfer:
         if self._access is None:
             raise LocalProtocolError("only who listens has a code")
         record = self._running.record(addresses, key=self._access)
-        endpoint = self._running.node.endpoint
-        endpoint.listens_at(self._access.ak.public, record.roads, self._driver.now())
         return encode_code(code_of(record, maker_receives=maker_receives))
 
     # --- running --------------------------------------------------------------------------------

@@ -918,7 +918,10 @@ class Endpoint:
             if route in self._dials and (connection.confirmed or connection.is_drained):
                 self._end_dial(route)
             if route.named_until != self._own_roads.seq:
-                route.named_until = self._own_roads.tell(connection, route.named_until)
+                before = route.named_until
+                route.named_until = self._own_roads.tell(connection, before)
+                if route.named_until != before and connection.has_roads:
+                    self._guides.told(route)
             self._guides.serve(route, self.choose_roads, self._now)
 
     def _forget(self, route: Route) -> None:

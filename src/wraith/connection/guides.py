@@ -18,14 +18,18 @@ from wraith.types import Carrier, Road
 
 
 class Guides:
-    """The guides by the place of their session. While there is one, the network is watched."""
+    """The guides by the place of their session. The network is watched while there is one, or a
+    peer that could take another road if it heard of it."""
 
-    __slots__ = ("_by_route", "_deadlines", "_links")
+    __slots__ = ("_by_route", "_deadlines", "_is_watching", "_links", "_told")
 
     def __init__(self, links: LinkTable, deadlines: DeadlineHeap) -> None:
         self._by_route: dict[Route, RoadGuide] = {}
         self._links = links
         self._deadlines = deadlines
+        #: Sessions whose peers were told where this side listens.
+        self._told: set[Route] = set()
+        self._is_watching = False
 
     def of(self, route: Route | None) -> RoadGuide | None:
         """The guide of a session; ``None`` for no session, and for one that needs no guide."""
@@ -53,8 +57,19 @@ class Guides:
         guide = self._by_route.pop(route, None)
         if guide is not None:
             self._deadlines.set(guide, None)
-            if not self._by_route:
-                self._links.wishes.append(WatchNetwork(False))
+        self._told.discard(route)
+        self._watch()
+
+    def told(self, route: Route) -> None:
+        """The peer of this session was told where this side listens. [RO-64]"""
+        self._told.add(route)
+        self._watch()
+
+    def _watch(self) -> None:
+        wanted = bool(self._by_route or self._told)
+        if wanted is not self._is_watching:
+            self._is_watching = wanted
+            self._links.wishes.append(WatchNetwork(wanted))
 
     def _look_after(
         self, route: Route, dialled: Dialled, choose: ChooseRoads | None, now: float
@@ -77,8 +92,7 @@ class Guides:
         if guide is not None:
             guide.set_roads(roads, now)
         elif dialled.winner.carrier is not Carrier.UDP or set(roads) - {dialled.winner}:
-            if not self._by_route:
-                self._links.wishes.append(WatchNetwork(True))
             self._by_route[route] = RoadGuide(
                 route, self._links, roads, dialled.winner, local=dialled.local, now=now
             )
+            self._watch()

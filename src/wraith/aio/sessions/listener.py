@@ -188,10 +188,6 @@ class Listener:
         self._closing = False
         endpoint.on_accept = self._on_incoming
         endpoint.on_gone = self._waiters.notify
-        if endpoint.key is not None:
-            endpoint.machine.listens_at(
-                endpoint.key.ak.public, self.node_record.roads, endpoint.driver.now()
-            )
 
     def __repr__(self) -> str:
         state = "closed" if self._closed else f"{len(self._endpoint.sessions)} sessions"
