@@ -191,6 +191,29 @@ def test_people_are_told_that_udp_gets_no_answer(homes: TwoHomes) -> None:
     assert told.search(receiver.stderr()), receiver.stderr()
 
 
+SAYS_NOTHING_OF_HELLOS = """
+from wraith.connection.road_reports import RoadReports
+RoadReports.answer = lambda self, knows: self.questions.clear()
+"""
+
+
+@pytest.mark.parametrize("prelude", ["", SAYS_NOTHING_OF_HELLOS], ids=["answered", "unanswered"])
+def test_a_transfer_that_is_over_at_once_says_why_it_was_not_over_udp(
+    homes: TwoHomes, prelude: str
+) -> None:
+    """Over before the answer of the other end, or the time for it, has come."""
+    sender = homes.send(homes.file("a.bin", 10), prelude=UDP_IS_SILENT + prelude)
+    receiver = homes.start(
+        *("receive", "--yes", "--out", str(homes.out), "-"),
+        home="home-receiver",
+        stdin=code_of(sender),
+    )
+    assert finish(sender, receiver) == (0, 0)
+    words = receiver.stderr()
+    assert words.count("UDP gets no answer here, going by TCP (udp-") == 1, words
+    assert words.index("UDP gets no answer") < words.index("done:"), words
+
+
 @pytest.mark.slow
 def test_when_udp_falls_silent_a_transfer_goes_on_over_tcp_without_losing_a_byte(
     homes: TwoHomes,

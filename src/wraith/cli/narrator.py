@@ -25,7 +25,7 @@ from wraith.aio.transports.addresses import format_address
 from wraith.cli.invitation import tell
 from wraith.cli.output import Output, duration, printable, size
 from wraith.cli.screen import RED, View
-from wraith.connection.roads.reasons import RoadFailure
+from wraith.connection.roads.reasons import RoadFailure, RoadReason
 from wraith.errors import WraithError
 from wraith.node.events import (
     ClockSkewSeen,
@@ -106,6 +106,7 @@ class Narrator:
         self._teller = Teller(other, name_of=name_of)
         self._verbose = verbose
         self._dialled: tuple[str, ...] = ()
+        self._dialled_over_udp: Road | None = None
         self._was_accepted = False
         self._udp_failure: RoadFailure | None = None
         #: Of the connection, until it is said why it is not over UDP.
@@ -131,6 +132,8 @@ class Narrator:
             proxy: what is to be said of proxies; empty for nothing.
         """
         texts = self._dialled = reaching.place_texts(roads)
+        over_udp = (road for road in roads if road.carrier is Carrier.UDP)
+        self._dialled_over_udp = next(over_udp, None)
         names = None if left_out is None else tuple(left_out)
         self.tell(WaitingEvent(None, texts, None, False, names))
         if proxy:
@@ -265,8 +268,16 @@ class Narrator:
             where = f"{event.road.carrier.name} to {printable(str(event.road))}"
             self._output.say(f"the road over {where} fails: {event.failure}")
 
+    def _say_at_last(self) -> None:
+        """A transfer may be over before the two ends have compared what has arrived. UDP was tried
+        first then, and was silent: no more is known, and there is nothing to wait for."""
+        road = self._dialled_over_udp
+        if road is not None and self._carrier not in (None, Carrier.UDP):
+            self.show(RoadFailed(road, RoadFailure(RoadReason.UDP_SILENT)))
+
     def _on_moved(self, before: Carrier, now: Carrier, silent_s: float) -> None:
         """The transfer goes on over another carrier."""
+        self._carrier = None  # how it began is no news any more
         after = f"moved after {silent_s:.1f} s without losing a byte"
         if now < before:
             self._output.say(f"the road over {now.name} is back, {after}")
@@ -350,6 +361,7 @@ class Narrator:
 
     def done(self, done: Done, file_ids: tuple[tuple[bytes, bytes], ...] = ()) -> None:
         """The last words of a transfer that is complete."""
+        self._say_at_last()
         *others, last = self._teller.done(done, file_ids)
         self._output.end_progress()
         for fact in (*others, last):

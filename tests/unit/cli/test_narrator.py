@@ -107,6 +107,43 @@ def test_a_peer_that_is_reached_over_tcp_alone_is_said_to_be_with_the_reason() -
     assert "UDP gets no answer here, going by TCP (udp-silent)" in heard.words
 
 
+@pytest.mark.parametrize("json_events", [False, True])
+def test_a_transfer_that_is_over_at_once_says_why_it_was_not_over_udp(json_events: bool) -> None:
+    heard = Heard(json_events=json_events)
+    heard.narrator.dialling([Road(Carrier.UDP, ADDRESS), Road(Carrier.TCP, ADDRESS)])
+    heard.narrator.show(replace(_connected(), carrier=Carrier.TCP))
+    heard.narrator.done(Done(1, 100, 100, 0, 0))
+    if json_events:
+        names = [event["event"] for event in heard.events]
+        road = heard.events[names.index("road")]
+        assert (road["carrier"], road["state"], road["reason"]) == ("udp", "failed", "udp-silent")
+        assert names.index("road") < names.index("done")
+        return
+    sentence = "UDP gets no answer here, going by TCP (udp-silent)"
+    assert 0 < heard.words.index(sentence) < heard.words.index("done:")
+    heard.narrator.done(Done(1, 100, 100, 0, 0))
+    assert heard.words.count(sentence) == 1
+
+
+@pytest.mark.parametrize(
+    "roads, carriers",
+    [
+        ([Carrier.TCP], [Carrier.TCP]),
+        ([Carrier.UDP, Carrier.TCP], [Carrier.UDP]),
+        ([Carrier.UDP, Carrier.TCP], [Carrier.TCP, Carrier.UDP]),
+    ],
+    ids=["UDP was not tried", "UDP was used", "UDP was gone back to"],
+)
+def test_nothing_is_said_at_last_of_udp_that(roads: list[Carrier], carriers: list[Carrier]) -> None:
+    heard = Heard()
+    heard.narrator.dialling([Road(carrier, ADDRESS) for carrier in roads])
+    heard.narrator.show(replace(_connected(), carrier=carriers[0]))
+    for carrier in carriers[1:]:
+        heard.narrator.show(PathChanged(NetworkPath(ADDRESS, ADDRESS, carrier)))
+    heard.narrator.done(Done(1, 100, 100, 0, 0))
+    assert "UDP gets no answer" not in heard.words
+
+
 def test_who_comes_over_tcp_without_a_try_over_udp_needs_no_word() -> None:
     heard = Heard()
     heard.narrator.show(replace(_connected(), carrier=Carrier.TCP))
