@@ -50,6 +50,7 @@ class Draw:
         self.way = list(WAYS.values())[(seed + draw.randrange(3)) % 3 if seed > 2 else seed]
         self.point = draw.randrange(SIZE // 16, SIZE * 5 // 8)
         self.sender_dials = draw.random() < 0.5
+        self.is_reset = draw.random() < 0.3
         print(f"{what}: seed {seed}, {self.way}, {self.point}, sender dials: {self.sender_dials}")
 
 
@@ -134,3 +135,31 @@ def test_a_nat_that_forgets_costs_no_byte(run: Crossing, seed: int) -> None:
     run.net.forget_nat()
     run.finish()
     assert run.n_bytes_over(carrier) > SIZE
+
+
+#: Both directions of a pair are drawn: which carrier is cut, and which is left.
+PAIRS = [("udp", "tcp"), ("udp", "ws"), ("tcp", "ws")]
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("pair", PAIRS, ids="-".join)
+def test_a_carrier_that_is_cut_in_the_middle_gives_way_to_the_other(
+    run: Crossing, pair: tuple[str, str], seed: int
+) -> None:
+    """Cut without a word, both ways and each alone, or reset."""
+    if "ws" in pair:
+        pytest.importorskip("websockets")
+    draw = Draw(seed, f"{pair} cut")
+    cut, left = pair if seed % 2 else pair[::-1]
+    waits = None if cut == pair[0] else run.drop(left)  # the better one would win
+    run.start(SIZE, limit=LIMIT, sender_dials=draw.sender_dials, carriers=pair)
+    run.wait_bytes(draw.point)
+    assert run.n_bytes_over(cut) > draw.point
+    if waits is not None:
+        waits.remove()
+    if cut != "udp" and draw.is_reset:
+        run.reset(cut)
+    else:
+        run.drop(cut, *draw.way)
+    run.finish()
+    assert run.n_bytes_over(left) > SIZE // 8

@@ -22,10 +22,18 @@ from pathlib import Path
 from typing import Final
 
 from wraith.testing.demo import Command, DemoFailed, compare_trees
-from wraith.testing.netns import RoutedNet, Rule, routed
+from wraith.testing.netns import UDP, Direction, Flow, RoutedNet, Rule, routed
 from wraith.testing.two_homes import TwoHomes, code_of, finish, number
 
-PROTOCOLS: Final = ("udp", "tcp")
+WEB_HOST: Final = "192.0.2.2"
+"""The other address of ``right``, in no private network: a code may name it in a URL."""
+WEB_PORT: Final = 8080
+FLOWS: Final = {
+    "udp": UDP,
+    "tcp": Flow("tcp", not_port=WEB_PORT),
+    "ws": Flow("tcp", port=WEB_PORT),
+}
+"""What a router sees of each carrier."""
 DEADLINE_S: Final = 90.0
 #: Counts what is hashed of chunks. It stands in front of the modules that take the functions over.
 _COUNT_HASHED: Final = """
@@ -59,7 +67,7 @@ class Crossing:
     def __init__(self, net: RoutedNet, work: Path) -> None:
         self.net = net
         self._homes = TwoHomes(work)
-        self._counts: dict[str, Rule] = {name: net.count(name) for name in PROTOCOLS}
+        self._counts: dict[str, Rule] = {name: net.count(flow) for name, flow in FLOWS.items()}
         self._n_bytes = 0
         self._source = work
 
@@ -69,14 +77,27 @@ class Crossing:
         *,
         limit: str,
         sender_dials: bool = False,
+        carriers: tuple[str, ...] = (),
         dialler_options: tuple[str, ...] = (),
     ) -> None:
         """Begins to send a file of ``n_bytes``, ``limit`` at most in a second; returns when both
-        are connected."""
+        are connected.
+
+        Args:
+            carriers: what both may use; with ``ws`` the side that waits has a URL. The usual ones
+                without.
+        """
         homes, left, right = self._homes, self.net.left, self.net.right
         self._n_bytes = n_bytes
         self._source = homes.file("holiday.mov", n_bytes)
-        listen = ("--listen", f"{right.ipv4}:0")
+        listen: tuple[str, ...] = ("--listen", f"{right.ipv4}:0")
+        if carriers:
+            listen = (*listen, "--carriers", ",".join(carriers))
+            dialler_options = (*dialler_options, "--carriers", ",".join(carriers))
+        if "ws" in carriers:
+            self._give_web_host()
+            url = f"ws://{WEB_HOST}:{WEB_PORT}/share"
+            listen = (*listen, "--ws", url, "--ws-listen", f"{WEB_HOST}:{WEB_PORT}")
         send = ("send", "--json", "--limit", limit)
         receive = ("receive", "--json", "--yes", "--out", str(homes.out))
         words = [("sender", send), ("receiver", receive)]
@@ -98,6 +119,19 @@ class Crossing:
     ) -> Command:
         prelude = _COUNT_HASHED.format(place=str(self._homes.work / f"{home}-hashed"))
         return self._homes.start(*words, home=home, under=under, stdin=stdin, prelude=prelude)
+
+    def _give_web_host(self) -> None:
+        net = self.net
+        net.right.ip("address", "add", f"{WEB_HOST}/32", "dev", net.right.device)
+        net.router.ip("route", "add", f"{WEB_HOST}/32", "via", net.right.ipv4)
+
+    def drop(self, carrier: str, *directions: Direction) -> Rule:
+        """``udp``, ``tcp`` or ``ws`` is lost without a word, as ``RoutedNet.drop``."""
+        return self.net.drop(FLOWS[carrier], *directions)
+
+    def reset(self, carrier: str) -> Rule:
+        """Every connection of ``tcp`` or ``ws`` is reset, as ``RoutedNet.reset_tcp``."""
+        return self.net.reset_tcp(FLOWS[carrier])
 
     def wait_bytes(self, n_bytes: int) -> None:
         """Until so many are verified at the receiver.
@@ -143,10 +177,10 @@ class Crossing:
         if wrong:
             raise DemoFailed("\n".join([*wrong, self._story()]))
 
-    def n_bytes_over(self, protocol: str) -> int:
-        """What the router has let through over ``udp`` or ``tcp``, headers and both directions
-        counted."""
-        return self._counts[protocol].n_bytes
+    def n_bytes_over(self, carrier: str) -> int:
+        """What the router has let through over ``udp``, ``tcp`` or ``ws``, headers and both
+        directions counted."""
+        return self._counts[carrier].n_bytes
 
     def _story(self) -> str:
         carried = {name: rule.n_bytes for name, rule in self._counts.items()}

@@ -33,7 +33,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from wraith.testing.foreign_peers import absent, find_program, require_program
 
@@ -68,6 +68,30 @@ class Direction(Enum):
 
     OUT = "left"  # from left to right; the value is the device that packets come in by
     BACK = "right"
+
+
+class Flow(NamedTuple):
+    """What a rule is about: ``udp`` or ``tcp``, in both directions. With ``port``, connections to
+    that port alone; with ``not_port``, all but those. The router follows connections from the
+    first such rule on: of older ones it cannot tell who has connected."""
+
+    protocol: str
+    port: int = 0
+    not_port: int = 0
+
+    @property
+    def match(self) -> str:
+        """In the words of nft."""
+        words = f"meta l4proto {self.protocol}"
+        if self.port:
+            words += f" ct original proto-dst {self.port}"
+        if self.not_port:
+            words += f" ct original proto-dst != {self.not_port}"
+        return words
+
+
+UDP: Final = Flow("udp")
+TCP: Final = Flow("tcp")
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +186,11 @@ class RoutedNet:
 
     def drop_udp(self, *directions: Direction) -> Rule:
         """UDP is lost without a word, in one direction or, with none named, in both."""
-        return self._forward(f"{_coming_by(directions)} meta l4proto udp counter drop")
+        return self.drop(UDP, *directions)
+
+    def drop(self, flow: Flow, *directions: Direction) -> Rule:
+        """It is lost without a word, in one direction or, with none named, in both."""
+        return self._forward(f"{_coming_by(directions)} {flow.match} counter drop")
 
     def reset_tcp_after_client_hello(self) -> Rule:
         """Whoever sends a TLS ClientHello gets a RST; the other side hears nothing."""
@@ -175,13 +203,13 @@ class RoutedNet:
         without a word. Connections that began earlier are not counted."""
         return self._forward(f"meta l4proto tcp ct bytes > {n_bytes} counter drop")
 
-    def reset_tcp(self) -> Rule:
-        """Whoever sends anything over TCP, a SYN too, gets a RST."""
-        return self._forward("meta l4proto tcp counter reject with tcp reset")
+    def reset_tcp(self, flow: Flow = TCP) -> Rule:
+        """Whoever sends anything of it, a SYN too, gets a RST."""
+        return self._forward(f"{flow.match} counter reject with tcp reset")
 
-    def count(self, protocol: str) -> Rule:
-        """Changes nothing: it counts what comes through, ``udp`` or ``tcp``, both directions."""
-        return self._add("passed", f"meta l4proto {protocol} counter")
+    def count(self, flow: Flow) -> Rule:
+        """Changes nothing: it counts what comes through."""
+        return self._add("passed", f"{flow.match} counter")
 
     def drop_all(self, *directions: Direction) -> Rule:
         """Nothing comes through any more: a cut without a RST."""

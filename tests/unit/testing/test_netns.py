@@ -14,7 +14,10 @@ import pytest
 from wraith.testing import netns
 from wraith.testing.foreign_peers import find_program, require_program
 from wraith.testing.netns import (
+    TCP,
+    UDP,
     Direction,
+    Flow,
     Namespace,
     RoutedNet,
     alone,
@@ -102,7 +105,7 @@ def test_udp_is_dropped_in_the_direction_that_was_named(net: RoutedNet) -> None:
 
 def test_what_comes_through_is_counted_and_what_is_dropped_is_not(net: RoutedNet) -> None:
     with udp_socket(net.left) as left, udp_socket(net.right) as right:
-        counts = net.count("udp"), net.count("tcp")
+        counts = net.count(UDP), net.count(TCP)
         assert arrives(left, right)
         rule = net.drop_udp()
         assert not arrives(left, right)
@@ -123,6 +126,22 @@ def test_tcp_is_reset_for_both_ends(net: RoutedNet) -> None:
         with net.left.entered(), pytest.raises(ConnectionRefusedError):
             socket.create_connection(far.getsockname()[:2], timeout=ARRIVES_S)
         assert rule.n_packets == 3
+
+
+def test_a_flow_may_be_that_of_one_port_or_of_all_others(net: RoutedNet) -> None:
+    net.count(Flow("tcp", not_port=1))  # from now on the router knows who has connected
+    with tcp_link(net) as (one, its_end), tcp_link(net) as (other, other_end):
+        port = its_end.getsockname()[1]
+        counts = net.count(Flow("tcp", port=port)), net.count(Flow("tcp", not_port=port))
+        cut = net.drop(Flow("tcp", port=port), Direction.BACK)
+        its_end.sendall(b"lost")
+        other_end.sendall(b"there")
+        assert other.recv(64) == b"there"
+        one.settimeout(LOST_S)
+        with pytest.raises(TimeoutError):
+            one.recv(64)
+        assert cut.n_packets
+        assert [each.n_packets > 0 for each in counts] == [False, True]
 
 
 def test_a_client_hello_is_answered_with_a_reset(net: RoutedNet) -> None:
