@@ -11,19 +11,19 @@ from dataclasses import dataclass
 
 from wraith.abc import Kem, Tracer
 from wraith.aio.argument_kinds import check_identity
+from wraith.aio.carriers.select import RoadOpener
 from wraith.aio.clock import SystemClock
 from wraith.aio.entropy import OsRng
-from wraith.aio.links import Links
+from wraith.aio.links import LinkListener, Links
 from wraith.aio.path_keys import PathKeys
 from wraith.aio.ports import bind_preferred
 from wraith.aio.road_choice import Reached, RoadChoice, WebPlace
 from wraith.aio.tracing import make_tracer
-from wraith.aio.transports.datagram_endpoint import take_sockets
+from wraith.aio.transports.datagram_endpoint import bind_quic, take_sockets
 from wraith.aio.transports.forwarded import ListedProxies
 from wraith.aio.transports.listening import listening_sockets
 from wraith.aio.transports.local import GivenSockets, bound_already
 from wraith.aio.transports.routes import is_loopback
-from wraith.aio.transports.select import RoadOpener
 from wraith.aio.transports.udp import SocketSet
 from wraith.config import EndpointConfig
 from wraith.connection.endpoint import Endpoint
@@ -33,7 +33,7 @@ from wraith.crypto.mlkem import MlKem768
 from wraith.crypto.x25519 import X25519Key
 from wraith.errors import ConfigError
 from wraith.node.node import Node
-from wraith.types import ANY_ADDRESS, Address
+from wraith.types import ANY_ADDRESS, Address, Carrier
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +84,9 @@ async def bind_node(
     rng, tracer = OsRng(), make_tracer()
     if sock is not None:
         sockets = await take_sockets(bound_already(sock))
-        if choice.web is not None:
-            sockets.web = listening_sockets(choice.web.local)
+        await _bind_beside(sockets, choice)
     elif sockets is None:
-        sockets = await bind_preferred(
-            local, preferred_port, listens=choice.listens, web=choice.web
-        )
+        sockets = await bind_preferred(local, preferred_port, choice)
     now = asyncio.get_running_loop().time()
     try:
         endpoint = Endpoint(
@@ -102,6 +99,7 @@ async def bind_node(
             listening=True,
             now=now,
         )
+        quic = await _quic_listener(sockets)
     except BaseException:
         sockets.close()
         raise
@@ -116,10 +114,34 @@ async def bind_node(
 
         links.add(TcpListener(sockets.tcp))
         sockets.tcp = []
+    if quic is not None:
+        links.add(quic)
+        sockets.quic = None
     paths = PathKeys(SystemClock())
     if choice.web is not None:
         _listen_to_web(sockets, choice.web, links, paths)
     return BoundNode(node, sockets, links, paths, reached, rng, tracer)
+
+
+async def _bind_beside(sockets: SocketSet, choice: RoadChoice) -> None:
+    """What ``choice`` listens on beside sockets that somebody else has bound."""
+    try:
+        if choice.web is not None:
+            sockets.web = listening_sockets(choice.web.local)
+        if Carrier.QUIC in choice.listens:
+            sockets.quic = await bind_quic(sockets, sockets.locals[0], with_udp=choice.uses_udp)
+    except BaseException:
+        sockets.close()
+        raise
+
+
+async def _quic_listener(sockets: SocketSet) -> LinkListener | None:
+    if sockets.quic is None:
+        return None
+    from wraith.aio.carriers import quic  # who has no such port loads no library for it
+
+    await quic.load()
+    return quic.listener_at(sockets.quic)
 
 
 def _listen_to_web(sockets: SocketSet, place: WebPlace, links: Links, paths: PathKeys) -> None:

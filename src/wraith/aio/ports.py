@@ -10,7 +10,7 @@ import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from wraith.aio.road_choice import Reached, WebPlace
+from wraith.aio.road_choice import Reached, RoadChoice
 from wraith.aio.transports.datagram_endpoint import bind_sockets
 from wraith.aio.transports.listening import listening_sockets
 from wraith.aio.transports.udp import SocketSet
@@ -22,39 +22,40 @@ from wraith.transfer.code import encode_code
 from wraith.types import Address, Carrier, PeerKey, SuiteId
 
 
-async def bind_preferred(
-    local: Address,
-    preferred_port: int,
-    *,
-    listens: frozenset[Carrier] = frozenset((Carrier.UDP,)),
-    web: WebPlace | None = None,
-) -> SocketSet:
-    """Binds ``local`` for ``listens``, and the place of ``web``. With port 0 in ``local``
-    ``preferred_port`` is taken if it is free: on UDP alone rather than another one, since a code
-    names it. [CA-26]
+async def bind_preferred(local: Address, preferred_port: int, choice: RoadChoice) -> SocketSet:
+    """Binds ``local`` for what ``choice`` listens on. With port 0 in ``local`` ``preferred_port``
+    is taken if it is free: on some of the carriers rather than another one, since a code names it.
+    [CA-26] [CA-86]
 
     Raises:
         TransportError: the address cannot be bound.
     """
-    sockets = await _bind(local, preferred_port, listens)
-    if web is not None:
+    sockets = await _bind(local, preferred_port, choice)
+    if choice.web is not None:
         try:
-            sockets.web = listening_sockets(web.local)
+            sockets.web = listening_sockets(choice.web.local)
         except BaseException:
             sockets.close()
             raise
     return sockets
 
 
-async def _bind(local: Address, preferred_port: int, listens: frozenset[Carrier]) -> SocketSet:
-    with_tcp = Carrier.TCP in listens
+async def _bind(local: Address, preferred_port: int, choice: RoadChoice) -> SocketSet:
+    with_tcp, with_quic = Carrier.TCP in choice.listens, Carrier.QUIC in choice.listens
+    with_udp = choice.uses_udp
     if preferred_port and not local.port:
         preferred = local._replace(port=preferred_port)
-        ways = (True, False) if with_tcp and Carrier.UDP in listens else (with_tcp,)
-        for way in ways:
+        ways = [(True, True), (True, False), (False, True), (False, False)]
+        for tcp, quic in ways:
+            is_more = tcp > with_tcp or quic > with_quic
+            is_nothing = not (tcp or quic or with_udp) and (with_tcp or with_quic)
+            if is_more or is_nothing:
+                continue
             with contextlib.suppress(TransportError):
-                return await bind_sockets(preferred, with_tcp=way)
-    return await bind_sockets(local, with_tcp=with_tcp)
+                return await bind_sockets(
+                    preferred, with_tcp=tcp, with_quic=quic, with_udp=with_udp
+                )
+    return await bind_sockets(local, with_tcp=with_tcp, with_quic=with_quic, with_udp=with_udp)
 
 
 @dataclass(frozen=True, slots=True)

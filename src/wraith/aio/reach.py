@@ -81,6 +81,10 @@ async def _reach_all(record: NodeRecord, choice: RoadChoice, timeout_s: float) -
     ends_at = loop.time() + TOTAL_S
     identity = Identity.generate(OsRng())
     roads = best_of(choice.roads(record), DEFAULT_ORDER, ROADS_MAX)
+    if any(road.carrier is Carrier.QUIC for road in roads):
+        from wraith.aio.carriers import quic
+
+        await quic.load()  # before the others are measured: it would take their time
     trials = [_Trial(record, road, identity) for road in roads]
     try:
         await asyncio.gather(*(trial.run(timeout_s) for trial in trials))
@@ -170,9 +174,13 @@ class _Trial:
         assert running is not None and connection is not None
         flights = running.node.endpoint.flights_of(connection)
         self.flights = tuple(id_ for _, id_ in flights)
-        silence = RoadReason.UDP_SILENT
-        if self.road.carrier is not Carrier.UDP:
-            silence = RoadReason.ACCEPTED_SILENT if flights else RoadReason.SYN_TIMEOUT
+        carrier = self.road.carrier
+        if flights and carrier is not Carrier.UDP:
+            silence = RoadReason.ACCEPTED_SILENT
+        elif carrier in (Carrier.UDP, Carrier.QUIC):
+            silence = RoadReason.UDP_SILENT
+        else:
+            silence = RoadReason.SYN_TIMEOUT
         self.result = Reach(self.road, self._failure or RoadFailure(silence))
 
     async def ask(self, ids: Sequence[bytes]) -> frozenset[bytes] | None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import urlsplit
 
@@ -21,11 +21,12 @@ from wraith.wire.places import AddressKind, check_url, kind_of, literal_of
 if TYPE_CHECKING:
     from wraith.aio.transports.udp import SocketSet
 
-#: What a node can use. QUIC is not among them: ``aio/carriers`` has it, and no node opens it yet.
-NAMES: Final = {"udp": Carrier.UDP, "tcp": Carrier.TCP, "ws": Carrier.WS}
+NAMES: Final = {
+    "udp": Carrier.UDP, "tcp": Carrier.TCP, "ws": Carrier.WS, "quic": Carrier.QUIC,
+}  # fmt: skip
 ACCEPTED: Final = f"one or more of {', '.join(NAMES)}"
 #: What a carrier needs beside the plain installation: the library, and the extra that brings it.
-_NEEDS: Final = {Carrier.WS: ("websockets", "ws")}
+_NEEDS: Final = {Carrier.WS: ("websockets", "ws"), Carrier.QUIC: ("aioquic", "quic")}
 
 
 def is_installed(carrier: Carrier) -> bool:
@@ -113,11 +114,12 @@ class RoadChoice:
         return Carrier.UDP in self.listens or Carrier.UDP in self.dials
 
     def reached(self, sockets: SocketSet) -> Reached:
-        """On what a node with these sockets is reached: not on TCP where the port was taken."""
-        has_tcp = bool(sockets.tcp)
-        is_missing = Carrier.TCP in self.listens and not has_tcp
+        """On what a node with these sockets is reached: not on what its port was taken of."""
         url = None if self.web is None else self.web.url
-        return Reached(Carrier.UDP in self.listens, has_tcp, is_missing, url)
+        quic_port = None if sockets.quic is None else sockets.quic.port
+        here = Reached(Carrier.UDP in self.listens, bool(sockets.tcp), url, quic_port)
+        taken = (each for each in (Carrier.TCP, Carrier.QUIC) if each in self.listens)
+        return here._replace(missing=tuple(each for each in taken if each not in here.carriers))
 
     def roads(self, record: NodeRecord) -> tuple[Road, ...]:
         """The roads to a node that may be tried.
@@ -141,13 +143,14 @@ class RoadChoice:
 
 
 class Reached(NamedTuple):
-    """On what a node can be reached at its port, and at which ``url``. A code names it.
-    ``is_tcp_missing``: on TCP, too, if its port were not taken."""
+    """On what a node can be reached: over UDP and TCP at its port, over QUIC at ``quic_port``, and
+    at which ``url``. A code names it. ``missing``: these, too, if their port were not taken."""
 
     udp: bool = True
     tcp: bool = False
-    is_tcp_missing: bool = False
     url: str | None = None
+    quic_port: int | None = None
+    missing: tuple[Carrier, ...] = ()
 
     @property
     def carriers(self) -> tuple[Carrier, ...]:
@@ -156,16 +159,21 @@ class Reached(NamedTuple):
             (Carrier.UDP, self.udp),
             (Carrier.TCP, self.tcp),
             (Carrier.WS, self.url is not None),
+            (Carrier.QUIC, self.quic_port is not None),
         )
         return tuple(carrier for carrier, is_there in there if is_there)
 
     def named(self, addresses: Sequence[Address]) -> NamedPlaces:
         """What a record of a node at ``addresses`` says."""
         web = () if self.url is None else (Road(Carrier.WS, url=self.url),)
+        quic: tuple[Road, ...] = ()
+        if self.quic_port is not None:
+            there = [address._replace(port=self.quic_port) for address in addresses]
+            quic = tuple(Road(Carrier.QUIC, address) for address in there)
         if self.udp:
-            return NamedPlaces(tuple(addresses), self.tcp, web)
+            return NamedPlaces(tuple(addresses), self.tcp, (*quic, *web))
         alone = (Road(Carrier.TCP, address) for address in addresses if self.tcp)
-        return NamedPlaces((), False, (*alone, *web))
+        return NamedPlaces((), False, (*alone, *quic, *web))
 
 
 class NamedPlaces(NamedTuple):
@@ -227,3 +235,16 @@ def choose_listening(
             "waits for others",
         )
     return RoadChoice(chosen, chosen, web=web)
+
+
+def choose_both(
+    carriers: str | Iterable[str], proxy: str = AUTO, *, web: WebPlace | None = None
+) -> RoadChoice:
+    """The choice of a node that waits for others and goes to others, both over ``carriers``; its
+    own way leads through what the environment says, if ``proxy`` is ``auto``.
+
+    Raises:
+        ConfigError, MissingExtra: as ``choose_listening`` and ``plan_proxies``.
+    """
+    listens = choose_listening(carriers, proxy, web=web)
+    return replace(listens, proxies=plan_proxies(proxy))

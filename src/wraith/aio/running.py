@@ -27,7 +27,7 @@ from wraith.aio.disk.replay_files import ReplayFiles
 from wraith.aio.driver import Driver
 from wraith.aio.fork import poison_after_fork
 from wraith.aio.opening import Opening
-from wraith.aio.road_choice import RoadChoice
+from wraith.aio.road_choice import RoadChoice, choose_both, web_place
 from wraith.aio.settling import settled
 from wraith.aio.transports.interfaces import reachable_addresses
 from wraith.aio.transports.local import GivenSockets, LocalAddress, local_address
@@ -35,6 +35,7 @@ from wraith.aio.transports.routes import is_loopback
 from wraith.config import EndpointConfig
 from wraith.connection.handshake.endpoint_keys import AccessKey
 from wraith.connection.handshake.node_record import NodeRecord
+from wraith.connection.roads.proxies import AUTO
 from wraith.crypto.ed25519 import Identity
 from wraith.errors import LocalProtocolError, WraithError
 from wraith.node.node import AnyService
@@ -114,7 +115,7 @@ class RunningNode:
     @property
     def addresses(self) -> tuple[Address, ...]:
         """Addresses at which peers reach this node: the bound ones, or those of all interfaces."""
-        bound = tuple(each.local for each in self.sockets.sockets)
+        bound = self.sockets.locals
         if all(any(each.ip) for each in bound):
             return bound
         return reachable_addresses(self.port)
@@ -273,6 +274,10 @@ def open_node(
     identity: Identity | None = None,
     config: EndpointConfig | None = None,
     sock: GivenSockets | None = None,
+    carriers: Sequence[str] = ("udp",),
+    proxy: str = AUTO,
+    ws: str | None = None,
+    ws_listen: LocalAddress | None = None,
 ) -> Opening[RunningNode]:
     """A node for several services at one port: ``async with open_node() as node``.
 
@@ -286,18 +291,25 @@ def open_node(
         config: everything that can be set.
         sock: a UDP socket that is bound already, or one for each address family, in place of
             ``local``. The node takes it over and closes it.
+        carriers: on what it listens, and goes to others: as for ``wraith.listen``.
+        proxy: for its way to others over TCP and WebSocket: ``"auto"`` or ``"none"``, as for
+            ``wraith.connect``; a URL is refused, since nobody would come that way.
+        ws, ws_listen: as for ``wraith.listen``.
 
     Raises:
         TransportError: the address cannot be bound.
-        ConfigError: ``local`` or ``sock`` are something else.
+        ConfigError: one of these is something else.
+        MissingExtra: a carrier or a proxy needs what is not installed.
     """
 
     async def open_() -> RunningNode:
+        web = web_place(ws, None if ws_listen is None else local_address(ws_listen))
         return await run_node(
             config=config or EndpointConfig(),
             identity=identity,
             local=local_address(local),
             sock=sock,
+            choice=choose_both(carriers, proxy, web=web),
         )
 
     return Opening(open_, "wraith.aio.open_node(...)")

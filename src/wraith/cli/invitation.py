@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from wraith.aio.disk.kept_code import KeptCode
 from wraith.aio.files.reaching import code_addresses
-from wraith.aio.files.waiting import Waits, announce
+from wraith.aio.files.waiting import Announcement, Waits, announce
 from wraith.aio.road_choice import names_of
 from wraith.aio.transports.routes import is_loopback, wait_until
 from wraith.cli.handover import copy_code, show_qr
@@ -20,6 +20,7 @@ from wraith.types import Address, Carrier
 if TYPE_CHECKING:
     from wraith.aio.files.events import EntryEvent, Event
 
+#: Carriers whose port a firewall must let in.
 PORTS: Final = (Carrier.UDP, Carrier.TCP)
 
 
@@ -62,12 +63,30 @@ def invite(
         show_qr(output, announced.code)
     if copies:
         copy_code(output, announced.code)
-    where, on = ", ".join(announced.addresses), names_of(announced.reached.carriers)
-    if announced.reached.is_tcp_missing:
-        output.say(f"TCP port {announced.port} is taken: this code leads here over UDP alone")
-    ports = names_of(each for each in announced.reached.carriers if each in PORTS)
-    let_in = f"; a firewall must let {ports} port {announced.port} in" if ports else ""
-    output.say(f"waiting at {where} ({on}){let_in}")
+    where, reached = ", ".join(announced.addresses), announced.reached
+    for carrier in reached.missing:
+        port = announced.port + (carrier is Carrier.QUIC and reached.udp)
+        left = names_of(reached.carriers)
+        output.say(f"{carrier.name} port {port} is taken: this code leads here over {left} alone")
+    output.say(f"waiting at {where} ({_carriers_text(announced)}){_to_let_in(announced)}")
+
+
+def _carriers_text(announced: Announcement) -> str:
+    reached = announced.reached
+    if reached.quic_port in (None, announced.port):
+        return names_of(reached.carriers)
+    others = names_of(each for each in reached.carriers if each is not Carrier.QUIC)
+    return f"{others}; QUIC at port {reached.quic_port}"
+
+
+def _to_let_in(announced: Announcement) -> str:
+    reached = announced.reached
+    ports = [f"{each.name} port {announced.port}" for each in reached.carriers if each in PORTS]
+    if all(each in reached.carriers for each in PORTS):
+        ports = [f"UDP and TCP port {announced.port}"]
+    if reached.quic_port is not None:
+        ports.append(f"UDP port {reached.quic_port} (QUIC)")
+    return f"; a firewall must let {' and '.join(ports)} in" if ports else ""
 
 
 def tell(output: Output, event: Event | EntryEvent) -> None:

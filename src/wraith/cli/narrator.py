@@ -26,6 +26,7 @@ from wraith.cli.invitation import tell
 from wraith.cli.output import Output, duration, printable, size
 from wraith.cli.screen import RED, View
 from wraith.connection.roads.reasons import RoadFailure, RoadReason
+from wraith.connection.roads.rows import DEFAULT_ORDER
 from wraith.errors import WraithError
 from wraith.node.events import (
     ClockSkewSeen,
@@ -279,7 +280,7 @@ class Narrator:
         """The transfer goes on over another carrier."""
         self._carrier = None  # how it began is no news any more
         after = f"moved after {silent_s:.1f} s without losing a byte"
-        if now < before:
+        if DEFAULT_ORDER.index(now) < DEFAULT_ORDER.index(before):
             self._output.say(f"the road over {now.name} is back, {after}")
         else:
             self._output.say(f"no answer over {before.name} any more, going by {now.name}: {after}")

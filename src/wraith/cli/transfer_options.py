@@ -184,7 +184,7 @@ _COMMON = [
         metavar="LIST",
         envvar="WRAITH_CARRIERS",
         show_envvar=True,
-        help="What may be used: udp, tcp, ws, with commas between. [default: udp,tcp to wait "
+        help="What may be used: udp, tcp, ws, quic, with commas between. [default: udp,tcp to wait "
         "at, all that are installed to dial]",
     ),
     click.option(

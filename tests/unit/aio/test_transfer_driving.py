@@ -8,6 +8,7 @@ import pytest
 
 from wraith.abc import NullTracer
 from wraith.aio.assembly import BoundNode
+from wraith.aio.carriers.select import RoadOpener
 from wraith.aio.clock import SystemClock
 from wraith.aio.entropy import OsRng
 from wraith.aio.links import Links
@@ -15,7 +16,6 @@ from wraith.aio.path_keys import PathKeys
 from wraith.aio.road_choice import Reached
 from wraith.aio.running import RunningNode
 from wraith.aio.transfers import Transfer
-from wraith.aio.transports.select import RoadOpener
 from wraith.aio.transports.udp import SocketSet
 from wraith.testing.node_pair import NodeSimulation
 from wraith.transfer.memory_store import MemorySource, MemoryTarget

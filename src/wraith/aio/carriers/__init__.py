@@ -1,6 +1,7 @@
-"""Carriers of links that stand on a room above ``aio.transports``: QUIC, over a libp2p host.
+"""Which carrier opens which road (``select``), and those that stand on a room above
+``aio.transports``: QUIC, over a libp2p host.
 
-``aio.transports`` lies below the driver, and a libp2p host is driven by one. So what is a transport
-to its users, and has its shape, stands here: ``quic.open_link``, ``quic.bind_listener``.
-Whoever opens roads gets an opener of this room handed in; nothing below may import it.
+A libp2p host is driven by the driver, and ``aio.transports`` lies below that. So what is a
+transport to its users, and has its shape, stands here: ``quic.open_link``, ``quic.bind_listener``.
+The links of a node get the opener handed in by its assembly.
 """

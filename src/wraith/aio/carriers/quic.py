@@ -8,6 +8,8 @@ Spec: docs/spec/carriers.md [CA-80 to CA-85].
 
 from __future__ import annotations
 
+import asyncio
+import importlib.util
 from typing import TYPE_CHECKING, Final
 
 from wraith.aio.transports.doorstep import Doorstep
@@ -17,9 +19,32 @@ from wraith.types import ANY_ADDRESS, Address, Road
 if TYPE_CHECKING:
     from wraith.aio.carriers.quic_link import QuicSocket
     from wraith.aio.carriers.quic_listener import QuicListener
+    from wraith.aio.transports.udp import SocketSet
 
 CONNECT_S: Final = 10.0
 DEFAULT_BACKEND: Final = "aioquic"
+
+
+async def load() -> None:
+    """Loads what a link needs, in a thread: it takes half a second and more, and other roads are
+    being tried meanwhile.
+
+    Raises:
+        MissingExtra: the backend's library is not installed.
+    """
+    await asyncio.to_thread(_load)
+
+
+def _load() -> None:
+    from wraith.aio.carriers import quic_listener as quic_listener
+    from wraith.libp2p.quic import load_backend
+
+    load_backend(best_backend())
+
+
+def best_backend() -> str:
+    """The one that a node takes: qh3, which is several times faster, where it is installed."""
+    return "qh3" if importlib.util.find_spec("qh3") is not None else DEFAULT_BACKEND
 
 
 async def open_link(
@@ -75,3 +100,10 @@ def bind_listener(
     from wraith.aio.carriers.quic_listener import QuicListener
 
     return QuicListener.bind(address, backend)
+
+
+def listener_at(sockets: SocketSet) -> QuicListener:
+    """The same at sockets that are bound, which it takes over, on the best backend; after ``load``."""
+    from wraith.aio.carriers.quic_listener import QuicListener
+
+    return QuicListener(sockets, best_backend())

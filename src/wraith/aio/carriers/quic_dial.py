@@ -20,9 +20,9 @@ from wraith.aio.libp2p import Libp2pHost
 from wraith.aio.libp2p.protocols import negotiate_out
 from wraith.aio.libp2p.sockets import Libp2pSockets
 from wraith.aio.transports.base import OpenFailed
+from wraith.aio.transports.datagram_endpoint import bind_sockets
 from wraith.aio.transports.doorstep import Doorstep
 from wraith.aio.transports.routes import has_route
-from wraith.aio.transports.udp import SocketSet
 from wraith.connection.links.link import StreamLink
 from wraith.connection.roads.reasons import RoadFailure, RoadReason
 from wraith.crypto.ed25519 import Identity
@@ -58,7 +58,7 @@ async def dial(
     load_backend(backend)
     if not has_route(address):
         raise OpenFailed(RoadFailure(RoadReason.UNREACHABLE))
-    opening = _Opening(_bind(local), address, backend)
+    opening = _Opening(await _bind(local), address, backend)
     try:
         async with asyncio.timeout(timeout_s):
             return await opening.run(link, number, timeout_s, doorstep)
@@ -70,10 +70,10 @@ async def dial(
         raise
 
 
-def _bind(local: Address) -> Libp2pSockets:
+async def _bind(local: Address) -> Libp2pSockets:
     """Sockets at ``local``, or on every interface. Raises ``OpenFailed``."""
     try:
-        return Libp2pSockets(SocketSet.bind(local).sockets)
+        return Libp2pSockets((await bind_sockets(local)).sockets)
     except TransportError as exc:
         cause = exc.__cause__
         detail = cause.strerror if isinstance(cause, OSError) else None

@@ -26,7 +26,8 @@ _WORDS: Final = re.compile(r"(?<!^)(?=[A-Z])")
 @dataclass(frozen=True, slots=True)
 class WaitingEvent:
     """The first one: it listens, or dials (``code``, ``port`` and ``carriers`` are ``None`` then).
-    ``code`` is a secret and stands in no ``repr``; ``carriers`` is on what others find it."""
+    ``code`` is a secret and stands in no ``repr``; ``carriers`` is on what others find it, over
+    QUIC at ``quic_port``."""
 
     code: str | None = field(repr=False)
     addresses: tuple[str, ...]
@@ -34,6 +35,7 @@ class WaitingEvent:
     resumed: bool
     left_out: tuple[str, ...] | None = field(default=None, metadata=_OPTIONAL)
     carriers: tuple[str, ...] | None = field(default=None, metadata=_OPTIONAL)
+    quic_port: int | None = field(default=None, metadata=_OPTIONAL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,7 @@ class UnreachableEvent:
 @dataclass(frozen=True, slots=True)
 class ConnectedEvent:
     """A peer is there. Every value comes from the finished handshake; ``carrier`` is what it came
-    over (``udp``, ``tcp``, ``ws``)."""
+    over (``udp``, ``tcp``, ``ws``, ``quic``)."""
 
     post_quantum: bool
     key_exchange: str

@@ -148,7 +148,7 @@ class Offering:
         kept = self.kept
         preferred = kept.port if kept is not None else 0
         choice = self._choice
-        sockets = await bind_preferred(local, preferred, listens=choice.listens, web=choice.web)
+        sockets = await bind_preferred(local, preferred, choice)
         self._waiting = WaitingPort(
             sockets,
             choice.reached(sockets),

@@ -45,7 +45,15 @@ class Announcement:
 
         names = None if left_out is None else tuple(left_out)
         carriers = tuple(carrier.name.lower() for carrier in self.reached.carriers)
-        return WaitingEvent(self.code, self.addresses, self.port, self.is_resumed, names, carriers)
+        return WaitingEvent(
+            self.code,
+            self.addresses,
+            self.port,
+            self.is_resumed,
+            names,
+            carriers,
+            self.reached.quic_port,
+        )
 
 
 def announce(

@@ -45,7 +45,7 @@ def connect(
         config: everything else that can be set.
         local: what to send from: ``"HOST:PORT"``, ``(host, port)`` or a port; every interface and a
             free port when ``None``.
-        carriers: which may be used: ``"udp"``, ``"tcp"``, ``"ws"``; ``None``: all that
+        carriers: which may be used: ``"udp"``, ``"tcp"``, ``"ws"``, ``"quic"``; ``None``: all that
             are installed.
         proxy: ``"auto"`` goes by the environment (ALL_PROXY, HTTPS_PROXY, NO_PROXY), ``"none"``,
             or a URL: then every byte goes through it and UDP is off.

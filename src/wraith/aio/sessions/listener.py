@@ -76,8 +76,10 @@ def listen(
         at: a node that runs already (``wraith.aio.open_node``): the listener has an access key of
             its own there, and shares the port with what else listens.
         carriers: on what it listens: ``"udp"``, and ``"tcp"`` at the same port. A TCP port that
-            accepts is seen by whoever scans for it, though it never says a byte (ADR 23). ``"ws"``
-            needs the next two, and the extra ``ws``.
+            accepts is seen by whoever scans for it, though it never says a byte (ADR 23).
+            ``"quic"``, with the extra ``quic``: on the next UDP port, or on this one without
+            ``"udp"``; whoever speaks QUIC is answered there. ``"ws"`` needs the next two, and the
+            extra ``ws``.
         ws: the URL (``ws://``, ``wss://``) at which a web server leads here; the code names it.
         ws_listen: where that server finds this node, ``"127.0.0.1:8080"`` for one.
 

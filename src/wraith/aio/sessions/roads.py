@@ -17,7 +17,7 @@ class SessionRoad:
     """One way to the peer, as it stands.
 
     Attributes:
-        carrier: ``udp``, ``tcp`` or ``ws``.
+        carrier: ``udp``, ``tcp``, ``ws`` or ``quic``.
         address: where it leads: ``192.0.2.1:4433``, or a URL.
         state: a word of docs/spec/roads.md: ``active`` is the one in use; ``untried``, ``trying``,
             ``open``, ``standby``, ``suspect``, ``closed``, ``failed``.

@@ -111,7 +111,7 @@ class Session:
 
     @property
     def carrier(self) -> str:
-        """What carries the session now: ``udp``, ``tcp`` or ``ws``."""
+        """What carries the session now: ``udp``, ``tcp``, ``ws`` or ``quic``."""
         return self.connection.path.carrier.name.lower()
 
     @property

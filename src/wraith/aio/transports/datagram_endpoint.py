@@ -29,6 +29,7 @@ from wraith.types import Address, NetworkPath, Transmit
 _HIGH_WATER_BYTES: Final = 1024 * 1024
 _PATHS_MAX: Final = 4096
 _BIND_TRIES: Final = 16
+PORT_MAX: Final = 65_535
 
 
 class EndpointSocket(asyncio.DatagramProtocol):
@@ -181,25 +182,48 @@ def supports_add_reader(loop: asyncio.AbstractEventLoop) -> bool:
         other.close()
 
 
-async def bind_sockets(address: Address, *, with_tcp: bool = False) -> SocketSet:
-    """The best sockets that the running loop allows, bound to ``address``; ``with_tcp``: sockets
-    that listen on TCP beside them, on the same port. [CA-26]
+async def bind_sockets(
+    address: Address, *, with_tcp: bool = False, with_quic: bool = False, with_udp: bool = True
+) -> SocketSet:
+    """The best sockets that the running loop allows, bound to ``address``.
+
+    Args:
+        with_tcp: sockets that listen on TCP beside them, on the same port. [CA-26]
+        with_quic: sockets for QUIC beside them, on the next port; or, without ``with_udp``, in
+            their place. [CA-86]
 
     Raises:
-        TransportError: nothing could be bound, or no port that is free for both.
+        TransportError: nothing could be bound, or no port that is free for all.
     """
-    if not with_tcp:
+    if not with_tcp and not with_quic:
         return await _bind_udp(address)
     for _ in range(_BIND_TRIES):
         sockets = await _bind_udp(address)
         try:
-            sockets.tcp = listening_sockets(address._replace(port=sockets.port))
+            if with_tcp:
+                sockets.tcp = listening_sockets(address._replace(port=sockets.port))
+            if with_quic:
+                sockets.quic = await bind_quic(sockets, address, with_udp=with_udp)
             return sockets
         except TransportError:
             sockets.close()
             if address.port:
                 raise
-    raise TransportError("no port is free for both UDP and TCP")
+    raise TransportError("no port is free for all of the carriers")
+
+
+async def bind_quic(sockets: SocketSet, address: Address, *, with_udp: bool) -> SocketSet:
+    """Sockets for QUIC beside ``sockets``, which are bound to ``address``: at the next port, or
+    theirs without ``with_udp``. [CA-86]
+
+    Raises:
+        TransportError: the next port is taken, or there is none.
+    """
+    if not with_udp:
+        return sockets.hand_over()
+    if sockets.port == PORT_MAX:
+        raise TransportError("QUIC listens at the port after UDP's, and none comes after 65535")
+    return await _bind_udp(address._replace(port=sockets.port + 1))
 
 
 async def _bind_udp(address: Address) -> SocketSet:

@@ -548,6 +548,10 @@ class SocketSet:
         self.tcp: list[socket.socket] = []
         #: The same, for WebSocket, at an address of their own.
         self.web: list[socket.socket] = []
+        #: The same, for QUIC: the next port, or this one where ``hand_over`` gave it away.
+        self.quic: SocketSet | None = None
+        #: What ``hand_over`` gave away was bound to.
+        self._named: tuple[Address, ...] = ()
         #: UDP is off: the sockets hold the port, and nothing leaves or is read.
         self.is_mute = False
         self._tell_refused_size: RefuseSize | None = None
@@ -606,7 +610,20 @@ class SocketSet:
     @property
     def port(self) -> int:
         """The UDP port of the first socket."""
-        return self.sockets[0].local.port
+        return self.locals[0].port
+
+    @property
+    def locals(self) -> tuple[Address, ...]:
+        """What the sockets are bound to, or were before ``hand_over``."""
+        return tuple(sock.local for sock in self.sockets) or self._named
+
+    def hand_over(self) -> SocketSet:
+        """Gives its sockets away, to who listens on another carrier over UDP there: this set keeps
+        the names of port and addresses, sends nothing and hears nothing."""
+        self._named = self.locals
+        given = SocketSet(self.sockets)
+        self.sockets, self._by_size, self.is_mute = [], {}, True
+        return given
 
     def send(self, transmit: Transmit, start: int) -> int:
         """As ``DatagramSocket.send``; a burst for a missing family is dropped."""
@@ -636,6 +653,8 @@ class SocketSet:
             sock.close()
         for listening in (*self.tcp, *self.web):
             listening.close()
+        if self.quic is not None:
+            self.quic.close()
 
 
 def _is_port_clash(error: TransportError) -> bool:

@@ -1,4 +1,4 @@
-"""Which transport opens which road.
+"""Which carrier opens which road.
 
 A carrier that needs a library loads it with its first road. Spec: docs/spec/carriers.md.
 """
@@ -42,6 +42,8 @@ class RoadOpener:
             )
         if road.carrier is Carrier.WS:
             return await self._open_websocket(wish, number, doorstep)
+        if road.carrier is Carrier.QUIC:
+            return await self._open_quic(wish, number, doorstep)
         raise OpenFailed(RoadFailure(RoadReason.POLICY, f"no transport for {road.carrier.name}"))
 
     async def _open_websocket(
@@ -52,4 +54,13 @@ class RoadOpener:
         return await websocket.open_link(
             wish.road, wish.link, number, token=wish.token, tls=self._tls, doorstep=doorstep,
             timeout_s=self._timeout_s,
+        )  # fmt: skip
+
+    async def _open_quic(self, wish: OpenRoad, number: int, doorstep: Doorstep) -> StreamSocket:
+        from wraith.aio.carriers import quic
+
+        await quic.load()
+        return await quic.open_link(
+            wish.road, wish.link, number, doorstep=doorstep, timeout_s=self._timeout_s,
+            backend=quic.best_backend(),
         )  # fmt: skip
