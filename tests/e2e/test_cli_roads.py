@@ -11,10 +11,12 @@ import pytest
 
 from wraith.node.codes import text_to_record
 from wraith.testing.demo import Command
-from wraith.testing.two_homes import TwoHomes, code_of, finish
+from wraith.testing.two_homes import TwoHomes, code_of, finish, number
 from wraith.types import Carrier
 
 WORDS = ("udp", "tcp")
+#: The libraries of QUIC, and how a process is one that has this one. qh3 is taken where it is.
+WITHOUT = {"qh3": "", "aioquic": "import sys; sys.modules['qh3'] = None"}
 
 
 def until(holds: Callable[[], bool]) -> None:
@@ -67,6 +69,57 @@ def test_a_code_names_what_its_maker_listens_on(homes: TwoHomes, word: str) -> N
     assert finish(sender, receiver) == (0, 0)
 
 
+@pytest.mark.parametrize("backend", WITHOUT)
+def test_a_file_crosses_over_quic_where_both_sides_have_it(homes: TwoHomes, backend: str) -> None:
+    prelude = WITHOUT[backend]
+    path = homes.file("a.bin", 300_000)
+    sender = homes.send(path, "--carriers", "udp,tcp,quic", prelude=prelude)
+    waiting = sender.wait_event("waiting")
+    assert waiting["carriers"] == ["udp", "tcp", "quic"]
+    assert waiting["quic_port"] == number(waiting, "port") + 1
+    roads = text_to_record(str(waiting["code"])).roads
+    assert [road.carrier for road in roads] == [Carrier.UDP, Carrier.TCP, Carrier.QUIC]
+    receiver = homes.receive(str(waiting["code"]), "--carriers", "quic", prelude=prelude)
+    assert finish(sender, receiver) == (0, 0)
+    assert (homes.out / "a.bin").read_bytes() == path.read_bytes()
+    for side in (sender, receiver):
+        assert side.last("connected")["carrier"] == "quic"
+        assert used(side) == {"quic": 300_000}
+
+
+def test_a_receiver_that_waits_on_quic_alone_does_so_at_the_port_that_it_was_told(
+    homes: TwoHomes,
+) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    receiver = homes.start(
+        *("receive", "--yes", "--out", str(homes.out), "--carriers", "quic"),
+        *("--listen", f"127.0.0.1:{port}"),
+        home="home-receiver",
+    )
+    code = str(receiver.wait_event("text")["line"]).split()[3]
+    until(lambda: "waiting at" in receiver.stderr())
+    assert f"waiting at 127.0.0.1:{port} (QUIC)" in receiver.stderr()
+    assert f"a firewall must let UDP port {port} (QUIC) in" in receiver.stderr()
+    path = str(homes.file("a.bin", 10))
+    sender = homes.start("send", "--json", "--to", "-", path, home="home-sender", stdin=code)
+    assert finish(sender, receiver) == (0, 0)
+    assert used(sender) == {"quic": 10}
+
+
+def test_who_lacks_the_library_of_quic_is_told_what_installs_it(homes: TwoHomes) -> None:
+    nobody = "import sys; sys.modules['aioquic'] = None"
+    command = homes.start("send", "--carriers", "quic", "x", home="home-sender", prelude=nobody)
+    assert command.wait_exit() != 0
+    assert "the carrier quic" in command.stderr() and "aioquic" in command.stderr()
+    assert "Traceback" not in command.stderr()
+    sender = homes.send(homes.file("a.bin", 10), "--carriers", "udp,quic")
+    receiver = homes.receive(code_of(sender), prelude=nobody)  # and goes by what it has
+    assert finish(sender, receiver) == (0, 0)
+    assert used(receiver) == {"udp": 10}
+
+
 def test_a_receiver_that_waits_is_dialled_over_tcp(homes: TwoHomes) -> None:
     receiver = homes.start(
         *("receive", "--json", "--yes", "--out", str(homes.out), "--listen", "127.0.0.1:0"),
@@ -101,7 +154,7 @@ def test_a_carrier_that_there_is_not_is_one_line_with_those_that_there_are(
 ) -> None:
     command = homes.start("send", "--carriers", "udp,sctp", "x", home="home-sender")
     assert command.wait_exit() == 2
-    assert "'sctp' is not accepted: one or more of udp, tcp, ws" in command.stderr()
+    assert "'sctp' is not accepted: one or more of udp, tcp, ws, quic" in command.stderr()
     assert "Traceback" not in command.stderr()
 
 

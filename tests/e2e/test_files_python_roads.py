@@ -12,7 +12,7 @@ from wraith.testing.proxies import free_port
 pytestmark = pytest.mark.asyncio
 
 
-@pytest.mark.parametrize("carrier", ["udp", "tcp", "ws"])
+@pytest.mark.parametrize("carrier", ["udp", "tcp", "ws", "quic"])
 async def test_a_file_comes_over_the_carrier_that_the_receiver_was_told(
     tmp_path: Path, carrier: str
 ) -> None:
@@ -23,6 +23,7 @@ async def test_a_file_comes_over_the_carrier_that_the_receiver_was_told(
     async with wraith.send(
         source,
         local="127.0.0.1:0",
+        carriers=("udp", "tcp", "ws", "quic"),
         ws=f"ws://localhost:{port}/share",
         ws_listen=("127.0.0.1", port),
         state=tmp_path / "sender",

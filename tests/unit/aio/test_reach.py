@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -95,6 +96,28 @@ def test_udp_that_swallows_everything_is_blocked_where_tcp_answers() -> None:
             found = await reach(record)
             assert found[Carrier.TCP].ok
             assert reason_of(found[Carrier.UDP]) is RoadReason.UDP_BLOCKED
+
+    run(scene)
+
+
+@pytest.mark.spec("RO-66")
+def test_a_road_over_quic_is_tried_alone_like_the_others() -> None:
+    async def scene() -> None:
+        async with listening("udp,quic") as listener:
+            found = await reach(listener.node_record, 5.0)
+            assert set(found) == {Carrier.UDP, Carrier.QUIC}
+            assert all(one.ok and one.bytes_per_s is not None for one in found.values())
+            async with listening() as other:
+                wrong = replace(listener.node_record, access_key=other.node_record.access_key)
+                found = await reach(wrong, 2.0)
+                assert reason_of(found[Carrier.QUIC]) is RoadReason.ACCEPTED_SILENT
+            record = listener.node_record
+        found = await reach(record, 2.0)
+        assert reason_of(found[Carrier.QUIC]) is RoadReason.PORT_UNREACHABLE
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as mute:
+            mute.bind(("127.0.0.1", listener.port + 1))
+            found = await reach(record, 1.0)
+            assert reason_of(found[Carrier.QUIC]) is RoadReason.UDP_SILENT
 
     run(scene)
 

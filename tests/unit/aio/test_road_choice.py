@@ -12,6 +12,7 @@ from wraith.aio.road_choice import (
     RoadChoice,
     carriers_of,
     choose,
+    choose_both,
     choose_listening,
     names_of,
     web_place,
@@ -40,16 +41,20 @@ def test_carriers_are_named_once_in_any_case_and_order() -> None:
 def test_what_is_no_carrier_is_refused_with_those_that_there_are(wrong: object) -> None:
     with pytest.raises(ConfigError) as refused:
         carriers_of(wrong)  # type: ignore[arg-type]
-    assert "udp, tcp, ws" in str(refused.value)
+    assert "udp, tcp, ws, quic" in str(refused.value)
 
 
+@pytest.mark.parametrize(("name", "library"), [("ws", "websockets"), ("quic", "aioquic")])
 def test_a_carrier_that_is_not_installed_names_what_installs_it(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, name: str, library: str
 ) -> None:
-    monkeypatch.setitem(sys.modules, "websockets", None)
+    monkeypatch.setitem(sys.modules, library, None)
     with pytest.raises(MissingExtra) as missing:
-        carriers_of("udp,ws")
-    assert "carrier ws" in str(missing.value) and "websockets" in missing.value.hint
+        carriers_of(f"udp,{name}")
+    assert f"carrier {name}" in str(missing.value) and library in missing.value.hint
+    assert Carrier[name.upper()] not in choose(None).dials
+    with pytest.raises(MissingExtra):
+        choose_listening(f"udp,{name}")
 
 
 def test_who_dials_listens_on_nothing_and_who_waits_on_udp_and_tcp() -> None:
@@ -98,10 +103,15 @@ def test_a_proxy_of_the_environment_changes_nothing_for_who_waits(
     assert choose_listening().proxies.proxy is None
 
 
-def test_what_nothing_listens_on_is_refused_where_one_waits() -> None:
-    with pytest.raises(ConfigError) as refused:
-        choose_listening("udp,quic")
-    assert "quic" in str(refused.value) and "udp, tcp, ws" in str(refused.value)
+def test_a_node_goes_to_others_as_its_environment_says_and_listens_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:9")
+    both = choose_both(["udp", "tcp"])
+    assert both.listens == both.dials == {Carrier.UDP, Carrier.TCP} and both.proxies.is_only
+    assert choose_both(["udp"], "none").proxies.proxy is None
+    with pytest.raises(ConfigError):
+        choose_both(["udp"], "socks5://127.0.0.1:9")
 
 
 def test_a_node_without_udp_is_named_over_tcp_alone() -> None:
@@ -110,6 +120,17 @@ def test_a_node_without_udp_is_named_over_tcp_alone() -> None:
     assert Reached(udp=False, tcp=True).named([HERE]) == ((), False, (Road(Carrier.TCP, HERE),))
     assert names_of(Reached(udp=True, tcp=True).carriers) == "UDP and TCP"
     assert names_of(Reached(udp=False, tcp=True).carriers) == "TCP"
+
+
+@pytest.mark.spec("CA-86")
+def test_quic_is_named_at_its_own_port_and_beside_the_others() -> None:
+    quic = Road(Carrier.QUIC, HERE._replace(port=4434))
+    assert Reached(tcp=True, quic_port=4434).named([HERE]) == ((HERE,), True, (quic,))
+    assert Reached(udp=False, quic_port=4434).named([HERE]) == ((), False, (quic,))
+    tcp, web = Road(Carrier.TCP, HERE), Road(Carrier.WS, url=URL)
+    every = Reached(udp=False, tcp=True, url=URL, quic_port=4434)
+    assert every.named([HERE]).other_roads == (tcp, quic, web)
+    assert names_of(Reached(tcp=True, quic_port=4434).carriers) == "UDP, TCP and QUIC"
 
 
 WEB_LOCAL = Address(bytes([127, 0, 0, 1]), 8080)

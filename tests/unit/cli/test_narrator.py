@@ -163,6 +163,15 @@ def test_a_change_of_road_is_told_and_a_change_of_address_is_not() -> None:
     )
 
 
+def test_which_road_is_back_follows_the_order_of_roads() -> None:
+    heard = Heard()
+    heard.narrator.show(replace(_connected(), carrier=Carrier.QUIC))
+    heard.narrator.show(PathChanged(NetworkPath(ADDRESS, ADDRESS, Carrier.TCP, 1)))
+    assert "no answer over QUIC any more, going by TCP" in heard.words
+    heard.narrator.show(PathChanged(NetworkPath(ADDRESS, ADDRESS, Carrier.QUIC, 2)))
+    assert "the road over QUIC is back" in heard.words
+
+
 def test_programs_are_told_of_each_road_once_and_of_each_change() -> None:
     heard = Heard(json_events=True)
     for event in (

@@ -91,5 +91,17 @@ def test_a_code_is_shown_before_what_answers_there_is_loaded(tmp_path: Path) -> 
     assert len(found) <= 105, sorted(found)
 
 
+def test_a_session_over_udp_and_tcp_loads_no_library_of_another_carrier() -> None:
+    program = (
+        "import asyncio, wraith\n"
+        "async def main():\n"
+        "    async with wraith.listen('127.0.0.1:0', carriers=('udp', 'tcp')) as listener:\n"
+        "        async with wraith.connect(listener.code) as session:\n"
+        "            await listener.accept()\n"
+        "asyncio.run(main())"
+    )
+    assert not tops(loaded(program)) & {"aioquic", "qh3", "websockets"}
+
+
 def test_a_heavy_module_is_noticed() -> None:
     assert "asyncio" in tops(loaded("import asyncio")) & HEAVY
