@@ -44,7 +44,8 @@ def say(**fields: Any) -> None:
 async def receive(arguments: argparse.Namespace) -> None:
     """Takes one stream and measures from its first to its last byte."""
     config = config_of(arguments)
-    async with wraith.listen(f"{HOST}:0", config=config) as listener:
+    carriers = (arguments.carrier,)
+    async with wraith.listen(f"{HOST}:0", config=config, carriers=carriers) as listener:
         say(port=listener.code)
         session = await listener.accept()
         stream = await session.accept_stream()
@@ -80,7 +81,9 @@ async def send(arguments: argparse.Namespace) -> None:
     """Sends ``mib`` MiB on one stream and waits until all is acknowledged."""
     total = arguments.mib * MIB
     digest = hashlib.blake2b() if arguments.verify else None
-    async with wraith.connect(arguments.port, config=config_of(arguments)) as session:
+    async with wraith.connect(
+        arguments.port, config=config_of(arguments), carriers=(arguments.carrier,)
+    ) as session:
         stream = await session.open_stream()
         profile(on=True)
         began, cpu = time.perf_counter(), time.process_time()
@@ -159,6 +162,7 @@ def part_of_file(file: str) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--suite", choices=["A", "B"], default="B")
+    parser.add_argument("--carrier", choices=["udp", "tcp", "quic"], default="udp")
     parser.add_argument("--congestion", choices=["cubic", "newreno"], default="cubic")
     parser.add_argument("--verify", action="store_true", help="hash what is sent and received")
     parser.add_argument("--parts", action="store_true", help="profile; shares go to stderr")

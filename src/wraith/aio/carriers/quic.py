@@ -103,7 +103,7 @@ def bind_listener(
 
 
 def listener_at(sockets: SocketSet) -> QuicListener:
-    """The same at sockets that are bound, which it takes over, on the best backend; after ``load``."""
+    """The same at ``sockets``, which it takes over, on the best backend; after ``load``."""
     from wraith.aio.carriers.quic_listener import QuicListener
 
     return QuicListener(sockets, best_backend())
