@@ -4,6 +4,8 @@ come back, and are what they are over UDP and TCP."""
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import socket
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -185,6 +187,34 @@ async def test_a_stranger_who_speaks_quic_and_proves_nothing_gets_no_byte() -> N
             await crosses(session, await listener.accept(), 100_000)
         assert stream.read_nowait() is None and connection.is_open
         assert link.n_sent == 0
+
+
+async def test_beside_a_socket_that_was_handed_in_quic_has_the_next_port() -> None:
+    first = free_pair()
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    sock.bind(("127.0.0.1", first))
+    async with (
+        asyncio.timeout(DEADLINE_S),
+        wraith.listen(sock=sock, carriers=("udp", "quic")) as listener,
+        wraith.connect(listener.code, carriers=("quic",)) as session,
+    ):
+        assert listener.port == first
+        assert [road.address for road in session.roads] == [f"127.0.0.1:{first + 1}"]
+
+
+def free_pair() -> int:
+    """A UDP port that is free with the next one."""
+    for _ in range(100):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            probe.bind(("127.0.0.1", 0))
+            port: int = probe.getsockname()[1]
+            with (
+                contextlib.suppress(OSError, OverflowError),
+                socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other,
+            ):
+                other.bind(("127.0.0.1", port + 1))
+                return port
+    raise AssertionError("no two ports in a row are free")
 
 
 async def test_a_node_of_several_services_listens_on_what_it_was_told(tmp_path: Path) -> None:
