@@ -22,7 +22,7 @@ from wraith.aio.reach import Reach, reach_roads
 from wraith.aio.transports.interfaces import reachable_addresses
 from wraith.aio.transports.udp import UdpSocket, bound_socket
 from wraith.cli.output import Output
-from wraith.cli.road_hints import TO_DO
+from wraith.cli.road_hints import to_do
 from wraith.cli.screen import DIM, RED
 from wraith.errors import WraithError, install_command
 from wraith.types import Address
@@ -191,7 +191,7 @@ def _descriptors() -> Finding:
 def _report_roads(output: Output, results: list[Reach]) -> int:
     for one in results:
         carrier = one.road.carrier.name
-        detail, to_do = _said_of(one)
+        detail, advice = _said_of(one)
         output.event(
             "reach",
             carrier=carrier.lower(),
@@ -201,12 +201,12 @@ def _report_roads(output: Output, results: list[Reach]) -> int:
             detail=detail,
             rtt_s=one.rtt_s,
             bytes_per_s=one.bytes_per_s,
-            to_do=to_do,
+            to_do=advice,
         )
         style = _MARK_STYLES["ok" if one.ok else "--"]
         output.result(f"{'ok' if one.ok else '--'}  {carrier:4} {one.road!s:28} {detail}", *style)
-        if to_do:
-            output.result(f"{'':38} {to_do}")
+        if advice:
+            output.result(f"{'':38} {advice}")
     if not any(one.ok for one in results):
         output.hint(
             "none answered: is the sender still waiting, is a firewall in between, "
@@ -219,7 +219,7 @@ def _report_roads(output: Output, results: list[Reach]) -> int:
 def _said_of(one: Reach) -> tuple[str, str]:
     """The result for a person, and what to do about it."""
     if one.failure is not None:
-        return str(one.failure), TO_DO[one.failure.reason]
+        return str(one.failure), to_do(one.road.carrier, one.failure.reason)
     if one.error or one.rtt_s is None:
         return one.error, ""
     detail = f"answers in {one.rtt_s * 1000:.0f} ms"

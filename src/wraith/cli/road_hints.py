@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Final
 
 from wraith.connection.roads.reasons import RoadReason
+from wraith.types import Carrier
 
-TO_DO: Final[dict[RoadReason, str]] = {
+_TO_DO: Final[dict[RoadReason, str]] = {
     RoadReason.UDP_SILENT: "see that the other side waits, and that UDP gets through to its port",
     RoadReason.UDP_BLOCKED: "allow outgoing UDP on this network, or stay with TCP",
     RoadReason.UDP_ONEWAY: "allow the answers over UDP in the firewall on this side",
@@ -34,3 +35,16 @@ TO_DO: Final[dict[RoadReason, str]] = {
     RoadReason.BROKEN: "something on the way changes what it does not know: use wss://",
     RoadReason.UNPROVEN: "a firewall or proxy answers in its place, or the code is old",
 }
+
+#: What means something else on a road over QUIC.
+_TO_DO_OVER_QUIC: Final[dict[RoadReason, str]] = {
+    RoadReason.TLS_ALERT: "the two agree on no key exchange: update the older side",
+    RoadReason.NOT_UPGRADED: "another QUIC server has that port: ask for a new code",
+}
+
+
+def to_do(carrier: Carrier, reason: RoadReason) -> str:
+    """What to do about a road over ``carrier`` that failed for ``reason``."""
+    if carrier is Carrier.QUIC and reason in _TO_DO_OVER_QUIC:
+        return _TO_DO_OVER_QUIC[reason]
+    return _TO_DO[reason]
