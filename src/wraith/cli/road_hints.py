@@ -44,7 +44,7 @@ _TO_DO_OVER_QUIC: Final[dict[RoadReason, str]] = {
 
 
 def to_do(carrier: Carrier, reason: RoadReason) -> str:
-    """What to do about a road over ``carrier`` that failed for ``reason``."""
+    """Says what to do about a road over ``carrier`` that failed for ``reason``."""
     if carrier is Carrier.QUIC and reason in _TO_DO_OVER_QUIC:
         return _TO_DO_OVER_QUIC[reason]
     return _TO_DO[reason]
