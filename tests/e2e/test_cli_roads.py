@@ -205,12 +205,12 @@ def test_a_kept_code_whose_tcp_port_is_taken_leads_over_udp_and_says_so(homes: T
 
 #: A process that neither hears nor says a word over UDP.
 UDP_IS_SILENT = (
-    "from wraith.aio.transports.udp import SocketSet; SocketSet.start = lambda *_: None; "
+    "from wraith.aio.transports.socket_set import SocketSet; SocketSet.start = lambda *_: None; "
     "SocketSet.send = lambda self, transmit, start: len(transmit.data)"
 )
 #: The same, of what it says, after 3 MiB.
 UDP_FALLS_SILENT = """
-from wraith.aio.transports.udp import SocketSet
+from wraith.aio.transports.socket_set import SocketSet
 real, said = SocketSet.send, 0
 def send(self, transmit, start):
     global said

@@ -17,7 +17,7 @@ from wraith.aio.disk.replay_files import ReplayFiles
 from wraith.aio.entropy import OsRng
 from wraith.aio.sessions.dial import dial
 from wraith.aio.sessions.endpoint import AsyncEndpoint, open_endpoint
-from wraith.aio.transports.udp import SocketSet
+from wraith.aio.transports.socket_set import SocketSet
 from wraith.config import EndpointConfig
 from wraith.connection import events
 from wraith.connection.connection import Connection

@@ -24,7 +24,7 @@ from wraith.aio.transports.forwarded import ListedProxies
 from wraith.aio.transports.listening import listening_sockets
 from wraith.aio.transports.local import GivenSockets, bound_already
 from wraith.aio.transports.routes import is_loopback
-from wraith.aio.transports.udp import SocketSet
+from wraith.aio.transports.socket_set import SocketSet
 from wraith.config import EndpointConfig
 from wraith.connection.endpoint import Endpoint
 from wraith.connection.handshake.endpoint_keys import EndpointKeys

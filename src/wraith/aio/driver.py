@@ -34,7 +34,8 @@ from wraith.abc import NullTracer, Tracer
 from wraith.aio.allocator import keep_freed_memory
 from wraith.aio.links import Links
 from wraith.aio.strangers import Strangers
-from wraith.aio.transports.udp import DatagramSocket, SocketSet
+from wraith.aio.transports.socket_set import SocketSet
+from wraith.aio.transports.udp import DatagramSocket
 from wraith.driving import Machine, drain
 from wraith.types import NetworkPath, Transmit
 

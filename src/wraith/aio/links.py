@@ -33,7 +33,7 @@ from wraith.connection.links.wishes import (
 )
 from wraith.connection.roads.reasons import RoadFailure, RoadReason
 from wraith.errors import WraithError
-from wraith.types import Buffer, NetworkPath, Transmit, TransportCharacteristics
+from wraith.types import Buffer, NetworkPath, Transmit
 
 if TYPE_CHECKING:
     from wraith.aio.transports.network_watch import NetworkWatch
@@ -250,9 +250,7 @@ class Links:
         self._n_links += 1
         return self._n_links
 
-    def accept_link(
-        self, path: NetworkPath, characteristics: TransportCharacteristics, /
-    ) -> StreamLink | None:
+    def accept_link(self, path: NetworkPath, /) -> StreamLink | None:
         """The machine's answer to a stranger."""
         assert self._turn is not None
         return self._machine.accept_link(path, self._turn.now)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from wraith.aio.road_choice import Reached, RoadChoice
 from wraith.aio.transports.datagram_endpoint import bind_sockets
 from wraith.aio.transports.listening import listening_sockets
-from wraith.aio.transports.udp import SocketSet
+from wraith.aio.transports.socket_set import SocketSet
 from wraith.connection.handshake.endpoint_keys import AccessKey
 from wraith.connection.handshake.node_record import NodeRecord, usable_suites
 from wraith.errors import TransportError

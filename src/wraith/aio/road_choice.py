@@ -19,7 +19,7 @@ from wraith.types import Address, Carrier, Road
 from wraith.wire.places import AddressKind, check_url, kind_of, literal_of
 
 if TYPE_CHECKING:
-    from wraith.aio.transports.udp import SocketSet
+    from wraith.aio.transports.socket_set import SocketSet
 
 NAMES: Final = {
     "udp": Carrier.UDP, "tcp": Carrier.TCP, "ws": Carrier.WS, "quic": Carrier.QUIC,

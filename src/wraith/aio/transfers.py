@@ -28,7 +28,7 @@ from wraith.aio.disk.store_worker import StoreWorker
 from wraith.aio.road_choice import Reached, RoadChoice
 from wraith.aio.road_memory import RoadMemory
 from wraith.aio.running import RunningNode
-from wraith.aio.transports.udp import SocketSet
+from wraith.aio.transports.socket_set import SocketSet
 from wraith.config import EndpointConfig
 from wraith.connection.connection import Connection
 from wraith.connection.handshake.endpoint_keys import AccessKey

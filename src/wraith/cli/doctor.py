@@ -20,7 +20,8 @@ from wraith.aio.disk.home_folder import HomeFolder
 from wraith.aio.entropy import OsRng
 from wraith.aio.reach import Reach, reach_roads
 from wraith.aio.transports.interfaces import reachable_addresses
-from wraith.aio.transports.udp import UdpSocket, bound_socket
+from wraith.aio.transports.udp import UdpSocket
+from wraith.aio.transports.udp_options import bound_socket
 from wraith.cli.output import Output
 from wraith.cli.road_hints import to_do
 from wraith.cli.screen import DIM, RED

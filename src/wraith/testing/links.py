@@ -11,7 +11,7 @@ from wraith.connection.handshake.endpoint_keys import AccessKey
 from wraith.connection.links.link import StreamLink
 from wraith.connection.links.preface import LinkKeys, make_preface, open_preface
 from wraith.testing.rng import SeededRng
-from wraith.types import Carrier, NetworkPath, Transmit, TransportCharacteristics
+from wraith.types import Carrier, NetworkPath, Transmit
 
 ACCESS = AccessKey.generate(SeededRng("links"))
 WAIT_S = 10.0
@@ -95,16 +95,14 @@ class OpenDoor:
         self._number += 1
         return self._number
 
-    def accept_link(
-        self, path: NetworkPath, characteristics: TransportCharacteristics
-    ) -> StreamLink | None:
+    def accept_link(self, path: NetworkPath) -> StreamLink | None:
         self.paths.append(path)
         self._changed.set()
         if not self.lets_in:
             return None
 
         def prove(preface: bytes) -> LinkKeys | None:
-            opened = open_preface(ACCESS, preface, characteristics.carrier)
+            opened = open_preface(ACCESS, preface, path.carrier)
             if opened is None or opened.e_public in self._seen:
                 return None
             self._seen.add(opened.e_public)

@@ -30,7 +30,6 @@ from wraith.types import (
     NetworkPath,
     Road,
     Transmit,
-    TransportCharacteristics,
 )
 
 UNIX_NOW = 1_800_000_000.0
@@ -174,10 +173,8 @@ class WsServer:
         self._n_links += 1
         return self._n_links
 
-    def accept_link(
-        self, path: NetworkPath, characteristics: TransportCharacteristics, /
-    ) -> StreamLink | None:
-        del path, characteristics
+    def accept_link(self, path: NetworkPath, /) -> StreamLink | None:
+        del path
         return StreamLink.accepted(self.prove) if self.lets_in else None
 
     def link_accepted(self, link: StreamSocket, /) -> None:

@@ -12,7 +12,8 @@ import pytest_asyncio
 
 from wraith.aio import driver as driver_module
 from wraith.aio.driver import Driver
-from wraith.aio.transports.udp import ReceiveBurst, RefuseSize, SocketSet
+from wraith.aio.transports.socket_set import SocketSet
+from wraith.aio.transports.udp import ReceiveBurst, RefuseSize
 from wraith.errors import ConnectionLost, HandshakeTimeout, PeerFinished, WraithError
 from wraith.testing.echo import EchoEvent, EchoMachine, Fired, Received
 from wraith.types import Address, Buffer, NetworkPath, Transmit

@@ -13,7 +13,7 @@ from wraith.aio.ports import bind_preferred
 from wraith.aio.road_choice import Reached, choose_listening
 from wraith.aio.transports import datagram_endpoint
 from wraith.aio.transports.datagram_endpoint import bind_sockets
-from wraith.aio.transports.udp import SocketSet
+from wraith.aio.transports.socket_set import SocketSet
 from wraith.errors import TransportError
 from wraith.testing.links import WAIT_S
 from wraith.types import Address, Carrier

@@ -16,7 +16,7 @@ from wraith.aio.path_keys import PathKeys
 from wraith.aio.road_choice import Reached
 from wraith.aio.running import RunningNode
 from wraith.aio.transfers import Transfer
-from wraith.aio.transports.udp import SocketSet
+from wraith.aio.transports.socket_set import SocketSet
 from wraith.testing.node_pair import NodeSimulation
 from wraith.transfer.memory_store import MemorySource, MemoryTarget
 from wraith.types import Address

@@ -19,7 +19,7 @@ from wraith.types import ANY_ADDRESS, Address, Road
 if TYPE_CHECKING:
     from wraith.aio.carriers.quic_link import QuicSocket
     from wraith.aio.carriers.quic_listener import QuicListener
-    from wraith.aio.transports.udp import SocketSet
+    from wraith.aio.transports.socket_set import SocketSet
 
 CONNECT_S: Final = 10.0
 DEFAULT_BACKEND: Final = "aioquic"

@@ -12,12 +12,12 @@ from __future__ import annotations
 from asyncio import AbstractEventLoop
 
 from wraith.aio.carriers.quic_dial import make_host
-from wraith.aio.carriers.quic_link import QuicSocket, characteristics_of
+from wraith.aio.carriers.quic_link import QuicSocket
 from wraith.aio.libp2p import Libp2pConnection, Libp2pHost, Libp2pStream
 from wraith.aio.libp2p.sockets import Libp2pSockets
 from wraith.aio.transports.base import LinkDoor
 from wraith.aio.transports.doorstep import Doorstep
-from wraith.aio.transports.udp import SocketSet
+from wraith.aio.transports.socket_set import SocketSet
 from wraith.connection.links.link import StreamLink
 from wraith.libp2p.quic import load_backend
 from wraith.types import Address, Carrier
@@ -76,7 +76,7 @@ class QuicListener:
         path = self._host.machine.path_to(connection.machine.remote)._replace(
             carrier=Carrier.QUIC, link=self._door.next_link_number()
         )
-        made = self._door.accept_link(path, characteristics_of(path))
+        made = self._door.accept_link(path)
         link = QuicSocket(
             self._loop,
             connection,

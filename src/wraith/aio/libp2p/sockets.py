@@ -10,7 +10,8 @@ import socket
 from collections.abc import Sequence
 
 from wraith.abc import Tracer
-from wraith.aio.transports.udp import EndTurn, PutAside, ReceiveBurst, SocketSet, UdpSocket
+from wraith.aio.transports.socket_set import SocketSet
+from wraith.aio.transports.udp import EndTurn, PutAside, ReceiveBurst, UdpSocket
 from wraith.errors import ConfigError, ConnectFailed, RemoteProtocolError
 from wraith.libp2p.multiaddr import Multiaddr, literal_address
 from wraith.types import Address

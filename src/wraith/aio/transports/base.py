@@ -45,9 +45,7 @@ class LinkDoor(Protocol):
         """A number that no other link of the endpoint has had; not 0."""
         ...
 
-    def accept_link(
-        self, path: NetworkPath, characteristics: TransportCharacteristics, /
-    ) -> StreamLink | None:
+    def accept_link(self, path: NetworkPath, /) -> StreamLink | None:
         """The link that reads what comes on ``path``; ``None`` refuses it, in silence."""
         ...
 

@@ -14,15 +14,9 @@ from typing import Final, cast
 
 from wraith.aio.transports.addresses import from_sockaddr, to_sockaddr
 from wraith.aio.transports.listening import listening_sockets
-from wraith.aio.transports.udp import (
-    EndTurn,
-    PutAside,
-    ReceiveBurst,
-    RefuseSize,
-    SocketSet,
-    UdpSocket,
-    bound_socket,
-)
+from wraith.aio.transports.socket_set import SocketSet
+from wraith.aio.transports.udp import EndTurn, PutAside, ReceiveBurst, RefuseSize, UdpSocket
+from wraith.aio.transports.udp_options import bound_socket
 from wraith.errors import TransportError
 from wraith.types import Address, NetworkPath, Transmit
 

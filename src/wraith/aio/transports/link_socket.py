@@ -41,7 +41,6 @@ LINGER_S: Final = 20.0
 #: Room is announced when no more than this is held.
 ROOM_AGAIN_BYTES: Final = PENDING_BYTES_MAX // 2
 
-
 #: On for 0 s; Windows has shorter fields.
 _LINGER_0: Final = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
 

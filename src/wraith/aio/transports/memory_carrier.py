@@ -174,7 +174,7 @@ class MemoryNetwork:
         path = NetworkPath(own, road.address, Carrier.MEMORY, number)
         dialled = MemorySocket(loop, link, path, doorstep, back, there)
         their_path = NetworkPath(road.address, own, Carrier.MEMORY, door.next_link_number())
-        answer = door.accept_link(their_path, CHARACTERISTICS)
+        answer = door.accept_link(their_path)
         accepted = MemorySocket(
             loop, answer or StreamLink.refused(), their_path, their_doorstep, there, back
         )

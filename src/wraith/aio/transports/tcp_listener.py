@@ -143,7 +143,7 @@ class _Accepting:
         except OSError:  # gone already
             sock.close()
             return None
-        link = self._door.accept_link(path, characteristics)
+        link = self._door.accept_link(path)
         return link or StreamLink.refused(), path, characteristics, link is not None
 
     def _take(self, link: LinkSocket, is_welcome: bool) -> None:

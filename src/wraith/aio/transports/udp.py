@@ -27,9 +27,24 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from wraith.abc import NullTracer, Tracer
-from wraith.aio.transports.addresses import family_of, from_sockaddr, to_sockaddr
+from wraith.aio.transports.addresses import from_sockaddr, to_sockaddr
+from wraith.aio.transports.udp_options import (
+    IP_PKTINFO,
+    IPPROTO_IP,
+    IPPROTO_IPV6,
+    IPPROTO_UDP,
+    IPV6_PKTINFO,
+    IS_LINUX,
+    UDP_GRO,
+    UDP_SEGMENT,
+    ask_for_packet_info,
+    bound_socket,
+    forbid_fragments,
+    grown,
+    try_option,
+)
 from wraith.errors import TransportError
-from wraith.types import ANY_ADDRESS, Address, NetworkPath, Transmit
+from wraith.types import Address, NetworkPath, Transmit
 
 #: ``data`` is borrowed: it is valid until the call returns.
 ReceiveBurst = Callable[[memoryview, int, NetworkPath], None]
@@ -56,41 +71,24 @@ READ_BYTES: Final = 65_536
 RECEIVE_BYTES: Final = 8 * READ_BYTES
 BURST_BYTES_MAX: Final = 65_507
 BURST_SEGMENTS_MAX: Final = 64
-BUFFER_BYTES: Final = 8 * 1024 * 1024
 #: After a refused burst the path gets single datagrams for this long, then bursts are tried again.
 NO_BURST_S: Final = 60.0
 #: Strangers choose source addresses, so what is remembered per path is bounded.
 _PATHS_MAX: Final = 4096
 
-_LINUX: Final = sys.platform.startswith("linux")
-_IPPROTO_UDP: Final = 17
 #: Plain numbers: ``&`` with one of ``socket``'s enum members costs microseconds.
 _MSG_TRUNC: Final = int(socket.MSG_TRUNC)
-_IPPROTO_IP: Final = int(socket.IPPROTO_IP)
-_IPPROTO_IPV6: Final = int(socket.IPPROTO_IPV6)
-_UDP_SEGMENT: Final = 103
-_UDP_GRO: Final = 104
-_IP_PKTINFO: Final = getattr(socket, "IP_PKTINFO", 8 if _LINUX else 26)
-_IP_MTU_DISCOVER: Final = 10
-_IPV6_MTU_DISCOVER: Final = 23
-_PMTUDISC_PROBE: Final = 3
-_IP_DONTFRAG_DARWIN: Final = 28
-_IPV6_DONTFRAG: Final = getattr(socket, "IPV6_DONTFRAG", 62)
-_IPV6_RECVPKTINFO: Final = getattr(socket, "IPV6_RECVPKTINFO", 49)
-_IPV6_PKTINFO: Final = getattr(socket, "IPV6_PKTINFO", 50)
-_SO_RCVBUFFORCE: Final = 33
-_SO_SNDBUFFORCE: Final = 32
 #: ``IP_RECVERR`` and ``IPV6_RECVERR``: ICMP errors are queued, with the address of each.
-_RECVERR: Final = {socket.AF_INET: (_IPPROTO_IP, 11), socket.AF_INET6: (_IPPROTO_IPV6, 25)}
+_RECVERR: Final = {socket.AF_INET: (IPPROTO_IP, 11), socket.AF_INET6: (IPPROTO_IPV6, 25)}
 _MSG_ERRQUEUE: Final = 0x2000
 _ERRORS_PER_TURN: Final = 64
 _BURST_REFUSED: Final = frozenset({errno.EMSGSIZE, errno.EINVAL, errno.EIO, errno.EOPNOTSUPP})
-#: Ancillary messages that say which local address was called: level and type of each.
 #: What kernels say, among other things, when a source address is not one of the host's.
 _SOURCE_REFUSED: Final = frozenset({errno.EINVAL, errno.EADDRNOTAVAIL, errno.ENETUNREACH})
-_PACKET_INFOS: Final = frozenset({(_IPPROTO_IP, _IP_PKTINFO), (_IPPROTO_IPV6, _IPV6_PKTINFO)})
+#: Ancillary messages that say which local address was called: level and type of each.
+_PACKET_INFOS: Final = frozenset({(IPPROTO_IP, IP_PKTINFO), (IPPROTO_IPV6, IPV6_PKTINFO)})
 #: One GRO size (int), one packet info of IPv6 (20 bytes), and an int that nobody here asks for.
-_ANCILLARY_BYTES: Final = 2 * socket.CMSG_SPACE(4) + socket.CMSG_SPACE(20) if _LINUX else 128
+_ANCILLARY_BYTES: Final = 2 * socket.CMSG_SPACE(4) + socket.CMSG_SPACE(20) if IS_LINUX else 128
 
 _Ancillary = list[tuple[int, int, bytes]]
 
@@ -158,7 +156,7 @@ class _Route:
             if len(self.by_segment) >= 64:
                 self.by_segment.clear()
             size = struct.pack("=H", segment_bytes)
-            found = [*self.ancillary, (_IPPROTO_UDP, _UDP_SEGMENT, size)]
+            found = [*self.ancillary, (IPPROTO_UDP, UDP_SEGMENT, size)]
             self.by_segment[segment_bytes] = found
         return found
 
@@ -191,12 +189,12 @@ class UdpSocket:
         self._tracer = tracer or NullTracer()
         self.family: int = sock.family
         sock.setblocking(False)
-        self.receive_buffer_bytes = _grow(sock, socket.SO_RCVBUF, _SO_RCVBUFFORCE)
-        self.send_buffer_bytes = _grow(sock, socket.SO_SNDBUF, _SO_SNDBUFFORCE)
-        self._ask_for_packet_info()
-        self._forbid_fragments()
-        self.bursts_in = offload and _try_option(sock, _IPPROTO_UDP, _UDP_GRO, 1)
-        self.bursts_out = offload and _try_option(sock, _IPPROTO_UDP, _UDP_SEGMENT, 0)
+        self.receive_buffer_bytes = grown(sock, socket.SO_RCVBUF)
+        self.send_buffer_bytes = grown(sock, socket.SO_SNDBUF)
+        ask_for_packet_info(sock)
+        forbid_fragments(sock)
+        self.bursts_in = offload and try_option(sock, IPPROTO_UDP, UDP_GRO, 1)
+        self.bursts_out = offload and try_option(sock, IPPROTO_UDP, UDP_SEGMENT, 0)
         bound = from_sockaddr(sock.getsockname())
         self._any = not any(bound.ip)
         self.local = Address(b"", bound.port) if self._any else bound
@@ -219,24 +217,6 @@ class UdpSocket:
             TransportError: the family is missing or the address cannot be bound.
         """
         return cls(bound_socket(address), offload=offload, tracer=tracer)
-
-    def _ask_for_packet_info(self) -> None:
-        if self.family == socket.AF_INET:
-            _try_option(self._sock, socket.IPPROTO_IP, _IP_PKTINFO, 1)
-        else:
-            _try_option(self._sock, socket.IPPROTO_IPV6, _IPV6_RECVPKTINFO, 1)
-
-    def _forbid_fragments(self) -> None:
-        """DF on, and the kernel's own idea of the path MTU off: the machine searches (RFC 8899)."""
-        if self.family == socket.AF_INET:
-            if _LINUX:
-                _try_option(self._sock, socket.IPPROTO_IP, _IP_MTU_DISCOVER, _PMTUDISC_PROBE)
-            elif sys.platform == "darwin":
-                _try_option(self._sock, socket.IPPROTO_IP, _IP_DONTFRAG_DARWIN, 1)
-        else:
-            if _LINUX:
-                _try_option(self._sock, socket.IPPROTO_IPV6, _IPV6_MTU_DISCOVER, _PMTUDISC_PROBE)
-            _try_option(self._sock, socket.IPPROTO_IPV6, _IPV6_DONTFRAG, 1)
 
     # --- in ---------------------------------------------------------------------------------
 
@@ -285,8 +265,8 @@ class UdpSocket:
             size = n
             local = b""
             for level, kind, value in ancillary:
-                if level == _IPPROTO_UDP:
-                    if kind == _UDP_GRO:
+                if level == IPPROTO_UDP:
+                    if kind == UDP_GRO:
                         size = int.from_bytes(value[:4], sys.byteorder)
                 elif (level, kind) in _PACKET_INFOS:
                     local = value
@@ -340,10 +320,10 @@ class UdpSocket:
     def tell_errors(self, tell: TellError | None) -> None:
         """Asks the kernel for ICMP errors, which ``tell`` hears of; ``None`` ends it, and must
         before bulk data flow: while errors are asked for, one may cost the next datagram."""
-        if not _LINUX:
+        if not IS_LINUX:
             return
         level, option = _RECVERR[socket.AddressFamily(self.family)]
-        if _try_option(self._sock, level, option, int(tell is not None)):
+        if try_option(self._sock, level, option, int(tell is not None)):
             self._tell_error = tell
 
     def _read_errors(self, tell: TellError) -> None:
@@ -465,38 +445,14 @@ class UdpSocket:
         self._sock.close()
 
 
-def bound_socket(address: Address) -> socket.socket:
-    """A UDP socket on ``address``; an IPv6 one takes no IPv4 traffic, so both fit on one port.
-
-    Raises:
-        TransportError: the family is missing or the address cannot be bound.
-    """
-    sockaddr = to_sockaddr(address)
-    family = family_of(address)
-    try:
-        sock = socket.socket(family, socket.SOCK_DGRAM | getattr(socket, "SOCK_CLOEXEC", 0))
-    except OSError as exc:
-        raise TransportError(f"cannot open a UDP socket: {exc}") from exc
-    try:
-        if family == socket.AF_INET6:
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        sock.bind(sockaddr)
-    except OSError as exc:
-        sock.close()
-        raise TransportError(
-            f"cannot bind UDP port {address.port} on {sockaddr[0]}: {exc.strerror}"
-        ) from exc
-    return sock
-
-
 def _packet_info(local: Address) -> _Ancillary:
     """Asks the kernel to send from ``local``, so that a host with several addresses answers from
     the one that was called."""
     if len(local.ip) == 4:
-        return [(_IPPROTO_IP, _IP_PKTINFO, struct.pack("=I4s4s", 0, local.ip, bytes(4)))]
+        return [(IPPROTO_IP, IP_PKTINFO, struct.pack("=I4s4s", 0, local.ip, bytes(4)))]
     if len(local.ip) == 16:
         info = struct.pack("=16sI", local.ip, local.scope)
-        return [(_IPPROTO_IPV6, _IPV6_PKTINFO, info)]
+        return [(IPPROTO_IPV6, IPV6_PKTINFO, info)]
     return []
 
 
@@ -506,157 +462,3 @@ def _is_here(address: Address) -> bool:
         bound_socket(Address(address.ip, 0, address.scope)).close()
         return True
     return False
-
-
-def _try_option(sock: socket.socket, level: int, option: int, value: int) -> bool:
-    """Sets an option that not every kernel knows. Linux numbers mean other things elsewhere."""
-    if level == _IPPROTO_UDP and not _LINUX:
-        return False
-    try:
-        sock.setsockopt(level, option, value)
-    except OSError:
-        return False
-    return True
-
-
-def _grow(sock: socket.socket, option: int, forced_option: int) -> int:
-    """Asks for a large socket buffer and returns what there is now, in bytes of payload.
-
-    The kernel caps the request (``net.core.rmem_max``) silently; a privileged process may go
-    beyond. Linux reports twice the usable size, for its own book-keeping.
-    """
-    for kind in (option, forced_option) if _LINUX else (option,):
-        try:
-            sock.setsockopt(socket.SOL_SOCKET, kind, BUFFER_BYTES)
-        except OSError:
-            continue
-        if sock.getsockopt(socket.SOL_SOCKET, option) >= 2 * BUFFER_BYTES:
-            break
-    given = sock.getsockopt(socket.SOL_SOCKET, option)
-    return given // 2 if _LINUX else given
-
-
-class SocketSet:
-    """The sockets of one endpoint: at most one per address family, on one port where possible.
-
-    A family that the host does not have is no error; having none is.
-    """
-
-    def __init__(self, sockets: list[DatagramSocket]) -> None:
-        self.sockets = sockets
-        #: Those that listen on TCP at the same port, until a node takes them.
-        self.tcp: list[socket.socket] = []
-        #: The same, for WebSocket, at an address of their own.
-        self.web: list[socket.socket] = []
-        #: The same, for QUIC: the next port, or this one where ``hand_over`` gave it away.
-        self.quic: SocketSet | None = None
-        #: What ``hand_over`` gave away was bound to.
-        self._named: tuple[Address, ...] = ()
-        #: UDP is off: the sockets hold the port, and nothing leaves or is read.
-        self.is_mute = False
-        self._tell_refused_size: RefuseSize | None = None
-        #: By the length of the addresses that a socket can send to.
-        self._by_size: dict[int, DatagramSocket] = {
-            4 if sock.family == socket.AF_INET else 16: sock for sock in sockets
-        }
-
-    @classmethod
-    def bind(
-        cls,
-        address: Address = ANY_ADDRESS,
-        *,
-        offload: bool = True,
-        tracer: Tracer | None = None,
-    ) -> SocketSet:
-        """Binds to ``address``, or with an empty ``ip`` to every interface of both families.
-
-        Raises:
-            TransportError: nothing could be bound.
-        """
-        if address.ip:
-            return cls([UdpSocket.bind(address, offload=offload, tracer=tracer)])
-        last: TransportError | None = None
-        for _ in range(8):  # a port that is free for IPv4 may be taken for IPv6
-            sockets: list[DatagramSocket] = []
-            port = address.port
-            for ip in (bytes(4), bytes(16)):
-                try:
-                    sock = UdpSocket.bind(Address(ip, port), offload=offload, tracer=tracer)
-                except TransportError as exc:
-                    last = exc
-                    continue
-                sockets.append(sock)
-                port = sock.local.port
-            clashed = len(sockets) == 1 and last is not None and _is_port_clash(last)
-            if sockets and not (clashed and address.port == 0):
-                return cls(sockets)
-            for bound in sockets:
-                bound.close()
-        assert last is not None
-        raise last
-
-    def tell_refused_size(self, tell: RefuseSize) -> None:
-        """``tell`` is called for each single datagram that the host refuses for its size."""
-        self._tell_refused_size = tell
-        for sock in self.sockets:
-            sock.on_refused_size = tell
-
-    def tell_errors(self, tell: TellError | None) -> None:
-        """``tell`` hears of ICMP errors, where the host tells them; ``None`` ends it."""
-        for sock in self.sockets:
-            if isinstance(sock, UdpSocket):
-                sock.tell_errors(tell)
-
-    @property
-    def port(self) -> int:
-        """The UDP port of the first socket."""
-        return self.locals[0].port
-
-    @property
-    def locals(self) -> tuple[Address, ...]:
-        """What the sockets are bound to, or were before ``hand_over``."""
-        return tuple(sock.local for sock in self.sockets) or self._named
-
-    def hand_over(self) -> SocketSet:
-        """Gives its sockets away, to who listens on another carrier over UDP there: this set keeps
-        the names of port and addresses, sends nothing and hears nothing."""
-        self._named = self.locals
-        given = SocketSet(self.sockets)
-        self.sockets, self._by_size, self.is_mute = [], {}, True
-        return given
-
-    def send(self, transmit: Transmit, start: int) -> int:
-        """As ``DatagramSocket.send``; a burst for a missing family is dropped."""
-        sock = None if self.is_mute else self.socket_for(transmit.path)
-        return len(transmit.data) if sock is None else sock.send(transmit, start)
-
-    def socket_for(self, path: NetworkPath) -> DatagramSocket | None:
-        """The socket that leads to ``path``; ``None`` for a missing family."""
-        return self._by_size.get(len(path.remote.ip))
-
-    def start(
-        self,
-        loop: AbstractEventLoop,
-        receive: ReceiveBurst,
-        turn: EndTurn,
-        put_aside: PutAside,
-    ) -> None:
-        """Begins to deliver from every socket."""
-        if self.is_mute:
-            return
-        for sock in self.sockets:
-            sock.start(loop, receive, turn, put_aside)
-
-    def close(self) -> None:
-        """Closes every socket. Idempotent."""
-        for sock in self.sockets:
-            sock.close()
-        for listening in (*self.tcp, *self.web):
-            listening.close()
-        if self.quic is not None:
-            self.quic.close()
-
-
-def _is_port_clash(error: TransportError) -> bool:
-    cause = error.__cause__
-    return isinstance(cause, OSError) and cause.errno in (errno.EADDRINUSE, errno.EACCES)

@@ -28,7 +28,7 @@ from wraith.aio.transports.base import LinkDoor
 from wraith.aio.transports.crowd import Crowd
 from wraith.aio.transports.forwarded import ListedProxies
 from wraith.aio.transports.websocket_head import WebSocketHead
-from wraith.aio.transports.websocket_link import WebSocketLink, characteristics_of
+from wraith.aio.transports.websocket_link import WebSocketLink
 from wraith.connection.handshake.budget import prefix_of
 from wraith.connection.links.link import StreamLink
 from wraith.connection.links.pools import (
@@ -251,8 +251,7 @@ class WebSocketListener:
     def _let_in(self, head: WebSocketHead[WebServerShell], remote: Address) -> None:
         assert self._door is not None and self._doorstep is not None
         path = NetworkPath(head.local, remote, Carrier.WS, self._door.next_link_number())
-        characteristics = characteristics_of(is_secure=self._tls is not None)
-        accepted = self._door.accept_link(path, characteristics)
+        accepted = self._door.accept_link(path)
         link = WebSocketLink(head, accepted or StreamLink.refused(), path, self._doorstep)
         self._doorstep.came(link)
         if accepted is None:

@@ -14,7 +14,8 @@ from wraith.aio.transports.datagram_endpoint import (
     bind_sockets,
     supports_add_reader,
 )
-from wraith.aio.transports.udp import SocketSet, UdpSocket
+from wraith.aio.transports.socket_set import SocketSet
+from wraith.aio.transports.udp import UdpSocket
 from wraith.errors import TransportError
 from wraith.testing.echo import EchoEvent, EchoMachine, Received
 from wraith.types import ANY_ADDRESS, Address, NetworkPath, Transmit
