@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
+import kernel_tcp
 from content import Expected, enlarge, pieces
 from tls_bulk import server_context
 
@@ -33,6 +34,7 @@ def receive() -> None:
     enlarge(listener)  # what it accepts inherits this
     print(json.dumps({"port": listener.getsockname()[1]}), flush=True)
     accepted, _ = listener.accept()
+    kernel_tcp.choose(accepted)
     buffer = bytearray(READ_BYTES)
     view = memoryview(buffer)
     with server_context().wrap_socket(accepted, server_side=True) as stream:
@@ -44,7 +46,16 @@ def receive() -> None:
             expected.take(view[:n])
         seconds = time.perf_counter() - start
         said = {"bytes": total, "seconds": seconds, "cpu_s": cpu_seconds() - cpu}
-        print(json.dumps({**said, "equal": expected.equal, "cipher": stream.cipher()}))
+        print(
+            json.dumps(
+                {
+                    **said,
+                    "equal": expected.equal,
+                    "cipher": stream.cipher(),
+                    "tcp": kernel_tcp.used(),
+                }
+            )
+        )
         with contextlib.suppress(OSError):  # the sender need not wait for our good-bye
             stream.unwrap()
 
@@ -55,13 +66,14 @@ def send(port: int, mib: int) -> None:
     context.verify_mode = ssl.CERT_NONE
     raw = socket.create_connection((HOST, port))
     enlarge(raw)
+    kernel_tcp.choose(raw)
     stream = context.wrap_socket(raw)
     cpu = cpu_seconds()
     for piece in pieces(mib << 20):
         stream.sendall(piece)
     with contextlib.suppress(OSError):
         stream.unwrap()
-    print(json.dumps({"cpu_s": cpu_seconds() - cpu}))
+    print(json.dumps({"cpu_s": cpu_seconds() - cpu, "tcp": kernel_tcp.used()}))
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from typing import Any
 import wraith
 
 sys.path.insert(0, str(Path(__file__).parent))
+import kernel_tcp
 from content import Expected, pieces
 
 HOST = os.environ.get("BULK_HOST", "127.0.0.1")
@@ -44,8 +45,7 @@ def say(**fields: Any) -> None:
 async def receive(arguments: argparse.Namespace) -> None:
     """Takes one stream and measures from its first to its last byte."""
     config = config_of(arguments)
-    carriers = (arguments.carrier,)
-    async with wraith.listen(f"{HOST}:0", config=config, carriers=carriers) as listener:
+    async with wraith.listen(f"{HOST}:0", config=config, carriers=(arguments.carrier,)) as listener:
         say(port=listener.code)
         session = await listener.accept()
         stream = await session.accept_stream()
@@ -71,6 +71,7 @@ async def receive(arguments: argparse.Namespace) -> None:
             cpu_s=cpu,
             packets=session.stats().received_packets,
             digest=digest.hexdigest() if digest else None,
+            tcp=kernel_tcp.used(),
         )
         await stream.write(b"k")  # the sender may go: everything is here
         stream.finish()
@@ -82,7 +83,10 @@ async def send(arguments: argparse.Namespace) -> None:
     total = arguments.mib * MIB
     digest = hashlib.blake2b() if arguments.verify else None
     async with wraith.connect(
-        arguments.port, config=config_of(arguments), carriers=(arguments.carrier,)
+        arguments.port,
+        config=config_of(arguments),
+        carriers=(arguments.carrier,),
+        proxy=arguments.proxy,
     ) as session:
         stream = await session.open_stream()
         profile(on=True)
@@ -105,6 +109,7 @@ async def send(arguments: argparse.Namespace) -> None:
             lost_packets=stats.lost_packets,
             rtt_ms=round(stats.rtt_s * 1000, 3),
             cwnd_bytes=stats.cwnd_bytes,
+            tcp=kernel_tcp.used(),
             digest=digest.hexdigest() if digest else None,
         )
 
@@ -164,6 +169,7 @@ def main() -> None:
     parser.add_argument("--suite", choices=["A", "B"], default="B")
     parser.add_argument("--carrier", choices=["udp", "tcp", "quic"], default="udp")
     parser.add_argument("--congestion", choices=["cubic", "newreno"], default="cubic")
+    parser.add_argument("--proxy", default="none", help="URL of what leads to the receiver")
     parser.add_argument("--verify", action="store_true", help="hash what is sent and received")
     parser.add_argument("--parts", action="store_true", help="profile; shares go to stderr")
     verbs = parser.add_subparsers(dest="verb", required=True)
@@ -174,6 +180,8 @@ def main() -> None:
     verb.add_argument("mib", type=int)
     verb.add_argument("datagram", type=int)
     arguments = parser.parse_args()
+    if arguments.carrier != "udp":
+        kernel_tcp.choose_for_links()
     work = receive(arguments) if arguments.verb == "recv" else send(arguments)
     global is_profiling
     is_profiling = arguments.parts

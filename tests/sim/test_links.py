@@ -14,7 +14,7 @@ from wraith.connection.state import SessionState
 from wraith.testing.endpoints import ADDRESS_A, ADDRESS_B, LinkedEndpoints, linked
 from wraith.testing.established import EstablishedPair
 from wraith.testing.netem import LinkConfig
-from wraith.testing.pipes import PipeConfig
+from wraith.testing.pipes import ROOM_BYTES, SHORT_ROOM_BYTES, PipeConfig
 from wraith.testing.rng import SeededRng
 from wraith.types import Address, Carrier, NetworkPath, Road
 from wraith.wire.frames import encode_frame
@@ -70,6 +70,51 @@ def test_a_slow_link_is_filled_and_never_overfilled() -> None:
     assert net.run(until=lambda: copy.is_equal)
     assert net.now - began < 1.15 * (len(DATA) * 8 / 80e6) + 0.3
     assert connection.stats().retransmitted_bytes == 0
+
+
+@pytest.mark.spec("CA-27")
+def test_a_link_is_kept_short_while_urgent_flows_are_there() -> None:
+    net = linked()
+    connection = over_tcp(net)
+    (end,) = [end for end in net.pipes.ends.values() if end.machine is net.i.endpoint]
+    assert end.room_bytes == ROOM_BYTES
+    bulk = connection.open_stream(now=net.now)
+    connection.stream_write(bulk, b"bulk", now=net.now)
+    net.run(seconds=0.1)
+    assert end.room_bytes == ROOM_BYTES, "a stream of middling priority is not urgent"
+    connection.set_priority(bulk, 31, net.now)
+    net.run(seconds=0.1)
+    assert end.room_bytes == SHORT_ROOM_BYTES
+    connection.set_priority(bulk, 32, net.now)
+    net.run(seconds=0.1)
+    assert end.room_bytes == ROOM_BYTES
+    urgent = connection.open_stream(expedited=True, now=net.now)
+    connection.stream_write(urgent, b"now", now=net.now)
+    net.run(seconds=0.1)
+    assert end.room_bytes == SHORT_ROOM_BYTES
+    (theirs,) = net.r.incoming
+    for one in (connection, theirs):
+        one.stream_write(urgent, b"", fin=True, now=net.now)
+    net.run(seconds=0.5)
+    for one in (connection, theirs):
+        one.stream_read(urgent, 100, net.now)
+    net.run(seconds=0.5)
+    assert end.room_bytes == ROOM_BYTES, "it is over"
+
+
+@pytest.mark.spec("CA-27")
+def test_a_link_is_kept_short_for_a_while_after_each_message() -> None:
+    net = linked()
+    connection = over_tcp(net)
+    (end,) = [end for end in net.pipes.ends.values() if end.machine is net.i.endpoint]
+    assert connection.send_datagram(b"message", net.now)
+    net.run(seconds=0.1)
+    assert end.room_bytes == SHORT_ROOM_BYTES
+    net.run(seconds=2.5)
+    bulk = connection.open_stream(now=net.now)
+    connection.stream_write(bulk, b"bulk", now=net.now)
+    net.run(seconds=0.1)
+    assert end.room_bytes == ROOM_BYTES
 
 
 def test_udp_wins_where_everything_is_open() -> None:

@@ -29,6 +29,7 @@ from wraith.connection.links.wishes import (
     LinkWish,
     OpenRoad,
     SettleLink,
+    ShortenLink,
     WatchNetwork,
 )
 from wraith.connection.roads.reasons import RoadFailure, RoadReason
@@ -174,6 +175,11 @@ class Links:
                         link.discard()
                 case ExplainSilence(path):
                     self._explain(path)
+                case ShortenLink(path, is_short):
+                    if (link := self._links.get(path.link)) is not None:
+                        link.keep_short(is_short)
+                        assert self._turn is not None
+                        self._machine.link_room(path, link.room_bytes, self._turn.now())
                 case WatchNetwork(is_on):
                     self._watch_network(is_on)
 

@@ -565,8 +565,16 @@ class Connection:
     def stream_read_chunks(self, sid: StreamId, n_max: int, now: float) -> list[Buffer]:
         """As ``stream_read``, in the pieces that arrived, without joining them: the caller's."""
         parts = self._reading()
-        self._shared.woken()
-        return parts.mux.read(sid, n_max, now, parts.paths.main.rtt.srtt)
+        chunks = parts.mux.read(sid, n_max, now, parts.paths.main.rtt.srtt)
+        if parts.mux.pending:
+            self._shared.woken()
+        return chunks
+
+    @property
+    def has_announcements(self) -> bool:
+        """Frames about streams wait to be sent: windows that reading has opened, above all."""
+        parts = self._shared.parts
+        return parts is not None and bool(parts.mux.pending)
 
     def stream_readable(self, sid: StreamId) -> int:
         """Bytes that can be read now."""
@@ -605,7 +613,14 @@ class Connection:
         """
         if len(data) > self.max_datagram_bytes:
             raise LocalProtocolError("this message is too large for one datagram")
-        return self._shared.command().datagrams.push(data)
+        return self._shared.command().datagrams.push(data, now)
+
+    def has_urgent_flows(self, now: float) -> bool:
+        """Something must not wait behind bulk: an urgent stream is open, or messages are sent."""
+        parts = self._shared.parts
+        return parts is not None and (
+            parts.mux.table.n_urgent > 0 or now < parts.datagrams.flows_until
+        )
 
     def rekey(self, now: float) -> None:
         """Asks for fresh keys; event ``Rekeyed`` follows. At most once per second."""

@@ -913,6 +913,8 @@ class Endpoint:
             if connection.cid_range != route.cid_range:
                 self._routing.set_cids(route, connection.live_cids())
                 route.cid_range = connection.cid_range
+            if connection.path.link:
+                self._links.shorten(connection.path, connection.has_urgent_flows(self._now))
             if route.paths and route.paths[-1] != connection.path:
                 self._routing.use_path(route, connection.path)
             if route in self._dials and (connection.confirmed or connection.is_drained):

@@ -154,10 +154,11 @@ class StreamCopy:
             self._is_open = any(e.sid == self.sid for e in self.target.of(StreamOpened))
         if not self._is_open:
             return False
-        data = connection.stream_read(self.sid, 1 << 20, now)
-        self.received += data
+        n_before = len(self.received)
+        while data := connection.stream_read(self.sid, 1 << 20, now):
+            self.received += data
         self.is_finished = connection.stream_is_finished(self.sid)
-        return bool(data) or self.is_finished
+        return len(self.received) > n_before or self.is_finished
 
     @property
     def is_equal(self) -> bool:

@@ -13,11 +13,19 @@ from dataclasses import dataclass
 
 from wraith.aio.links import LinkMachine
 from wraith.connection.links.link import LinkState, StreamLink
-from wraith.connection.links.wishes import CloseLink, DiscardLink, DropRoad, LinkWish, OpenRoad
+from wraith.connection.links.wishes import (
+    CloseLink,
+    DiscardLink,
+    DropRoad,
+    LinkWish,
+    OpenRoad,
+    ShortenLink,
+)
 from wraith.connection.roads.reasons import RoadFailure, RoadReason
 from wraith.types import Address, Carrier, NetworkPath, Road, Transmit
 
 ROOM_BYTES = 256 * 1024
+SHORT_ROOM_BYTES = 32 * 1024
 PIECE_BYTES = 64 * 1024
 SYN_TIMEOUT_S = 5.0
 
@@ -47,6 +55,7 @@ class _End:
         self.free_at = 0.0
         self.is_open = True
         self.waits_for_room = False
+        self.room_bytes = ROOM_BYTES
         self.bytes_sent = 0
 
 
@@ -105,6 +114,11 @@ class Pipes:
                     self._opening.pop((id(machine), wish.id), None)
                 case CloseLink():
                     self._end(machine, wish.path, now, is_told=True)
+                case ShortenLink(path, is_short):
+                    end = self.ends.get((id(machine), path.link))
+                    if end is not None:
+                        end.room_bytes = SHORT_ROOM_BYTES if is_short else ROOM_BYTES
+                        self._tell_room(end, now)
                 case DiscardLink():
                     end = self.ends.get((id(machine), wish.path.link))
                     if end is not None:
@@ -197,13 +211,13 @@ class Pipes:
     def _room(self, end: _End, now: float) -> int:
         rate = self._config_of(end).rate_bps
         waiting = 0 if rate is None else int(max(end.free_at - now, 0.0) * rate / 8)
-        return max(ROOM_BYTES - waiting, 0)
+        return max(end.room_bytes - waiting, 0)
 
     def _tell_room(self, end: _End, now: float) -> None:
         room = self._room(end, now)
         end.machine.link_room(end.path, room, now)
         rate = self._config_of(end).rate_bps
-        if room < ROOM_BYTES // 2 and rate is not None and not end.waits_for_room:
+        if room < end.room_bytes // 2 and rate is not None and not end.waits_for_room:
             end.waits_for_room = True
 
             def later(at: float) -> None:
@@ -211,7 +225,7 @@ class Pipes:
                 if end.is_open:
                     self._tell_room(end, at)
 
-            self._at(end.free_at - ROOM_BYTES // 2 * 8 / rate, later)
+            self._at(max(end.free_at - end.room_bytes // 2 * 8 / rate, now), later)
 
     def _arrive(self, end: _End, chunk: bytes, now: float) -> None:
         """``chunk``, which ``end`` has sent, reaches the other end, unless the way is cut."""

@@ -156,7 +156,7 @@ def test_a_packet_holds_a_bounded_number_of_frames_and_the_rest_follows(
 def test_a_packet_holds_a_bounded_number_of_messages() -> None:
     ours, theirs = two_sides(LARGE)
     for _ in range(DATAGRAM_FRAMES_MAX + 2):
-        assert ours.parts.datagrams.push(b"")
+        assert ours.parts.datagrams.push(b"", 0.0)
     counts = [len(frames_in(theirs, datagram)) for run in ours.runs(0.0) for datagram in run]
     assert counts == [DATAGRAM_FRAMES_MAX, 2]
 
@@ -169,7 +169,7 @@ def test_a_message_of_full_size_goes_before_the_acknowledgement(
     ((datagram,),) = ours.runs(0.0)
     theirs.receive(datagram, 0.0)
     capacity = theirs.parts.keys.sealer.capacity(theirs.datagram_bytes)
-    assert theirs.parts.datagrams.push(bytes(capacity - 10))
+    assert theirs.parts.datagrams.push(bytes(capacity - 10), 0.0)
     ((datagram,),) = theirs.runs(0.0)
     assert len(datagram) == theirs.datagram_bytes
     assert not any(isinstance(frame, Ack) for frame in frames_in(ours, datagram))

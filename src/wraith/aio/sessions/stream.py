@@ -277,7 +277,8 @@ class Stream:
             return self._read_left(n_max)
         chunks = self._connection.stream_read_chunks(self.id, n_max, self._session._now())
         if chunks:
-            self._session._wake()
+            if self._connection.has_announcements:
+                self._session._wake()
         elif self._connection.stream_is_finished(self.id):
             self._at_end = True
             self._forget_if_done()

@@ -16,10 +16,13 @@ from wraith.connection.links.link import StreamLink
 from wraith.connection.roads.reasons import RoadFailure
 from wraith.types import Address, NetworkPath, Transmit, TransportCharacteristics
 
-#: So much a link holds for a kernel that is full; ``room_bytes`` is what is left of it.
+#: So much a link holds for a kernel that is full; ``room_bytes`` is what is left of it, and what
+#: the kernel says that it would take.
 PENDING_BYTES_MAX: Final = 256 * 1024
 #: The kernel holds at most so much that it has not sent (TCP_NOTSENT_LOWAT).
 UNSENT_BYTES_MAX: Final = 128 * 1024
+#: Either of them, while the link is kept short.
+SHORT_BYTES_MAX: Final = 32 * 1024
 
 
 class OpenFailed(Exception):
@@ -105,6 +108,11 @@ class StreamSocket(Protocol):
 
     def silence(self) -> RoadFailure | None:
         """Nothing is heard of the peer: what is known of why. ``None``: nothing."""
+        ...
+
+    def keep_short(self, is_short: bool, /) -> None:
+        """Holds little from now on, in this process and in the kernel, so that what is urgent
+        waits behind little; or as much as ever. What it holds already stays."""
         ...
 
     def discard(self) -> None:

@@ -28,7 +28,9 @@ from wraith.aio.transports.base import (
     BROKEN,
     PEER_CLOSED,
     PENDING_BYTES_MAX,
+    SHORT_BYTES_MAX,
     UNPROVEN,
+    UNSENT_BYTES_MAX,
     LinkHost,
 )
 from wraith.aio.transports.tcp_info import TcpInfo
@@ -38,8 +40,6 @@ from wraith.types import Buffer, NetworkPath, Transmit, TransportCharacteristics
 
 #: A link has so long to end in good order: for what it holds, and for the peer's end.
 LINGER_S: Final = 20.0
-#: Room is announced when no more than this is held.
-ROOM_AGAIN_BYTES: Final = PENDING_BYTES_MAX // 2
 
 #: On for 0 s; Windows has shorter fields.
 _LINGER_0: Final = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
@@ -91,6 +91,7 @@ class LinkSocket(ABC):
         self._host: LinkHost | None = None
         self._pending: list[Buffer] = []
         self._pending_bytes = 0
+        self._pending_max, self._unsent_max = PENDING_BYTES_MAX, UNSENT_BYTES_MAX
         self._was_undecided = link.state is LinkState.UNDECIDED
         self._owes_room = False
         #: ``close`` was called; ``_is_closed``: nothing is left of the connection.
@@ -128,7 +129,13 @@ class LinkSocket(ABC):
         """How many bytes of packets ``send`` may be handed before the next ``link_room``."""
         if self._is_closing or self._is_closed or self._link.state is not LinkState.OPEN:
             return 0
-        return max(0, PENDING_BYTES_MAX - self._held_bytes)
+        room = max(0, self._pending_max - self._held_bytes)
+        return room if self._pending else room + self._kernel_room
+
+    @property
+    def _kernel_room(self) -> int:
+        """How much the kernel would take now, as far as it tells."""
+        return 0
 
     @property
     def _held_bytes(self) -> int:
@@ -170,7 +177,19 @@ class LinkSocket(ABC):
             # One copy: what the views lend is valid for this call only.
             self._pending.append(memoryview(b"".join(left)))
             self._pending_bytes += len(self._pending[-1])
-        self._owes_room = self._owes_room or self._held_bytes > ROOM_AGAIN_BYTES
+        self._note_room()
+
+    def _note_room(self) -> None:
+        """Room is told of again when no more than half of what may be held is held."""
+        self._owes_room = self._owes_room or self._held_bytes > self._pending_max // 2
+
+    def keep_short(self, is_short: bool) -> None:
+        """As ``base.StreamSocket.keep_short``."""
+        if self._is_closed:
+            return
+        self._pending_max = SHORT_BYTES_MAX if is_short else PENDING_BYTES_MAX
+        self._unsent_max = SHORT_BYTES_MAX if is_short else UNSENT_BYTES_MAX
+        self._note_room()
 
     def discard(self) -> None:
         """As ``base.StreamSocket.discard``."""
@@ -263,7 +282,7 @@ class LinkSocket(ABC):
             self._call_when_writable()
         elif self._is_closing:
             self._say_the_end()
-        if self._owes_room and self._held_bytes <= ROOM_AGAIN_BYTES:
+        if self._owes_room and self._held_bytes <= self._pending_max // 2:
             self._owes_room = False
             if self._host is not None:
                 self._host.link_room(self)

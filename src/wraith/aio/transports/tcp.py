@@ -14,6 +14,7 @@ import asyncio
 import contextlib
 import errno
 import socket
+import struct
 import sys
 import time
 from asyncio import AbstractEventLoop
@@ -51,6 +52,7 @@ TURN_S: Final = 0.002
 #: The most buffers of one gather call (``IOV_MAX``).
 _GATHER_MAX: Final = 1_024
 _TCP_NOTSENT_LOWAT: Final = {"linux": 25, "darwin": 0x201}.get(sys.platform)
+_SIOCOUTQNSD: Final = 0x894B
 _TCP_USER_TIMEOUT: Final = {"linux": 18}.get(sys.platform)
 #: TCP with time stamps, and the IP header.
 _SEGMENT_BYTES: Final = {socket.AF_INET: 52, socket.AF_INET6: 72}
@@ -109,6 +111,9 @@ class TcpSocket(LinkSocket):
                 n = send(batch)
             except (BlockingIOError, InterruptedError):
                 break
+            if n == sum(map(len, batch)):  # as a rule
+                at += len(batch)
+                continue
             for buffer in batch:
                 if n < len(buffer):
                     # The kernel is full: no second call to hear so.
@@ -116,6 +121,16 @@ class TcpSocket(LinkSocket):
                 n -= len(buffer)
                 at += 1
         return buffers[at:]
+
+    @property
+    def _kernel_room(self) -> int:
+        return max(0, self._unsent_max - unsent_bytes(self._sock))
+
+    def keep_short(self, is_short: bool) -> None:
+        """As ``base.StreamSocket.keep_short``."""
+        super().keep_short(is_short)
+        if not self._is_closed:
+            set_unsent_max(self._sock, self._unsent_max)
 
     def _call_when_writable(self) -> None:
         self._loop.add_writer(self._sock.fileno(), self._on_writable)
@@ -249,12 +264,28 @@ def set_options(sock: socket.socket) -> None:
     if _TCP_USER_TIMEOUT is not None:
         with contextlib.suppress(OSError):
             sock.setsockopt(socket.IPPROTO_TCP, _TCP_USER_TIMEOUT, int(USER_TIMEOUT_S * 1000))
+    set_unsent_max(sock, UNSENT_BYTES_MAX)
+
+
+def set_unsent_max(sock: socket.socket, n_bytes: int) -> None:
+    """The kernel holds no more than so much that it has not sent."""
     if _TCP_NOTSENT_LOWAT is not None:
         with contextlib.suppress(OSError):
-            sock.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, UNSENT_BYTES_MAX)
+            sock.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, n_bytes)
             return
     with contextlib.suppress(OSError):
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, UNSENT_BYTES_MAX)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, n_bytes)
+
+
+def unsent_bytes(sock: socket.socket) -> int:
+    """What the kernel holds of this connection and has not sent once; where it does not say so, as
+    much as it takes at most."""
+    if sys.platform != "linux":
+        return UNSENT_BYTES_MAX
+    import fcntl
+
+    (n_bytes,) = struct.unpack("i", fcntl.ioctl(sock.fileno(), _SIOCOUTQNSD, bytes(4)))
+    return int(n_bytes)
 
 
 def takes_readers(loop: AbstractEventLoop) -> bool:

@@ -11,6 +11,8 @@ from wraith.wire.frames import DatagramFrame, encode_frame
 
 QUEUE_MESSAGES = 256
 QUEUE_BYTES = 262_144
+FLOW_S = 2.0
+"""So long after a message others are expected."""
 MORE_PACKETS_MAX = 63
 """Beside the first one: what one call seals."""
 FRAME_OVERHEAD = 10  # frame header 4, flow 2, id 4
@@ -19,12 +21,22 @@ FRAME_OVERHEAD = 10  # frame header 4, flow 2, id 4
 class DatagramQueue:
     """Outgoing messages, already encoded."""
 
-    __slots__ = ("_frames", "_n_bytes", "_next_id", "n_dropped_in", "n_dropped_out", "n_unread")
+    __slots__ = (
+        "_frames",
+        "_n_bytes",
+        "_next_id",
+        "flows_until",
+        "n_dropped_in",
+        "n_dropped_out",
+        "n_unread",
+    )
 
     def __init__(self) -> None:
         self._frames: list[bytes] = []
         self._n_bytes = 0
         self._next_id = 0
+        #: Whoever has sent messages lately counts as one who sends them, until then.
+        self.flows_until = 0.0
         self.n_dropped_out = 0
         self.n_dropped_in = 0
         self.n_unread = 0
@@ -32,8 +44,9 @@ class DatagramQueue:
     def __bool__(self) -> bool:
         return bool(self._frames)
 
-    def push(self, data: bytes) -> bool:
+    def push(self, data: bytes, now: float) -> bool:
         """Queues one message; false when the queue is full (counted)."""
+        self.flows_until = now + FLOW_S
         if len(self._frames) >= QUEUE_MESSAGES or self._n_bytes + len(data) > QUEUE_BYTES:
             self.n_dropped_out += 1
             return False

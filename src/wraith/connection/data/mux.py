@@ -221,7 +221,7 @@ class StreamMux:
         stream = self._known(sid)
         if stream is None:
             return
-        stream.priority = priority
+        self.table.set_priority(stream, priority)
         self.scheduler.move(sid, priority)
         self.pending[_PRIORITY, sid] = None
 
@@ -304,7 +304,7 @@ class StreamMux:
         stream = self._lookup(frame.sid)
         if stream is None or self._is_own(frame.sid):
             return
-        stream.priority = frame.priority
+        self.table.set_priority(stream, frame.priority)
         stream.qos = frame.qos
         stream.qos_parameter = frame.parameter
         self.scheduler.move(stream.sid, frame.priority)
@@ -358,7 +358,7 @@ class StreamMux:
     def on_priority(self, sid: StreamId, priority: int) -> None:
         stream = self._lookup(sid)
         if stream is not None:
-            stream.priority = priority
+            self.table.set_priority(stream, priority)
             self.scheduler.move(sid, priority)
 
     def on_qos(self, frame: QosUpdate) -> None:

@@ -19,6 +19,8 @@ from wraith.wire.frames import QosMode
 CLASS_SHIFT = 30
 _NUMBER_MASK = (1 << CLASS_SHIFT) - 1
 DEFAULT_PRIORITY = 128
+URGENT_PRIORITY = 32
+"""Streams of a priority below this are urgent."""
 OPEN_PER_PLACE_MAX = 8
 """So many streams of the peer's are open at once for each of ``max_streams`` that may wait."""
 
@@ -89,6 +91,7 @@ class StreamTable:
         "_send_window",
         "conn_send",
         "conn_window",
+        "n_urgent",
         "streams",
     )
 
@@ -116,6 +119,8 @@ class StreamTable:
         self.conn_send = SendWindow(conn_send_window)
         self.conn_window = conn_window
         self.streams: dict[int, OpenStream] = {}
+        #: Of the open ones.
+        self.n_urgent = 0
         self._received = 0  # sum of the highest offsets of all streams
 
     # -- opening
@@ -150,7 +155,13 @@ class StreamTable:
         window = ReceiveWindow(self._own_window, self._config.stream_window_max)
         stream = OpenStream(sid, self._send_window, window, priority)
         self.streams[sid] = stream
+        self.n_urgent += priority < URGENT_PRIORITY
         return stream
+
+    def set_priority(self, stream: OpenStream, priority: int) -> None:
+        """Of an open stream."""
+        self.n_urgent += (priority < URGENT_PRIORITY) - (stream.priority < URGENT_PRIORITY)
+        stream.priority = priority
 
     def open_remote(self, sid: StreamId) -> list[OpenStream]:
         """Opens a stream of the peer's that a frame of it names, and all lower ones of its class;
@@ -183,6 +194,7 @@ class StreamTable:
         """Forgets a stream both of whose directions are over; false when that was done."""
         if self.streams.pop(stream.sid, None) is None:
             return False
+        self.n_urgent -= stream.priority < URGENT_PRIORITY
         number_class = stream_class(stream.sid)
         if number_class not in self._own_classes:
             self._n_closed_remote[number_class] += 1

@@ -19,6 +19,7 @@ from wraith.connection.links.wishes import (
     LinkWish,
     OpenRoad,
     SettleLink,
+    ShortenLink,
 )
 from wraith.connection.links.ws_path import make_token
 from wraith.connection.routing import Route
@@ -29,14 +30,16 @@ AUTHENTICATION_S = 10.0
 
 
 class LinkEntry(Deadline):
-    """One open link. ``route`` is whose it is, once something has authenticated there."""
+    """One open link. ``route`` is whose it is, once something has authenticated there;
+    ``is_short``: it has urgent flows."""
 
-    __slots__ = ("path", "route")
+    __slots__ = ("is_short", "path", "route")
 
     def __init__(self, path: NetworkPath) -> None:
         super().__init__()
         self.path = path
         self.route: Route | None = None
+        self.is_short = False
 
 
 class LinkTable:
@@ -104,6 +107,13 @@ class LinkTable:
             entry.route = route
             self._deadlines.set(entry, None)
             self.wishes.append(SettleLink(path))
+
+    def shorten(self, path: NetworkPath, is_short: bool) -> None:
+        """The session that sends on this link has urgent flows, or has none."""
+        entry = self._by_number.get(path.link)
+        if entry is not None and entry.is_short is not is_short:
+            entry.is_short = is_short
+            self.wishes.append(ShortenLink(path, is_short))
 
     # -- ending
 

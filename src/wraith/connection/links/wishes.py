@@ -66,6 +66,15 @@ class ExplainSilence:
 
 
 @dataclass(frozen=True, slots=True)
+class ShortenLink:
+    """Urgent flows have come to the session of a link, which holds little while they are there; or
+    they have gone. [CA-27]"""
+
+    path: NetworkPath
+    is_short: bool
+
+
+@dataclass(frozen=True, slots=True)
 class WatchNetwork:
     """Changes of this host's addresses and routes are to be told, or need not be told any more:
     ``network_changed`` of the endpoint."""
@@ -74,5 +83,12 @@ class WatchNetwork:
 
 
 LinkWish = (
-    OpenRoad | DropRoad | CloseLink | DiscardLink | SettleLink | ExplainSilence | WatchNetwork
+    OpenRoad
+    | DropRoad
+    | CloseLink
+    | DiscardLink
+    | SettleLink
+    | ExplainSilence
+    | ShortenLink
+    | WatchNetwork
 )

@@ -10,7 +10,7 @@ Spec: docs/spec/recovery.md [RC-4] [RC-12] [RC-38].
 
 from __future__ import annotations
 
-from wraith.connection.paths.acks import AckState
+from wraith.connection.paths.acks import LINK_ACK_BATCH, AckState
 from wraith.connection.paths.congestion import Controller
 from wraith.connection.paths.mtu import MtuSearch
 from wraith.connection.paths.pacing import Pacer
@@ -171,9 +171,12 @@ class Path:
 
     @property
     def window(self) -> int:
-        """Bytes that may be under way at once: what is worth buffering."""
+        """Bytes that may be under way at once: what is worth buffering. On a link these are also
+        the bytes that the peer acknowledges at once: a sender that kept fewer would wait for each
+        acknowledgement. [RC-41]"""
         if self.traits.is_reliable:
-            return self.bytes_in_flight + max(self.link_room, 0)
+            told_at_once = LINK_ACK_BATCH * self.mtu.current
+            return self.bytes_in_flight + max(self.link_room, 0) + told_at_once
         return self.controller.window
 
     def is_window_full(self, datagram_bytes: int) -> bool:

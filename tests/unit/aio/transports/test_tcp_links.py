@@ -14,7 +14,12 @@ import pytest_asyncio
 
 from wraith.aio.transports import datagram_endpoint, link_socket
 from wraith.aio.transports.addresses import from_sockaddr, to_sockaddr
-from wraith.aio.transports.base import UNSENT_BYTES_MAX, OpenFailed
+from wraith.aio.transports.base import (
+    PENDING_BYTES_MAX,
+    SHORT_BYTES_MAX,
+    UNSENT_BYTES_MAX,
+    OpenFailed,
+)
 from wraith.aio.transports.datagram_endpoint import bind_sockets
 from wraith.aio.transports.doorstep import Doorstep, open_files_max
 from wraith.aio.transports.link_socket import LinkSocket
@@ -376,11 +381,20 @@ async def test_both_ends_have_the_options_of_a_link(there: Listening) -> None:
 
 @linux_only
 @pytest.mark.asyncio
-@pytest.mark.spec("CA-24")
-async def test_the_kernel_holds_little_that_it_has_not_sent(there: Listening) -> None:
+@pytest.mark.parametrize(
+    ("is_short", "n_max"),
+    [
+        pytest.param(False, UNSENT_BYTES_MAX, marks=pytest.mark.spec("CA-24")),
+        pytest.param(True, SHORT_BYTES_MAX, marks=pytest.mark.spec("CA-27")),
+    ],
+)
+async def test_the_kernel_holds_little_that_it_has_not_sent(
+    there: Listening, is_short: bool, n_max: int
+) -> None:
     there.door.starts = False
     opened = await open_link(there.road, dialled_link(Carrier.TCP, "one"), 1)
     opened.start(RecordingHost())
+    opened.keep_short(is_short)
     packet = bytes(16_384)
     while opened.room_bytes >= len(packet):
         send_packets(opened, packet)
@@ -390,7 +404,26 @@ async def test_the_kernel_holds_little_that_it_has_not_sent(there: Listening) ->
     sock = opened._sock  # type: ignore[attr-defined]
     (n_unsent,) = struct.unpack("i", fcntl.ioctl(sock, siocoutqnsd, bytes(4)))
     # The buffer that crosses the mark is filled, 64 KiB at most.
-    assert 0 < n_unsent <= UNSENT_BYTES_MAX + 64 * 1024
+    assert 0 < n_unsent <= n_max + 64 * 1024
+    opened.reset()
+
+
+@linux_only
+@pytest.mark.asyncio
+@pytest.mark.spec("CA-25")
+async def test_room_is_what_the_process_and_the_kernel_lack_to_their_marks(
+    there: Listening,
+) -> None:
+    there.door.starts = False
+    opened = await open_link(there.road, dialled_link(Carrier.TCP, "one"), 1)
+    opened.start(RecordingHost())
+    assert opened.room_bytes == PENDING_BYTES_MAX + UNSENT_BYTES_MAX
+    packet = bytes(16_384)
+    while not opened._pending_bytes:
+        room = opened.room_bytes
+        send_packets(opened, packet)
+    assert PENDING_BYTES_MAX <= room < PENDING_BYTES_MAX + UNSENT_BYTES_MAX
+    assert opened.room_bytes == PENDING_BYTES_MAX - opened._pending_bytes
     opened.reset()
 
 
