@@ -119,10 +119,11 @@ PAST_THE_SEAM = frozenset(
         ("aio/disk/pipes.py", "os.read"),
         ("aio/disk/pipes.py", "os.write"),
         ("aio/transports/network_state.py", "open"),
+        ("aio/transports/tcp.py", "import fcntl"),
     )
 )
-"""Pipes and terminals whose descriptors the caller gave, and the kernel's tables of routes: no disk
-of ours."""
+"""Pipes and terminals whose descriptors the caller gave, the kernel's tables of routes, and what a
+socket holds: no disk of ours."""
 CHUNKING = frozenset(("CHUNK_BYTES", "UNKNOWN_SIZE"))
 RECKONS_WITH_CHUNKS = ("src/wraith/content/", "tests/")
 MACHINE_PATH = re.compile(r"(?<![\w.])/(?:home|work|root|Users)/[A-Za-z0-9_.-]+/")

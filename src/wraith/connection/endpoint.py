@@ -452,6 +452,7 @@ class Endpoint:
 
     def next_wish(self) -> LinkWish | None:
         """What is to be done outside, oldest first."""
+        self._flush()
         return self._links.wishes.popleft() if self._links.wishes else None
 
     def _break_link(self, route: Route, path: NetworkPath, now: float) -> None:
@@ -900,7 +901,7 @@ class Endpoint:
 
     def _flush(self) -> None:
         """Brings the tables in line with the connections that were touched: once per drain, when
-        the next deadline is asked for, and before timers are looked at."""
+        the next wish or the next deadline is asked for, and before timers are looked at."""
         if not self._dirty:
             return
         dirty, self._dirty = self._dirty, []

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
+import sys
 from dataclasses import replace
 
 import pytest
 
 import wraith
+from wraith.aio.transports.base import SHORT_BYTES_MAX
+from wraith.aio.transports.tcp import TcpSocket
 from wraith.testing.proxies import free_port
 from wraith.types import Carrier
 
@@ -71,6 +75,25 @@ async def test_a_carrier_alone_is_the_one_that_is_used() -> None:
         wraith.connect(listener.code, carriers=("tcp",)) as session,
     ):
         assert session.carrier == "tcp" and {road.carrier for road in session.roads} == {"tcp"}
+
+
+@pytest.mark.spec("CA-27")
+@pytest.mark.skipif(sys.platform != "linux", reason="a Linux socket option")
+async def test_an_urgent_stream_keeps_the_link_of_its_session_short() -> None:
+    async with (
+        wraith.listen("127.0.0.1:0", carriers=("tcp",)) as listener,
+        wraith.connect(listener.code) as session,
+    ):
+        links = session._endpoint.driver.links
+        assert links is not None
+        (link,) = links._links.values()
+        assert isinstance(link, TcpSocket)
+        long_room = link.room_bytes
+        async with session.open_stream(expedited=True) as stream:
+            await stream.write(b"now")
+            await session._endpoint.driver.flushed()
+            assert link.room_bytes <= 2 * SHORT_BYTES_MAX < long_room
+            assert link._sock.getsockopt(socket.IPPROTO_TCP, 25) == SHORT_BYTES_MAX
 
 
 async def test_a_listener_is_reached_over_websocket_at_its_url() -> None:
