@@ -33,6 +33,7 @@ def behind(data: Mapping[str, Data]) -> Iterator[Ratio]:
                 for kind in ("wraith", "tcp")
             )
             yield f"one stream, emulated link, {case}, kernel TCP's rate to ours", theirs / ours
+    yield from carriers(data.get("carriers", {}))
     yield from libp2p(data.get("libp2p", {}).get("stream", {}))
     yield from mls(data.get("mls", {}))
 
@@ -79,6 +80,16 @@ def latency(name: str, found: Data) -> Iterator[Ratio]:
             key.partition(" ")[2]: each for key, each in found.items() if key.startswith(f"{verb} ")
         }
         yield from of(f"{title}, P50", name, parties, "p50_ms", least=True)
+
+
+def carriers(found: Data) -> Iterator[Ratio]:
+    """A link beside what moves bytes over the same carrier. UDP is our own, a file has no peer."""
+    for title, parties in found.items():
+        for ours in ("TCP link", "WebSocket link"):
+            for other in sorted({*parties} - {ours, "UDP"} if ours in parties else ()):
+                if title != "file":
+                    ratio = value(parties[other], "mb_per_s") / value(parties[ours], "mb_per_s")
+                    yield f"{title}, {other} to our {ours}", ratio
 
 
 def libp2p(stacks: Data) -> Iterator[Ratio]:

@@ -52,9 +52,10 @@ class Watched:
         home: Path,
         environment: dict[str, str],
         prefix: Sequence[str] = (),
+        program: Sequence[str] = ("-m", "wraith"),
     ) -> None:
         self.process = subprocess.Popen(
-            [*prefix, sys.executable, "-m", "wraith", *words],
+            [*prefix, sys.executable, *program, *words],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -141,11 +142,12 @@ def cli_transfer(
     host: str = "127.0.0.1",
     port: int = 0,
     prefix: Sequence[Sequence[str]] = ((), ()),
+    program: Sequence[str] = ("-m", "wraith"),
 ) -> CliFigure:
     """Sends ``source`` into ``out`` (``work/out`` without it); homes are made under ``work``.
 
     ``host`` and ``port`` are where the sender listens; ``prefix`` goes before the receiver's and
-    the sender's command (namespaces).
+    the sender's command (namespaces); ``program`` is what Python runs in place of the command.
 
     Raises:
         PeerFailed: anything but two exit codes 0.
@@ -155,13 +157,13 @@ def cli_transfer(
     out.mkdir(parents=True, exist_ok=True)
     common = ["--json", "-q", "--suite", suite]
     send = ["send", *common, "--listen", f"{host}:{port}", "--new-code", str(source)]
-    sender = Watched(send, work / "home-sender", extra, prefix[1])
+    sender = Watched(send, work / "home-sender", extra, prefix[1], program)
     try:
         code = str(sender.wait_event("waiting")["code"])
         start = time.perf_counter()
         receive = ["receive", *common, "--yes", "--overwrite", "--out", str(out)]
         receiver = Watched(
-            receive, work / "home-receiver", {**extra, "WRAITH_CODE": code}, prefix[0]
+            receive, work / "home-receiver", {**extra, "WRAITH_CODE": code}, prefix[0], program
         )
         try:
             deadline = start + TIMEOUT_S

@@ -56,10 +56,12 @@ class BulkPeer:
 
 @dataclass(frozen=True)
 class BulkFigure:
-    """One run. CPU is that of both sides together, per GiB."""
+    """One run. CPU is that of both sides together, per GiB. ``tcp``: the congestion control of the
+    receiver and of the sender, where they say so."""
 
     mb_per_s: float
     cpu_s_per_gib: float
+    tcp: tuple[str, ...] = ()
 
 
 _block: list[str] = []
@@ -122,7 +124,8 @@ def run_bulk(
         check_arrival(arrival, peer.mib * MIB)
     cpu = float(arrival["cpu_s"]) + float(sent["cpu_s"])
     n_bytes = int(arrival["bytes"])
-    return BulkFigure(n_bytes / float(arrival["seconds"]) / 1e6, cpu * GIB / n_bytes)
+    tcp = tuple(str(side["tcp"]) for side in (arrival, sent) if side.get("tcp"))
+    return BulkFigure(n_bytes / float(arrival["seconds"]) / 1e6, cpu * GIB / n_bytes, tcp)
 
 
 def alternate(

@@ -29,6 +29,7 @@ from report import Report
 
 SUBJECTS = {
     "throughput": "one stream over loopback, beside aioquic, qh3, quinn, quic-go, TLS, raw UDP",
+    "carriers": "one stream and a file over TCP, WebSocket, proxies, beside TLS and websockets",
     "veth": "one stream between two network namespaces, with and without offloads",
     "files": "whole commands on files, beside sendme, croc, scp, rsync, magic-wormhole",
     "kept": "new data beside 4 GiB that an earlier run left",

@@ -1,6 +1,7 @@
 """TLS 1.3 over blocking sockets in plain Python, in the bulk peers' shape: no event loop at all.
 
 What a program that sends one thing to one peer gets from the standard library. AES-256-GCM.
+``BULK_PROXY`` is the URL of a proxy on the way.
 """
 
 from __future__ import annotations
@@ -60,11 +61,21 @@ def receive() -> None:
             stream.unwrap()
 
 
+def connected(port: int) -> socket.socket:
+    """To the receiver, through the proxy of ``BULK_PROXY`` if there is one."""
+    proxy = os.environ.get("BULK_PROXY")
+    if proxy is None:
+        return socket.create_connection((HOST, port))
+    from python_socks.sync import Proxy
+
+    return Proxy.from_url(proxy).connect(HOST, port)
+
+
 def send(port: int, mib: int) -> None:
     context = ssl.create_default_context()
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
-    raw = socket.create_connection((HOST, port))
+    raw = connected(port)
     enlarge(raw)
     kernel_tcp.choose(raw)
     stream = context.wrap_socket(raw)

@@ -45,7 +45,13 @@ def say(**fields: Any) -> None:
 async def receive(arguments: argparse.Namespace) -> None:
     """Takes one stream and measures from its first to its last byte."""
     config = config_of(arguments)
-    async with wraith.listen(f"{HOST}:0", config=config, carriers=(arguments.carrier,)) as listener:
+    async with wraith.listen(
+        f"{HOST}:0",
+        config=config,
+        carriers=(arguments.carrier,),
+        ws=arguments.ws,
+        ws_listen=arguments.ws_listen,
+    ) as listener:
         say(port=listener.code)
         session = await listener.accept()
         stream = await session.accept_stream()
@@ -167,8 +173,10 @@ def part_of_file(file: str) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--suite", choices=["A", "B"], default="B")
-    parser.add_argument("--carrier", choices=["udp", "tcp", "quic"], default="udp")
-    parser.add_argument("--congestion", choices=["cubic", "newreno"], default="cubic")
+    parser.add_argument("--carrier", choices=["udp", "tcp", "ws", "quic"], default="udp")
+    parser.add_argument("--congestion", choices=["cubic", "newreno", "bbr"], default="cubic")
+    parser.add_argument("--ws", metavar="URL", help="what leads to the receiver over WebSocket")
+    parser.add_argument("--ws-listen", metavar="HOST:PORT", help="where the receiver finds it")
     parser.add_argument("--proxy", default="none", help="URL of what leads to the receiver")
     parser.add_argument("--verify", action="store_true", help="hash what is sent and received")
     parser.add_argument("--parts", action="store_true", help="profile; shares go to stderr")

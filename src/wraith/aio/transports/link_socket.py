@@ -94,6 +94,8 @@ class LinkSocket(ABC):
         self._pending_max, self._unsent_max = PENDING_BYTES_MAX, UNSENT_BYTES_MAX
         self._was_undecided = link.state is LinkState.UNDECIDED
         self._owes_room = False
+        #: Packets were delivered in this turn.
+        self._has_delivered = False
         #: ``close`` was called; ``_is_closed``: nothing is left of the connection.
         self._is_closing = self._is_closed = False
         #: What came does not open. The host may still choose that the peer sees the end.
@@ -128,6 +130,8 @@ class LinkSocket(ABC):
     def room_bytes(self) -> int:
         """How many bytes of packets ``send`` may be handed before the next ``link_room``."""
         if self._is_closing or self._is_closed or self._link.state is not LinkState.OPEN:
+            return 0
+        if self._owes_room:
             return 0
         room = max(0, self._pending_max - self._held_bytes)
         return room if self._pending else room + self._kernel_room
@@ -248,6 +252,7 @@ class LinkSocket(ABC):
                 self._doorstep.proven(self)
         for data, segment_bytes in runs:
             if self._host is not None:
+                self._has_delivered = True
                 self._host.link_received(self, data, segment_bytes)
         if self._link.state is LinkState.DISCARDING and not self._is_closing:
             host = self._host
@@ -257,7 +262,9 @@ class LinkSocket(ABC):
                 host.link_closed(self, BROKEN)
 
     def _turn_ended(self) -> None:
-        if self._host is not None:
+        """All that had come was looked at. A part of a packet alone is not worth a turn."""
+        if self._host is not None and self._has_delivered:
+            self._has_delivered = False
             self._host.link_turn(self)
 
     def _ended(self) -> None:

@@ -395,6 +395,7 @@ async def test_a_link_that_is_full_holds_little_and_stops_nobody_else(scene: Sce
             n_sent += 1
             await asyncio.sleep(0)
     assert full._pending_bytes <= PENDING_BYTES_MAX
+    assert full.room_bytes == 0, "until half of it is free"
     n_told = len(host.rooms)  # a library that moves bytes in turns may have been short before
     await scene.door.wait_links(1)
     scene.door.starts = True

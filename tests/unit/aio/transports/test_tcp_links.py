@@ -427,6 +427,20 @@ async def test_room_is_what_the_process_and_the_kernel_lack_to_their_marks(
     opened.reset()
 
 
+@pytest.mark.asyncio
+async def test_a_part_of_a_packet_is_not_worth_a_turn(there: Listening) -> None:
+    stranger = await there.stranger()
+    await there.door.wait_links(1)
+    host = there.door.hosts[0]
+    packet = SeededRng("packet").public_bytes(1_000)
+    data = b"".join(map(bytes, dialled_link(Carrier.TCP, "one").frame(memoryview(packet), 1_000)))
+    await there.swallows(stranger, data[:500])
+    assert host.turns == 0
+    await there.swallows(stranger, data[500:])
+    assert await host.wait_packets(1) == [packet]
+    await host.wait(lambda: host.turns == 1)
+
+
 # --- ports ----------------------------------------------------------------------------------------
 
 
