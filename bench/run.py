@@ -91,7 +91,9 @@ def main() -> int:
     if {"reorder", "moves"} & set(chosen):
         build_link()
     if not options.quick:
-        if set(chosen) - set(LONG):
+        if "carriers" in chosen:
+            subprocess.run(["sh", str(ROOT / "tools" / "setup-carriers.sh")], check=False)
+        if set(chosen) - {*LONG, "carriers"}:
             build_peers()
         load = os.getloadavg()[0]
         if load > 1:
