@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import socket
 import statistics
 import sys
 import tempfile
@@ -40,8 +41,9 @@ from harness import (
 from report import Report
 from throughput import SCRIPT
 
+from wraith.testing.foreign_peers import find_program
 from wraith.testing.nginx import Nginx
-from wraith.testing.proxies import free_port, microsocks, tinyproxy
+from wraith.testing.proxies import microsocks, tinyproxy
 from wraith.testing.web_authority import WebAuthority
 
 CONGESTION = "cubic"
@@ -111,6 +113,9 @@ def streams(report: Report, mib: int, runs: int) -> None:
 def proxies(report: Report, mib: int, runs: int) -> None:
     with tempfile.TemporaryDirectory(prefix="wraith-bench-") as folder:
         for name in ("tinyproxy", "microsocks"):
+            if find_program(name) is None:
+                report.left_out.append(f"{name}: not installed")
+                continue
             try:
                 with tinyproxy(Path(folder)) if name == "tinyproxy" else microsocks() as url:
                     peers = [
@@ -118,7 +123,7 @@ def proxies(report: Report, mib: int, runs: int) -> None:
                         tls(TLS, mib, BULK_PROXY=url),
                     ]
                     figures = alternate(peers, DATAGRAM_BYTES, runs, left_out=report.left_out)
-            except BaseException as error:
+            except (AssertionError, OSError) as error:
                 report.left_out.append(f"{name}: {error}")
                 continue
             add(report, f"one stream through {name}", figures, runs, against=(TLS,))
@@ -126,9 +131,12 @@ def proxies(report: Report, mib: int, runs: int) -> None:
 
 
 def websocket(report: Report, mib: int, runs: int) -> None:
+    if find_program("nginx") is None:
+        report.left_out.append("nginx: not installed")
+        return
     try:
         figures = asyncio.run(behind_nginx(mib, runs, report.left_out))
-    except BaseException as error:
+    except (RuntimeError, OSError) as error:
         report.left_out.append(f"behind nginx: {error}")
         return
     add(report, "one stream over wss through nginx", figures, runs, against=(BARE_WS,))
@@ -139,8 +147,10 @@ async def behind_nginx(mib: int, runs: int, left_out: list[str]) -> Figures:
     """Both stand behind the same place of one nginx, one after the other."""
     with tempfile.TemporaryDirectory(prefix="wraith-bench-") as folder:
         authority = WebAuthority(Path(folder) / "authority", "an authority")
-        port = free_port()
-        async with Nginx(Path(folder) / "nginx", authority, port, host=WEB_HOST) as nginx:
+        with socket.create_server(("127.0.0.1", 0)) as held:  # so that nginx takes another port
+            port = held.getsockname()[1]
+            server = Nginx(Path(folder) / "nginx", authority, port, host=WEB_HOST)
+        async with server as nginx:
             url = f"wss://{WEB_HOST}:{nginx.port}/share"
             trust = {"SSL_CERT_FILE": str(authority.certificate)}
             bare = python_peer(
