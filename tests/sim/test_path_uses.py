@@ -150,3 +150,17 @@ def test_a_known_index_on_another_link_is_no_path() -> None:
     by.deliver(by.r, [(seen_by_peer(link(2)), again)])
     by.exchange()
     assert len(by.r.paths) == n_paths and seen_by_peer(link(2)) not in by.r.paths
+
+
+@pytest.mark.spec("CN-84")
+def test_a_path_opens_for_a_packet_that_newer_ones_have_overtaken_without_path_use() -> None:
+    by = ByHand()
+    joining = by.join(link(1))
+    by.i.ping(by.pair.now)
+    by.deliver(by.r, by.sent_by(by.i))
+    by.deliver(by.r, joining)
+    parts = by.r._shared.parts
+    assert parts is not None
+    assert parts.paths.find(seen_by_peer(link(1))) is not None, "not only for the next packet"
+    by.exchange()
+    assert seen_by_peer(link(1)) in by.r.paths
