@@ -370,6 +370,53 @@ def test_data_do_not_go_where_a_copied_packet_came_from() -> None:
     assert pair.r.connection.path == before and theirs not in pair.r.connection.paths
 
 
+@pytest.mark.spec("CN-84")
+@pytest.mark.parametrize("is_given_up", [False, True])
+def test_a_path_whose_first_packet_was_copied_opens_for_its_next_one(is_given_up: bool) -> None:
+    """The copy came first, on a link of somebody else, who does not answer there. What the session
+    itself sends next on its own link opens the path there, whether he is still waited for or
+    not."""
+    pair = EstablishedPair()
+    pair.run(seconds=1)
+    i, r = pair.i.connection, pair.r.connection
+    for connection in (i, r):
+        parts = connection._shared.parts
+        assert parts is not None
+        parts.has_roads = True
+    own = NetworkPath(ADDRESS_A, ADDRESS_B, Carrier.TCP, 1)
+    thief = NetworkPath(ADDRESS_B, ADDRESS_A, Carrier.TCP, 2)
+    theirs = NetworkPath(ADDRESS_B, ADDRESS_A, Carrier.TCP, 3)
+    now = pair.now
+    assert i.join(own, now)
+    (joining,) = i.datagrams_to_send(now)
+    for place in (thief, theirs):
+        data = bytes(joining.data)
+        r.receive_datagrams(data, len(data), place, now)
+    pair.forge(pair.i, encode_frame(PathUse(2, 1, PathRole.ACTIVE)))
+    for _ in range(4 * is_given_up):
+        now += 1.0
+        r.handle_timer(now)
+        r.datagrams_to_send(now)
+    for _ in range(3):
+        i.probe(own, now)
+        for transmit in i.datagrams_to_send(now):
+            data = bytes(transmit.data)
+            r.receive_datagrams(data, transmit.segment_bytes, theirs, now)
+        for transmit in r.datagrams_to_send(now):
+            if transmit.path == theirs:
+                data = bytes(transmit.data)
+                i.receive_datagrams(data, transmit.segment_bytes, own, now)
+        now += 0.1
+    assert theirs in r.paths and thief not in r.paths
+    assert r.path == theirs, "it is the path that the peer uses"
+    i.probe(own, now)
+    (newest,) = i.datagrams_to_send(now)
+    r.receive_datagrams(bytes(newest.data), newest.segment_bytes, thief, now)
+    assert theirs in r.paths and r.path == theirs
+    sent = [one for one in r.datagrams_to_send(now) if one.path == thief]
+    assert len(sent) <= 1, "an answer to the challenge that was copied, and no challenge"
+
+
 @pytest.mark.spec("CN-87")
 def test_a_nat_that_moves_a_session_in_the_moment_of_a_new_epoch_loses_it_nothing() -> None:
     """The initiator does not know that its address has changed, and its new epoch has a new index:

@@ -115,6 +115,8 @@ class Moving:
         are overtaken. A known index is a path of that index under another address, but only if the
         packet is the newest: a copy that somebody else has sent on is not. One that PATH_USE has
         named is one more path as well, though others have overtaken it. [CN-32] [CN-84] [CN-86]
+        A link that is not proven may have come with such a copy: a newer packet of its index from
+        elsewhere takes its place. [CN-84]
         """
         paths = parts.paths
         for validation in paths.validations:
@@ -128,7 +130,13 @@ class Moving:
         is_fresh = index > parts.cids.highest and (parts.has_roads or network.link > 0)
         if is_fresh or index == self._unmet:
             return self._joined(parts, network, index, result.authenticated_bytes, now)
-        path = paths.with_index(index) or paths.main
+        before = paths.with_index(index)
+        is_link = network.link or (before is not None and before.network.link)
+        if before is not None and is_link and is_newest and not before.is_proven:
+            self._was_copied(before)
+            self._drop(parts, before)
+            return self._joined(parts, network, index, result.authenticated_bytes, now)
+        path = before or paths.main
         if not is_newest or network.link or path.network.link:
             return path  # nobody moves onto a link or off it
         self._challenge(
@@ -152,6 +160,11 @@ class Moving:
         self._challenge(parts, network, path, n_bytes)
         self.on_index(path, now)
         return path
+
+    def _was_copied(self, path: Path) -> None:
+        """``path`` does not answer: if the peer wishes to use it, it is elsewhere. [CN-84]"""
+        if path is self._wanted:
+            self._unmet = path.index_received
 
     def on_index(self, path: Path, now: float) -> None:
         """The peer writes another index on ``path``: the one that PATH_USE has named, perhaps."""
@@ -428,6 +441,8 @@ class Moving:
             if validation.is_move:
                 self._end_moves(parts)
             elif not path.is_proven and path is not paths.main:
+                if not validation.is_own:
+                    self._was_copied(path)
                 self._give_up(parts, path)
 
     def send_elsewhere(
