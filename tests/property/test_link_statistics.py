@@ -6,6 +6,8 @@ Seeds are fixed; bounds are five standard deviations or more.
 
 from __future__ import annotations
 
+import asyncio
+import socket
 from collections import Counter
 from collections.abc import Sequence
 from functools import cache
@@ -13,13 +15,17 @@ from math import sqrt
 
 import pytest
 
+from wraith.aio.transports.doorstep import Doorstep
+from wraith.aio.transports.tcp import open_link
+from wraith.aio.transports.tcp_listener import TcpListener
 from wraith.connection.handshake.endpoint_keys import AccessKey
 from wraith.connection.links.link import StreamLink
 from wraith.connection.links.preface import PREFACE_BYTES, make_preface
 from wraith.hotpath import RECORD_HEADER_BYTES
+from wraith.testing.links import OpenDoor, RecordingHost, dialled_link, send_packets
 from wraith.testing.rng import SeededRng
 from wraith.testing.stages import StagedHandshake
-from wraith.types import Carrier
+from wraith.types import Address, Carrier, Road
 from wraith.wire.handshake import DATAGRAM_BYTES_MAX, DATAGRAM_BYTES_MIN
 
 N_LINKS = 1_000
@@ -97,3 +103,69 @@ def test_a_biased_position_is_noticed() -> None:
         biased = [w[:at] + bytes((w[at] & 0x7F,)) + w[at + 1 :] for w in first_writes()]
         with pytest.raises(AssertionError):
             check_positions(biased, range(at, at + 1))
+
+
+# --- the same at a kernel socket ------------------------------------------------------------------
+
+LOOPBACK = Address(b"\x7f\0\0\1", 0)
+
+
+async def all_of(sock: socket.socket, n_bytes: int) -> bytes:
+    """What comes, until it is so many bytes."""
+    loop, data = asyncio.get_running_loop(), b""
+    while len(data) < n_bytes:
+        piece = await loop.sock_recv(sock, 1 << 16)
+        assert piece
+        data += piece
+    return data
+
+
+async def captured() -> tuple[list[bytes], list[bytes]]:
+    """What 1,000 TCP links say first, diallers and listeners, as a network between them sees it."""
+    loop, door = asyncio.get_running_loop(), OpenDoor()
+    doorstep = Doorstep(loop, SeededRng("captured"))
+    listener = TcpListener.bind(LOOPBACK)
+    listener.start(loop, door, doorstep)
+    there = ("127.0.0.1", listener.port)
+    said: list[bytes] = []
+    answered: list[bytes] = []
+    hellos = [write[HEAD_BYTES:] for write in first_writes()]
+    with socket.create_server(("127.0.0.1", 0)) as middle:
+        middle.setblocking(False)
+        road = Road(Carrier.TCP, LOOPBACK._replace(port=middle.getsockname()[1]))
+        for number, hello in enumerate(hellos):
+            link = await open_link(road, dialled_link(Carrier.TCP, f"captured {number}"), number)
+            link.start(RecordingHost())
+            dialler, _ = await loop.sock_accept(middle)
+            onward = socket.socket()
+            with dialler, onward:
+                onward.setblocking(False)
+                send_packets(link, hello)
+                said.append(await all_of(dialler, HEAD_BYTES + len(hello)))
+                await loop.sock_connect(onward, there)
+                await loop.sock_sendall(onward, said[-1])
+                await door.wait_links(number + 1)
+                assert await door.hosts[-1].wait_packets(1) == [hello]
+                send_packets(door.links[-1], hellos[-1 - number])
+                size = RECORD_HEADER_BYTES + len(hellos[-1 - number])
+                answered.append(await all_of(onward, size))
+            link.reset()
+            door.links[-1].reset()
+    listener.close()
+    doorstep.close()
+    return said, answered
+
+
+@pytest.mark.asyncio
+@pytest.mark.spec("CA-2", "CA-8")
+async def test_a_thousand_links_at_a_kernel_socket_show_no_biased_byte_and_no_fixed_length() -> (
+    None
+):
+    said, answered = await captured()
+    assert len(said) == len(answered) == N_LINKS
+    check_positions(said, range(HEAD_BYTES + 64))
+    check_positions(answered, range(RECORD_HEADER_BYTES + 64))
+    for writes, n_head in ((said, HEAD_BYTES), (answered, RECORD_HEADER_BYTES)):
+        whole = Counter(byte for write in writes for byte in write[:n_head])
+        assert chi_square([whole[v] for v in range(256)], N_LINKS * n_head / 256) < SIGMAS
+        assert len({len(write) for write in writes}) > 300
