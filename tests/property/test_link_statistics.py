@@ -149,8 +149,8 @@ async def captured() -> tuple[list[bytes], list[bytes]]:
                 send_packets(door.links[-1], hellos[-1 - number])
                 size = RECORD_HEADER_BYTES + len(hellos[-1 - number])
                 answered.append(await all_of(onward, size))
-            link.reset()
-            door.links[-1].reset()
+            link.close()
+            door.links[-1].close()
     listener.close()
     doorstep.close()
     return said, answered
