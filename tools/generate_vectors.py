@@ -106,6 +106,28 @@ def _cases() -> dict[str, list[dict[str, object]]]:
                 "not_after": 1_800_000_000,
             }
         ],
+        "ticket": [
+            {
+                "resumption": _drawn(f"resumption {i}"),
+                "id": _drawn(f"ticket id {i}", 16),
+                "kid": _drawn(f"kid {i}", 4),
+                "stek": _drawn(f"stek {i}"),
+                "suite": suite,
+                "issued": 1_800_000_000 + i,
+                "expires": 1_800_086_400 + i,
+                "full": 1_799_900_000,
+                "not_after": 2**63,
+                "peer": _drawn(f"peer {i}"),
+                "extensions": extensions,
+            }
+            for i, (suite, extensions) in enumerate(
+                (
+                    ("A", "000100000005000000100002ffff0014000101"),
+                    ("B", "0001000000050000"),
+                    ("D", "00050000"),
+                )
+            )
+        ],
         "handshake": [
             {
                 "suite": suite,

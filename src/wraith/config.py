@@ -91,6 +91,7 @@ class EndpointConfig:
     Suite D counts only where the caller also says ``require_pq=False``. Windows are those of the
     Balanced profile. ``datagram_bytes`` pins the UDP payload
     size and switches the path MTU search off; ``None`` starts at 1200 and searches (RFC 8899).
+    ``tickets``: a listener issues them to peers that keep some.
     """
 
     suites: tuple[SuiteId, ...] = (SuiteId.A, SuiteId.B)
@@ -117,6 +118,7 @@ class EndpointConfig:
     rekey_packets: int = 1_000_000
     authorise_timeout_s: float = 60.0
     require_client_identity: bool = True
+    tickets: bool = True
     budgets: Budgets = field(default_factory=Budgets)
 
     def __post_init__(self) -> None:

@@ -222,6 +222,23 @@ def siv_case(case: Case) -> Case:
     return {"sealed": siv(k_mac, k_enc, plain).hex()}
 
 
+def ticket(case: Case) -> Case:
+    id_ = bytes.fromhex(case["id"])
+    secret = dk("wraith-v2 ticket", bytes.fromhex(case["resumption"]) + id_)
+    code = {"A": 1, "B": 2, "D": 4}[case["suite"]]
+    times = (case[name] for name in ("issued", "expires", "full", "not_after"))
+    content = struct.pack(">BBQQQQ", 1, code, *times) + secret
+    content += bytes.fromhex(case["peer"]) + bytes.fromhex(case["extensions"])
+    keys = dk("wraith-v2 ticket-keys", bytes.fromhex(case["stek"]) + id_, 64)
+    sealed = bytes.fromhex(case["kid"]) + siv(keys[:32], keys[32:], content)
+    return {
+        "secret": secret.hex(),
+        "psk": dk("wraith-v2 resume-psk", secret).hex(),
+        "content": content.hex(),
+        "encrypted_params": sealed.hex(),
+    }
+
+
 def ident(case: Case) -> Case:
     """RFC 8032 §5.1.6, with affine Edwards arithmetic."""
     not_after = struct.pack(">Q", int(case["not_after"]))
@@ -408,6 +425,7 @@ KINDS: dict[str, Callable[[Case], Case]] = {
     "link": link,
     "siv": siv_case,
     "ident": ident,
+    "ticket": ticket,
     "handshake": handshake,
     "control-message": control_message,
 }

@@ -39,6 +39,7 @@ def load_independent() -> ModuleType:
 )
 @pytest.mark.spec("CA-2", "CA-3", "CA-6", "CA-7", "CA-8")
 @pytest.mark.spec("CR-25", "CR-26", "CR-27", "CR-28", "CR-29", "CR-30", "CR-31", "CR-32")
+@pytest.mark.spec("CR-33", "CR-34", "HB-9")
 @pytest.mark.parametrize("name", FILES)
 def test_the_product_computes_the_published_values(name: str) -> None:
     report = run_file(FOLDER / name).report

@@ -4,9 +4,9 @@ Floor: machines. Sans-I/O: datagrams, time and randomness come in as arguments; 
 deadline and events come out. May import ``hotpath``, ``wire``, ``crypto`` and what lies below them.
 Must never touch a socket, a clock or the application's data. Start with ``connection.py`` (one
 peer) and ``endpoint.py`` (routing and first contact); docs/spec/connection.md and
-docs/spec/handshake.md. Four rooms lie inside: ``handshake`` (the way to a connection), ``data``
-(streams, acknowledgements, loss), ``paths`` (the network between two peers) and ``roads`` (which
-way to a peer is tried, kept and gone back to).
+docs/spec/handshake.md. Five rooms lie inside: ``handshake`` (the way to a connection), ``tickets``
+(what makes that way shorter), ``data`` (streams, acknowledgements, loss), ``paths`` (the network
+between two peers) and ``roads`` (which way to a peer is tried, kept and gone back to).
 
 The public names below load on first use: a program that needs a node record alone does not pay for
 a handshake. A program with an event loop of its own needs nothing else; docs/reference/api.md shows

@@ -35,6 +35,7 @@ from wraith.connection.roads.reasons import RoadFailure
 from wraith.connection.shared import Shared
 from wraith.connection.state import Input, SessionState
 from wraith.connection.stats import ConnectionStats, stats_of
+from wraith.connection.ticketing import Tickets
 from wraith.connection.timers import Timer
 from wraith.crypto.suite import SUITES
 from wraith.errors import CloseCode, LocalProtocolError, WraithError
@@ -70,6 +71,8 @@ class Connection:
         wake: called by every command that may leave something to send, so that an endpoint with
             many connections need not ask all of them. It must only take a note.
         shaper: decides sizes and release times of runs, beside window and pacer.
+        tickets: what this session does about tickets, if both sides agree on them.
+        is_resuming: a ticket is used.
 
     Commands raise ``LocalProtocolError`` when they are not allowed now, and change nothing then.
     """
@@ -85,6 +88,7 @@ class Connection:
         "_shaper",
         "_shared",
         "_suite",
+        "_tickets",
         "access_key",
         "config",
         "has_more",
@@ -107,6 +111,8 @@ class Connection:
         pool: BufferPool | None = None,
         wake: Callable[[], None] | None = None,
         shaper: Shaper | None = None,
+        tickets: Tickets | None = None,
+        is_resuming: bool = False,
     ) -> None:
         self.role = role
         self.config = config
@@ -121,12 +127,14 @@ class Connection:
         self._counts_taken = False
         self._kem = kem
         self._shaper = shaper
+        self._tickets = tickets
         self._suite = SUITES[config.suites[0]]
         self._authenticated_by = ""
         self._own_hmk = b""
         self._shared = shared = Shared(
-            role=role, path=path, config=config, rng=rng, tracer=tracer, budget=budget, wake=wake
-        )
+            role=role, path=path, config=config, rng=rng, tracer=tracer, budget=budget, wake=wake,
+            is_resuming=is_resuming,
+        )  # fmt: skip
         self._ending = Ending(shared)
         self._moving = Moving(shared)
         self._phase = DataPhase(shared, self._ending, self._moving, pool)
@@ -166,7 +174,11 @@ class Connection:
         builder = shared.builder = PacketBuilder(
             parts, is_initiator=is_initiator, shaper=self._shaper
         )
-        shared.inbound = Inbound(parts, builder, self.role, shared.emit)
+        if result.ticket_terms is None or result.peer is None:
+            self._tickets = None
+        elif self._tickets is not None:
+            self._tickets.begin(parts, result.ticket_terms, result.suite, result.peer)
+        shared.inbound = Inbound(parts, builder, self.role, shared.emit, self._tickets)
         shared.timers.set(Timer.SESSION_AGE, now + SESSION_AGE_MAX_S - GOAWAY_LEAD_S)
         shared.timers.set(Timer.SESSION_END, now + SESSION_AGE_MAX_S)
         shared.timers.set(Timer.MTU_BEGIN, parts.paths.main.mtu.next_time)
@@ -181,6 +193,11 @@ class Connection:
             shared.timers.set(Timer.AUTHORISE, now + self.config.authorise_timeout_s)
         shared.draw_keepalive()
         shared.touch(now)
+
+    def resume_refused(self) -> None:
+        """The ticket is not taken: a full handshake goes on in its place."""
+        if self._shared.life.state is SessionState.RESUMING:
+            self._shared.life.apply(Input.RETRY_FULL)
 
     def fail(self, error: WraithError) -> None:
         """The handshake failed: Closed in silence, with ``error`` in the event."""
@@ -306,6 +323,8 @@ class Connection:
         self._shared.timers.set(Timer.AUTHORISE, None)
         parts.mux.grant(now, parts.paths.main.rtt.srtt)
         parts.control.push(HandshakeConfirm(hmk=self._own_hmk))
+        if self._tickets is not None:
+            self._tickets.on_accept(now)
         self._shared.events.append(ev.Established(self.security))
         self._shared.events.extend(self._shared.withheld)
         self._shared.withheld.clear()

@@ -63,6 +63,9 @@ from wraith.connection.roads.reasons import RoadFailure, RoadReason
 from wraith.connection.roads.ways import RoadStatus
 from wraith.connection.routing import SESSIONS_PER_PATH, Dialled, Route, RoutingTable
 from wraith.connection.state import OPEN_STATES
+from wraith.connection.ticketing import TicketIssuing, TicketKeeping, Tickets
+from wraith.connection.tickets.desk import TicketDesk
+from wraith.connection.tickets.store import MemoryTickets, TicketName
 from wraith.errors import CloseCode, ConnectFailed, LocalProtocolError, WraithError
 from wraith.types import (
     ANY_ADDRESS,
@@ -150,6 +153,7 @@ class Endpoint:
         self._pool = BufferPool()
         self._trim = _Trim()
         self._windows = WindowBudget(config.window_sum, config.send_memory_sum)
+        self._tickets = TicketDesk(rng, clock, self._deadlines)
         self._hmks = HeaderMaskKeys(rng, now)
         self._deadlines.set(self._hmks, self._hmks.next_time())
         self._context = HandshakeContext(
@@ -167,6 +171,7 @@ class Endpoint:
             deadlines=self._deadlines,
             events=self._events,
             tracer=tracer,
+            tickets=self._tickets,
             listening=listening,
             now=now,
         )
@@ -255,6 +260,8 @@ class Endpoint:
                     self._guides.run(owner, now)
                 case LinkEntry():
                     self._links.discard(owner.path)
+                case TicketDesk():
+                    owner.on_timer(now)
                 case HeaderMaskKeys():
                     owner.on_timer(now)
                     self._deadlines.set(owner, owner.next_time())
@@ -556,6 +563,7 @@ class Endpoint:
         roads: Sequence[Road] | None = None,
         known_to_fail: frozenset[Carrier] = frozenset(),
         is_visit: bool = False,
+        tickets: MemoryTickets | None = None,
     ) -> Connection:
         """Begins a connection to the node that ``record`` describes; events tell how it went.
 
@@ -570,6 +578,9 @@ class Endpoint:
                 for them.
             is_visit: only look at the roads: the peer shows nobody that this side was there, and
                 nothing of what a code is good for is used up. Open no streams. [RO-66]
+            tickets: where tickets for this node are kept; one that fits is used. It fits if it is
+                this identity's, for this access key, the node that is pinned, and the suite that a
+                full handshake would begin with. Not with ``anonymous`` or ``is_visit``. [HS-74]
         Raises:
             PolicyRefused: no suite of the record is allowed here.
             ConfigError: ``suite`` is the reserved one.
@@ -593,10 +604,22 @@ class Endpoint:
                 hint="close one of them, or dial from another socket",
             )
         policy = SuitePolicy.of(self.config, require_pq=require_pq, suite=suite)
-        proposal = Proposal.first(record, policy, anonymous=anonymous, is_visit=is_visit)
+        proposal = Proposal.first(
+            record, policy, anonymous=anonymous, is_visit=is_visit,
+            keeps_tickets=tickets is not None,
+        )  # fmt: skip
+        keeping: TicketKeeping | None = None
+        if tickets is not None and proposal.keeps_tickets:
+            proposal = self._with_ticket(proposal, tickets)
+            keeping = TicketKeeping(
+                tickets, own=self.keys.identity.public.raw, access_key=record.access_key,
+                clock=self._context.clock,
+            )  # fmt: skip
         route = Route()
         first = NetworkPath(local, roads[0].address or ANY_ADDRESS)
-        route.connection = connection = self._new_connection(route, Role.INITIATOR, first, now)
+        route.connection = connection = self._new_connection(
+            route, Role.INITIATOR, first, now, keeping, is_resuming=proposal.ticket is not None
+        )
         dial = Dial(
             self._context, roads, proposal, connection, self._outbox, local=local,
             known_to_fail=known_to_fail, now=now,
@@ -608,6 +631,18 @@ class Endpoint:
             self._dials_by_remote.setdefault(remote, []).append(route)
         self._on_dial(dial, DialOutcome.TAKEN)
         return connection
+
+    def _with_ticket(self, proposal: Proposal, tickets: MemoryTickets) -> Proposal:
+        """``proposal`` with a ticket, which leaves the store, if there is one that fits."""
+        own = self.keys.identity.public.raw
+        name = TicketName(own, proposal.access_key, proposal.suite)
+        ticket = tickets.take(name, self._context.clock.unix_time())
+        if ticket is None:
+            return proposal
+        if proposal.peer is not None and proposal.peer != ticket.peer:
+            ticket.wipe()
+            return proposal
+        return proposal.resuming(ticket)
 
     def add_access_key(self, key: AccessKey, now: float) -> None:
         """Listens with one more access key.
@@ -699,6 +734,7 @@ class Endpoint:
         """Refuses everything from now on: after a fork both processes would use the same keys and
         nonces, so the copy must not go on."""
         self._is_poisoned = True
+        self._tickets.wipe()
         for connection in self._routes:
             connection.poison()
 
@@ -729,7 +765,14 @@ class Endpoint:
         return self._routing.n_towards(remote) + n_dials >= SESSIONS_PER_PATH
 
     def _new_connection(
-        self, route: Route, role: Role, path: NetworkPath, now: float
+        self,
+        route: Route,
+        role: Role,
+        path: NetworkPath,
+        now: float,
+        tickets: Tickets | None,
+        *,
+        is_resuming: bool = False,
     ) -> Connection:
         return Connection(
             role=role,
@@ -743,6 +786,8 @@ class Endpoint:
             pool=self._pool,
             wake=partial(self._touch, route),
             shaper=self._shaper,
+            tickets=tickets,
+            is_resuming=is_resuming,
         )
 
     def _deliver(
@@ -816,12 +861,16 @@ class Endpoint:
         return True
 
     def _accept(self, done: CompletedHandshake, path: NetworkPath, now: float) -> None:
-        """FINISH was valid: the connection comes into being."""
+        """FINISH was valid, or the ticket of a resumption is used: the connection comes into
+        being."""
         if len(self._routes) >= self.config.budgets.connections_max:
             self._admission.count("connections_max")
             return
         route = Route()
-        connection = self._new_connection(route, Role.RESPONDER, path, now)
+        connection = self._new_connection(
+            route, Role.RESPONDER, path, now, TicketIssuing(self._tickets),
+            is_resuming=done.first_packet is not None,
+        )  # fmt: skip
         route.connection = connection
         self._routes[connection] = route
         connection.establish(done.result, now)
@@ -844,6 +893,8 @@ class Endpoint:
         self._admission.on_accepted(done, connection, now)
         self._touch(route)
         self._flush()
+        if done.first_packet is not None:
+            self.receive_datagrams(done.first_packet, len(done.first_packet), path, now)
         for early in self._admission.take_early(path):
             self.receive_datagrams(early, len(early), path, now)
 

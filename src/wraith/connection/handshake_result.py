@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from wraith.connection.tickets.store import TicketTerms
 from wraith.crypto.secret import Secret
 from wraith.types import PeerKey, Role, SuiteId
 from wraith.wire.handshake import TransportParams
@@ -22,6 +23,8 @@ class HandshakeResult:
         own_hmks: this endpoint's own header-mask keys, newest first, at most two.
         rtt_sample_s: the handshake's round trip if it was measured without ambiguity.
         authenticated_by: ``static-key`` or ``ticket``.
+        ticket_terms: what tickets of this session are bound to; ``None`` where they were not agreed
+            on, or this initiator shows no identity.
         has_roads: both sides speak the frames ROADS, ROAD_TRIED, ROAD_SEEN and PATH_USE.
         access_key: the public half (32 bytes) of the access key that the hello proved; ``None`` at
             the initiator.
@@ -39,3 +42,8 @@ class HandshakeResult:
     authenticated_by: str = "static-key"
     has_roads: bool = False
     access_key: bytes | None = field(default=None, repr=False)
+    ticket_terms: TicketTerms | None = None
+
+    def measured(self, rtt_sample_s: float) -> HandshakeResult:
+        """The same with the round trip that was measured since."""
+        return replace(self, rtt_sample_s=rtt_sample_s)

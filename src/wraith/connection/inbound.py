@@ -20,14 +20,17 @@ from wraith.connection.paths.acks import DELAY_UNIT_S
 from wraith.connection.paths.mtu import BASE_DATAGRAM_BYTES
 from wraith.connection.paths.open_path import Path
 from wraith.connection.paths.validation import AnswerBudget
+from wraith.connection.ticketing import Tickets
 from wraith.errors import RemoteProtocolError
 from wraith.types import NetworkPath, Role, StreamId
 from wraith.wire.control_records import (
     Goaway,
     HandshakeConfirm,
+    NewTicket,
     RekeyInit,
     RekeyRequest,
     RekeyResp,
+    TicketRequest,
 )
 from wraith.wire.frames import (
     Ack,
@@ -55,7 +58,7 @@ class Inbound:
 
     __slots__ = (
         "_answers", "_builder", "_emit", "_has_answered", "_is_initiator", "_now", "_parts",
-        "_path", "path_answers", "path_responses", "peer_close", "road_frames",
+        "_path", "_tickets", "path_answers", "path_responses", "peer_close", "road_frames",
     )  # fmt: skip
 
     def __init__(
@@ -64,8 +67,10 @@ class Inbound:
         builder: PacketBuilder,
         role: Role,
         emit: Callable[[ev.Event], None],
+        tickets: Tickets | None = None,
     ) -> None:
         self._parts = parts
+        self._tickets = tickets
         self._builder = builder
         self._is_initiator = role is Role.INITIATOR
         self._emit = emit
@@ -262,7 +267,7 @@ class Inbound:
         """Raises ``RemoteProtocolError``."""
         for record in self._parts.control.receive_data(offset, data, fin):
             apply = _APPLY_RECORD.get(type(record))
-            if apply is not None:  # tickets and post-quantum signatures: not offered yet
+            if apply is not None:  # post-quantum signatures: not offered yet
                 apply(self, record, now)
 
     def _on_confirm(self, record: HandshakeConfirm, now: float) -> None:
@@ -271,6 +276,14 @@ class Inbound:
             raise RemoteProtocolError("only the responder confirms a handshake")
         parts.keys.sealer.set_hmk(record.hmk)
         parts.knows_hmk = True
+
+    def _on_new_ticket(self, record: NewTicket, now: float) -> None:
+        if self._tickets is not None:  # else it was not agreed on, and means nothing
+            self._tickets.on_new_ticket(record)
+
+    def _on_ticket_request(self, record: TicketRequest, now: float) -> None:
+        if self._tickets is not None:
+            self._tickets.on_request(record, now)
 
     def _on_rekey_init(self, record: RekeyInit, now: float) -> None:
         parts = self._parts
@@ -338,6 +351,8 @@ _APPLY: Final[dict[int, Callable[..., None]]] = {
 
 _APPLY_RECORD: Final[dict[type, Callable[..., None]]] = {
     HandshakeConfirm: Inbound._on_confirm,
+    NewTicket: Inbound._on_new_ticket,
+    TicketRequest: Inbound._on_ticket_request,
     RekeyInit: Inbound._on_rekey_init,
     RekeyResp: Inbound._on_rekey_resp,
     RekeyRequest: Inbound._on_rekey_request,

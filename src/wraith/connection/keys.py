@@ -9,8 +9,9 @@ Spec: docs/spec/rekey.md [RK-5 to RK-8].
 from __future__ import annotations
 
 from wraith.connection.handshake_result import HandshakeResult
+from wraith.connection.paths.cid import AHEAD_MAX
 from wraith.crypto.secret import Secret
-from wraith.crypto.session_keys import SessionKeys, cid
+from wraith.crypto.session_keys import SessionKeys, cid, resumption
 from wraith.crypto.suite import SUITES
 from wraith.hotpath import Opener, Sealer
 from wraith.types import Role
@@ -19,6 +20,7 @@ from wraith.wire.format import WireFormatSpec
 PN_BOUND = 1 << 21
 DATA_STOP = PN_BOUND - (1 << 17)
 CLOSE_ONLY = PN_BOUND - 64
+TRIAL_WINDOW = 256
 
 
 class SessionEpochs:
@@ -26,6 +28,7 @@ class SessionEpochs:
 
     __slots__ = (
         "_cid_key",
+        "_resumption",
         "_root",
         "_session",
         "cid_offset",
@@ -43,25 +46,15 @@ class SessionEpochs:
         secret = result.session_secret
         session = SessionKeys.derive(secret)
         spec = WireFormatSpec.derive(secret.reveal())
-        layout = spec.pack()
-        aead = int(SUITES[result.suite].aead)
         role = result.role
-        sends = 0 if role is Role.INITIATOR else 1
         self.sealer = Sealer(
-            aead,
-            sends,
-            layout,
+            int(SUITES[result.suite].aead),
+            0 if role is Role.INITIATOR else 1,
+            spec.pack(),
             session.header_key(role).reveal(),
             session.cid_key(role.other).reveal(),
         )
-        self.opener = Opener(
-            aead,
-            1 - sends,
-            layout,
-            session.header_key(role.other).reveal(),
-            session.cid_key(role).reveal(),
-            replay_window,
-        )
+        self.opener = _opener(result, session, spec, replay_window)
         self._cid_key = session.cid_key(role)
         self._root = session.root0
         self._session: SessionKeys | None = session
@@ -69,6 +62,11 @@ class SessionEpochs:
         root = self._root.reveal()
         self.sealer.add_epoch(0, root)
         self.opener.add_epoch(0, root)
+        #: By epoch: what tickets of that epoch come from. The newest and the one before, and none
+        #: where tickets were not agreed on.
+        self._resumption: dict[int, Secret] = {}
+        if result.ticket_terms is not None:
+            self._resumption[0] = Secret(session.resumption0.reveal())
         self.send = 0  # the epoch of packets that go out
         self.n_omitted = 0  # packet numbers of ``send`` that were spent on nothing
         self.current = 0  # the highest epoch of which a packet has authenticated
@@ -134,7 +132,16 @@ class SessionEpochs:
         raw = root.reveal()
         self.opener.add_epoch(self.newest, raw)
         self.sealer.add_epoch(self.newest, raw)
+        if self._resumption:
+            self._resumption[self.newest] = resumption(root)
+            if (old := self._resumption.pop(self.newest - 2, None)) is not None:
+                old.wipe()
         return self.newest
+
+    def resumption(self, epoch: int) -> Secret | None:
+        """What the tickets of ``epoch`` come from; ``None`` for one that is neither the newest nor
+        the one before, and where tickets were not agreed on. Borrowed. [HS-81]"""
+        return self._resumption.get(epoch)
 
     def switch_send(self) -> None:
         """Packets go out in the newest epoch from now on; the old send chain is kept."""
@@ -170,6 +177,36 @@ class SessionEpochs:
         self.sealer.close()
         self.opener.close()
         self._root.wipe()
+        for secret in self._resumption.values():
+            secret.wipe()
+        self._resumption.clear()
         if self._session is not None:
             self._session.wipe()
             self._session = None
+
+
+def trial_opener(result: HandshakeResult) -> Opener:
+    """Opens the first packets of the peer and keeps nothing of a session: for whoever has to know
+    that they are the peer's before there is one. ``result`` is borrowed."""
+    secret = result.session_secret
+    session = SessionKeys.derive(secret)
+    spec = WireFormatSpec.derive(secret.reveal())
+    opener = _opener(result, session, spec, TRIAL_WINDOW)
+    opener.add_epoch(0, session.root0.reveal())
+    opener.set_cids(0, AHEAD_MAX)
+    session.wipe()
+    return opener
+
+
+def _opener(
+    result: HandshakeResult, session: SessionKeys, spec: WireFormatSpec, replay_window: int
+) -> Opener:
+    role = result.role
+    return Opener(
+        int(SUITES[result.suite].aead),
+        1 if role is Role.INITIATOR else 0,
+        spec.pack(),
+        session.header_key(role.other).reveal(),
+        session.cid_key(role).reveal(),
+        replay_window,
+    )

@@ -71,6 +71,7 @@ class Shared:
         tracer: Tracer,
         budget: WindowBudget | None,
         wake: Callable[[], None] | None,
+        is_resuming: bool,
     ) -> None:
         self.role = role
         #: Where the peer is reached.
@@ -82,7 +83,7 @@ class Shared:
         #: Called after what may leave something to send. It must only take a note.
         self.wake = wake
         self.life = LifeCycle()
-        self.life.apply(Input.CONNECT)
+        self.life.apply(Input.RESUME if is_resuming else Input.CONNECT)
         self.timers = Timers()
         self.events: deque[ev.Event] = deque()
         #: Events that wait for ``accept``.

@@ -54,5 +54,10 @@ def check_ident(ident: Buffer, static_public: bytes, unix_now: float, skew_s: fl
     return key
 
 
+def not_after_of(ident: Buffer) -> int:
+    """When a certificate of 104 bytes ends: Unix seconds."""
+    return int.from_bytes(ident[32:40], "big")
+
+
 def _message(static_public: bytes, not_after: int) -> bytes:
     return SignaturePrefix.STATIC_KEY.encode() + static_public + not_after.to_bytes(8, "big")

@@ -123,3 +123,14 @@ def rekey_transcript(init: Buffer, resp: Buffer) -> bytes:
 def resumption(root: SecretLike) -> Secret:
     """``resumption_e`` for an epoch after the first, from ``root_e``."""
     return Secret(derive_key(Label.RESUMPTION, revealed(root)))
+
+
+def ticket_secret(resumption_secret: SecretLike, ticket_id: bytes) -> Secret:
+    """What a resumption with this ticket (16-byte id) starts from; both sides compute it from
+    ``resumption_e`` of the epoch that NEW_TICKET names, and nobody sends it. [CR-33]"""
+    return Secret(derive_key(Label.TICKET, revealed(resumption_secret) + ticket_id))
+
+
+def resume_psk(secret: SecretLike) -> bytes:
+    """The 32-byte psk of the Noise pattern that resumes, from ``ticket_secret``. [CR-33]"""
+    return derive_key(Label.RESUME_PSK, revealed(secret))

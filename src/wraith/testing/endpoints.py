@@ -18,6 +18,7 @@ from wraith.connection.events import Closed, Confirmed, Event, PeerAuthenticated
 from wraith.connection.handshake.endpoint_keys import AccessKey, EndpointKeys
 from wraith.connection.handshake.node_record import NodeRecord
 from wraith.connection.paths.shaper import Shaper
+from wraith.connection.tickets.store import MemoryTickets
 from wraith.errors import WraithError
 from wraith.testing.clock import VirtualCalendar, VirtualClock
 from wraith.testing.established import Side, StreamCopy
@@ -174,6 +175,7 @@ class LinkedEndpoints(Pair):
         suite: SuiteId | None = None,
         anonymous: bool = False,
         roads: Sequence[Road] | None = None,
+        tickets: MemoryTickets | None = None,
     ) -> Connection:
         """``i`` begins a connection now."""
         return self.i.endpoint.connect(
@@ -183,6 +185,7 @@ class LinkedEndpoints(Pair):
             suite=suite,
             anonymous=anonymous,
             roads=roads,
+            tickets=tickets,
         )
 
     def send_stream(self, source: EndpointHost, connection: Connection, data: bytes) -> StreamCopy:

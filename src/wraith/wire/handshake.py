@@ -306,7 +306,7 @@ class HelloPayload:
     unknown: Unknown = ()
 
     def encode(self) -> bytes:
-        return _encode_tlvs(
+        return encode_tlvs(
             {
                 TlvType.VERSIONS: bytes(self.versions),
                 TlvType.SUITES: bytes(self.suites),
@@ -318,7 +318,7 @@ class HelloPayload:
     @classmethod
     def decode(cls, buf: Buffer) -> HelloPayload:
         """Raises ``DecodeError``. [HB-4, HB-5]"""
-        tlvs = _Tlvs(buf)
+        tlvs = Tlvs(buf)
         versions, suites = tlvs.need(TlvType.VERSIONS), tlvs.need(TlvType.SUITES)
         offer = tlvs.need(TlvType.EXT_OFFER)
         return cls(
@@ -340,9 +340,9 @@ class ResponsePayload:
     unknown: Unknown = ()
 
     def encode(self) -> bytes:
-        return _encode_tlvs(
+        return encode_tlvs(
             {
-                TlvType.IDENT: _sized(self.ident, IDENT_BYTES),
+                TlvType.IDENT: sized(self.ident, IDENT_BYTES),
                 TlvType.EXT_ACCEPT: encode_extensions(self.extensions),
                 TlvType.TIME: Writer().u64(self.time).getvalue(),
                 TlvType.TRANSPORT_PARAMS: self.params.encode(),
@@ -353,7 +353,7 @@ class ResponsePayload:
     @classmethod
     def decode(cls, buf: Buffer) -> ResponsePayload:
         """Raises ``DecodeError``. [HB-4, HB-5, HB-6]"""
-        tlvs = _Tlvs(buf)
+        tlvs = Tlvs(buf)
         ident = tlvs.need(TlvType.IDENT).take(IDENT_BYTES, "IDENT")
         extensions = decode_extensions(tlvs.need(TlvType.EXT_ACCEPT).rest())
         time = tlvs.need(TlvType.TIME).u64("TIME")
@@ -376,10 +376,10 @@ class FinishPayload:
         tickets = self.ticket_request
         if tickets is not None and not 0 <= tickets <= TICKETS_MAX:
             raise ValueError("at most 4 tickets can be asked for")
-        return _encode_tlvs(
+        return encode_tlvs(
             {
-                TlvType.IDENT: None if self.ident is None else _sized(self.ident, IDENT_BYTES),
-                TlvType.HMK: _sized(self.hmk, HMK_BYTES),
+                TlvType.IDENT: None if self.ident is None else sized(self.ident, IDENT_BYTES),
+                TlvType.HMK: sized(self.hmk, HMK_BYTES),
                 TlvType.TRANSPORT_PARAMS: self.params.encode(),
                 TlvType.TICKET_REQUEST: None if tickets is None else bytes((tickets,)),
             },
@@ -389,7 +389,7 @@ class FinishPayload:
     @classmethod
     def decode(cls, buf: Buffer) -> FinishPayload:
         """Raises ``DecodeError``. [HB-4, HB-5, HB-6]"""
-        tlvs = _Tlvs(buf)
+        tlvs = Tlvs(buf)
         ident = tlvs.get(TlvType.IDENT)
         certificate = None if ident is None else ident.take(IDENT_BYTES, "IDENT")
         hmk = tlvs.need(TlvType.HMK).take(HMK_BYTES, "HMK")
@@ -401,7 +401,7 @@ class FinishPayload:
         return cls(certificate, hmk, params, count, tlvs.others())
 
 
-def _encode_tlvs(values: dict[TlvType, bytes | None], unknown: Unknown) -> bytes:
+def encode_tlvs(values: dict[TlvType, bytes | None], unknown: Unknown) -> bytes:
     """Ascending by type: one encoding per value. [HB-4]"""
     tlvs: dict[int, bytes] = {type_: v for type_, v in values.items() if v is not None}
     for type_, value in unknown:
@@ -414,7 +414,7 @@ def _encode_tlvs(values: dict[TlvType, bytes | None], unknown: Unknown) -> bytes
     return writer.getvalue()
 
 
-class _Tlvs:
+class Tlvs:
     """The TLVs of one payload. Types ascend, so none stands twice; what was not asked for is kept
     as unknown: it has been hashed, and means nothing."""
 
@@ -453,7 +453,7 @@ class _Tlvs:
         return tuple((type_, value.rest()) for type_, value in self._values.items())
 
 
-def _sized(data: bytes, size: int) -> bytes:
+def sized(data: bytes, size: int) -> bytes:
     return Writer().raw(data, size).getvalue()
 
 

@@ -5,13 +5,14 @@
     receive_known   half-open attempts of this 4-tuple: HELLO/1, FINISH → else early queue, 250 ms
                     handshakes completed on it in the last 10 s: duplicate FINISH
     receive_hello   600…1200 bytes → token per access key → replay cache → X25519 → veil → clock
-                    → replay cache (insert) → version, suite, RETRY_OF → cookie → half-open entry
+                    → replay cache (insert) → version, suite, RETRY_OF → ticket → cookie
+                    → half-open entry, which reserves the ticket
                     → complete → HELLO_FULL → ML-KEM → RESPONSE
 
 Every failure up to the veil costs the sender the same and shows nothing: no answer, no state, no
 log line, only a counter. The order of the steps is the order of their cost.
 
-Spec: handshake.md [HS-20] to [HS-35].
+Spec: handshake.md [HS-20] to [HS-35] [HS-76] [HS-77].
 """
 
 from __future__ import annotations
@@ -53,7 +54,13 @@ from wraith.connection.handshake.responder import (
     open_first_hello,
     seal_reply,
 )
+from wraith.connection.handshake.resuming import (
+    AwaitingFirstPacket,
+    TicketRefused,
+    answer_resumption,
+)
 from wraith.connection.handshake_result import HandshakeResult
+from wraith.connection.tickets.desk import TicketDesk
 from wraith.crypto.elligator2 import decode
 from wraith.crypto.kdf import blake3
 from wraith.crypto.secret import Secret
@@ -61,6 +68,7 @@ from wraith.crypto.veil import VeilKeys
 from wraith.errors import CryptoError, LocalProtocolError, RemoteProtocolError
 from wraith.types import NetworkPath, SuiteId
 from wraith.wire.handshake import DATAGRAM_BYTES_MAX, DATAGRAM_BYTES_MIN, VERSION, PartKind
+from wraith.wire.resumption import TicketContent
 
 REPEATS_MAX = 3
 COMPLETED_MAX = 4_096
@@ -102,11 +110,17 @@ class LateFinish(Deadline):
 
 @dataclass(frozen=True, slots=True)
 class CompletedHandshake:
-    """FINISH was valid. ``refusal`` is the close code where the identity does not suffice."""
+    """FINISH was valid, or a ticket has been used.
+
+    Attributes:
+        refusal: the close code where the identity does not suffice.
+        first_packet: of a resumption: what its initiator has sent under the keys of the session.
+    """
 
     result: HandshakeResult
     veil: VeilKeys = field(repr=False)
     refusal: int | None = None
+    first_packet: bytes | None = field(default=None, repr=False)
 
 
 class Admission:
@@ -119,10 +133,12 @@ class Admission:
         deadlines: DeadlineHeap,
         events: deque[EndpointEvent],
         tracer: Tracer,
+        tickets: TicketDesk,
         listening: bool,
         now: float,
     ) -> None:
         config = context.config
+        self._tickets = tickets
         self._context = context
         self._config = config
         self._deadlines = deadlines
@@ -241,10 +257,10 @@ class Admission:
                 if self._receive_rest(entry, stage, datagram, now):
                     return True
             else:
-                awaits_finish = True
+                awaits_finish |= isinstance(stage, AwaitingFinish)
                 outcome = stage.receive(datagram)
                 if outcome is not None:
-                    return self._on_finish_stage(entry, stage, outcome, len(datagram), now)
+                    return self._on_finish_stage(entry, stage, outcome, datagram, now)
         for done in self._completed.get(path, ()):
             try:
                 kind = AwaitingFinish.kind_of(done.veil, datagram)
@@ -273,12 +289,12 @@ class Admission:
     def _on_finish_stage(
         self,
         entry: HalfOpen,
-        stage: AwaitingFinish,
+        stage: AwaitingFinish | AwaitingFirstPacket,
         outcome: FinishOutcome,
-        n_bytes: int,
+        datagram: bytes,
         now: float,
     ) -> CompletedHandshake | bool:
-        entry.bytes_received += n_bytes
+        entry.bytes_received += len(datagram)
         if outcome is FinishOutcome.HELLO_AGAIN:
             # The initiator misses a part: all of them, sealed anew. [HS-24] [HS-25]
             if stage.n_repeats < REPEATS_MAX:
@@ -290,13 +306,21 @@ class Admission:
             self.count("finish_malformed")
             self._drop(entry)
             return True
+        if entry.ticket is not None:
+            id_, content = entry.ticket
+            entry.ticket = None
+            if not self._tickets.consume(id_, content.expires):
+                self.count("ticket_used")
+                self._drop(entry)
+                return True
         finished = stage.take_result(self._context.clock.unix_time(), now)
         for sibling in self._half_open.siblings(entry):
             self._drop(sibling)
         self._half_open.remove(entry)
         self._deadlines.set(entry, None)
         self._pre_auth.on_completed(entry.path.remote, now)
-        return CompletedHandshake(finished.result, stage.veil, finished.refusal)
+        first = datagram if isinstance(stage, AwaitingFirstPacket) else None
+        return CompletedHandshake(finished.result, stage.veil, finished.refusal, first)
 
     def on_accepted(self, done: CompletedHandshake, connection: Connection, now: float) -> None:
         """The connection of ``done`` exists: remember it for duplicates of its FINISH."""
@@ -408,11 +432,12 @@ class Admission:
         if hello.retry_of is not None and hello.retry_of != blake3(self._refusal_body):
             self.count("retry_mismatch")
             return
-        if hello.has_ticket:
-            self._reply(door, PartKind.RETRY_FULL, b"", hello, path)
-            return
         ak_public = door.key.ak.public
         unix_now = self._context.clock.unix_time()
+        ticket = self._open_ticket(hello)
+        if hello.ticket is not None and ticket is None:
+            self._refuse_ticket(door, hello, path)
+            return
         has_cookie = hello.cookie is not None and self._cookies.check(
             hello.cookie, path.remote, ak_public, unix_now
         )
@@ -424,7 +449,22 @@ class Admission:
             cookie = self._cookies.make(path.remote, ak_public, unix_now)
             self._reply(door, PartKind.COOKIE, cookie, hello, path)
             return
-        self._begin(door, hello, path, now, is_validated=is_validated)
+        if ticket is not None and not self._tickets.reserve(ticket[0], path):
+            self._refuse_ticket(door, hello, path)
+            return
+        self._begin(door, hello, path, now, is_validated=is_validated, ticket=ticket)
+
+    def _open_ticket(self, hello: ProvenHello) -> tuple[bytes, TicketContent] | None:
+        """The id and the content of the hello's ticket, if it may be used. [HS-76]"""
+        if hello.ticket is None or not self._config.tickets:
+            return None
+        content = self._tickets.open(hello.ticket, hello.suite)
+        return None if content is None else (hello.ticket[0], content)
+
+    def _refuse_ticket(self, door: AccessDoor, hello: ProvenHello, path: NetworkPath) -> None:
+        """A full handshake, please: it says nothing of what is wrong with the ticket. [HS-65]"""
+        self.count("ticket_refused")
+        self._reply(door, PartKind.RETRY_FULL, b"", hello, path)
 
     def _remember(self, door: AccessDoor, entry_key: bytes, proven: Proven, now: float) -> bool:
         """Whether what was proven is of this time and came for the first time; from now on it has
@@ -455,14 +495,15 @@ class Admission:
         now: float,
         *,
         is_validated: bool,
+        ticket: tuple[bytes, TicketContent] | None,
     ) -> None:
         stage = AwaitingHello(self._context, door.key, hello, SuiteId(hello.suite))
-        entry = HalfOpen(path, stage, key=door.key.ak.public, is_validated=is_validated)
+        key = door.key.ak.public
+        entry = HalfOpen(path, stage, key=key, is_validated=is_validated, ticket=ticket)
         entry.bytes_received = hello.n_bytes
         for dropped in self._half_open.insert(entry):
             self.count("half_open_replaced")
-            dropped.stage.wipe()
-            self._deadlines.set(dropped, None)
+            self._let_go(dropped)
         self._deadlines.set(entry, now + HELLO_LIFETIME_S)
         stray = self._strays.take(path, now)
         if stage.is_complete:
@@ -481,11 +522,15 @@ class Admission:
             self._drop(entry)
             return
         newer = [e for e in self._half_open.siblings(entry) if e.serial > entry.serial]
-        if any(isinstance(other.stage, AwaitingFinish) for other in newer):
+        if any(not isinstance(other.stage, AwaitingHello) for other in newer):
             self._drop(entry)
             return
         try:
-            answered = stage.answer(self._suites, self._context.clock.unix_time())
+            answered = self._run_noise(entry, stage)
+        except TicketRefused:
+            self._refuse_ticket(door, stage.hello, entry.path)
+            self._drop(entry)
+            return
         except SuiteMismatch:
             self.count("unsupported")
             self._reply(door, PartKind.UNSUPPORTED, self._refusal_body, stage.hello, entry.path)
@@ -498,7 +543,20 @@ class Admission:
         entry.stage = answered
         self._send_response(entry, answered, now)
 
-    def _send_response(self, entry: HalfOpen, stage: AwaitingFinish, now: float) -> None:
+    def _run_noise(
+        self, entry: HalfOpen, stage: AwaitingHello
+    ) -> AwaitingFinish | AwaitingFirstPacket:
+        unix_now = self._context.clock.unix_time()
+        if entry.ticket is None:
+            return stage.answer(self._suites, unix_now)
+        _, content = entry.ticket
+        return answer_resumption(
+            self._context, entry.key, stage.hello, content, stage.body, unix_now
+        )
+
+    def _send_response(
+        self, entry: HalfOpen, stage: AwaitingFinish | AwaitingFirstPacket, now: float
+    ) -> None:
         datagrams = stage.response(now)
         n_bytes = sum(map(len, datagrams))
         if not entry.may_send(n_bytes):
@@ -528,9 +586,16 @@ class Admission:
             self._events.append(ClockSkew(skew_s, door.key.ak.public))
 
     def _drop(self, entry: HalfOpen) -> None:
-        entry.stage.wipe()
         self._half_open.remove(entry)
+        self._let_go(entry)
+
+    def _let_go(self, entry: HalfOpen) -> None:
+        """What an entry that is in no table any more holds: keys, its ticket, its deadline."""
+        entry.stage.wipe()
         self._deadlines.set(entry, None)
+        if entry.ticket is not None:
+            self._tickets.release(entry.ticket[0])
+            entry.ticket = None
 
     @property
     def n_half_open(self) -> int:

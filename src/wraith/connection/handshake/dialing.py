@@ -80,6 +80,7 @@ class _Target:
 
     __slots__ = (
         "attempts", "cookie", "id", "is_aside", "n_attempts", "next_at", "path", "road",
+        "was_sent_back",
     )  # fmt: skip
 
     def __init__(self, road: Road, path: NetworkPath | None) -> None:
@@ -93,6 +94,8 @@ class _Target:
         self.next_at: float | None = None
         self.n_attempts = 0
         self.cookie: bytes | None = None
+        #: A ticket was refused here.
+        self.was_sent_back = False
         self.attempts: list[_Attempt] = []
 
 
@@ -116,7 +119,6 @@ class Dial(Deadline):
         "_outbox",
         "_kem_secret",
         "_retried",
-        "_was_sent_back",
         "_ends_at",
         "_finish",
         "_finish_path",
@@ -154,7 +156,6 @@ class Dial(Deadline):
         self._proposal = proposal
         self._outbox = outbox
         self._retried = False
-        self._was_sent_back = False
         self._ends_at = now + context.config.handshake_timeout_s
         self._finish: AwaitingConfirmation | None = None
         self._finish_path: NetworkPath | None = None
@@ -328,6 +329,8 @@ class Dial(Deadline):
             self._kem_secret = None
         if self._finish is not None:
             self._finish.wipe()
+        if self._proposal.ticket is not None:
+            self._proposal.ticket.wipe()
 
     # -- hellos ----------------------------------------------------------------------------------
 
@@ -380,12 +383,25 @@ class Dial(Deadline):
             self._send_hello(target, now)
 
     def _restart_in_full(self, target: _Target, attempt: _Attempt, now: float) -> None:
-        """RETRY_FULL: a fresh XX hello at once, the first time; then by the timer. [HS-65]"""
+        """RETRY_FULL: a fresh XX hello at once, the first time on each road; then by the timer.
+        [HS-65]"""
         target.attempts.remove(attempt)
+        had_ticket = attempt.stage.ticket_on_wire is not None
         attempt.stage.wipe()
-        if not self._was_sent_back:
-            self._was_sent_back = True
+        self._drop_ticket()
+        # Each hello with a ticket may be sent back once: no responder makes this side send faster.
+        if had_ticket and not target.was_sent_back:
+            target.was_sent_back = True
             self._send_hello(target, now)
+
+    def _drop_ticket(self) -> None:
+        """From now on this dial makes full handshakes. An answer to a ticket that is under way
+        still counts."""
+        ticket = self._proposal.ticket
+        if ticket is not None:
+            self._proposal = self._proposal.in_full()
+            ticket.wipe()
+            self.connection.resume_refused()
 
     def _retry_with_other_suite(self, reply: UnsupportedReply, now: float) -> DialOutcome:
         if self._retried:
@@ -395,6 +411,7 @@ class Dial(Deadline):
             suite = suite_after_refusal(self._proposal.policy, reply.body)
         except WraithError as refused:
             return self._fail(refused)
+        self._drop_ticket()
         self._proposal = self._proposal.after_refusal(suite, reply.body)
         self._drop_attempts()
         if self._kem_secret is None:
@@ -413,6 +430,9 @@ class Dial(Deadline):
         try:
             finish = attempt.stage.finish(rtt_sample_s=rtt_s)
         except WraithError as error:
+            if attempt.stage.ticket_on_wire is not None:
+                self._restart_in_full(target, attempt, now)  # a ticket never fails a dial [HS-65]
+                return DialOutcome.TAKEN
             self.error = error
             target.attempts.remove(attempt)
             attempt.stage.wipe()
@@ -423,13 +443,16 @@ class Dial(Deadline):
         if self._kem_secret is not None:
             self._kem_secret.wipe()
             self._kem_secret = None
+        if self._proposal.ticket is not None:
+            self._proposal.ticket.wipe()
         self._finish = finish
         self._finish_path = path
         rtt_s = max(now - attempt.sent_at, 0.0)
         self._finish_delay_s = max(3 * rtt_s, FINISH_PTO_S_MIN)
-        is_udp = target.road.carrier is Carrier.UDP
-        self._finish_at = now + self._finish_delay_s if is_udp else None
-        self._outbox.append((finish.datagram(), path))
+        if finish.has_finish:
+            is_udp = target.road.carrier is Carrier.UDP
+            self._finish_at = now + self._finish_delay_s if is_udp else None
+            self._outbox.append((finish.datagram(), path))
         self.winner = self._race.on_won(target.id)
         self._drop_links(target)
         silent = self._silent_roads(target, rtt_s, now)

@@ -20,6 +20,8 @@ from wraith.types import NetworkPath
 
 if TYPE_CHECKING:
     from wraith.connection.handshake.responder import AwaitingFinish, AwaitingHello
+    from wraith.connection.handshake.resuming import AwaitingFirstPacket
+    from wraith.wire.resumption import TicketContent
 
 ATTEMPTS_PER_PATH = 3
 HELLO_LIFETIME_S = 5.0
@@ -36,16 +38,25 @@ class HalfOpen(Deadline):
 
     __slots__ = (
         "bytes_received", "bytes_sent", "is_validated", "key", "path", "serial", "stage",
+        "ticket",
     )  # fmt: skip
 
     def __init__(
-        self, path: NetworkPath, stage: AwaitingHello, *, key: bytes, is_validated: bool
+        self,
+        path: NetworkPath,
+        stage: AwaitingHello,
+        *,
+        key: bytes,
+        is_validated: bool,
+        ticket: tuple[bytes, TicketContent] | None = None,
     ) -> None:
         super().__init__()
         self.path = path
         #: The public half of the access key that it proved.
         self.key = key
-        self.stage: AwaitingHello | AwaitingFinish = stage
+        self.stage: AwaitingHello | AwaitingFinish | AwaitingFirstPacket = stage
+        #: The id and the content of the ticket that this attempt holds.
+        self.ticket = ticket
         #: A cookie proved that the peer receives at this address.
         self.is_validated = is_validated
         self.bytes_received = 0

@@ -30,18 +30,26 @@ from wraith.connection.handshake.flight import (
 from wraith.connection.handshake.header_masks import HeaderMaskKeys
 from wraith.connection.handshake.negotiate import (
     SuitePolicy,
+    by_id,
     check_accept,
     has_roads,
+    has_tickets,
     make_offer,
 )
 from wraith.connection.handshake.node_record import NodeRecord
 from wraith.connection.handshake_result import HandshakeResult
 from wraith.connection.paths.shaper import Shaper
+from wraith.connection.tickets.store import (
+    NEW_AFTER_FULL,
+    NEW_AFTER_RESUMPTION,
+    Ticket,
+    TicketTerms,
+)
 from wraith.crypto.elligator2 import HiddenKey
-from wraith.crypto.ident import check_ident
+from wraith.crypto.ident import check_ident, not_after_of
 from wraith.crypto.kdf import blake3
 from wraith.crypto.noise import HandshakeState, for_suite
-from wraith.crypto.session_keys import session_secret
+from wraith.crypto.session_keys import resume_psk, session_secret
 from wraith.crypto.suite import SUITES
 from wraith.crypto.veil import VeilKeys
 from wraith.errors import (
@@ -65,6 +73,7 @@ from wraith.wire.handshake import (
     TransportParams,
     decode_part,
 )
+from wraith.wire.resumption import ResumeHello, ResumeResponse
 
 MAGIC = b"WRAITHv2"
 
@@ -118,6 +127,8 @@ class Proposal:
     anonymous: bool = False
     is_visit: bool = False
     retry_of: bytes | None = None
+    keeps_tickets: bool = False
+    ticket: Ticket | None = field(default=None, repr=False)
 
     @classmethod
     def first(
@@ -127,6 +138,7 @@ class Proposal:
         *,
         anonymous: bool = False,
         is_visit: bool = False,
+        keeps_tickets: bool = False,
     ) -> Proposal:
         """Raises ``PolicyRefused`` when no suite of the record is allowed. [HS-60]"""
         return cls(
@@ -138,11 +150,21 @@ class Proposal:
             policy=policy,
             anonymous=anonymous,
             is_visit=is_visit,
+            # A ticket names who it is for: nobody can be anonymous with one.
+            keeps_tickets=keeps_tickets and not anonymous and not is_visit,
         )
 
     def after_refusal(self, suite: SuiteId, body: bytes) -> Proposal:
         """The retry: another suite, and the refusal is part of the transcript. [HS-63]"""
-        return replace(self, suite=suite, retry_of=blake3(body))
+        return replace(self.in_full(), suite=suite, retry_of=blake3(body))
+
+    def resuming(self, ticket: Ticket) -> Proposal:
+        """The same with a ticket of this suite."""
+        return replace(self, ticket=ticket)
+
+    def in_full(self) -> Proposal:
+        """The same without a ticket: the policy is what it was. [HS-65]"""
+        return replace(self, ticket=None)
 
     @property
     def prologue(self) -> bytes:
@@ -197,8 +219,10 @@ class AwaitingResponse:
         "road_id",
         "_context",
         "_proposal",
+        "_hmks",
         "_noise",
         "_offer",
+        "_own_params",
         "_veil",
         "_response",
         "_tail",
@@ -233,24 +257,42 @@ class AwaitingResponse:
             s=context.keys.static,
             e=e,
             e1=e1,
+            psk=None if proposal.ticket is None else resume_psk(proposal.ticket.secret),
         )
-        self._offer = make_offer(proposal.suite, context.rng)
-        payload = HelloPayload(
+        self._offer = make_offer(proposal.suite, context.rng, tickets=proposal.keeps_tickets)
+        hello = HelloPayload(
             versions=(VERSION,), suites=tuple(proposal.offered), extensions=self._offer
         )
+        payload = hello.encode()
+        if proposal.ticket is not None:
+            self._own_params, self._hmks = self._promises(), context.hmks.live
+            payload = ResumeHello(hello, hmk=self._hmks[0], params=self._own_params).encode()
         # The representative travels in front of HELLO/0, outside the veil.
-        body = self._noise.write_message(payload.encode())[32:]
+        body = self._noise.write_message(payload)[32:]
         prefix = HelloPrefix(
             timestamp=int(context.clock.unix_time()),
             version=VERSION,
             suite=proposal.suite,
             cookie=cookie,
+            ticket=self.ticket_on_wire,
             retry_of=proposal.retry_of,
         )
         #: HELLO/0, HELLO/1 …, ready to send, in order.
         self.datagrams: tuple[bytes, ...]
         self._tail: tuple[bytes, ...] = ()
         self.datagrams = self._seal_hello(e.representative, prefix, body)
+
+    @property
+    def ticket_on_wire(self) -> tuple[bytes, bytes] | None:
+        """The id and the encrypted parameters of the ticket in this hello, if it has one."""
+        ticket = self._proposal.ticket
+        return None if ticket is None else (ticket.id, ticket.encrypted_params)
+
+    def _promises(self) -> TransportParams:
+        own_params = self._context.transport_params()
+        if self._proposal.is_visit:
+            return replace(own_params, stream_window=0, conn_window=0, max_streams=0)
+        return own_params
 
     def _seal_hello(
         self, representative: bytes, prefix: HelloPrefix, body: bytes
@@ -310,15 +352,24 @@ class AwaitingResponse:
             raise LocalProtocolError("there is no response to finish with")
         context, proposal = self._context, self._proposal
         payload_bytes = self._noise.read_message(self._response.body())
+        if proposal.ticket is not None:
+            return self._finish_resumed(proposal.ticket, payload_bytes, rtt_sample_s)
         self.failure_is_final = True
         payload = ResponsePayload.decode(payload_bytes)
         peer = self._check_peer(payload.ident)
         check_accept(proposal.suite, self._offer, payload.extensions)
-        own_params = context.transport_params()
-        if proposal.is_visit:
-            own_params = replace(own_params, stream_window=0, conn_window=0, max_streams=0)
+        own_params = self._promises()
         hmks = context.hmks.live
-        ident = None if proposal.anonymous else context.keys.ident(context.clock.unix_time())
+        unix_now = context.clock.unix_time()
+        ident = None if proposal.anonymous else context.keys.ident(unix_now)
+        terms = None
+        if ident is not None and has_tickets(payload.extensions):
+            terms = TicketTerms(
+                full=int(unix_now),
+                not_after=min(not_after_of(payload.ident), not_after_of(ident)),
+                extensions=by_id(payload.extensions),
+                n_first=NEW_AFTER_FULL,
+            )
         finish_payload = FinishPayload(ident=ident, hmk=hmks[0], params=own_params)
         body = self._noise.write_message(finish_payload.encode())
         secret = session_secret(*self._noise.chaining_key_and_hash())
@@ -333,10 +384,45 @@ class AwaitingResponse:
             own_hmks=hmks,
             rtt_sample_s=rtt_sample_s,
             has_roads=has_roads(payload.extensions),
+            ticket_terms=terms,
         )
         veil = self._veil
         self._leave()
         return AwaitingConfirmation(context, veil, body, result)
+
+    def _finish_resumed(
+        self, ticket: Ticket, payload_bytes: bytes, rtt_sample_s: float | None
+    ) -> AwaitingConfirmation:
+        """RESPONSE was the last message: both sides have proved the secret of the ticket. [HS-78]
+
+        Raises:
+            RemoteProtocolError: its content is refused. A full handshake may follow.
+        """
+        context, proposal = self._context, self._proposal
+        payload = ResumeResponse.decode(payload_bytes)
+        check_accept(proposal.suite, self._offer, payload.extensions)
+        result = HandshakeResult(
+            session_secret=session_secret(*self._noise.chaining_key_and_hash()),
+            suite=proposal.suite,
+            role=Role.INITIATOR,
+            peer=ticket.peer,
+            peer_params=payload.params,
+            own_params=self._own_params,
+            peer_hmk=None,
+            own_hmks=self._hmks,
+            rtt_sample_s=rtt_sample_s,
+            authenticated_by="ticket",
+            has_roads=has_roads(payload.extensions),
+            ticket_terms=TicketTerms(
+                full=ticket.full,
+                not_after=ticket.not_after,
+                extensions=by_id(payload.extensions),
+                n_first=NEW_AFTER_RESUMPTION,
+            ),
+        )
+        veil = self._veil
+        self._leave()
+        return AwaitingConfirmation(context, veil, None, result)
 
     def _check_peer(self, ident: bytes) -> PeerKey:
         """The identity behind IDENT. [HS-12]"""
@@ -370,16 +456,23 @@ class AwaitingResponse:
 
 
 class AwaitingConfirmation:
-    """FINISH is made; it is sent again, with other padding, until a packet authenticates."""
+    """FINISH is made; it is sent again, with other padding, until a packet authenticates. A
+    resumption has no FINISH: the first packet of the session stands for it."""
 
     __slots__ = ("_context", "_veil", "_part", "_result")
 
     def __init__(
-        self, context: HandshakeContext, veil: VeilKeys, body: bytes, result: HandshakeResult
+        self,
+        context: HandshakeContext,
+        veil: VeilKeys,
+        body: bytes | None,
+        result: HandshakeResult,
     ) -> None:
         self._context = context
         self._veil = veil
-        (self._part,) = cut(PartKind.FINISH, body, (DATAGRAM_BYTES_MAX,))
+        self._part: bytes | None = None
+        if body is not None:
+            (self._part,) = cut(PartKind.FINISH, body, (DATAGRAM_BYTES_MAX,))
         self._result: HandshakeResult | None = result
 
     def take_result(self) -> HandshakeResult:
@@ -389,8 +482,15 @@ class AwaitingConfirmation:
             raise LocalProtocolError("the result was taken already")
         return result
 
+    @property
+    def has_finish(self) -> bool:
+        """There is a FINISH to send."""
+        return self._part is not None
+
     def datagram(self) -> bytes:
         """FINISH in one datagram, never the same bytes twice. [HS-14]"""
+        if self._part is None:
+            raise LocalProtocolError("a resumption has no FINISH")
         rng = self._context.rng
         size = redraw_size(rng, len(self._part), self._context.shaper)
         return seal_part(rng, self._veil, Role.INITIATOR, self._part, size)

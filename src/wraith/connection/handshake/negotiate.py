@@ -108,19 +108,23 @@ DATAGRAM_FRAME_BYTES_MAX = 65_535
 ROADS_VERSION = 1
 
 
-def make_offer(suite: SuiteId, rng: Rng) -> tuple[Extension, ...]:
-    """EXT_OFFER: what is implemented, and one GREASE id that nobody may stumble over. [HS-64]"""
-    return (*_implemented(suite), grease(rng))
+def make_offer(suite: SuiteId, rng: Rng, *, tickets: bool = False) -> tuple[Extension, ...]:
+    """EXT_OFFER: what is implemented, and one GREASE id that nobody may stumble over. RESUMPTION
+    stands there only where ``tickets`` can be kept. [HS-64]"""
+    return (*_implemented(suite, tickets=tickets), grease(rng))
 
 
-def accept_offer(suite: SuiteId, offer: Sequence[Extension]) -> tuple[Extension, ...]:
-    """EXT_ACCEPT: the part of ``offer`` that is implemented here. [HS-64]
+def accept_offer(
+    suite: SuiteId, offer: Sequence[Extension], *, tickets: bool = False
+) -> tuple[Extension, ...]:
+    """EXT_ACCEPT: the part of ``offer`` that is implemented here, RESUMPTION only where this side
+    issues ``tickets``. [HS-64]
 
     Raises:
         RemoteProtocolError: an id twice, or POST_QUANTUM does not agree with the suite.
     """
     _check_ids(suite, [extension.id for extension in offer])
-    own = {extension.id: extension for extension in _implemented(suite)}
+    own = {extension.id: extension for extension in _implemented(suite, tickets=tickets)}
     if not has_roads(offer):
         del own[ExtensionId.ROADS]
     return tuple(own[extension.id] for extension in offer if extension.id in own)
@@ -150,14 +154,26 @@ def has_roads(extensions: Sequence[Extension]) -> bool:
     )
 
 
-def _implemented(suite: SuiteId) -> tuple[Extension, ...]:
-    always = (
+def has_tickets(extensions: Sequence[Extension]) -> bool:
+    """Whether a list offers, or accepts, RESUMPTION."""
+    return any(extension.id == ExtensionId.RESUMPTION for extension in extensions)
+
+
+def by_id(extensions: Sequence[Extension]) -> tuple[Extension, ...]:
+    """The same list, ascending by id: two that agree on the same are equal then."""
+    return tuple(sorted(extensions, key=lambda extension: extension.id))
+
+
+def _implemented(suite: SuiteId, *, tickets: bool) -> tuple[Extension, ...]:
+    own = [
         Extension(ExtensionId.DATAGRAM, DATAGRAM_FRAME_BYTES_MAX.to_bytes(2, "big")),
         Extension(ExtensionId.ROADS, bytes((ROADS_VERSION,))),
-    )
+    ]
     if SUITES[suite].post_quantum:
-        return Extension(ExtensionId.POST_QUANTUM), *always
-    return always
+        own.insert(0, Extension(ExtensionId.POST_QUANTUM))
+    if tickets:
+        own.append(Extension(ExtensionId.RESUMPTION))
+    return tuple(own)
 
 
 def _check_ids(suite: SuiteId, ids: Sequence[int]) -> None:

@@ -28,9 +28,16 @@ from wraith.connection.handshake.flight import (
     uniform,
 )
 from wraith.connection.handshake.handshake import HandshakeContext, prologue
-from wraith.connection.handshake.negotiate import accept_offer, has_roads, responder_choice
+from wraith.connection.handshake.negotiate import (
+    accept_offer,
+    by_id,
+    has_roads,
+    has_tickets,
+    responder_choice,
+)
 from wraith.connection.handshake_result import HandshakeResult
-from wraith.crypto.ident import check_ident
+from wraith.connection.tickets.store import NEW_AFTER_FULL, TicketTerms
+from wraith.crypto.ident import check_ident, not_after_of
 from wraith.crypto.noise import HandshakeState, for_suite
 from wraith.crypto.session_keys import session_secret
 from wraith.crypto.veil import VeilKeys
@@ -42,6 +49,7 @@ from wraith.errors import (
     RemoteProtocolError,
 )
 from wraith.types import PeerKey, Role, SuiteId
+from wraith.wire.extensions import Extension
 from wraith.wire.handshake import (
     DATAGRAM_BYTES_MAX,
     FinishPayload,
@@ -99,8 +107,9 @@ class ProvenHello:
         return self.prefix.retry_of
 
     @property
-    def has_ticket(self) -> bool:
-        return self.prefix.ticket is not None
+    def ticket(self) -> tuple[bytes, bytes] | None:
+        """The id (16 bytes) and the encrypted parameters of a ticket."""
+        return self.prefix.ticket
 
 
 def open_first_hello(key: AccessKey, datagram: bytes, e_public: bytes) -> ProvenHello:
@@ -149,6 +158,11 @@ class AwaitingHello:
     def is_complete(self) -> bool:
         return self._parts.is_complete
 
+    @property
+    def body(self) -> bytes:
+        """Of HELLO, once it is complete."""
+        return self._parts.body()
+
     def receive(self, datagram: bytes) -> bool:
         """Whether ``datagram`` is a further part of this hello."""
         if self._is_done:
@@ -181,10 +195,11 @@ class AwaitingHello:
         payload = HelloPayload.decode(noise.read_message(message))
         if responder_choice(own_suites, payload.suites) != self._suite:
             raise SuiteMismatch
-        extensions = accept_offer(self._suite, payload.extensions)
+        extensions = accept_offer(self._suite, payload.extensions, tickets=context.config.tickets)
         own_params = context.transport_params()
+        ident = context.keys.ident(unix_now)
         answer = ResponsePayload(
-            ident=context.keys.ident(unix_now),
+            ident=ident,
             extensions=extensions,
             time=int(unix_now),
             params=own_params,
@@ -199,7 +214,8 @@ class AwaitingHello:
             body,
             own_params,
             self._key.ak.public,
-            has_roads=has_roads(extensions),
+            extensions=extensions,
+            not_after=not_after_of(ident),
         )
 
     def wipe(self) -> None:
@@ -234,8 +250,9 @@ class AwaitingFinish:
         "n_repeats",
         "_access_key",
         "_context",
-        "_has_roads",
+        "_extensions",
         "_noise",
+        "_not_after",
         "_suite",
         "_parts",
         "_sizes",
@@ -255,7 +272,8 @@ class AwaitingFinish:
         own_params: TransportParams,
         access_key: bytes,
         *,
-        has_roads: bool,
+        extensions: tuple[Extension, ...],
+        not_after: int,
     ) -> None:
         self.veil = veil
         #: How often RESPONSE has been sealed again.
@@ -265,7 +283,9 @@ class AwaitingFinish:
         self._suite = suite
         self._own_params = own_params
         self._access_key = access_key
-        self._has_roads = has_roads
+        self._extensions = extensions
+        #: Of this side's own certificate.
+        self._not_after = not_after
         self._payload: FinishPayload | None = None
         self._sent_at = 0.0
         self._is_done = False
@@ -332,10 +352,23 @@ class AwaitingFinish:
             own_hmks=self._context.hmks.live,
             rtt_sample_s=now - self._sent_at if self.n_repeats == 0 else None,
             access_key=self._access_key,
-            has_roads=self._has_roads,
+            has_roads=has_roads(self._extensions),
+            ticket_terms=None if peer is None else self._terms(payload, unix_now),
         )
         self._leave()
         return FinishedHandshake(result, refusal)
+
+    def _terms(self, payload: FinishPayload, unix_now: float) -> TicketTerms | None:
+        """What tickets of this session are bound to, where the peer keeps some. [HS-73]"""
+        if payload.ident is None or not has_tickets(self._extensions):
+            return None
+        asked = payload.ticket_request
+        return TicketTerms(
+            full=int(unix_now),
+            not_after=min(self._not_after, not_after_of(payload.ident)),
+            extensions=by_id(self._extensions),
+            n_first=NEW_AFTER_FULL if asked is None else asked,
+        )
 
     def _check_peer(
         self, ident: bytes | None, unix_now: float

@@ -22,6 +22,7 @@ from wraith.crypto.kdf import keyed_hash
 from wraith.crypto.noise import for_suite
 from wraith.crypto.secret import Secret
 from wraith.crypto.siv import siv_open, siv_seal
+from wraith.crypto.ticket import open_ticket, seal_ticket
 from wraith.crypto.veil import VeilKeys
 from wraith.crypto.x25519 import X25519Key
 from wraith.hotpath import RecordSealer
@@ -29,7 +30,9 @@ from wraith.testing.rng import FixedRng, HashKem
 from wraith.testing.vectors.report import Fields, Malformed, Report, equal
 from wraith.transfer import messages as m
 from wraith.transfer.message_codec import MessageParser, encode_message
-from wraith.types import Carrier, Role, SuiteId
+from wraith.types import Carrier, PeerKey, Role, SuiteId
+from wraith.wire.extensions import decode_extensions
+from wraith.wire.resumption import TicketContent
 
 
 def recognises(data: object) -> bool:
@@ -171,6 +174,30 @@ def _ident(case: Fields) -> dict[str, str]:
     return {"ident": ident.hex()}
 
 
+def _ticket(case: Fields) -> dict[str, str]:
+    """A ticket of a session's epoch: its secret, the psk that resumes, and what R seals."""
+    id_, kid, stek = case.hex("id"), case.hex("kid"), case.hex("stek")
+    secret = session_keys.ticket_secret(case.hex("resumption"), id_)
+    content = TicketContent(
+        suite=SuiteId[case.text("suite")],
+        issued=case.number("issued"),
+        expires=case.number("expires"),
+        full=case.number("full"),
+        not_after=case.number("not_after"),
+        secret=secret.reveal(),
+        peer=PeerKey(case.hex("peer")),
+        extensions=decode_extensions(case.hex("extensions")),
+    )
+    sealed = seal_ticket(kid, stek, id_, content.encode())
+    equal("opened", TicketContent.decode(open_ticket(stek, id_, sealed)), content)
+    return {
+        "secret": secret.reveal().hex(),
+        "psk": session_keys.resume_psk(secret).hex(),
+        "content": content.encode().hex(),
+        "encrypted_params": sealed.hex(),
+    }
+
+
 def _handshake(case: Fields) -> dict[str, str]:
     """Messages and session secret of a whole handshake. The KEM is ``HashKem``: ML-KEM cannot be
     made deterministic here, and these cases are about everything around it."""
@@ -285,6 +312,7 @@ _KINDS: dict[str, Callable[[Fields], dict[str, str]]] = {
     "link": _link,
     "siv": _siv,
     "ident": _ident,
+    "ticket": _ticket,
     "handshake": _handshake,
     "control-message": _control_message,
 }
