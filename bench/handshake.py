@@ -4,8 +4,8 @@
 
 Two processes over loopback, one handshake after the other, each timed from the call until the
 session is usable (for WRAITH: until the responder's keys are confirmed). WRAITH's is the hybrid
-one of suites A and B; aioquic's and quinn's are classical. Budgets against strangers are raised in
-the responder, because one address makes all of the handshakes.
+one of suites A and B, in full and by ticket; aioquic's and quinn's are classical. Budgets against
+strangers are raised in the responder, because one address makes all of the handshakes.
 """
 
 from __future__ import annotations
@@ -50,6 +50,9 @@ def parties() -> list[Party]:
     aioquic = (sys.executable, str(PEERS / "aioquic_connect.py"))
     quinn = str(BUILT / "quinn-bulk")
     found = [Party(f"wraith {s}", (*ours, "serve", s), (*ours, "connect"), (s,)) for s in "AB"]
+    for s in "AB":
+        resuming = (*ours, "resume")
+        found.append(Party(f"wraith {s}, by ticket", (*ours, "serve", s), resuming, (s,)))
     found.append(Party("aioquic (classical)", (*aioquic, "serve"), (*aioquic, "connect")))
     found.append(Party("quinn (classical)", (quinn, "recv"), (quinn, "connect")))
     return found
@@ -67,8 +70,15 @@ def measure(party: Party, n: int) -> Figure:
         before = cpu_of(responder.pid)
         dialled = finished([*party.connect, port, str(n), *party.tail])
         cpu = cpu_of(responder.pid) - before
+    if dialled.get("n_resumed", n) != n and "resume" in party.connect:
+        raise PeerFailed(f"{party.name}: only {dialled['n_resumed']} of {n} were by ticket")
     own = dialled.get("cpu_s")
     return Figure(dialled["ms"], cpu / n * 1000, own / n * 1000 if own is not None else None)
+
+
+def cpu_of_both(figure: Figure) -> float:
+    """Milliseconds for one handshake, the initiator's and the responder's together."""
+    return figure.responder_cpu_ms + (figure.initiator_cpu_ms or 0.0)
 
 
 def joined(rounds: list[Figure]) -> Figure:
@@ -179,9 +189,13 @@ def needs(report: Report, figures: dict[str, Figure]) -> None:
         ratio = statistics.median(ours.ms) / statistics.median(quinn.ms)
         regression.need(report, regression.HANDSHAKE, ratio)
     for suite in "AB":
-        ours = figures.get(f"wraith {suite}")
+        ours, resumed = figures.get(f"wraith {suite}"), figures.get(f"wraith {suite}, by ticket")
         if ours is None:
             continue
+        if resumed is not None:
+            full_ms, resumed_ms = cpu_of_both(ours), cpu_of_both(resumed)
+            what = f"suite {suite}, CPU of both sides by ticket, to a full handshake"
+            report.need(what, resumed_ms / full_ms, 0.8, "×", at_most=True)
         middle = statistics.median(ours.ms)
         report.need(f"suite {suite}, median", middle, 40, "ms", at_most=True)
         other = figures.get("aioquic (classical)")

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from wraith.config import EndpointConfig as EndpointConfig
     from wraith.connection.handshake.node_record import NodeRecord as NodeRecord
     from wraith.connection.stats import ConnectionStats as ConnectionStats
+    from wraith.connection.tickets.store import MemoryTickets as MemoryTickets
     from wraith.errors import Busy as Busy
     from wraith.errors import CloseCode as CloseCode
     from wraith.errors import CodeInvalid as CodeInvalid
@@ -178,6 +179,7 @@ _HOMES = {
     "Budgets": "wraith.config",
     "ConnectionStats": "wraith.connection.stats",
     "EndpointConfig": "wraith.config",
+    "MemoryTickets": "wraith.connection.tickets.store",
     "NodeRecord": "wraith.connection.handshake.node_record",
     "Address": "wraith.types",
     "PeerKey": "wraith.types",
@@ -220,6 +222,7 @@ __all__ = [
     "EndpointConfig",
     "Identity",
     "Listener",
+    "MemoryTickets",
     "NodeRecord",
     "PeerKey",
     "SecurityInfo",

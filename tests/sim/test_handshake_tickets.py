@@ -145,6 +145,22 @@ def test_the_responder_tells_and_sends_nothing_before_the_first_packet() -> None
 
 
 @pytest.mark.spec("HS-79")
+def test_only_a_packet_under_the_keys_of_the_session_begins_it() -> None:
+    net = linked()
+    store = with_tickets(net)
+    net.dial(tickets=store)
+    net.run(until=lambda: bool(net.r.endpoint._admission.n_half_open), seconds=1)
+    net.run(seconds=0.01)
+    (entry,) = net.r.endpoint._admission._half_open
+    rng = SeededRng("junk")
+    for n_bytes in (1, 32, 40, 100, 599, 700, 1200, 1400):
+        junk = rng.public_bytes(n_bytes)
+        net.r.endpoint.receive_datagrams(junk, n_bytes, entry.path, net.now)
+    assert len(net.r.incoming) == 1 and net.r.endpoint._tickets.n_used == 0
+    assert net.r.endpoint._admission.n_half_open == 1
+
+
+@pytest.mark.spec("HS-79")
 def test_what_comes_with_the_first_packet_waits_for_accept() -> None:
     net = linked()
     store = with_tickets(net)
@@ -331,15 +347,19 @@ def test_no_ticket_without_identity_and_none_for_a_visit() -> None:
 def test_a_ticket_fits_its_identity_its_access_key_and_the_pinned_node() -> None:
     net = linked()
     store = with_tickets(net)
-    extra = AccessKey.generate(SeededRng("another key"))
+    record, extra = net.record(), AccessKey.generate(SeededRng("another key"))
     net.r.endpoint.add_access_key(extra, net.now)
-    other = net.r.endpoint.node_record([ADDRESS_B], key=extra)
-    for record in (other, replace(net.record(), peer=Identity.generate(SeededRng("o")).public)):
-        connection = net.dial(record, tickets=store)
+    other_key = net.r.endpoint.node_record([ADDRESS_B], key=extra)
+    other_node = replace(record, peer=Identity.generate(SeededRng("o")).public)
+    for wrong in (other_key, other_node):
+        connection = net.dial(wrong, tickets=store)
         assert connection.state is SessionState.CONNECTING
         connection.close(0, "", net.now)
+    own = net.i.endpoint.keys.identity
     net.i.endpoint.keys.identity = Identity.generate(SeededRng("another self"))
-    assert net.dial(tickets=store).state is SessionState.CONNECTING
+    assert net.dial(record, tickets=store).state is SessionState.CONNECTING
+    net.i.endpoint.keys.identity = own
+    assert net.dial(record, tickets=store).state is SessionState.RESUMING
 
 
 @pytest.mark.spec("HS-74", "HS-76")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from wraith.connection.tickets.store import MemoryTickets
 from wraith.crypto.ed25519 import Identity
 from wraith.errors import ConfigError
 from wraith.types import PeerKey
@@ -19,6 +20,17 @@ def check_identity(identity: Identity | None) -> None:
         kind = type(identity).__name__
         accepted = "a wraith.Identity (Identity.load_or_create, Identity.from_seed)"
         raise ConfigError("identity", f"a value of type {kind}", accepted)
+
+
+def check_tickets(tickets: MemoryTickets | None) -> None:
+    """Returns if ``tickets`` is a store of tickets, or ``None``.
+
+    Raises:
+        ConfigError: it is not. The value may hold secrets and is not shown.
+    """
+    if not isinstance(tickets, MemoryTickets | None):
+        kind = type(tickets).__name__
+        raise ConfigError("tickets", f"a value of type {kind}", "a wraith.MemoryTickets")
 
 
 def peer_keys(name: str, keys: object) -> frozenset[PeerKey]:

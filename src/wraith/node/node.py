@@ -27,6 +27,7 @@ from wraith.connection.links.link import StreamLink
 from wraith.connection.links.wishes import LinkWish
 from wraith.connection.roads.reasons import RoadFailure
 from wraith.connection.state import OPEN_STATES
+from wraith.connection.tickets.store import MemoryTickets
 from wraith.errors import CloseCode, LocalProtocolError
 from wraith.node.service import FirstLook, Service
 from wraith.types import Buffer, Carrier, NetworkPath, Road, SuiteId, Transmit
@@ -142,6 +143,7 @@ class Node:
         suite: SuiteId | None = None,
         roads: Sequence[Road] | None = None,
         is_visit: bool = False,
+        tickets: MemoryTickets | None = None,
     ) -> Connection:
         """Dials for ``service``; the events of the connection go to it.
 
@@ -153,7 +155,7 @@ class Node:
             roads = self.choose_roads(record)
         connection = self.endpoint.connect(
             record, now, require_pq=require_pq, suite=suite, roads=roads,
-            known_to_fail=self.known_to_fail, is_visit=is_visit,
+            known_to_fail=self.known_to_fail, is_visit=is_visit, tickets=tickets,
         )  # fmt: skip
         connection.owner = service
         return connection

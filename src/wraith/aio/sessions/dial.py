@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from wraith.aio.transports.local import LocalAddress
     from wraith.config import EndpointConfig
     from wraith.connection.handshake.node_record import NodeRecord
+    from wraith.connection.tickets.store import MemoryTickets
     from wraith.crypto.ed25519 import Identity
     from wraith.types import SuiteId
 
@@ -30,6 +31,7 @@ def connect(
     local: LocalAddress | None = None,
     carriers: Sequence[str] | None = None,
     proxy: str = "auto",
+    tickets: MemoryTickets | None = None,
 ) -> Opening[Session]:
     """Dials a node: ``session = await connect(...)`` or ``async with connect(...) as session``.
 
@@ -49,6 +51,10 @@ def connect(
             are installed.
         proxy: ``"auto"`` goes by the environment (ALL_PROXY, HTTPS_PROXY, NO_PROXY), ``"none"``,
             or a URL: then every byte goes through it and UDP is off.
+        tickets: a ``wraith.MemoryTickets`` that outlives the session: a node that was dialled with
+            it before is reached again by a ticket, without certificates. With it, ``identity``
+            ``None`` means one identity for all dials with this store. A ticket that is refused
+            costs one round trip.
 
     Raises:
         CodeInvalid: the code is mistyped or of a newer version.
@@ -59,25 +65,35 @@ def connect(
     """
 
     async def open_() -> Session:
-        from wraith.aio.argument_kinds import check_identity
+        from wraith.aio.argument_kinds import check_identity, check_tickets
+        from wraith.aio.entropy import OsRng
+        from wraith.aio.fork import poison_after_fork
         from wraith.aio.road_choice import choose
         from wraith.aio.sessions.endpoint import effective_config, local_for, open_endpoint
         from wraith.aio.transports.local import local_address
+        from wraith.crypto.ed25519 import Identity
         from wraith.node.codes import to_record
 
         record = to_record(code)
         chosen = effective_config(config, require_pq=require_pq, suites=suites)
         check_identity(identity)
+        check_tickets(tickets)
+        own = identity
+        if tickets is not None:
+            poison_after_fork(tickets)
+            if own is None:
+                tickets.identity = tickets.identity or Identity.generate(OsRng())
+                own = tickets.identity
         endpoint = await open_endpoint(
             config=chosen,
-            identity=identity,
+            identity=own,
             local=local_address(local) if local is not None else local_for(record),
             listening=False,
             choice=choose(carriers, proxy),
         )
         endpoint.private = True
         try:
-            return await dial(endpoint, record, require_pq=require_pq)
+            return await dial(endpoint, record, require_pq=require_pq, tickets=tickets)
         except BaseException:
             endpoint.close()
             raise
@@ -85,9 +101,15 @@ def connect(
     return Opening(open_, "wraith.connect(...)")
 
 
-async def dial(endpoint: AsyncEndpoint, record: NodeRecord, *, require_pq: bool) -> Session:
+async def dial(
+    endpoint: AsyncEndpoint,
+    record: NodeRecord,
+    *,
+    require_pq: bool,
+    tickets: MemoryTickets | None = None,
+) -> Session:
     """One session from ``endpoint`` to ``record``. Cancelled or failed, the attempt is dropped."""
-    session = endpoint.connect(record, require_pq=require_pq)
+    session = endpoint.connect(record, require_pq=require_pq, tickets=tickets)
     try:
         await session._wait_ready()
     except BaseException:

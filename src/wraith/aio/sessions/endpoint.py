@@ -24,6 +24,7 @@ from wraith.connection.connection import Connection
 from wraith.connection.endpoint import Endpoint
 from wraith.connection.handshake.endpoint_keys import AccessKey
 from wraith.connection.handshake.node_record import NodeRecord
+from wraith.connection.tickets.store import MemoryTickets
 from wraith.crypto.ed25519 import Identity
 from wraith.errors import ConfigError, ConnectionLost, WraithError
 from wraith.node.session_service import SessionEvent, SessionService
@@ -81,10 +82,12 @@ class AsyncEndpoint:
         """True after ``close``, or when the node is gone."""
         return self._is_closed or self.driver.closed
 
-    def connect(self, record: NodeRecord, *, require_pq: bool) -> Session:
+    def connect(
+        self, record: NodeRecord, *, require_pq: bool, tickets: MemoryTickets | None = None
+    ) -> Session:
         """Begins to dial; raises as ``Endpoint.connect``."""
         connection = self.running.node.connect(
-            self.service, record, self.driver.now(), require_pq=require_pq
+            self.service, record, self.driver.now(), require_pq=require_pq, tickets=tickets
         )
         connection.count_taken_streams()
         self.driver.wake()

@@ -21,6 +21,7 @@ from wraith.aio.transports.local import GivenSockets, LocalAddress
 from wraith.config import EndpointConfig
 from wraith.connection.handshake.node_record import NodeRecord
 from wraith.connection.stats import ConnectionStats
+from wraith.connection.tickets.store import MemoryTickets
 from wraith.crypto.ed25519 import Identity
 from wraith.errors import CloseCode, LocalProtocolError, PeerFinished, WraithError
 from wraith.types import Address, Buffer, PeerKey, SecurityInfo, SuiteId
@@ -330,6 +331,7 @@ def connect(
     local: LocalAddress | None = None,
     carriers: Sequence[str] | None = None,
     proxy: str = "auto",
+    tickets: MemoryTickets | None = None,
 ) -> Session:
     """As ``wraith.connect``, blocking."""
     opening = _dial.connect(
@@ -341,6 +343,7 @@ def connect(
         local=local,
         carriers=carriers,
         proxy=proxy,
+        tickets=tickets,
     )
     return Session(_wait(_awaited(opening)))
 

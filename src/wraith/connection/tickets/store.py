@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from wraith.crypto.ed25519 import Identity
 from wraith.crypto.secret import Secret
 from wraith.types import PeerKey, SuiteId
 from wraith.wire.extensions import Extension
@@ -86,13 +87,13 @@ class MemoryTickets:
     One store may serve any number of dials and endpoints of one thread.
     """
 
-    __slots__ = ("__weakref__", "_by_name", "owner")
+    __slots__ = ("__weakref__", "_by_name", "identity")
 
     def __init__(self) -> None:
         self._by_name: dict[TicketName, list[Ticket]] = {}
-        #: Who dials where nobody is named: kept here by whoever dials, since a ticket fits only
-        #: the identity that it was made for.
-        self.owner: object = None
+        #: Who dials where the program names nobody: a ticket fits only the identity that it was
+        #: made for. ``connect`` makes it when it is first needed.
+        self.identity: Identity | None = None
 
     def __len__(self) -> int:
         return sum(map(len, self._by_name.values()))
@@ -137,5 +138,5 @@ class MemoryTickets:
         self._by_name.clear()
 
     def poison(self) -> None:
-        """After a fork: the other process uses them. The identity stays, it may be used twice."""
+        """After a fork: the other process uses them. The identity may serve both."""
         self.wipe()
