@@ -215,6 +215,28 @@ def test_a_responder_that_sends_everything_back_makes_nobody_send_faster(
     connection = net.dial(tickets=store)
     assert not net.run_until_confirmed(connection)
     assert len(hellos) == 5, "four attempts by the timer, and one at once"
+    assert connection.state is SessionState.CLOSED
+
+
+@pytest.mark.spec("HS-65")
+def test_where_no_ticket_is_answered_a_full_handshake_goes_beside_it_after_three_seconds(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    net = linked()
+    store = with_tickets(net)
+    admission = net.r.endpoint._admission
+    proven = admission._on_proven
+
+    def silent(door, hello, entry_key, path, now):  # type: ignore[no-untyped-def]
+        if hello.ticket is None:
+            proven(door, hello, entry_key, path, now)
+
+    monkeypatch.setattr(admission, "_on_proven", silent)
+    began = net.now
+    connection = net.dial(tickets=store)
+    assert net.run_until_confirmed(connection)
+    assert connection.security.authenticated_by == "static-key"
+    assert 2 < net.now - began < 4
 
 
 @pytest.mark.spec("HS-65")

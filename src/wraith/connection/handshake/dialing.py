@@ -44,6 +44,8 @@ from wraith.types import Address, Carrier, NetworkPath, Road
 ATTEMPT_DELAYS_S = (1.0, 2.0, 4.0)
 ATTEMPT_JITTER = 0.25
 ANSWERABLE_MAX = 3
+TICKET_ATTEMPTS = 2
+"""Those after it, from about 3 s on, are full handshakes beside it."""
 HELLO_TAIL_MAX = 3
 MISSING_PART_S_MIN = 0.05
 FINISH_RESENDS_MAX = 6
@@ -337,6 +339,8 @@ class Dial(Deadline):
     def _start_attempt(self, target: _Target, now: float) -> None:
         n = target.n_attempts
         target.n_attempts += 1
+        if n >= TICKET_ATTEMPTS:
+            self._drop_ticket()
         if n < len(ATTEMPT_DELAYS_S):
             target.next_at = now + ATTEMPT_DELAYS_S[n] * self._context.jitter(ATTEMPT_JITTER)
         else:
