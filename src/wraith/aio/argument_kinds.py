@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
-from wraith.connection.tickets.store import MemoryTickets
 from wraith.crypto.ed25519 import Identity
 from wraith.errors import ConfigError
 from wraith.types import PeerKey
+
+if TYPE_CHECKING:
+    from wraith.connection.tickets.store import MemoryTickets
 
 
 def check_identity(identity: Identity | None) -> None:
@@ -28,7 +31,11 @@ def check_tickets(tickets: MemoryTickets | None) -> None:
     Raises:
         ConfigError: it is not. The value may hold secrets and is not shown.
     """
-    if not isinstance(tickets, MemoryTickets | None):
+    if tickets is None:
+        return
+    from wraith.connection.tickets.store import MemoryTickets
+
+    if not isinstance(tickets, MemoryTickets):
         kind = type(tickets).__name__
         raise ConfigError("tickets", f"a value of type {kind}", "a wraith.MemoryTickets")
 
