@@ -36,8 +36,8 @@ from wraith.connection.paths.congestion import (
     AckSample,
     Controller,
     WindowController,
-    make_controller,
 )
+from wraith.connection.paths.controllers import make_controller
 from wraith.testing.established import EstablishedPair, Side
 from wraith.testing.netem import LinkConfig
 from wraith.types import StreamId

@@ -39,6 +39,7 @@ SUBJECTS = {
     "memory": "per idle session up to 10,000; sending and receiving 10 GiB",
     "scaling": "growth with file size, active sessions, round trip",
     "loss_response": "mean windows under random loss beside the response functions",
+    "lossy_links": "shares of links that lose datagrams, BBR and CUBIC, virtual time",
     "link_use": "share of a 100 Mbit/s link; files over bad links",
     "reorder": "packets that overtake each other, loss on a LAN, beside kernel TCP",
     "moves": "a file under way while one side's address changes",

@@ -134,8 +134,8 @@ class EndpointConfig:
         for suite in self.suites:
             if suite is SuiteId.C:
                 raise ConfigError("suites", suite.name, "A, B or D; C is reserved")
-        if self.congestion not in ("cubic", "newreno"):
-            raise ConfigError("congestion", self.congestion, "cubic or newreno")
+        if self.congestion not in ("cubic", "newreno", "bbr"):
+            raise ConfigError("congestion", self.congestion, "cubic, newreno or bbr")
         _within("max_clock_skew_s", self.max_clock_skew_s, 1, 300)
         _within("handshake_timeout_s", self.handshake_timeout_s, 1, 60)
         _within("initial_rtt_s", self.initial_rtt_s, 0.001, 10)

@@ -7,7 +7,8 @@ import pytest
 from wraith.config import KIB, MIB, EndpointConfig
 from wraith.connection import events as ev
 from wraith.connection.data.flow import SEND_FLOOR_BYTES, SendMemory, SendSum, WindowBudget
-from wraith.connection.paths.congestion import AckSample, make_controller
+from wraith.connection.paths.congestion import AckSample
+from wraith.connection.paths.controllers import make_controller
 from wraith.testing.established import EstablishedPair
 from wraith.testing.netem import LinkConfig
 

@@ -152,6 +152,15 @@ Examples:
 )
 @click.option("--skip-unreadable", is_flag=True, help="Go on without what cannot be read.")
 @click.option(
+    "--congestion",
+    type=click.Choice(["cubic", "newreno", "bbr"], case_sensitive=False),
+    default="cubic",
+    show_default=True,
+    envvar="WRAITH_CONGESTION",
+    show_envvar=True,
+    help="Congestion control over UDP. bbr keeps its speed on links that lose datagrams.",
+)
+@click.option(
     "--limit",
     type=Rate(),
     metavar="RATE",
@@ -181,6 +190,7 @@ def send(
     new_code: bool,
     exclude: tuple[str, ...],
     skip_unreadable: bool,
+    congestion: str,
     limit: float | None,
     wait_s: float,
     common: CommonOptions,
@@ -200,7 +210,7 @@ def send(
         raise click.UsageError("--keep and --once exclude each other")
     if to == STDIN and paths == (STDIN,):
         raise click.UsageError("stdin cannot hold both the code and the content; set WRAITH_TO")
-    config = common.endpoint_config()
+    config = replace(common.endpoint_config(), congestion=congestion.lower())
     output = common.output()
     if as_qr:
         require_qr(output)

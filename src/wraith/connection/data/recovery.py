@@ -206,6 +206,7 @@ class Recovery:
                 now=now,
                 delivered_bytes=path.delivered_bytes - run.delivered_bytes,
                 interval_s=interval_s if interval_s >= path.rtt.min_rtt else 0.0,
+                in_flight=path.bytes_in_flight,
             )
         )
         return rtt_updated

@@ -6,9 +6,7 @@ never per packet. It knows nothing of packets, streams or sockets.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from types import MappingProxyType
-from typing import Final, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 INITIAL_WINDOW_DATAGRAMS = 10
 INITIAL_WINDOW_BYTES_MAX = 14_720
@@ -38,6 +36,7 @@ class AckSample(NamedTuple):
     ``delivered_bytes`` arrived during the ``interval_s`` that ends now and began when the newest
     datagram was sent: their quotient is the delivery rate (draft-ietf-ccwg-bbr-06 §4.1). The
     interval is 0 where it says nothing, because it is shorter than the smallest round trip.
+    ``in_flight`` bytes are still under way.
     """
 
     n_bytes: int
@@ -50,6 +49,7 @@ class AckSample(NamedTuple):
     now: float
     delivered_bytes: int = 0
     interval_s: float = 0.0
+    in_flight: int = 0
 
 
 class Controller(Protocol):
@@ -376,16 +376,3 @@ class Cubic(WindowController):
         self.window = int(self._window)
         self._recovery_start = -1.0
         self._epoch_start = None
-
-
-CONTROLLERS: Final = MappingProxyType[str, Callable[[int, int], Controller]](
-    {"cubic": Cubic, "newreno": NewReno}
-)
-"""By the name in ``EndpointConfig``: made of the size of datagrams and the largest window."""
-
-
-def make_controller(
-    name: str, datagram_bytes: int, *, window_max: int = WINDOW_MAX_BYTES
-) -> Controller:
-    """One of ``CONTROLLERS``; its window never grows beyond ``window_max`` bytes. [CN-66]"""
-    return CONTROLLERS[name](datagram_bytes, window_max)

@@ -214,8 +214,16 @@ class Path:
         # The window is the limit now if it is full or, in slow start, where the pacer keeps a
         # sender a little below a window that doubles meanwhile, half full. A sender that has no
         # more to send, or that flow control or its own speed holds back, never gets there. [RC-12]
-        if self.is_window_full(datagram_bytes) or (
-            self.controller.in_slow_start and 2 * self.bytes_in_flight >= self.controller.window
+        # Where the controller says the rate, the pacer is the limit as well: it has nothing left.
+        if (
+            self.is_window_full(datagram_bytes)
+            or (
+                self.controller.in_slow_start and 2 * self.bytes_in_flight >= self.controller.window
+            )
+            or (
+                self.controller.pacing_rate is not None
+                and self.pacer.budget(now) - n_bytes < self.pacer.burst // 2
+            )
         ):
             self.window_used_at = self.next_counter
         return first

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 PACING_GAIN = 1.25
 BURST_DATAGRAMS = 10
+RATE_BURST_DATAGRAMS = 2
 BURST_S = 0.001
 LATE_S = 0.025
 LATE_BURST_BYTES = 32_768
@@ -28,12 +29,17 @@ class Pacer:
         self._at = now
 
     def update(self, window_bytes: int, srtt_s: float, datagram_bytes: int) -> None:
-        self.set_rate(PACING_GAIN * window_bytes / max(srtt_s, 1e-6), datagram_bytes)
+        rate = PACING_GAIN * window_bytes / max(srtt_s, 1e-6)
+        self._set(rate, BURST_DATAGRAMS * datagram_bytes)
 
     def set_rate(self, bytes_per_s: float, datagram_bytes: int) -> None:
-        """As ``update``, by a controller that says the rate itself."""
+        """As ``update``, by a controller that says the rate itself, and that would take the wait
+        behind a large burst for a queue of the path."""
+        self._set(bytes_per_s, RATE_BURST_DATAGRAMS * datagram_bytes)
+
+    def _set(self, bytes_per_s: float, least_burst_bytes: int) -> None:
         self._rate = bytes_per_s
-        self._burst = max(float(BURST_DATAGRAMS * datagram_bytes), self._rate * BURST_S)
+        self._burst = max(float(least_burst_bytes), self._rate * BURST_S)
 
     @property
     def rate(self) -> float:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from wraith.config import EndpointConfig
 from wraith.connection.paths.acks import AckState
 from wraith.connection.paths.cid import AHEAD_MAX
-from wraith.connection.paths.congestion import make_controller
+from wraith.connection.paths.controllers import make_controller
 from wraith.connection.paths.mtu import BASE_DATAGRAM_BYTES, MTU_IDLE_S, MtuSearch
 from wraith.connection.paths.open_path import Path, characteristics_of
 from wraith.connection.paths.pacing import Pacer

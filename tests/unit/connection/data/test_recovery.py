@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from wraith.connection.data.recovery import Recovery
 from wraith.connection.data.sent import SentRun, SentSlice
-from wraith.connection.paths.congestion import AckSample, Cubic, make_controller
+from wraith.connection.paths.congestion import AckSample, Cubic
+from wraith.connection.paths.controllers import make_controller
 from wraith.connection.paths.open_path import PTO_MAX_S, TCP, Path
 from wraith.errors import RemoteProtocolError
 from wraith.testing.one_path import one_path

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from wraith.connection.data.recovery import Recovery
 from wraith.connection.data.sent import SentRun, SentSlice
-from wraith.connection.paths.congestion import AckSample, Cubic, NewReno, make_controller
+from wraith.connection.paths.congestion import AckSample, Cubic, NewReno
+from wraith.connection.paths.controllers import make_controller
 from wraith.connection.paths.open_path import Path
 from wraith.testing.established import EstablishedPair
 from wraith.testing.one_path import one_path

@@ -13,8 +13,8 @@ from wraith.connection.paths.congestion import (
     HyStart,
     NewReno,
     initial_window,
-    make_controller,
 )
+from wraith.connection.paths.controllers import make_controller
 from wraith.errors import ConfigError
 
 MSS = 1200
