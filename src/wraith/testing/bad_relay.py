@@ -17,7 +17,6 @@ import contextlib
 import socket
 import struct
 import threading
-from collections.abc import Callable
 from enum import StrEnum
 
 PIECE_BYTES = 64 * 1024
@@ -68,8 +67,6 @@ class BadRelay:
             happens until ``arm``.
         to_server: in the direction of what clients say; else of what the server says.
         to_every: each connection is harmed; else the first alone.
-        on_first: called with the first piece that each client says, and the number of its
-            connection from 1 on, before it is forwarded.
 
     Attributes:
         target: as given.
@@ -86,14 +83,12 @@ class BadRelay:
         at: int | None = None,
         to_server: bool = False,
         to_every: bool = False,
-        on_first: Callable[[bytes, int], None] | None = None,
     ) -> None:
         self.target = target
         self._harm = harm
         self._at = at
         self._harmed_side = int(to_server)  # where the harmed bytes go: to the client is 0
         self._to_every = to_every
-        self._on_first = on_first
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._connections: list[_Connection] = []
         self.address: tuple[str, int] = self._listener.getsockname()
@@ -131,18 +126,16 @@ class BadRelay:
                     harm = self._harm if is_harmed and side == self._harmed_side else Harm.NONE
                     threading.Thread(
                         target=self._pump,
-                        args=(connection, side, harm, self.n_connections),
+                        args=(connection, side, harm),
                         daemon=True,
                     ).start()
 
-    def _pump(self, connection: _Connection, side: int, harm: Harm, number: int) -> None:
+    def _pump(self, connection: _Connection, side: int, harm: Harm) -> None:
         """Moves what goes to ``side``, and does it the harm that waits for it."""
         source, target = connection.sides[1 - side], connection.sides[side]
         with contextlib.suppress(OSError):
             while data := source.recv(PIECE_BYTES):
                 if side == 1:
-                    if not connection.said and self._on_first is not None:
-                        self._on_first(data, number)
                     connection.said += data
                 n_before = connection.n_bytes[side]
                 connection.n_bytes[side] += len(data)
