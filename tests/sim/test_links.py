@@ -72,7 +72,7 @@ def test_a_slow_link_is_filled_and_never_overfilled() -> None:
     assert connection.stats().retransmitted_bytes == 0
 
 
-@pytest.mark.spec("CA-27")
+@pytest.mark.spec("CA-28")
 def test_a_link_is_kept_short_while_urgent_flows_are_there() -> None:
     net = linked()
     connection = over_tcp(net)
@@ -102,7 +102,7 @@ def test_a_link_is_kept_short_while_urgent_flows_are_there() -> None:
     assert end.room_bytes == ROOM_BYTES, "it is over"
 
 
-@pytest.mark.spec("CA-27")
+@pytest.mark.spec("CA-28")
 def test_a_link_is_kept_short_for_a_while_after_each_message() -> None:
     net = linked()
     connection = over_tcp(net)

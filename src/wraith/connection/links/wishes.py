@@ -68,7 +68,7 @@ class ExplainSilence:
 @dataclass(frozen=True, slots=True)
 class ShortenLink:
     """Urgent flows have come to the session of a link, which holds little while they are there; or
-    they have gone. [CA-27]"""
+    they have gone. [CA-28]"""
 
     path: NetworkPath
     is_short: bool

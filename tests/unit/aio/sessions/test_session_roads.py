@@ -77,7 +77,7 @@ async def test_a_carrier_alone_is_the_one_that_is_used() -> None:
         assert session.carrier == "tcp" and {road.carrier for road in session.roads} == {"tcp"}
 
 
-@pytest.mark.spec("CA-27")
+@pytest.mark.spec("CA-28")
 @pytest.mark.skipif(sys.platform != "linux", reason="a Linux socket option")
 async def test_an_urgent_stream_keeps_the_link_of_its_session_short() -> None:
     async with (

@@ -411,7 +411,7 @@ async def test_a_link_that_is_full_holds_little_and_stops_nobody_else(scene: Sce
 
 
 @pytest.mark.asyncio
-@pytest.mark.spec("CA-27")
+@pytest.mark.spec("CA-28")
 async def test_a_link_that_is_kept_short_holds_little_and_is_long_again_afterwards(
     scene: Scene,
 ) -> None:

@@ -385,7 +385,7 @@ async def test_both_ends_have_the_options_of_a_link(there: Listening) -> None:
     ("is_short", "n_max"),
     [
         pytest.param(False, UNSENT_BYTES_MAX, marks=pytest.mark.spec("CA-24")),
-        pytest.param(True, SHORT_BYTES_MAX, marks=pytest.mark.spec("CA-27")),
+        pytest.param(True, SHORT_BYTES_MAX, marks=pytest.mark.spec("CA-28")),
     ],
 )
 async def test_the_kernel_holds_little_that_it_has_not_sent(
