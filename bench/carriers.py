@@ -3,16 +3,18 @@
     python bench/carriers.py [--quick]
 
 A TCP link beside TLS over blocking sockets and our own UDP; the same through an HTTP and a SOCKS
-proxy; a WebSocket behind nginx with TLS beside ``websockets`` alone behind the same nginx; a file
-by the whole command over TCP and over UDP. Every kernel TCP connection of ours and of the peers has
-the congestion control ``CONGESTION``, and both ends say so; the connections that nginx and the
-proxies open have the system's. nginx, tinyproxy and microsocks that are not installed are left out.
+proxy; a WebSocket behind nginx with TLS beside ``websockets`` alone behind the same nginx; a QUIC
+link beside a bare stream of the same library; a file by the whole command over TCP and over UDP.
+Every kernel TCP connection of ours and of the peers has the congestion control ``CONGESTION``, and
+both ends say so; the connections that nginx and the proxies open have the system's. nginx,
+tinyproxy and microsocks that are not installed are left out.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import importlib.util
 import os
 import socket
 import statistics
@@ -49,11 +51,13 @@ from wraith.testing.web_authority import WebAuthority
 CONGESTION = "cubic"
 """Of all kernel TCP here: the default of most systems, and it does not pace."""
 DATAGRAM_BYTES = 1400
+QUIC_DATAGRAM_BYTES = 1200
 SUITE = ("--suite", "B")
 COMMAND = str(PEERS / "wraith_command.py")
 WEB_HOST = "localhost"
 LINK, UDP, TLS = "TCP link", "UDP", "TLS 1.3 (blocking sockets)"
 WS, BARE_WS = "WebSocket link", "websockets, messages of 64 KiB"
+QUIC = "QUIC link"
 Figures = dict[str, list[BulkFigure]]
 
 
@@ -80,13 +84,14 @@ def measure(*, quick: bool) -> Report:
         "this page; medians of alternating runs. A link has no window of its own: the kernel's "
         "TCP does losses, window and pace for ours as for the peers, with "
         f"{CONGESTION} at both ends (the connections that nginx and the proxies open have the "
-        "system's). nginx has the configuration of the how-to. QUIC is no carrier of a node yet."
-        + realtime(),
+        "system's). nginx has the configuration of the how-to. Both QUIC rows have one library, "
+        "with ML-KEM in its handshake." + realtime(),
     )
     mib, runs = (32, 1) if quick else (512, 5)
     streams(report, mib, runs)
     proxies(report, mib // 2, min(runs, 3))
     websocket(report, mib // 2, min(runs, 3))
+    quic(report, mib // 8, min(runs, 3))
     files(report, 64 if quick else 1024, min(runs, 3))
     return report
 
@@ -162,6 +167,19 @@ async def behind_nginx(mib: int, runs: int, left_out: list[str]) -> Figures:
             return await asyncio.to_thread(
                 alternate, peers, DATAGRAM_BYTES, runs, left_out=left_out
             )
+
+
+def quic(report: Report, mib: int, runs: int) -> None:
+    """A node takes qh3 where it is installed, else aioquic; its bare stream stands beside it."""
+    backend = "qh3" if importlib.util.find_spec("qh3") is not None else "aioquic"
+    bare = f"{backend}, one bare stream"
+    peers = [
+        wraith_link(QUIC, "quic", mib),
+        python_peer(bare, PEERS / "libp2p_bulk.py", mib, backend, "require"),
+    ]
+    figures = alternate(peers, QUIC_DATAGRAM_BYTES, runs, left_out=report.left_out)
+    add(report, "one stream over QUIC", figures, runs, against=(bare,))
+    need(report, "QUIC link to its library alone", figures, QUIC, bare, 0.8)
 
 
 def add(report: Report, title: str, figures: Figures, runs: int, *, against: Sequence[str]) -> None:
