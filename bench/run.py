@@ -42,6 +42,7 @@ SUBJECTS = {
     "lossy_links": "shares of links that lose datagrams, BBR and CUBIC, virtual time",
     "link_use": "share of a 100 Mbit/s link; files over bad links",
     "reorder": "packets that overtake each other, loss on a LAN, beside kernel TCP",
+    "roads": "dials where roads are blocked, and data while a road goes",
     "moves": "a file under way while one side's address changes",
     "parts": "microseconds per packet by part",
     "flood": "a transfer under way while garbage is thrown at its port",
@@ -51,6 +52,8 @@ SUBJECTS = {
 }
 #: Only when named: 45 minutes, beside the 25 of all the others.
 LONG = ("reorder",)
+#: No peer that has to be built stands beside these.
+ALONE = ("carriers", "loss_response", "lossy_links", "roads", "moves")
 
 
 def measured(name: str, *, quick: bool) -> Report:
@@ -89,12 +92,12 @@ def main() -> int:
         return 0
     here = [n for n in SUBJECTS if n not in LONG and (ROOT / "bench" / f"{n}.py").exists()]
     chosen = options.only or here
-    if {"reorder", "moves"} & set(chosen):
+    if {"reorder", "roads", "moves"} & set(chosen):
         build_link()
     if not options.quick:
-        if "carriers" in chosen:
+        if {"carriers", "roads"} & set(chosen):
             subprocess.run(["sh", str(ROOT / "tools" / "setup-carriers.sh")], check=False)
-        if set(chosen) - {*LONG, "carriers"}:
+        if set(chosen) - {*LONG, *ALONE}:
             build_peers()
         load = os.getloadavg()[0]
         if load > 1:

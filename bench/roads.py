@@ -1,0 +1,209 @@
+"""How long it takes to connect where roads are blocked, and how long data stand still when one
+goes.
+
+    python bench/roads.py [--quick]
+
+Two sessions' ends in two network namespaces, a router and an emulated link (``native/link``) of
+100 Mbit/s and 50 ms between them. nftables in the router drops UDP without a word or resets TCP.
+Each time counts from the call of ``wraith.connect`` to its session; the first of a process, which
+imports what is imported lazily, is left out. A gap is the longest time without data at a reader to
+whom 64 KiB come every 20 ms. Needs root, ``ip``, ``nft``, ``/dev/net/tun`` and
+``tools/build-link.sh``; without them the subject is left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent))
+from harness import PEERS, PeerFailed, Program, started
+from report import Cell, Report
+
+from wraith.testing import netns
+from wraith.testing.emulated_link import LinkFailed, LinkPath, joined, missing
+from wraith.testing.netns import NotAllowed, RoutedNet, routed
+from wraith.transfer.code import decode_code, encode_code
+
+RTT_S = 0.05
+PATH = LinkPath(rate_mbit=100, delay_ms=1000 * RTT_S / 2, queue_bytes=1_000_000)
+PEER = str(PEERS / "wraith_roads.py")
+ROW_S, SLACK_S = 0.25, 0.1
+"""A row of roads starts so long after the one before it; the bound allows so much beyond that."""
+DROP_GAP_S, RESET_GAP_S, BACK_S = 2.0, 0.5, 35.0
+SETTLE_S, LOOK_S = 3.0, 6.0
+
+
+class Scene:
+    """A listener in ``right`` and a dialler in ``left``."""
+
+    def __init__(self, net: RoutedNet, code: str, dialler: Program) -> None:
+        self.net = net
+        self.code = code
+        self.dialler = dialler
+
+    def connect(self, n: int, code: str | None = None) -> dict[str, Any]:
+        """The times of ``n`` dials, the first of the process not counted."""
+        self.dialler.ask(f"connect {self.code} 1")
+        return self.dialler.ask(f"connect {code or self.code} {n}")
+
+    def one_address(self) -> str:
+        """The code with its first address alone."""
+        code = decode_code(self.code)
+        return encode_code(replace(code, addresses=code.addresses[:1]))
+
+
+@contextmanager
+def many_addresses(net: RoutedNet) -> Iterator[None]:
+    """``right`` has as many as a code can name: four, and two of IPv6."""
+    for number in (3, 4, 5):
+        net.right.ip("address", "add", f"10.213.21.{number}/24", "dev", net.right.device)
+    net.right.ip("address", "add", "fd13:21::3/64", "dev", net.right.device)
+    yield
+
+
+@contextmanager
+def scene(carriers: str) -> Iterator[Scene]:
+    with (
+        routed(tunnel=True) as net,
+        many_addresses(net),
+        joined(net.left.name, net.router.name, PATH, device=net.left.device),
+        started(net.right.command(sys.executable, PEER, "serve")) as listener,
+        started(net.left.command(sys.executable, PEER, "dial", carriers)) as dialler,
+    ):
+        yield Scene(net, str(listener.line()["port"]), dialler)
+
+
+def connects(report: Report, n: int) -> None:
+    """Dials with everything open, and without UDP."""
+    rows: list[tuple[Cell, ...]] = []
+    with scene("udp,tcp") as one:
+        opened = one.connect(n)
+        n_udp = opened["carriers"].count("udp")
+        rows.append(("everything open", n_udp, n, *middle(opened["ms"]), None))
+        report.need("everything open: UDP is used", n_udp, n)
+        report.data["open"] = opened
+        one.net.drop_udp()
+        bound_ms = 1000 * (ROW_S + 4 * RTT_S + SLACK_S)
+        for name, code in (
+            ("1 address", one.one_address()),
+            (f"{len(decode_code(one.code).addresses)} addresses", one.code),
+        ):
+            dropped = one.connect(max(n // 5, 1), code)
+            n_tcp = dropped["carriers"].count("tcp")
+            times = dropped["ms"]
+            rows.append((f"UDP dropped, {name}", n_tcp, len(times), *middle(times), bound_ms))
+            what = f"UDP dropped, {name}: longest dial"
+            report.need(what, max(dropped["ms"]), bound_ms, "ms", at_most=True)
+            report.data[f"dropped, {name}"] = dropped
+    headers = ("", "by UDP, or by TCP", "dials", "ms, median", "longest", "bound")
+    report.add("connect, in milliseconds", headers, rows)
+
+
+def middle(times: Sequence[float]) -> tuple[float, float]:
+    return statistics.median(times), max(times)
+
+
+def udp_dropped(one: Scene) -> tuple[float, float]:
+    """The gap when UDP is dropped under way, and how long after its return it is used again."""
+    one.dialler.ask(f"pull {one.code}")
+    time.sleep(SETTLE_S)
+    one.dialler.ask("mark")
+    rule = one.net.drop_udp()
+    time.sleep(LOOK_S)
+    said = one.dialler.ask("report")
+    if said["carrier"] != "tcp":
+        raise PeerFailed(f"data go over {said['carrier']} without UDP")
+    rule.remove()
+    one.dialler.ask("mark")
+    until = time.monotonic() + BACK_S + 10
+    while time.monotonic() < until:
+        time.sleep(0.5)
+        moves = one.dialler.ask("report")["moves"]
+        if moves and moves[-1][1] == "udp":
+            return float(said["gap_s"]), float(moves[-1][0])
+    raise PeerFailed("UDP is not used again")
+
+
+def tcp_reset(one: Scene) -> tuple[float, None]:
+    """The gap when a TCP link is reset while UDP works again."""
+    rule = one.net.drop_udp()
+    one.dialler.ask(f"pull {one.code}")
+    time.sleep(SETTLE_S)
+    rule.remove()
+    one.dialler.ask("mark")
+    one.net.reset_tcp()
+    time.sleep(LOOK_S)
+    said = one.dialler.ask("report")
+    if said["carrier"] != "udp":
+        raise PeerFailed(f"data go over {said['carrier']} without TCP")
+    return float(said["gap_s"]), None
+
+
+def switches(report: Report, runs: int) -> None:
+    rows: list[tuple[Cell, ...]] = []
+    kinds: list[tuple[str, Callable[[Scene], tuple[float, float | None]], float]] = [
+        ("UDP is dropped", udp_dropped, DROP_GAP_S),
+        ("the TCP link is reset", tcp_reset, RESET_GAP_S),
+    ]
+    for name, make, bound_s in kinds:
+        gaps: list[float] = []
+        returns: list[float] = []
+        for number in range(1, runs + 1):
+            try:
+                with scene("udp,tcp") as one:
+                    gap, back = make(one)
+            except (PeerFailed, LinkFailed) as error:
+                report.left_out.append(f"{name}, run {number}: {error}")
+                continue
+            gaps.append(gap)
+            if back is not None:
+                returns.append(back)
+            print(f"  {name}: {gap:.2f} s, back after {back}", file=sys.stderr, flush=True)
+        report.need(f"{name}, runs that were measured", len(gaps), runs)
+        if not gaps:
+            continue
+        longest_back = max(returns) if returns else None
+        rows.append((name, statistics.median(gaps), max(gaps), bound_s, longest_back))
+        report.need(f"{name}, longest gap", max(gaps), bound_s, "s", at_most=True)
+        if longest_back is not None:
+            report.need("back on UDP, longest", longest_back, BACK_S, "s", at_most=True)
+        report.data[name] = {"gap_s": gaps, "back_s": returns}
+    headers = ("", "gap s, median", "longest", "bound", "back on UDP after s, longest")
+    report.add(f"a road goes while data come, n = {runs}", headers, rows)
+
+
+def run(*, quick: bool) -> Report:
+    report = Report(
+        "roads",
+        "Roads that are blocked, and roads that go",
+        "Two namespaces, a router that drops UDP or resets TCP, 100 Mbit/s and 50 ms between them. "
+        "A dial counts from the call of wraith.connect to its session. A gap is the longest time "
+        "without data at a reader to whom 64 KiB come every 20 ms.",
+    )
+    if lacks := [*missing(), *([why] if (why := netns.refusal()) else [])]:
+        report.left_out.append(f"everything: {', '.join(lacks)}")
+        return report
+    try:
+        connects(report, 10 if quick else 100)
+        switches(report, 1 if quick else 5)
+    except (NotAllowed, LinkFailed, PeerFailed) as error:
+        report.left_out.append(str(error))
+    return report
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Roads that are blocked, and roads that go")
+    parser.add_argument("--quick", action="store_true")
+    print(run(quick=parser.parse_args().quick).text())
+
+
+if __name__ == "__main__":
+    main()
