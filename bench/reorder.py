@@ -81,8 +81,10 @@ class Run:
     link: dict[str, dict[str, int]]
 
 
-def one_run(ends: Ends, path: LinkPath, kind: str, seconds: float, seed: int) -> Run:
-    environment = with_block({"BULK_HOST": RECEIVER})
+def one_run(
+    ends: Ends, path: LinkPath, kind: str, seconds: float, seed: int, **environment: str
+) -> Run:
+    environment = with_block({"BULK_HOST": RECEIVER, **environment})
     with joined(ends, path, seed) as link:
         receive = [*ends.prefix[0], *SCRIPT, kind, "recv", str(seconds)]
         with started(receive, environment=environment) as receiver:

@@ -7,7 +7,8 @@ Two sessions' ends in two network namespaces, a router and an emulated link (``n
 100 Mbit/s and 50 ms between them. nftables in the router drops UDP without a word or resets TCP.
 Each time counts from the call of ``wraith.connect`` to its session; the first of a process, which
 imports what is imported lazily, is left out. A gap is the longest time without data at a reader to
-whom 64 KiB come every 20 ms. Needs root, ``ip``, ``nft``, ``/dev/net/tun`` and
+whom 64 KiB come every 20 ms. Last, one stream over a TCP link stands beside the kernel's TCP alone
+where one packet in a hundred is lost. Needs root, ``ip``, ``nft``, ``/dev/net/tun`` and
 ``tools/build-link.sh``; without them the subject is left out.
 """
 
@@ -24,7 +25,9 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
+from emulated_link import two_namespaces
 from harness import PEERS, PeerFailed, Program, started
+from reorder import one_run
 from report import Cell, Report
 
 from wraith.testing import netns
@@ -34,6 +37,11 @@ from wraith.transfer.code import decode_code, encode_code
 
 RTT_S = 0.05
 PATH = LinkPath(rate_mbit=100, delay_ms=1000 * RTT_S / 2, queue_bytes=1_000_000)
+CONTROLS = ("cubic", "bbr")
+"""Of kernel TCP, at both ends of both."""
+LOSSY = replace(PATH, queue_bytes=625_000, loss=0.01)
+TCP_HEADERS = 52
+TCP_PAYLOAD = 1500 - TCP_HEADERS
 PEER = str(PEERS / "wraith_roads.py")
 ROW_S, SLACK_S = 0.25, 0.1
 """A row of roads starts so long after the one before it; the bound allows so much beyond that."""
@@ -180,6 +188,39 @@ def switches(report: Report, runs: int) -> None:
     report.add(f"a road goes while data come, n = {runs}", headers, rows)
 
 
+def lossy(report: Report, runs: int, seconds: float) -> None:
+    """A TCP link and the kernel's TCP alone over a path that loses one packet in a hundred."""
+    rows: list[tuple[Cell, ...]] = []
+    for control in CONTROLS:
+        rates: dict[str, list[float]] = {"TCP link": [], "kernel TCP": []}
+        packets: dict[str, list[float]] = {name: [] for name in rates}
+        with two_namespaces() as ends:
+            for seed in range(1, runs + 1):
+                for name, kind in zip(rates, ("link", "tcp"), strict=True):
+                    one = one_run(ends, LOSSY, kind, seconds, seed, BULK_TCP=control)
+                    rates[name].append(one.mbit_per_s)
+                    there = one.link["there"]
+                    packets[name].append(there["packets"] * TCP_PAYLOAD / payload_of(there))
+                    said = f"  1 % lost, {control}, {name}: {one.mbit_per_s:.1f} Mbit/s"
+                    print(said, file=sys.stderr, flush=True)
+        link, kernel = (statistics.median(each) for each in rates.values())
+        sent, by_kernel = (statistics.median(each) for each in packets.values())
+        rows.append((control, link, kernel, link / kernel, sent, by_kernel))
+        report.data[f"lossy, {control}"] = {"mbit_per_s": rates, "packets": packets}
+        report.need(f"1 % lost, {control}: TCP link to kernel TCP", link / kernel, 0.9, "×")
+        report.need(f"1 % lost, {control}: packets per segment", sent, 1.05, at_most=True)
+    headers = (
+        "control", "TCP link, Mbit/s", "kernel TCP", "×", "packets per segment of payload, link",
+        "kernel",
+    )  # fmt: skip
+    report.add(f"one stream over TCP, one packet in a hundred lost, n = {runs}", headers, rows)
+
+
+def payload_of(there: dict[str, int]) -> float:
+    """TCP payload bytes that arrived: every packet has 52 bytes of headers."""
+    return there["delivered_bytes"] - TCP_HEADERS * there["delivered"]
+
+
 def run(*, quick: bool) -> Report:
     report = Report(
         "roads",
@@ -194,6 +235,7 @@ def run(*, quick: bool) -> Report:
     try:
         connects(report, 10 if quick else 100)
         switches(report, 1 if quick else 5)
+        lossy(report, 1 if quick else 3, 3 if quick else 10)
     except (NotAllowed, LinkFailed, PeerFailed) as error:
         report.left_out.append(str(error))
     return report

@@ -6,7 +6,8 @@ arrives in ``SECONDS`` from the first byte on, and prints ``{"bytes", "seconds",
 ``timed_bulk.py KIND send PORT SECONDS`` sends without end for a little longer and prints
 ``{"cpu_s", …}``. ``udp`` sends ``UDP_MBIT`` of IP packets per second and is not reliable.
 ``timed_bulk.py echo serve`` and ``echo PORT N`` measure round trips of 64 bytes.
-Both use the address in ``BULK_HOST``.
+Both use the address in ``BULK_HOST``; ``link`` is wraith over TCP alone.
+``BULK_TCP`` is the congestion control of ``link`` and ``tcp``; the latter has CUBIC without it.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from typing import Any
 import wraith
 
 sys.path.insert(0, str(Path(__file__).parent))
+import kernel_tcp
 from content import Expected, block
 
 HOST = os.environ.get("BULK_HOST", "127.0.0.1")
@@ -90,10 +92,10 @@ class Count:
 # --- this project ---------------------------------------------------------------------------------
 
 
-async def receive_wraith(seconds: float) -> None:
+async def receive_wraith(seconds: float, carrier: str) -> None:
     count = Count(seconds)
     count.compare()
-    async with wraith.listen(f"{HOST}:0") as listener:
+    async with wraith.listen(f"{HOST}:0", carriers=(carrier,)) as listener:
         say(port=listener.code)
         session = await listener.accept()
         stream = await session.accept_stream()
@@ -107,9 +109,9 @@ async def receive_wraith(seconds: float) -> None:
             await session.wait_closed()
 
 
-async def send_wraith(code: str, seconds: float) -> None:
+async def send_wraith(code: str, seconds: float, carrier: str) -> None:
     piece = block()
-    async with wraith.connect(code) as session:
+    async with wraith.connect(code, carriers=(carrier,)) as session:
         stream = await session.open_stream()
         cpu, end = cpu_seconds(), time.perf_counter() + seconds + EXTRA_S
         while (left := end - time.perf_counter()) > 0:
@@ -149,7 +151,8 @@ def receive_tcp(seconds: float) -> None:
 def send_tcp(port: int, seconds: float) -> None:
     piece, at = memoryview(block()), 0
     with socket.socket() as sock:
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, b"cubic")
+        name = kernel_tcp.CONGESTION or "cubic"
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, name.encode())
         sock.connect((HOST, port))
         cpu, end = cpu_seconds(), time.perf_counter() + seconds + EXTRA_S
         while (left := end - time.perf_counter()) > 0:
@@ -216,11 +219,14 @@ def main() -> None:
     kind, verb, *rest = sys.argv[1:]
     if kind == "echo":
         serve_echo() if verb == "serve" else echo(int(verb), int(rest[0]))
-    elif kind == "wraith":
+    elif kind in ("wraith", "link"):
+        carrier = "tcp" if kind == "link" else "udp"
+        if kind == "link":
+            kernel_tcp.choose_for_links()
         if verb == "recv":
-            asyncio.run(receive_wraith(float(rest[0])))
+            asyncio.run(receive_wraith(float(rest[0]), carrier))
         else:
-            asyncio.run(send_wraith(rest[0], float(rest[1])))
+            asyncio.run(send_wraith(rest[0], float(rest[1]), carrier))
     elif verb == "recv":
         (receive_tcp if kind == "tcp" else receive_udp)(float(rest[0]))
     else:
