@@ -15,12 +15,17 @@ where one packet in a hundred is lost. Needs root, ``ip``, ``nft``, ``/dev/net/t
 from __future__ import annotations
 
 import argparse
+import asyncio
+import os
+import shutil
 import statistics
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -32,13 +37,23 @@ from report import Cell, Report
 
 from wraith.testing import netns
 from wraith.testing.emulated_link import LinkFailed, LinkPath, joined, missing
-from wraith.testing.netns import NotAllowed, RoutedNet, routed
+from wraith.testing.foreign_peers import find_program
+from wraith.testing.netns import Flow, NotAllowed, RoutedNet, routed
+from wraith.testing.nginx import Nginx
+from wraith.testing.proxies import free_port
+from wraith.testing.web_authority import WebAuthority
 from wraith.transfer.code import decode_code, encode_code
+from wraith.types import Address
 
 RTT_S = 0.05
 PATH = LinkPath(rate_mbit=100, delay_ms=1000 * RTT_S / 2, queue_bytes=1_000_000)
 CONTROLS = ("cubic", "bbr")
 """Of kernel TCP, at both ends of both."""
+ADDRESSES = (
+    "10.213.21.2", "fd13:21::2", "10.213.21.3", "fd13:21::3", "10.213.21.4", "10.213.21.5",
+)  # fmt: skip
+WEB_HOST, WEB_ADDRESS = "web.example", "192.0.2.2"
+"""In no private network: a code may lead there."""
 LOSSY = replace(PATH, queue_bytes=625_000, loss=0.01)
 TCP_HEADERS = 52
 TCP_PAYLOAD = 1500 - TCP_HEADERS
@@ -62,18 +77,21 @@ class Scene:
         self.dialler.ask(f"connect {self.code} 1")
         return self.dialler.ask(f"connect {code or self.code} {n}")
 
-    def one_address(self) -> str:
-        """The code with its first address alone."""
+    def named(self, addresses: Sequence[str]) -> str:
+        """The code with these addresses instead of its own."""
         code = decode_code(self.code)
-        return encode_code(replace(code, addresses=code.addresses[:1]))
+        port = code.addresses[0].port
+        places = tuple(Address(ip_address(ip).packed, port) for ip in addresses)
+        return encode_code(replace(code, addresses=places))
 
 
 @contextmanager
 def many_addresses(net: RoutedNet) -> Iterator[None]:
-    """``right`` has as many as a code can name: four, and two of IPv6."""
-    for number in (3, 4, 5):
-        net.right.ip("address", "add", f"10.213.21.{number}/24", "dev", net.right.device)
-    net.right.ip("address", "add", "fd13:21::3/64", "dev", net.right.device)
+    """``right`` has all of ``ADDRESSES``: as many as a code can name."""
+    for ip in ADDRESSES:
+        if ip not in (net.right.ipv4, net.right.ipv6):
+            bits = 64 if ":" in ip else 24
+            net.right.ip("address", "add", f"{ip}/{bits}", "dev", net.right.device)
     yield
 
 
@@ -89,6 +107,39 @@ def scene(carriers: str) -> Iterator[Scene]:
         yield Scene(net, str(listener.line()["port"]), dialler)
 
 
+@contextmanager
+def web_scene() -> Iterator[Scene]:
+    """The same, and in ``right`` an nginx with TLS, the configuration of the how-to and a name that
+    ``left`` knows; UDP is dropped, and TCP but for nginx's port."""
+    with (
+        tempfile.TemporaryDirectory(prefix="wraith-bench-") as folder,
+        routed(tunnel=True) as net,
+        joined(net.left.name, net.router.name, PATH, device=net.left.device),
+        asyncio.Runner() as runner,
+    ):
+        hosts = Path("/etc/netns") / net.left.name / "hosts"  # what the namespace sees as its own
+        authority = WebAuthority(Path(folder) / "authority", "an authority")
+        nginx = Nginx(Path(folder) / "nginx", authority, port := free_port(), host=WEB_HOST)
+        net.right.ip("address", "add", f"{WEB_ADDRESS}/32", "dev", net.right.device)
+        net.router.ip("route", "add", f"{WEB_ADDRESS}/32", "via", net.right.ipv4)
+        web = (f"wss://{WEB_HOST}:{nginx.port}/share", f"127.0.0.1:{port}")
+        hosts.parent.mkdir(parents=True)
+        try:
+            hosts.write_text(f"{WEB_ADDRESS} {WEB_HOST}\n")
+            with net.right.entered():
+                runner.run(nginx.__aenter__())
+            trust = {**os.environ, "SSL_CERT_FILE": str(authority.certificate)}
+            dials = net.left.command(sys.executable, PEER, "dial", "udp,tcp,ws")
+            serves = net.right.command(sys.executable, PEER, "serve", *web)
+            with started(serves) as listener, started(dials, environment=trust) as dialler:
+                net.drop_udp()
+                net.drop(Flow("tcp", not_port=nginx.port))
+                yield Scene(net, str(listener.line()["port"]), dialler)
+        finally:
+            runner.run(nginx.kill())
+            shutil.rmtree(hosts.parent)
+
+
 def connects(report: Report, n: int) -> None:
     """Dials with everything open, and without UDP."""
     rows: list[tuple[Cell, ...]] = []
@@ -100,18 +151,26 @@ def connects(report: Report, n: int) -> None:
         report.data["open"] = opened
         one.net.drop_udp()
         bound_ms = 1000 * (ROW_S + 4 * RTT_S + SLACK_S)
-        for name, code in (
-            ("1 address", one.one_address()),
-            (f"{len(decode_code(one.code).addresses)} addresses", one.code),
-        ):
-            dropped = one.connect(max(n // 5, 1), code)
+        for n_named in (1, len(ADDRESSES)):
+            name = "1 address" if n_named == 1 else f"{n_named} addresses"
+            dropped = one.connect(max(n // 5, 1), one.named(ADDRESSES[:n_named]))
             n_tcp = dropped["carriers"].count("tcp")
             times = dropped["ms"]
             rows.append((f"UDP dropped, {name}", n_tcp, len(times), *middle(times), bound_ms))
             what = f"UDP dropped, {name}: longest dial"
             report.need(what, max(dropped["ms"]), bound_ms, "ms", at_most=True)
             report.data[f"dropped, {name}"] = dropped
-    headers = ("", "by UDP, or by TCP", "dials", "ms, median", "longest", "bound")
+    if find_program("nginx") is None:
+        report.left_out.append("wss: nginx is not installed")
+    else:
+        with web_scene() as one:
+            dropped = one.connect(max(n // 5, 1))
+        bound_ms = 1000 * (2 * ROW_S + 7 * RTT_S + SLACK_S)
+        n_ws, times = dropped["carriers"].count("ws"), dropped["ms"]
+        rows.append(("UDP and TCP dropped, wss left", n_ws, len(times), *middle(times), bound_ms))
+        report.need("wss left: longest dial", max(times), bound_ms, "ms", at_most=True)
+        report.data["wss"] = dropped
+    headers = ("", "by UDP, TCP, or wss", "dials", "ms, median", "longest", "bound")
     report.add("connect, in milliseconds", headers, rows)
 
 

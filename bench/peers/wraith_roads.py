@@ -1,10 +1,11 @@
 """WRAITH as a peer of the benchmark of roads. Lines of JSON; commands are read from stdin.
 
-``serve`` listens everywhere, prints ``{"port": code}``, lets everybody in, and writes 64 KiB on a
-stream of each session every 20 ms. ``dial CARRIERS`` takes commands: ``connect CODE N`` dials so
-often and answers ``{"ms": [...], "carriers": [...]}``; ``pull CODE`` opens a session; ``report``
-answers ``{"gap_s", "carrier", "moves": [[seconds, carrier], ...]}``: the longest time without data
-since the last ``mark``, and which carriers came into use when.
+``serve`` listens everywhere, and with ``serve URL PLACE`` on WebSocket, too. It prints ``{"port":
+code}``, lets everybody in, and writes 64 KiB on a stream of each session every 20 ms. ``dial
+CARRIERS`` takes commands: ``connect CODE N`` dials so often and answers ``{"ms": [...], "carriers":
+[...]}``; ``pull CODE`` opens a session; ``report`` answers ``{"gap_s", "carrier", "moves":
+[[seconds, carrier], ...]}``: the longest time without data since the last ``mark``, and which
+carriers came into use when.
 """
 
 from __future__ import annotations
@@ -29,9 +30,10 @@ def say(**fields: Any) -> None:
     print(json.dumps(fields), flush=True)
 
 
-async def serve() -> None:
+async def serve(url: str | None = None, place: str | None = None) -> None:
     tasks: set[asyncio.Task[None]] = set()
-    async with wraith.listen(carriers=CARRIERS) as listener:
+    carriers = CARRIERS if url is None else (*CARRIERS, "ws")
+    async with wraith.listen(carriers=carriers, ws=url, ws_listen=place) as listener:
         say(port=listener.code)
         async for session in listener:
             tasks.add(asyncio.create_task(feed(session)))
@@ -109,8 +111,8 @@ async def dial(carriers: Sequence[str]) -> None:
 
 def main() -> None:
     match sys.argv[1:]:
-        case ["serve"]:
-            asyncio.run(serve())
+        case ["serve", *web]:
+            asyncio.run(serve(*web))
         case ["dial", carriers]:
             with contextlib.suppress(KeyboardInterrupt):
                 asyncio.run(dial(carriers.split(",")))
