@@ -86,8 +86,6 @@ COMMANDS: dict[str, Callable[[Connection, StreamId, float], object]] = {
     "stream_write": lambda c, sid, now: c.stream_write(sid, b"x", now=now),
     "stream_write_chunks": lambda c, sid, now: c.stream_write_chunks(sid, [b"x"], 1, now),
     "stream_finish": lambda c, sid, now: c.stream_finish(sid, now),
-    "stream_read": lambda c, sid, now: c.stream_read(sid, 1, now),
-    "stream_read_chunks": lambda c, sid, now: c.stream_read_chunks(sid, 1, now),
     "stream_reset": lambda c, sid, now: c.stream_reset(sid, 0, now),
     "stream_stop": lambda c, sid, now: c.stream_stop(sid, 0, now),
     "set_priority": lambda c, sid, now: c.set_priority(sid, 3, now),
@@ -114,6 +112,30 @@ def test_a_command_to_a_connection_wakes_its_endpoint(name: str) -> None:
     COMMANDS[name](incoming, sid, now)
     timer = endpoint.next_timer()
     assert timer is not None and timer <= now
+
+
+@pytest.mark.spec("HS-43")
+@pytest.mark.parametrize("read", [Connection.stream_read, Connection.stream_read_chunks])
+def test_reading_wakes_the_endpoint_when_it_opens_a_window(
+    read: Callable[[Connection, StreamId, int, float], object],
+) -> None:
+    net, (dialled,) = crowd(1)
+    (incoming,) = net.r.endpoint.connections
+    sid = incoming.open_stream(now=net.now)
+    incoming.stream_write(sid, b"x", now=net.now)
+    net.run(seconds=1.0)
+    n_bytes = dialled.stream_write(sid, bytes(1 << 20), now=net.now)
+    net.run(seconds=1.0)
+    endpoint, now = net.r.endpoint, net.now
+
+    def is_due() -> bool:
+        timer = endpoint.next_timer()
+        return timer is not None and timer <= now
+
+    read(incoming, sid, 1, now)
+    assert not is_due(), "one byte opens nothing"
+    read(incoming, sid, n_bytes, now)
+    assert is_due()
 
 
 def test_a_connection_that_is_closed_while_it_is_dialled_is_told_and_forgotten() -> None:
