@@ -150,3 +150,16 @@ def test_no_bit_of_a_record_costs_a_byte_or_two_seconds(share: int, is_upload: b
 def test_no_bit_of_a_link_that_joins_costs_a_byte_or_two_seconds(share: int) -> None:
     for bit in IN_A_FIRST_WRITE[share::SHARES]:
         flip_of_a_joining_link(bit)
+
+
+@pytest.mark.spec("CN-90")
+@pytest.mark.parametrize("is_upload", [True, False])
+def test_a_packet_that_does_not_open_ends_its_link(is_upload: bool) -> None:
+    net, connection = over_a_link()
+    n_before = net.pipes.n_opened
+    source, sender = (net.i, connection) if is_upload else (net.r, net.r.incoming[0])
+    flip = Flip(net, ADDRESS_A if is_upload else ADDRESS_B, 8 * (RECORD_HEADER_BYTES + 600))
+    copy = net.send_stream(source, sender, DATA)
+    longest_wait_s(net, copy, 30)
+    assert flip.is_done
+    assert net.pipes.n_opened == n_before + 1, "the session has another link"
