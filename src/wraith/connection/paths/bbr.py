@@ -198,7 +198,6 @@ class Bbr:
     def on_ack(self, ack: AckSample) -> None:
         sent_in = self._rounds.of(ack.sent_time)
         sent_in.acked_bytes += ack.n_bytes
-        sent_in.app_limited |= ack.app_limited
         self._take_rtt(ack, sent_in)
         if ack.interval_s > 0.0:
             self._take_rate(ack.delivered_bytes / ack.interval_s, ack)
@@ -228,10 +227,11 @@ class Bbr:
             self._probe_rtt_at = ack.now
 
     def _take_rate(self, rate: float, ack: AckSample) -> None:
-        self._rate_sum += rate
-        self._n_rates += 1
-        if not self._is_full:
-            self._bw_cycles[1] = max(self._bw_cycles[1], rate)
+        if not ack.app_limited or rate > max(self._bw_cycles):  # [RC-50]
+            self._rate_sum += rate
+            self._n_rates += 1
+            if not self._is_full:
+                self._bw_cycles[1] = max(self._bw_cycles[1], rate)
         # What arrives beyond the rate comes in a heap: the window must cover it.
         expected = self.bandwidth * (ack.now - self._extra_start)
         if self._extra_acked <= expected:

@@ -36,7 +36,6 @@ class Round:
 
     __slots__ = (
         "acked_bytes",
-        "app_limited",
         "is_full",
         "lost_bytes",
         "rtts",
@@ -47,7 +46,6 @@ class Round:
     def __init__(self, start_s: float) -> None:
         self.start_s = start_s
         self.is_full = False
-        self.app_limited = False
         self.sent_bytes = self.acked_bytes = self.lost_bytes = 0
         self.rtts: list[float] = []
 
