@@ -114,3 +114,41 @@ def redraw_size(rng: Rng, plaintext_bytes: int, shaper: Shaper | None = None) ->
     if shaper is not None:
         return _choose(shaper, least)
     return uniform(rng, least, DATAGRAM_BYTES_MAX)
+
+
+class ResponseFlight:
+    """RESPONSE as it is sent, and sent again: other sizes and other padding each time. [HS-25]
+
+    Attributes:
+        n_repeats: how often it has been sealed again; -1 before the first time.
+    """
+
+    __slots__ = ("_parts", "_rng", "_sent_at", "_shaper", "_sizes", "n_repeats")
+
+    def __init__(self, body: bytes, *, rng: Rng, shaper: Shaper | None) -> None:
+        self.n_repeats = -1
+        self._rng = rng
+        self._shaper = shaper
+        self._sent_at = 0.0
+        self._sizes = draw_sizes(rng, len(body), shaper=shaper)
+        self._parts = cut(PartKind.RESPONSE, body, self._sizes)
+
+    def seal(self, veil: VeilKeys, now: float) -> list[bytes]:
+        """All parts, sealed now."""
+        self.n_repeats += 1
+        self._sent_at = now
+        sizes = self._sizes
+        if self.n_repeats:
+            sizes = tuple(redraw_size(self._rng, len(part), self._shaper) for part in self._parts)
+        return [
+            seal_part(self._rng, veil, Role.RESPONDER, part, size)
+            for part, size in zip(self._parts, sizes, strict=True)
+        ]
+
+    def rtt_s(self, now: float) -> float | None:
+        """Since it was sent, if it was sent once: an answer has come at ``now``."""
+        return now - self._sent_at if self.n_repeats == 0 else None
+
+    def forget(self) -> None:
+        """It is not sent again."""
+        self._parts = []

@@ -21,9 +21,8 @@ from wraith.abc import Rng
 from wraith.connection.handshake.endpoint_keys import AccessKey
 from wraith.connection.handshake.flight import (
     PART_OVERHEAD,
+    ResponseFlight,
     cut,
-    draw_sizes,
-    redraw_size,
     seal_part,
     uniform,
 )
@@ -247,18 +246,15 @@ class AwaitingFinish:
 
     __slots__ = (
         "veil",
-        "n_repeats",
         "_access_key",
         "_context",
         "_extensions",
+        "_flight",
         "_noise",
         "_not_after",
         "_suite",
-        "_parts",
-        "_sizes",
         "_own_params",
         "_payload",
-        "_sent_at",
         "_is_done",
     )
 
@@ -276,8 +272,6 @@ class AwaitingFinish:
         not_after: int,
     ) -> None:
         self.veil = veil
-        #: How often RESPONSE has been sealed again.
-        self.n_repeats = -1
         self._context = context
         self._noise = noise
         self._suite = suite
@@ -287,23 +281,17 @@ class AwaitingFinish:
         #: Of this side's own certificate.
         self._not_after = not_after
         self._payload: FinishPayload | None = None
-        self._sent_at = 0.0
         self._is_done = False
-        self._sizes = draw_sizes(context.rng, len(body), shaper=context.shaper)
-        self._parts = cut(PartKind.RESPONSE, body, self._sizes)
+        self._flight = ResponseFlight(body, rng=context.rng, shaper=context.shaper)
+
+    @property
+    def n_repeats(self) -> int:
+        """How often RESPONSE has been sealed again."""
+        return self._flight.n_repeats
 
     def response(self, now: float) -> list[bytes]:
         """All parts of RESPONSE, sealed now. [HS-25]"""
-        rng, shaper = self._context.rng, self._context.shaper
-        self.n_repeats += 1
-        self._sent_at = now
-        sizes = self._sizes
-        if self.n_repeats:
-            sizes = tuple(redraw_size(rng, len(part), shaper) for part in self._parts)
-        return [
-            seal_part(rng, self.veil, Role.RESPONDER, part, size)
-            for part, size in zip(self._parts, sizes, strict=True)
-        ]
+        return self._flight.seal(self.veil, now)
 
     @staticmethod
     def kind_of(veil: VeilKeys, datagram: bytes) -> PartKind:
@@ -350,7 +338,7 @@ class AwaitingFinish:
             own_params=self._own_params,
             peer_hmk=payload.hmk,
             own_hmks=self._context.hmks.live,
-            rtt_sample_s=now - self._sent_at if self.n_repeats == 0 else None,
+            rtt_sample_s=self._flight.rtt_s(now),
             access_key=self._access_key,
             has_roads=has_roads(self._extensions),
             ticket_terms=None if peer is None else self._terms(payload, unix_now),
@@ -388,7 +376,7 @@ class AwaitingFinish:
     def _leave(self) -> None:
         self._is_done = True
         self._noise.wipe()
-        self._parts = []
+        self._flight.forget()
         self._payload = None
 
     def wipe(self) -> None:

@@ -13,7 +13,7 @@ Spec: handshake.md §9 [HS-78] [HS-79].
 
 from __future__ import annotations
 
-from wraith.connection.handshake.flight import cut, draw_sizes, redraw_size, seal_part
+from wraith.connection.handshake.flight import ResponseFlight
 from wraith.connection.handshake.handshake import HandshakeContext, prologue
 from wraith.connection.handshake.negotiate import (
     accept_offer,
@@ -106,35 +106,25 @@ class AwaitingFirstPacket:
     """RESPONSE is made, and the keys of the session with it. Stands where ``AwaitingFinish`` does
     in a full handshake."""
 
-    __slots__ = ("n_repeats", "veil", "_context", "_opener", "_parts", "_result", "_sent_at",
-                 "_sizes")  # fmt: skip
+    __slots__ = ("veil", "_flight", "_opener", "_result")
 
     def __init__(
         self, context: HandshakeContext, veil: VeilKeys, body: bytes, result: HandshakeResult
     ) -> None:
         self.veil = veil
-        #: How often RESPONSE has been sealed again.
-        self.n_repeats = -1
-        self._context = context
         self._result: HandshakeResult | None = result
-        self._sent_at = 0.0
         # Only asks whether a packet is the initiator's: what it has opened, the session opens anew.
         self._opener = trial_opener(result)
-        self._sizes = draw_sizes(context.rng, len(body), shaper=context.shaper)
-        self._parts = cut(PartKind.RESPONSE, body, self._sizes)
+        self._flight = ResponseFlight(body, rng=context.rng, shaper=context.shaper)
+
+    @property
+    def n_repeats(self) -> int:
+        """How often RESPONSE has been sealed again."""
+        return self._flight.n_repeats
 
     def response(self, now: float) -> list[bytes]:
         """All parts of RESPONSE, sealed now. [HS-25]"""
-        rng, shaper = self._context.rng, self._context.shaper
-        self.n_repeats += 1
-        self._sent_at = now
-        sizes = self._sizes
-        if self.n_repeats:
-            sizes = tuple(redraw_size(rng, len(part), shaper) for part in self._parts)
-        return [
-            seal_part(rng, self.veil, Role.RESPONDER, part, size)
-            for part, size in zip(self._parts, sizes, strict=True)
-        ]
+        return self._flight.seal(self.veil, now)
 
     def receive(self, datagram: bytes) -> FinishOutcome | None:
         """``None``: not a datagram of this attempt."""
@@ -158,15 +148,16 @@ class AwaitingFirstPacket:
         result = self._result
         if result is None:
             raise LocalProtocolError("there is no result to take")
-        if self.n_repeats == 0:
-            result = result.measured(now - self._sent_at)
+        rtt_s = self._flight.rtt_s(now)
+        if rtt_s is not None:
+            result = result.measured(rtt_s)
         self._leave()
         return FinishedHandshake(result, None)
 
     def _leave(self) -> None:
         self._result = None
         self._opener.close()
-        self._parts = []
+        self._flight.forget()
 
     def wipe(self) -> None:
         if self._result is not None:
